@@ -1,0 +1,1 @@
+//! Benchmarks: egress against h2load, and the pieces behind it.

@@ -1,0 +1,1 @@
+//! A channel with scripted answers: the first thing a channel author reads.

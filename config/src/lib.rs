@@ -1,0 +1,1 @@
+//! Configuration: defaults, file, environment and flags, with errors that name file, line and key.

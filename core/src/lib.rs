@@ -1,0 +1,36 @@
+//! Offline push for IM servers: the library an embedder depends on.
+//!
+//! Knows no vendor and no member of this workspace. `docs/ARCHITECTURE.md` is the map.
+
+pub mod channel;
+pub mod clock;
+pub mod delivery;
+pub mod device;
+pub mod fault;
+pub mod notification;
+pub mod presence;
+pub mod queue;
+pub mod receipt;
+pub mod report;
+pub mod selector;
+pub mod store;
+pub mod transport;
+pub mod words;
+
+pub use channel::{Capability, ChannelInfo, Probe, PushChannel, Rendered};
+pub use clock::{Clock, SystemClock};
+pub use delivery::{Delivery, Message, Target};
+pub use device::{Address, Device, Platform, TokenKind, Traits};
+pub use fault::{Fault, Kind, Scope};
+pub use notification::{Audience, Notification, Priority, TemplateUse, When};
+pub use presence::{NobodyOnline, Presence};
+pub use queue::Queue;
+pub use receipt::{Receipt, Skip, SkipReason, State, Status};
+pub use report::{Outcome, Report};
+pub use selector::{Route, Selector};
+pub use store::{StorageError, Store};
+pub use transport::{Request, Response, Transport, TransportError};
+pub use words::{
+    AppId, ChannelName, DeliveryId, DeviceId, IdempotencyKey, InvalidName, NodeId, NotificationId, Secret,
+    TemplateName, Timestamp, UserId,
+};

@@ -1,0 +1,207 @@
+//! What a caller asks for: an audience, a text, options. Valid by construction where a type can say so; `submit` checks the rest.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::device::Address;
+use crate::words::{AppId, ChannelName, DeviceId, IdempotencyKey, Secret, TemplateName, UserId};
+
+/// Whom a notification is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Audience {
+    /// Every device of these users.
+    Users(Vec<UserId>),
+    /// These devices.
+    Devices(Vec<DeviceId>),
+    /// These addresses, registered or not: for trying a credential, and for servers that keep tokens themselves.
+    Addresses(Vec<Address>),
+}
+
+impl Audience {
+    /// The most users, devices or addresses one notification names.
+    pub const MAX: usize = 1000;
+
+    /// How many it names.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Users(users) => users.len(),
+            Self::Devices(devices) => devices.len(),
+            Self::Addresses(addresses) => addresses.len(),
+        }
+    }
+
+    /// Whether it names nobody.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// How urgent it is, for the vendor and for the device's battery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Priority {
+    /// Wakes the device: somebody wrote or calls.
+    #[default]
+    High,
+    /// At the device's convenience.
+    Normal,
+    /// When it costs nothing.
+    Low,
+}
+
+/// For whom presence matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum When {
+    /// Users who are online get it on their connection, and no push.
+    #[default]
+    Offline,
+    /// Push whether online or not.
+    Always,
+}
+
+/// A template and what to fill it with.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct TemplateUse {
+    /// Which template of the app.
+    pub name: TemplateName,
+    /// Its variables: a text of a user may be among them, so they never print.
+    pub vars: serde_json::Map<String, Value>,
+}
+
+impl std::fmt::Debug for TemplateUse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TemplateUse").field("name", &self.name).field("vars", &self.vars.len()).finish()
+    }
+}
+
+/// What a caller asks for.
+///
+/// ```
+/// use pushgate::Notification;
+/// # fn main() -> Result<(), pushgate::InvalidName> {
+/// let hello = Notification::to_user("demo", "bob")?.title("Ann").content("hello").payload(r#"{"conversation":"ann"}"#);
+/// # assert_eq!(hello.to.len(), 1); Ok(()) }
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Notification {
+    /// The app it belongs to.
+    pub app: AppId,
+    /// Whom it is for.
+    pub to: Audience,
+    /// What is shown first. Overrides the template's.
+    pub title: Option<Secret>,
+    /// What is shown below. Overrides the template's. Cut, at a grapheme, to what the channel can carry.
+    pub content: Option<Secret>,
+    /// Handed to the app as it is, never cut. Overrides the template's.
+    pub payload: Option<Secret>,
+    /// Title, content and payload from a template.
+    pub template: Option<TemplateUse>,
+    /// HTTPS address of a picture.
+    pub image: Option<Secret>,
+    /// Where a click leads (HTTPS on the web).
+    pub link: Option<Secret>,
+    /// A later notification with the same key replaces this one, in the vendor's queue and on the screen.
+    pub collapse_key: Option<String>,
+    /// How long it is worth sending. Zero: now or never. At most [`Notification::MAX_TTL`].
+    pub ttl: Duration,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// The number on the app's icon.
+    pub badge: Option<u32>,
+    /// Shows nothing: data for the app alone.
+    pub silent: bool,
+    /// Whether online users get it.
+    pub when: When,
+    /// Groups notifications of one conversation.
+    pub thread: Option<String>,
+    /// What kind of notification it is for the device's settings (an Android channel, an Apple category).
+    pub category: Option<String>,
+    /// Native options for a channel, merged last into what that channel sends.
+    pub overrides: BTreeMap<ChannelName, Value>,
+    /// Asking twice with one key notifies once.
+    pub idempotency_key: Option<IdempotencyKey>,
+}
+
+impl Notification {
+    /// Four weeks, the longest a large vendor keeps a message.
+    pub const MAX_TTL: Duration = Duration::from_secs(28 * 24 * 3600);
+    /// Seven days: as long as IM servers replay missed messages.
+    pub const DEFAULT_TTL: Duration = Duration::from_secs(7 * 24 * 3600);
+    /// The longest collapse key, thread or category, in bytes.
+    pub const MAX_KEY: usize = 128;
+
+    /// For an audience, with nothing to show yet.
+    #[must_use]
+    pub const fn new(app: AppId, to: Audience) -> Self {
+        Self {
+            app,
+            to,
+            title: None,
+            content: None,
+            payload: None,
+            template: None,
+            image: None,
+            link: None,
+            collapse_key: None,
+            ttl: Self::DEFAULT_TTL,
+            priority: Priority::High,
+            badge: None,
+            silent: false,
+            when: When::Offline,
+            thread: None,
+            category: None,
+            overrides: BTreeMap::new(),
+            idempotency_key: None,
+        }
+    }
+
+    /// For every device of one user.
+    ///
+    /// # Errors
+    /// [`crate::InvalidName`] when one of the ids is not valid.
+    pub fn to_user(app: &str, user: &str) -> Result<Self, crate::InvalidName> {
+        Ok(Self::new(AppId::new(app)?, Audience::Users(vec![UserId::new(user)?])))
+    }
+
+    /// With a title.
+    #[must_use]
+    pub fn title(mut self, title: impl Into<Secret>) -> Self {
+        self.title = Some(title.into());
+        self
+    }
+
+    /// With a text below the title.
+    #[must_use]
+    pub fn content(mut self, content: impl Into<Secret>) -> Self {
+        self.content = Some(content.into());
+        self
+    }
+
+    /// With a payload for the app, handed over as it is.
+    #[must_use]
+    pub fn payload(mut self, payload: impl Into<Secret>) -> Self {
+        self.payload = Some(payload.into());
+        self
+    }
+
+    /// With a time to live.
+    #[must_use]
+    pub const fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = ttl;
+        self
+    }
+
+    /// With a key under which asking twice notifies once.
+    #[must_use]
+    pub fn idempotency_key(mut self, key: IdempotencyKey) -> Self {
+        self.idempotency_key = Some(key);
+        self
+    }
+}

@@ -1,0 +1,106 @@
+//! What is known about a notification on each device.
+
+use serde::{Deserialize, Serialize};
+
+use crate::fault::Fault;
+use crate::words::{ChannelName, DeviceId, NotificationId, Timestamp, UserId};
+
+/// How far a notification has come on one address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Stored, and due to be sent or sent again.
+    Queued,
+    /// The vendor took it.
+    Sent,
+    /// Given up: the fault says why.
+    Failed,
+    /// Its time to live ran out first.
+    Expired,
+}
+
+impl State {
+    /// The name used in the API, in stores and in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Sent => "sent",
+            Self::Failed => "failed",
+            Self::Expired => "expired",
+        }
+    }
+
+    /// Whether nothing more will be done by the gateway.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        !matches!(self, Self::Queued)
+    }
+}
+
+/// What is known about one address of a notification.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The target's number within the notification.
+    pub index: u32,
+    /// The device; none for a bare address.
+    pub device: Option<DeviceId>,
+    /// The user; none for a bare address.
+    pub user: Option<UserId>,
+    /// The channel it went through.
+    pub channel: ChannelName,
+    /// How far it has come.
+    pub state: State,
+    /// The vendor's name for it.
+    pub vendor_id: Option<String>,
+    /// The last fault; on a queued one, why it is late.
+    pub fault: Option<Fault>,
+    /// How many tries were made.
+    pub attempts: u32,
+    /// When it came to this state.
+    pub at: Timestamp,
+    /// When it is tried again.
+    pub next_at: Option<Timestamp>,
+}
+
+/// Why somebody in the audience gets nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SkipReason {
+    /// The user has no device, or no such device is registered.
+    NoDevice,
+    /// No route of the app leads to this device.
+    NoRoute,
+    /// A route leads to it, but it has no address on any of the route's channels.
+    NoAddress,
+    /// The user is online and gets it on his connection.
+    Online,
+    /// It does not fit what the channel can carry, even with its content cut.
+    TooLarge,
+}
+
+/// Somebody in the audience who gets nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skip {
+    /// The user, where one was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserId>,
+    /// The device, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceId>,
+    /// Why.
+    pub reason: SkipReason,
+}
+
+/// What became of a notification.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Which one.
+    pub id: NotificationId,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+    /// Who got nothing, and why.
+    pub skipped: Vec<Skip>,
+    /// One for each address, by index.
+    pub receipts: Vec<Receipt>,
+}

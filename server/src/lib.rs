@@ -1,0 +1,1 @@
+//! The standalone gateway: doors, command line and assembly.

@@ -1,0 +1,1 @@
+//! Store and queue on SQLite: one writer, group commit, synchronous=FULL.

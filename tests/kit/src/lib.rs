@@ -1,0 +1,1 @@
+//! Suites that hold channels, stores and queues to what they declare.
