@@ -2,26 +2,38 @@
 //!
 //! Knows no vendor and no member of this workspace. `docs/ARCHITECTURE.md` is the map.
 
+pub mod app;
 pub mod channel;
 pub mod clock;
 pub mod delivery;
 pub mod device;
 pub mod fault;
+pub mod fit;
+pub mod gateway;
+pub mod layer;
+pub mod memory;
 pub mod notification;
+pub mod observe;
+pub mod plan;
 pub mod presence;
 pub mod queue;
 pub mod receipt;
 pub mod report;
+pub mod schedule;
 pub mod selector;
 pub mod store;
+pub mod template;
 pub mod transport;
 pub mod words;
+mod worker;
 
+pub use app::App;
 pub use channel::{Capability, ChannelInfo, Probe, PushChannel, Rendered};
 pub use clock::{Clock, SystemClock};
 pub use delivery::{Delivery, Message, Target};
 pub use device::{Address, Device, Platform, TokenKind, Traits};
 pub use fault::{Fault, Kind, Scope};
+pub use gateway::{Gateway, SubmitError, Ticket};
 pub use notification::{Audience, Notification, Priority, TemplateUse, When};
 pub use presence::{NobodyOnline, Presence};
 pub use queue::Queue;

@@ -1,0 +1,67 @@
+//! An app as the gateway runs it: its channels, routes and templates. Immutable while it runs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::channel::PushChannel;
+use crate::selector::{Route, Selector};
+use crate::template::{TemplateError, TemplateSource, Templates};
+use crate::words::{ChannelName, TemplateName};
+
+/// A channel, and how much of it may be in flight.
+#[derive(Clone)]
+pub struct Installed {
+    /// The channel itself, without layers.
+    pub channel: Arc<dyn PushChannel>,
+    /// The most addresses in flight at once.
+    pub concurrency: u32,
+}
+
+/// The addresses in flight of a channel unless said otherwise.
+pub const DEFAULT_CONCURRENCY: u32 = 1024;
+
+/// Channels, routes and templates of one app.
+#[derive(Default)]
+pub struct App {
+    pub(crate) channels: BTreeMap<ChannelName, Installed>,
+    pub(crate) routes: Vec<Route>,
+    pub(crate) templates: Templates,
+}
+
+impl App {
+    /// With one more channel, under the name the channel gives itself.
+    #[must_use]
+    pub fn channel(self, channel: impl PushChannel) -> Self {
+        self.install(Arc::new(channel), DEFAULT_CONCURRENCY)
+    }
+
+    /// With one more channel, of which at most `concurrency` addresses are in flight at once.
+    #[must_use]
+    pub fn install(mut self, channel: Arc<dyn PushChannel>, concurrency: u32) -> Self {
+        let name = channel.info().name.clone();
+        self.channels.insert(name, Installed { channel, concurrency: concurrency.max(1) });
+        self
+    }
+
+    /// With one more route; the first that takes a device decides.
+    #[must_use]
+    pub fn route(mut self, selector: Selector, channels: impl IntoIterator<Item = ChannelName>) -> Self {
+        self.routes.push(Route { selector, channels: channels.into_iter().collect() });
+        self
+    }
+
+    /// With one more template.
+    ///
+    /// # Errors
+    /// [`TemplateError::Source`] with language, part and line.
+    pub fn template(mut self, name: TemplateName, source: TemplateSource) -> Result<Self, TemplateError> {
+        self.templates.add(name, source)?;
+        Ok(self)
+    }
+
+    /// The channels, by name.
+    #[must_use]
+    pub fn channels(&self) -> &BTreeMap<ChannelName, Installed> {
+        &self.channels
+    }
+}

@@ -1,0 +1,214 @@
+//! How a gateway is put together and started.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Gateway, Inner, Watchers, ring};
+use crate::app::App;
+use crate::channel::PushChannel;
+use crate::clock::{Clock, SystemClock};
+use crate::memory::{MemoryQueue, MemoryStore};
+use crate::observe::Observer;
+use crate::presence::{NobodyOnline, Presence};
+use crate::queue::Queue;
+use crate::selector::Selector;
+use crate::store::{StorageError, Store};
+use crate::template::{TemplateError, TemplateSource};
+use crate::words::{AppId, ChannelName, NodeId, TemplateName};
+use crate::worker::Shop;
+
+/// How often a node says that it lives, and for how long that holds.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+const LIFE: Duration = Duration::from_secs(20);
+/// How often what need not be kept is forgotten.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// What a gateway is made of. Whatever is left out has a default that works: memory, the machine's clock, nobody online.
+pub struct Builder {
+    apps: BTreeMap<AppId, App>,
+    shared: Option<App>,
+    store: Arc<dyn Store>,
+    queue: Arc<dyn Queue>,
+    presence: Arc<dyn Presence>,
+    clock: Arc<dyn Clock>,
+    jitter: Arc<dyn Fn() -> f64 + Send + Sync>,
+    observers: Vec<Arc<dyn Observer>>,
+    keep: Duration,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            apps: BTreeMap::new(),
+            shared: None,
+            store: Arc::new(MemoryStore::default()),
+            queue: Arc::new(MemoryQueue::default()),
+            presence: Arc::new(NobodyOnline),
+            clock: Arc::new(SystemClock),
+            jitter: Arc::new(rand::random::<f64>),
+            observers: Vec::new(),
+            keep: Duration::from_secs(7 * 24 * 3600),
+        }
+    }
+}
+
+impl Builder {
+    /// Keeps devices and accepted notifications here (`SqliteStore`, or your own tables).
+    #[must_use]
+    pub fn store(mut self, both: impl Store + Queue) -> Self {
+        let both = Arc::new(both);
+        self.store = Arc::clone(&both) as Arc<dyn Store>;
+        self.queue = both;
+        self
+    }
+
+    /// Keeps devices here.
+    #[must_use]
+    pub fn devices(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = store;
+        self
+    }
+
+    /// Keeps accepted notifications here.
+    #[must_use]
+    pub fn queue(mut self, queue: Arc<dyn Queue>) -> Self {
+        self.queue = queue;
+        self
+    }
+
+    /// Asks here who is online.
+    #[must_use]
+    pub fn presence(mut self, presence: impl Presence) -> Self {
+        self.presence = Arc::new(presence);
+        self
+    }
+
+    /// Reads time here.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Takes chance from here: a number in 0..1 for each retry's delay.
+    #[must_use]
+    pub fn jitter(mut self, jitter: impl Fn() -> f64 + Send + Sync + 'static) -> Self {
+        self.jitter = Arc::new(jitter);
+        self
+    }
+
+    /// Tells this observer of everything.
+    #[must_use]
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observers.push(Arc::new(observer));
+        self
+    }
+
+    /// How long receipts and idempotency keys are kept. Default: seven days.
+    #[must_use]
+    pub const fn keep(mut self, keep: Duration) -> Self {
+        self.keep = keep;
+        self
+    }
+
+    /// Serves an app with channels, routes and templates of its own.
+    #[must_use]
+    pub fn app(mut self, id: AppId, app: App) -> Self {
+        self.apps.insert(id, app);
+        self
+    }
+
+    /// A channel for every app that is not served under its own name.
+    #[must_use]
+    pub fn channel(mut self, channel: impl PushChannel) -> Self {
+        self.shared = Some(self.shared.unwrap_or_default().channel(channel));
+        self
+    }
+
+    /// A route for every app that is not served under its own name.
+    #[must_use]
+    pub fn route(mut self, selector: Selector, channels: impl IntoIterator<Item = ChannelName>) -> Self {
+        self.shared = Some(self.shared.unwrap_or_default().route(selector, channels));
+        self
+    }
+
+    /// A template for every app that is not served under its own name.
+    ///
+    /// # Errors
+    /// [`TemplateError::Source`] with language, part and line.
+    pub fn template(mut self, name: TemplateName, source: TemplateSource) -> Result<Self, TemplateError> {
+        self.shared = Some(self.shared.unwrap_or_default().template(name, source)?);
+        Ok(self)
+    }
+
+    /// Starts the gateway and takes up what an earlier one has left.
+    ///
+    /// # Errors
+    /// When storage cannot be read.
+    pub async fn start(self) -> Result<Gateway, StorageError> {
+        let watchers: Arc<Watchers> = Arc::new(Mutex::new(HashMap::new()));
+        let bells = Arc::clone(&watchers);
+        let abandoned = CancellationToken::new();
+        let shop = Arc::new(Shop {
+            node: NodeId::new(),
+            store: self.store,
+            queue: self.queue,
+            clock: self.clock,
+            jitter: self.jitter,
+            observers: self.observers,
+            settled: Box::new(move |id| ring(&bells, id)),
+            closing: abandoned.child_token(),
+            abandoned: abandoned.clone(),
+            tasks: TaskTracker::new(),
+        });
+        shop.queue.renew(shop.node, shop.clock.now() + LIFE).await?;
+        shop.tasks.spawn(live(Arc::clone(&shop)));
+        let inner = Inner {
+            apps: self.apps.into_iter().map(|(id, app)| (id, Arc::new(app))).collect(),
+            shared: self.shared.map(Arc::new),
+            presence: self.presence,
+            keep: self.keep,
+            lanes: RwLock::new(HashMap::new()),
+            watchers,
+            shop,
+        };
+        let gateway = Gateway { inner: Arc::new(inner), _guard: Arc::new(abandoned.drop_guard()) };
+        for (app, channel) in gateway.queue().lanes().await? {
+            let lane = gateway.app(&app).and_then(|known| gateway.lane(&app, known, &channel));
+            if lane.is_none() {
+                tracing::warn!(%app, %channel, "notifications wait for a channel that is not configured; configure it again, or they expire");
+            }
+        }
+        Ok(gateway)
+    }
+}
+
+/// Says that this node lives, and forgets what need not be kept, until the gateway shuts down.
+async fn live(shop: Arc<Shop>) {
+    let mut sweep_at = shop.clock.now() + SWEEP;
+    loop {
+        let next = shop.clock.now() + HEARTBEAT;
+        tokio::select! {
+            biased;
+            () = shop.closing.cancelled() => return,
+            () = shop.clock.sleep_until(next) => {}
+        }
+        let now = shop.clock.now();
+        if let Err(error) = shop.queue.renew(shop.node, now + LIFE).await {
+            tracing::error!(%error, "heartbeat cannot be stored");
+        }
+        if now >= sweep_at {
+            sweep_at = now + SWEEP;
+            match shop.queue.sweep(now).await {
+                Ok(0) => {}
+                Ok(forgotten) => tracing::debug!(forgotten, "old notifications forgotten"),
+                Err(error) => tracing::error!(%error, "old notifications cannot be forgotten"),
+            }
+        }
+    }
+}

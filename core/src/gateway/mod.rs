@@ -1,0 +1,172 @@
+//! The gateway: submit a notification, learn what became of it, shut down without losing any.
+
+mod builder;
+mod submit;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
+use tokio_util::sync::DropGuard;
+
+pub use builder::Builder;
+pub use submit::{Preview, SubmitError, Ticket};
+
+use crate::app::App;
+use crate::presence::Presence;
+use crate::queue::Queue;
+use crate::receipt::Status;
+use crate::store::{StorageError, Store};
+use crate::words::{AppId, ChannelName, NotificationId};
+use crate::worker::{Lane, Shop};
+
+/// Somebody waits for a notification to be settled.
+type Watchers = Mutex<HashMap<NotificationId, Arc<Notify>>>;
+
+/// A running gateway. Cheap to clone; when the last clone is dropped, work under way is abandoned and stays queued.
+#[derive(Clone)]
+pub struct Gateway {
+    inner: Arc<Inner>,
+    _guard: Arc<DropGuard>,
+}
+
+struct Inner {
+    apps: BTreeMap<AppId, Arc<App>>,
+    shared: Option<Arc<App>>,
+    presence: Arc<dyn Presence>,
+    keep: Duration,
+    lanes: RwLock<HashMap<(AppId, ChannelName), Arc<Lane>>>,
+    watchers: Arc<Watchers>,
+    shop: Arc<Shop>,
+}
+
+impl Gateway {
+    /// What a gateway is made of.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The app of that id, if this gateway serves it.
+    #[must_use]
+    pub fn app(&self, id: &AppId) -> Option<&Arc<App>> {
+        self.inner.apps.get(id).or(self.inner.shared.as_ref())
+    }
+
+    /// The apps served under their own names.
+    pub fn apps(&self) -> impl Iterator<Item = (&AppId, &Arc<App>)> {
+        self.inner.apps.iter()
+    }
+
+    /// Where devices are kept.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.inner.shop.store
+    }
+
+    /// Where accepted notifications wait.
+    #[must_use]
+    pub fn queue(&self) -> &Arc<dyn Queue> {
+        &self.inner.shop.queue
+    }
+
+    /// The hour, by the gateway's clock.
+    #[must_use]
+    pub fn now(&self) -> crate::Timestamp {
+        self.inner.shop.clock.now()
+    }
+
+    /// What became of a notification; none when the app has no such notification, or it was long ago.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub async fn status(&self, app: &AppId, id: NotificationId) -> Result<Option<Status>, StorageError> {
+        self.inner.shop.queue.status(app, id).await
+    }
+
+    /// The status once nothing more is to be done for the notification, or as it is after `patience`.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub async fn settled(
+        &self,
+        app: &AppId,
+        id: NotificationId,
+        patience: Duration,
+    ) -> Result<Option<Status>, StorageError> {
+        let watch = Watch::new(&self.inner.watchers, id);
+        let deadline = tokio::time::Instant::now() + patience;
+        loop {
+            let notified = watch.bell.notified();
+            let status = self.status(app, id).await?;
+            let done = status.as_ref().is_none_or(|s| s.receipts.iter().all(|r| r.state.is_final()));
+            if done || tokio::time::timeout_at(deadline, notified).await.is_err() {
+                return Ok(status);
+            }
+        }
+    }
+
+    /// Stops taking notifications and begins no new attempt; waits for those under way, at most so long; gives back what is
+    /// left, so that the next start (or another node) sends it.
+    pub async fn shutdown(&self, grace: Duration) {
+        let shop = &self.inner.shop;
+        shop.closing.cancel();
+        shop.tasks.close();
+        if tokio::time::timeout(grace, shop.tasks.wait()).await.is_err() {
+            tracing::warn!(seconds = grace.as_secs(), "attempts under way are abandoned; they stay queued");
+            shop.abandoned.cancel();
+            shop.tasks.wait().await;
+        }
+        if let Err(error) = shop.queue.release(shop.node).await {
+            tracing::error!(%error, "leases cannot be given back; they end with this process");
+        }
+    }
+
+    /// The lane of an app's channel, opened when it is first used.
+    fn lane(&self, id: &AppId, app: &App, channel: &ChannelName) -> Option<Arc<Lane>> {
+        let key = (id.clone(), channel.clone());
+        if let Some(lane) = self.inner.lanes.read().get(&key) {
+            return Some(Arc::clone(lane));
+        }
+        let installed = app.channels().get(channel)?;
+        let mut lanes = self.inner.lanes.write();
+        let lane = lanes
+            .entry(key)
+            .or_insert_with(|| Lane::open(id.clone(), installed, Arc::clone(&self.inner.shop)));
+        Some(Arc::clone(lane))
+    }
+}
+
+/// A place among the watchers, given up when dropped.
+struct Watch<'a> {
+    watchers: &'a Watchers,
+    id: NotificationId,
+    bell: Arc<Notify>,
+}
+
+impl<'a> Watch<'a> {
+    fn new(watchers: &'a Watchers, id: NotificationId) -> Self {
+        let bell = Arc::clone(watchers.lock().entry(id).or_default());
+        Self { watchers, id, bell }
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        let mut watchers = self.watchers.lock();
+        // Ours and the map's: nobody else waits.
+        if Arc::strong_count(&self.bell) == 2 {
+            watchers.remove(&self.id);
+        }
+    }
+}
+
+/// Rings for whoever waits for this notification.
+fn ring(watchers: &Watchers, id: NotificationId) {
+    let bell = watchers.lock().get(&id).cloned();
+    if let Some(bell) = bell {
+        bell.notify_waiters();
+    }
+}

@@ -1,0 +1,44 @@
+//! Bounds how many addresses are in flight at one channel. First come, first served.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::Semaphore;
+
+use super::inside;
+use super::pace::{Gate, closing};
+use crate::channel::PushChannel;
+use crate::delivery::Delivery;
+use crate::report::Report;
+
+/// The layer.
+pub struct Concurrency {
+    inside: Arc<dyn PushChannel>,
+    slots: Semaphore,
+    most: u32,
+    gate: Arc<Gate>,
+}
+
+impl Concurrency {
+    /// At most `most` addresses at once; a single larger batch goes alone.
+    pub fn new(inside: Arc<dyn PushChannel>, most: u32, gate: Arc<Gate>) -> Self {
+        Self { inside, slots: Semaphore::new(most as usize), most, gate }
+    }
+}
+
+#[async_trait]
+impl PushChannel for Concurrency {
+    inside!();
+
+    async fn send(&self, delivery: &Delivery) -> Report {
+        let wanted = u32::try_from(delivery.targets.len()).unwrap_or(u32::MAX).min(self.most);
+        tokio::select! {
+            biased;
+            () = self.gate.closed() => Report::all_failed(delivery.targets.len(), &closing()),
+            slot = self.slots.acquire_many(wanted) => match slot {
+                Ok(_slot) => self.inside.send(delivery).await,
+                Err(_) => Report::all_failed(delivery.targets.len(), &closing()),
+            },
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Stops what can never be sent: expired, of a kind of token the channel does not know, silent where nothing can be silent.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::inside;
+use crate::channel::PushChannel;
+use crate::clock::Clock;
+use crate::delivery::Delivery;
+use crate::fault::{Fault, Kind};
+use crate::report::{Outcome, Report};
+
+/// The layer.
+pub struct Guard {
+    inside: Arc<dyn PushChannel>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Guard {
+    /// Holds deliveries to the channel's capability and to the clock.
+    pub fn new(inside: Arc<dyn PushChannel>, clock: Arc<dyn Clock>) -> Self {
+        Self { inside, clock }
+    }
+
+    fn refusal(&self, delivery: &Delivery) -> Option<Fault> {
+        let capability = &self.info().capability;
+        let expires_at = delivery.message.expires_at();
+        if expires_at <= self.clock.now() {
+            return Some(Fault::new(Kind::Expired, format!("it expired at {expires_at}")));
+        }
+        if delivery.targets.len() > capability.max_batch {
+            let detail =
+                format!("{} addresses; the channel takes {}", delivery.targets.len(), capability.max_batch);
+            return Some(Fault::new(Kind::Bug, detail));
+        }
+        if delivery.message.silent && !capability.silent {
+            return Some(Fault::new(Kind::Unsupported, "this channel always shows something"));
+        }
+        None
+    }
+}
+
+#[async_trait]
+impl PushChannel for Guard {
+    inside!();
+
+    async fn send(&self, delivery: &Delivery) -> Report {
+        if let Some(fault) = self.refusal(delivery) {
+            return Report::all_failed(delivery.targets.len(), &fault);
+        }
+        let known = |kind| self.info().capability.tokens.contains(&kind);
+        if delivery.targets.iter().all(|target| known(target.address.kind)) {
+            return self.inside.send(delivery).await;
+        }
+        let mut rest = delivery.clone();
+        rest.targets.retain(|target| known(target.address.kind));
+        let sent =
+            if rest.targets.is_empty() { Vec::new() } else { self.inside.send(&rest).await.into_outcomes() };
+        let mut sent = sent.into_iter();
+        let outcome = |target: &crate::Target| {
+            if !known(target.address.kind) {
+                let detail = format!("this channel does not take a {}", target.address.kind.as_str());
+                return Some(Outcome::Failed(Fault::new(Kind::Unsupported, detail)));
+            }
+            sent.next()
+        };
+        Report::new(delivery.targets.len(), delivery.targets.iter().filter_map(outcome).collect())
+    }
+}

@@ -1,0 +1,48 @@
+//! Counts outcomes and measures how long they took, by app and channel. Silent unless a recorder is installed.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+
+use super::inside;
+use crate::channel::PushChannel;
+use crate::delivery::Delivery;
+use crate::report::Report;
+use crate::words::AppId;
+
+/// The layer.
+pub struct Meter {
+    inside: Arc<dyn PushChannel>,
+    app: String,
+    channel: String,
+}
+
+impl Meter {
+    /// Counts under this app and the channel's name.
+    pub fn new(inside: Arc<dyn PushChannel>, app: AppId) -> Self {
+        let channel = inside.info().name.to_string();
+        Self { inside, app: app.to_string(), channel }
+    }
+}
+
+#[async_trait]
+impl PushChannel for Meter {
+    inside!();
+
+    async fn send(&self, delivery: &Delivery) -> Report {
+        let labels = || [("app", self.app.clone()), ("channel", self.channel.clone())];
+        let began = Instant::now();
+        let report = self.inside.send(delivery).await;
+        metrics::histogram!("pushgate_send_seconds", &labels()).record(began.elapsed().as_secs_f64());
+        for outcome in report.outcomes() {
+            let [app, channel] = labels();
+            metrics::counter!(
+                "pushgate_outcomes_total",
+                &[app, channel, ("outcome", outcome.code().to_owned())]
+            )
+            .increment(1);
+        }
+        report
+    }
+}

@@ -1,0 +1,43 @@
+//! The backstop: a channel that gives no report in time is answered for. The channel's own requests have their deadline first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::inside;
+use crate::channel::PushChannel;
+use crate::delivery::Delivery;
+use crate::fault::{Fault, Kind};
+use crate::report::Report;
+
+/// What the channel gets beyond its timeout to tell the outcomes apart: ours gives one fault to a whole batch.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// The layer.
+pub struct Timeout {
+    inside: Arc<dyn PushChannel>,
+}
+
+impl Timeout {
+    /// Waits as long as the channel's own timeout says, and a little more.
+    pub fn new(inside: Arc<dyn PushChannel>) -> Self {
+        Self { inside }
+    }
+}
+
+#[async_trait]
+impl PushChannel for Timeout {
+    inside!();
+
+    async fn send(&self, delivery: &Delivery) -> Report {
+        let limit = self.info().timeout + GRACE;
+        match tokio::time::timeout(limit, self.inside.send(delivery)).await {
+            Ok(report) => report,
+            Err(_) => {
+                let fault = Fault::new(Kind::Timeout, format!("the channel gave no report within {limit:?}"));
+                Report::all_failed(delivery.targets.len(), &fault)
+            }
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What the gateway tells whoever wants to know: one trait, called in passing. Observers must be quick and must not block.
+
+use crate::fault::Fault;
+use crate::receipt::Receipt;
+use crate::words::{AppId, ChannelName, DeviceId, NotificationId, Timestamp};
+
+/// Something that happened. Carries no token and no text of a user.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A notification was planned: so many addresses, so many of the audience skipped.
+    Planned {
+        /// Which one.
+        id: NotificationId,
+        /// Addresses it goes to.
+        accepted: usize,
+        /// Left out.
+        skipped: usize,
+        /// When.
+        at: Timestamp,
+    },
+    /// A notification is on stable storage.
+    Stored {
+        /// Which one.
+        id: NotificationId,
+        /// When.
+        at: Timestamp,
+    },
+    /// Something new is known about one address of a notification.
+    Receipt {
+        /// Of which notification.
+        id: NotificationId,
+        /// Of which app.
+        app: AppId,
+        /// What.
+        receipt: Receipt,
+    },
+    /// A dead address was forgotten.
+    Pruned {
+        /// Of which app.
+        app: AppId,
+        /// Of which device, where there is one.
+        device: Option<DeviceId>,
+        /// On which channel.
+        channel: ChannelName,
+    },
+    /// An operator should act: credentials refused, or too many tokens dead at once.
+    Alarm {
+        /// Of which app.
+        app: AppId,
+        /// On which channel.
+        channel: ChannelName,
+        /// What is wrong.
+        fault: Fault,
+    },
+}
+
+/// Wants to know.
+pub trait Observer: Send + Sync + 'static {
+    /// Called for every event, in the order of each notification's own life.
+    fn saw(&self, event: &Event);
+}
+
+impl<F: Fn(&Event) + Send + Sync + 'static> Observer for F {
+    fn saw(&self, event: &Event) {
+        self(event);
+    }
+}

@@ -1,0 +1,292 @@
+//! Templates for title, content and payload: compiled at load, rendered at submit, so that a mistake is told at the door.
+//! Rendering cannot loop for ever (fuel), cannot read files, and an undefined variable is an error, never an empty text.
+
+use std::collections::BTreeMap;
+
+use minijinja::{Environment, UndefinedBehavior};
+use serde_json::{Map, Value};
+
+use crate::words::{Secret, TemplateName};
+
+/// One language of a template. A part that is left out is taken from the template's default language.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Variant {
+    /// Shown first.
+    pub title: Option<String>,
+    /// Shown below.
+    pub content: Option<String>,
+    /// Handed to the app; `{{ value | tojson }}` writes a variable as JSON.
+    pub payload: Option<String>,
+}
+
+/// A template as it is written: a default language and variants by BCP 47 tag.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TemplateSource {
+    /// Used when no variant fits.
+    pub default: Variant,
+    /// By locale (`zh-CN`, `zh`), compared without regard to case and with `_` for `-`.
+    pub locales: BTreeMap<String, Variant>,
+}
+
+/// A template that could not be compiled or rendered. Names variables, never their values.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// There is no template of that name.
+    #[error("there is no template `{0}`")]
+    Unknown(TemplateName),
+    /// The source does not compile.
+    #[error("template `{template}`, {part}: {why}")]
+    Source {
+        /// Which template.
+        template: TemplateName,
+        /// Which language and part (`zh-CN content`).
+        part: String,
+        /// What the compiler says, with the line.
+        why: String,
+    },
+    /// It could not be filled with the variables given.
+    #[error("template `{template}`, {part}: {why}")]
+    Render {
+        /// Which template.
+        template: TemplateName,
+        /// Which language and part.
+        part: String,
+        /// What is missing or wrong.
+        why: String,
+    },
+}
+
+/// What a template gave for one locale.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Text {
+    /// Shown first.
+    pub title: Option<Secret>,
+    /// Shown below.
+    pub content: Option<Secret>,
+    /// Handed to the app.
+    pub payload: Option<Secret>,
+}
+
+/// The compiled templates of one app.
+pub struct Templates {
+    env: Environment<'static>,
+    variants: BTreeMap<TemplateName, Vec<(String, [bool; 3])>>,
+}
+
+const PARTS: [&str; 3] = ["title", "content", "payload"];
+/// Some 475 ns a render cost a few hundred units; this is far beyond any sane text and far below a stall.
+const FUEL: u64 = 50_000;
+/// The longest part a template may give, in bytes: more than any channel carries.
+const MAX_OUTPUT: usize = 64 * 1024;
+
+impl std::fmt::Debug for Templates {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.variants.keys()).finish()
+    }
+}
+
+impl Default for Templates {
+    fn default() -> Self {
+        let mut env = Environment::new();
+        env.set_undefined_behavior(UndefinedBehavior::Strict);
+        env.set_fuel(Some(FUEL));
+        // Texts go into JSON by serialisation, never by pasting: nothing here is HTML.
+        env.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+        Self { env, variants: BTreeMap::new() }
+    }
+}
+
+impl Templates {
+    /// Compiles one more template.
+    ///
+    /// # Errors
+    /// [`TemplateError::Source`] with language, part and line.
+    pub fn add(&mut self, name: TemplateName, source: TemplateSource) -> Result<(), TemplateError> {
+        let mut variants = vec![self.compile(&name, "", source.default)?];
+        for (locale, variant) in source.locales {
+            variants.push(self.compile(&name, &normal(&locale), variant)?);
+        }
+        self.variants.insert(name, variants);
+        Ok(())
+    }
+
+    fn compile(
+        &mut self,
+        name: &TemplateName,
+        locale: &str,
+        variant: Variant,
+    ) -> Result<(String, [bool; 3]), TemplateError> {
+        let mut has = [false; 3];
+        for (i, source) in [variant.title, variant.content, variant.payload].into_iter().enumerate() {
+            let Some(source) = source else { continue };
+            has[i] = true;
+            self.env.add_template_owned(key(name, locale, PARTS[i]), source).map_err(|error| {
+                TemplateError::Source {
+                    template: name.clone(),
+                    part: part(locale, PARTS[i]),
+                    why: reason(&error),
+                }
+            })?;
+        }
+        Ok((locale.to_owned(), has))
+    }
+
+    /// Fills a template for one locale: its exact variant, else the one of the bare language, else the default.
+    ///
+    /// # Errors
+    /// [`TemplateError::Unknown`], or [`TemplateError::Render`] naming what is missing.
+    pub fn render(
+        &self,
+        name: &TemplateName,
+        locale: Option<&str>,
+        vars: &Map<String, Value>,
+    ) -> Result<Text, TemplateError> {
+        let variants = self.variants.get(name).ok_or_else(|| TemplateError::Unknown(name.clone()))?;
+        let wanted = locale.map(normal).unwrap_or_default();
+        let language = wanted.split('-').next().unwrap_or_default();
+        let order = [wanted.as_str(), language, ""];
+        let one = |i: usize| -> Result<Option<Secret>, TemplateError> {
+            let found = order.iter().find(|w| variants.iter().any(|(l, has)| l == **w && has[i]));
+            let Some(locale) = found else { return Ok(None) };
+            self.fill(name, locale, PARTS[i], vars).map(Some)
+        };
+        Ok(Text { title: one(0)?, content: one(1)?, payload: one(2)? })
+    }
+
+    fn fill(
+        &self,
+        name: &TemplateName,
+        locale: &str,
+        part_name: &str,
+        vars: &Map<String, Value>,
+    ) -> Result<Secret, TemplateError> {
+        let fail = |why: String| TemplateError::Render {
+            template: name.clone(),
+            part: part(locale, part_name),
+            why,
+        };
+        let template = self.env.get_template(&key(name, locale, part_name)).map_err(|e| fail(reason(&e)))?;
+        let text = template.render(minijinja::value::Serde(vars)).map_err(|error| match error.kind() {
+            minijinja::ErrorKind::UndefinedError => {
+                let missing: Vec<_> = template
+                    .undeclared_variables(false)
+                    .into_iter()
+                    .filter(|v| !vars.contains_key(v))
+                    .collect();
+                fail(format!("undefined variable; it uses {} and was not given them", list(missing)))
+            }
+            _ => fail(reason(&error)),
+        })?;
+        if text.len() > MAX_OUTPUT {
+            return Err(fail(format!("gives {} bytes; at most {MAX_OUTPUT} are taken", text.len())));
+        }
+        Ok(text.into())
+    }
+}
+
+fn key(name: &TemplateName, locale: &str, part: &str) -> String {
+    format!("{name}/{locale}/{part}")
+}
+
+fn part(locale: &str, part: &str) -> String {
+    if locale.is_empty() { part.to_owned() } else { format!("{locale} {part}") }
+}
+
+fn normal(locale: &str) -> String {
+    locale.replace('_', "-").to_ascii_lowercase()
+}
+
+/// Kind and line only: minijinja's detail may quote a value.
+fn reason(error: &minijinja::Error) -> String {
+    let line = error.line().map(|line| format!(" in line {line}")).unwrap_or_default();
+    match error.kind() {
+        minijinja::ErrorKind::SyntaxError => {
+            format!("{}{line}", error.detail().unwrap_or("syntax error"))
+        }
+        kind => format!("{kind}{line}"),
+    }
+}
+
+fn list(mut names: Vec<String>) -> String {
+    if names.is_empty() {
+        return "an attribute of a variable".to_owned();
+    }
+    names.sort();
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn variant(title: &str, content: &str) -> Variant {
+        Variant { title: Some(title.into()), content: Some(content.into()), payload: None }
+    }
+
+    fn name() -> TemplateName {
+        TemplateName::new("message").unwrap()
+    }
+
+    fn templates(source: TemplateSource) -> Templates {
+        let mut templates = Templates::default();
+        templates.add(name(), source).unwrap();
+        templates
+    }
+
+    fn vars(value: Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn the_exact_locale_wins_then_the_language_then_the_default() {
+        let mut source =
+            TemplateSource { default: variant("{{ who }} wrote", "{{ text }}"), ..Default::default() };
+        source.locales.insert(
+            "zh-CN".into(),
+            Variant { title: Some("{{ who }} 发来消息".into()), ..Default::default() },
+        );
+        source.locales.insert("zh".into(), variant("{{ who }} 發來", "内容：{{ text }}"));
+        let templates = templates(source);
+        let vars = vars(serde_json::json!({"who": "Ann", "text": "hi"}));
+        let title = |locale| {
+            let text = templates.render(&name(), locale, &vars).unwrap();
+            (text.title.unwrap().expose().to_owned(), text.content.unwrap().expose().to_owned())
+        };
+        assert_eq!(title(Some("zh_cn")), ("Ann 发来消息".into(), "内容：hi".into()));
+        assert_eq!(title(Some("zh-TW")), ("Ann 發來".into(), "内容：hi".into()));
+        assert_eq!(title(Some("fr")), ("Ann wrote".into(), "hi".into()));
+        assert_eq!(title(None), ("Ann wrote".into(), "hi".into()));
+    }
+
+    #[test]
+    fn an_undefined_variable_is_an_error_that_names_it_and_no_value() {
+        let templates =
+            templates(TemplateSource { default: variant("{{ who }}", "{{ text }}"), ..Default::default() });
+        let error = templates.render(&name(), None, &vars(serde_json::json!({"who": "s3cret"}))).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("`text`") && text.contains("content") && !text.contains("s3cret"), "{text}");
+    }
+
+    #[test]
+    fn a_template_that_loops_runs_out_of_fuel() {
+        let endless = "{% for i in range(10000) %}{% for j in range(10000) %}x{% endfor %}{% endfor %}";
+        let templates = templates(TemplateSource { default: variant(endless, ""), ..Default::default() });
+        assert!(matches!(templates.render(&name(), None, &Map::new()), Err(TemplateError::Render { .. })));
+    }
+
+    #[test]
+    fn a_syntax_error_is_found_at_load() {
+        let mut templates = Templates::default();
+        let error = templates
+            .add(name(), TemplateSource { default: variant("{{ who", ""), ..Default::default() })
+            .unwrap_err();
+        assert!(error.to_string().contains("`message`, title"), "{error}");
+    }
+
+    #[test]
+    fn nothing_is_escaped_as_html() {
+        let templates = templates(TemplateSource { default: variant("{{ t }}", "x"), ..Default::default() });
+        let text = templates.render(&name(), None, &vars(serde_json::json!({"t": "<b>&\"'"}))).unwrap();
+        assert_eq!(text.title.unwrap().expose(), "<b>&\"'");
+    }
+}

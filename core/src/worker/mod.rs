@@ -1,0 +1,186 @@
+//! A lane: everything one app sends through one channel. Takes deliveries from memory or from the queue, sends each through
+//! the layers, and settles what came of it. One lane's trouble is no other lane's.
+
+mod fuse;
+mod settle;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::app::Installed;
+use crate::channel::PushChannel;
+use crate::clock::Clock;
+use crate::layer::{pace, stack};
+use crate::observe::{Event, Observer};
+use crate::queue::{Lease, Queue, Want};
+use crate::schedule::Schedule;
+use crate::store::Store;
+use crate::words::{AppId, ChannelName, NodeId, NotificationId};
+
+/// What every lane of a gateway shares.
+pub(crate) struct Shop {
+    pub(crate) node: NodeId,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// In 0..1, handed in so that tests can know it.
+    pub(crate) jitter: Arc<dyn Fn() -> f64 + Send + Sync>,
+    pub(crate) observers: Vec<Arc<dyn Observer>>,
+    pub(crate) settled: Box<dyn Fn(NotificationId) + Send + Sync>,
+    /// Cancelled when no new work is begun.
+    pub(crate) closing: CancellationToken,
+    /// Cancelled when work under way is dropped; its leases are given back.
+    pub(crate) abandoned: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+}
+
+impl Shop {
+    pub(crate) fn tell(&self, event: &Event) {
+        for observer in &self.observers {
+            observer.saw(event);
+        }
+    }
+}
+
+/// Deliveries of one lane in memory at once: enough to keep the vendor busy; the rest waits on disk at a few bytes each.
+const IN_MEMORY: usize = 4096;
+/// How often the queue is looked at for what nobody told us of: retries of another node, leases of the dead.
+const LOOK: Duration = Duration::from_secs(5);
+/// How many deliveries are leased at once.
+const HANDFUL: usize = 256;
+
+/// Everything one app sends through one channel.
+pub(crate) struct Lane {
+    app: AppId,
+    name: ChannelName,
+    channel: Arc<dyn PushChannel>,
+    schedule: Schedule,
+    fuse: fuse::Fuse,
+    room: Arc<Semaphore>,
+    /// Something waits in the queue for this lane: whoever comes now lines up behind it.
+    backlog: AtomicBool,
+    wake: Notify,
+    shop: Arc<Shop>,
+}
+
+impl Lane {
+    /// Opens a lane and starts looking after it.
+    pub(crate) fn open(app: AppId, installed: &Installed, shop: Arc<Shop>) -> Arc<Self> {
+        let gate = Arc::new(pace::Gate::new(shop.closing.clone()));
+        let info = installed.channel.info();
+        let lane = Arc::new(Self {
+            name: info.name.clone(),
+            schedule: Schedule::of(&info.capability),
+            channel: stack::stack(&app, installed, &gate, &shop.clock),
+            app,
+            fuse: fuse::Fuse::default(),
+            room: Arc::new(Semaphore::new(IN_MEMORY)),
+            backlog: AtomicBool::new(true),
+            wake: Notify::new(),
+            shop,
+        });
+        let tasks = lane.shop.tasks.clone();
+        tasks.spawn(Arc::clone(&lane).look_after());
+        lane
+    }
+
+    /// Room in memory for so many deliveries; none when there is no room, or when others wait in the queue.
+    pub(crate) fn room(&self, deliveries: usize) -> Option<OwnedSemaphorePermit> {
+        if self.backlog.load(Ordering::Acquire) {
+            return None;
+        }
+        let wanted = u32::try_from(deliveries).ok()?;
+        Arc::clone(&self.room).try_acquire_many_owned(wanted).ok()
+    }
+
+    /// Sends what is already on stable storage and held by this node, without reading it back.
+    pub(crate) fn begin(self: &Arc<Self>, lease: Lease, room: OwnedSemaphorePermit) {
+        let lane = Arc::clone(self);
+        self.shop.tasks.spawn(async move {
+            let _room = room;
+            tokio::select! {
+                biased;
+                () = lane.shop.abandoned.cancelled() => {}
+                () = lane.attempt(lease) => {}
+            }
+        });
+    }
+
+    /// Says that something waits in the queue for this lane.
+    pub(crate) fn nudge(&self) {
+        self.backlog.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+
+    /// Takes from the queue what is due, as long as there is room; then waits for the next due time or a nudge.
+    async fn look_after(self: Arc<Self>) {
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = self.shop.closing.cancelled() => return,
+                next = self.refill() => next,
+            };
+            tokio::select! {
+                biased;
+                () = self.shop.closing.cancelled() => return,
+                () = self.wake.notified() => {}
+                () = self.shop.clock.sleep_until(next) => {}
+            }
+        }
+    }
+
+    /// Leases and begins what is due. Gives the time to look again.
+    async fn refill(self: &Arc<Self>) -> crate::Timestamp {
+        loop {
+            let now = self.shop.clock.now();
+            let Ok(first) = Arc::clone(&self.room).acquire_owned().await else { return now + LOOK };
+            let max = self.room.available_permits().min(HANDFUL - 1) + 1;
+            // Before the look, so that a nudge during it is not lost.
+            self.backlog.store(false, Ordering::Release);
+            let want =
+                Want { node: self.shop.node, app: self.app.clone(), channel: self.name.clone(), now, max };
+            let taken = match self.shop.queue.take(want).await {
+                Ok(taken) => taken,
+                Err(error) => {
+                    tracing::error!(app = %self.app, channel = %self.name, %error, "queue cannot be read; trying again");
+                    self.backlog.store(true, Ordering::Release);
+                    return now + LOOK;
+                }
+            };
+            let full = taken.leases.len() == max;
+            if full {
+                self.backlog.store(true, Ordering::Release);
+            }
+            let mut first = Some(first);
+            for lease in taken.leases {
+                let room = match first.take() {
+                    Some(room) => room,
+                    None => match Arc::clone(&self.room).acquire_owned().await {
+                        Ok(room) => room,
+                        Err(_) => return now + LOOK,
+                    },
+                };
+                self.begin(lease, room);
+            }
+            if !full {
+                let look = now + LOOK;
+                return taken.next_due.map_or(look, |due| due.min(look));
+            }
+        }
+    }
+
+    /// One attempt: send, then settle.
+    async fn attempt(self: &Arc<Self>, lease: Lease) {
+        let began = self.shop.clock.now();
+        let report = self.channel.send(&lease.delivery).await;
+        if report.outcomes().iter().any(|outcome| outcome.fault().is_some_and(pace::is_closing)) {
+            return;
+        }
+        self.settle(lease, report, began).await;
+    }
+}

@@ -1,0 +1,187 @@
+//! What becomes of each outcome: a receipt, a pruned address, another try, or giving up. One match on the kind's row.
+//! Everything is written by one `Queue::finish`, so that a crash leaves either all of it or none.
+
+use std::collections::BTreeMap;
+
+use super::Lane;
+use super::fuse::Verdict;
+use crate::delivery::{Delivery, Target};
+use crate::fault::{Fault, Kind, Level, Retry};
+use crate::observe::Event;
+use crate::queue::{Entry, Finish, Finished, Lease};
+use crate::receipt::{Receipt, State};
+use crate::report::{Outcome, Report};
+use crate::schedule::{Times, judged};
+use crate::words::{DeliveryId, Timestamp};
+
+/// What is written at the end of an attempt.
+struct Ledger {
+    /// When the attempt began.
+    began: Timestamp,
+    /// When its report came.
+    now: Timestamp,
+    jitter: f64,
+    receipts: Vec<Receipt>,
+    again: BTreeMap<Timestamp, Vec<Target>>,
+}
+
+impl Lane {
+    pub(super) async fn settle(&self, lease: Lease, report: Report, began: Timestamp) {
+        let Lease { delivery, epoch } = lease;
+        let now = self.shop.clock.now();
+        let jitter = (self.shop.jitter)();
+        let mut ledger = Ledger {
+            began,
+            now,
+            jitter,
+            receipts: Vec::with_capacity(delivery.targets.len()),
+            again: BTreeMap::new(),
+        };
+        for (target, outcome) in delivery.targets.iter().zip(report.into_outcomes()) {
+            self.judge(&delivery, target, outcome, &mut ledger).await;
+        }
+        let soonest = ledger.again.keys().next().copied();
+        let finish = Finish {
+            delivery: delivery.id,
+            notification: delivery.message.id,
+            app: self.app.clone(),
+            epoch,
+            receipts: ledger.receipts.clone(),
+            again: ledger.again.into_iter().map(|(due, targets)| again(&delivery, due, targets)).collect(),
+        };
+        match self.shop.queue.finish(finish).await {
+            Ok(Finished::Done) => {}
+            Ok(Finished::Fenced) => {
+                tracing::warn!(app = %self.app, channel = %self.name, notification = %delivery.message.id, "another node has taken this delivery over; its word counts");
+                return;
+            }
+            Err(error) => {
+                // The lease stays ours until we die; whoever takes it then sends it again under the same id.
+                tracing::error!(app = %self.app, channel = %self.name, notification = %delivery.message.id, %error, "outcome cannot be stored");
+                return;
+            }
+        }
+        for receipt in ledger.receipts {
+            self.shop.tell(&Event::Receipt { id: delivery.message.id, app: self.app.clone(), receipt });
+        }
+        if soonest.is_some() {
+            self.nudge();
+        }
+        (self.shop.settled)(delivery.message.id);
+    }
+
+    async fn judge(&self, delivery: &Delivery, target: &Target, outcome: Outcome, ledger: &mut Ledger) {
+        let (state, vendor_id, fault, next_at) = match outcome {
+            Outcome::Accepted { vendor_id } => {
+                self.fuse.sent(ledger.now);
+                (State::Sent, vendor_id, None, None)
+            }
+            Outcome::Replaced { vendor_id, token } => {
+                self.fuse.sent(ledger.now);
+                self.replace(target, &token, ledger.now).await;
+                (State::Sent, vendor_id, None, None)
+            }
+            Outcome::Failed(fault) => {
+                let fault = judged(fault, delivery.attempt);
+                self.act_on(target, &fault, ledger.began).await;
+                let (state, next_at) = self.verdict(delivery, &fault, ledger);
+                (state, None, Some(fault), next_at)
+            }
+        };
+        if let Some(due) = next_at {
+            ledger.again.entry(due).or_default().push(target.clone());
+        }
+        ledger.receipts.push(Receipt {
+            index: target.index,
+            device: target.device.clone(),
+            user: target.user.clone(),
+            channel: self.name.clone(),
+            state,
+            vendor_id,
+            fault,
+            attempts: delivery.attempt,
+            at: ledger.now,
+            next_at,
+        });
+    }
+
+    /// Again, and when; or given up, and how that is called.
+    fn verdict(&self, delivery: &Delivery, fault: &Fault, ledger: &Ledger) -> (State, Option<Timestamp>) {
+        let message = &delivery.message;
+        let times =
+            Times { now: ledger.now, created_at: message.created_at, expires_at: message.expires_at() };
+        // Zero time to live is one try, whatever comes of it; only a bearer of ours that aged may be renewed for it.
+        let once = message.ttl.is_zero() && fault.row().retry != Retry::Once;
+        match self.schedule.next(fault, delivery.attempt, times, ledger.jitter).filter(|_| !once) {
+            Some(at) => (State::Queued, Some(at)),
+            None if fault.kind == Kind::Expired => (State::Expired, None),
+            None => (State::Failed, None),
+        }
+    }
+
+    /// What a fault asks for beside another try.
+    async fn act_on(&self, target: &Target, fault: &Fault, began: Timestamp) {
+        if fault.kind == Kind::TokenGone {
+            self.prune(target, fault, began).await;
+        } else if fault.row().level == Level::Error {
+            self.alarm(fault.clone());
+        }
+    }
+
+    /// Forgets a dead address, unless it was registered after the vendor's news, or too many die at once.
+    async fn prune(&self, target: &Target, fault: &Fault, began: Timestamp) {
+        let Some(device) = &target.device else { return };
+        match self.fuse.dead(began) {
+            Verdict::Prune => {}
+            Verdict::Blown { first } => {
+                if first {
+                    let detail = "more tokens died than lived within ten minutes; none is forgotten until that changes. compare the credentials with the app's build";
+                    self.alarm(Fault::new(Kind::WrongApp, detail).of_lane());
+                }
+                return;
+            }
+        }
+        let dead_since = fault.since.unwrap_or(began);
+        match self.shop.store.prune(&self.app, &target.address, dead_since).await {
+            Ok(true) => self.shop.tell(&Event::Pruned {
+                app: self.app.clone(),
+                device: Some(device.clone()),
+                channel: self.name.clone(),
+            }),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::error!(app = %self.app, channel = %self.name, %error, "dead address cannot be forgotten");
+            }
+        }
+    }
+
+    async fn replace(&self, target: &Target, token: &crate::Secret, now: Timestamp) {
+        if let Err(error) = self.shop.store.replace(&self.app, &target.address, token, now).await {
+            tracing::error!(app = %self.app, channel = %self.name, %error, "new token cannot be stored");
+        }
+    }
+
+    fn alarm(&self, fault: Fault) {
+        let labels = [
+            ("app", self.app.to_string()),
+            ("channel", self.name.to_string()),
+            ("fault", fault.row().code.to_owned()),
+        ];
+        metrics::counter!("pushgate_alarms_total", &labels).increment(1);
+        self.shop.tell(&Event::Alarm { app: self.app.clone(), channel: self.name.clone(), fault });
+    }
+}
+
+fn again(delivery: &Delivery, due: Timestamp, targets: Vec<Target>) -> Entry {
+    Entry {
+        delivery: Delivery {
+            id: DeliveryId::new(),
+            channel: delivery.channel.clone(),
+            message: std::sync::Arc::clone(&delivery.message),
+            targets,
+            attempt: delivery.attempt + 1,
+        },
+        due,
+        held_by: None,
+    }
+}
