@@ -1,1 +1,13 @@
 //! FCM HTTP v1: Web Push first of all, Android and Apple devices behind Firebase.
+//!
+//! Source: <https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages>. Limits: 4,096 bytes a message,
+//! 600,000 messages a minute and project; a message is kept four weeks at most.
+
+mod auth;
+mod channel;
+mod config;
+mod decode;
+mod encode;
+
+pub use channel::Fcm;
+pub use config::{Config, ConfigError};

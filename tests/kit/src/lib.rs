@@ -1,1 +1,4 @@
-//! Suites that hold channels, stores and queues to what they declare.
+//! Suites that hold channels, stores and queues to what they declare, and what tests need beside them.
+
+pub mod clock;
+pub mod transport;

@@ -1,0 +1,172 @@
+//! A transport that answers from a script and keeps what it was asked. Opens no socket.
+
+use std::collections::VecDeque;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use parking_lot::Mutex;
+use pushgate::{Request, Response, Transport, TransportError};
+use tokio::sync::watch;
+
+/// What comes back for a request.
+pub type Reply = Result<Response, TransportError>;
+
+type Rule = Box<dyn Fn(&Request) -> Option<Reply> + Send + Sync>;
+
+/// The transport. A request is put to the rules, in their order; what no rule answers takes the next reply of the queue;
+/// and where nothing is left it is [`TransportError::Unreachable`], with a text that says so.
+#[derive(Default)]
+pub struct ScriptedTransport {
+    rules: Vec<Rule>,
+    queue: Mutex<VecDeque<Reply>>,
+    requests: Mutex<Vec<Request>>,
+    progress: watch::Sender<Progress>,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    arrived: usize,
+    held: bool,
+}
+
+impl ScriptedTransport {
+    /// With nothing to say yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With a rule; `None` leaves the request to the rules after it and to the queue.
+    #[must_use]
+    pub fn rule(mut self, rule: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static) -> Self {
+        self.rules.push(Box::new(rule));
+        self
+    }
+
+    /// Adds a reply at the end of the queue.
+    pub fn then(&self, reply: impl Into<Scripted>) {
+        self.queue.lock().push_back(reply.into().0);
+    }
+
+    /// What was asked so far, in order of arrival.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Request> {
+        self.requests.lock().clone()
+    }
+
+    /// What was asked so far at this path.
+    #[must_use]
+    pub fn requests_at(&self, path: &str) -> Vec<Request> {
+        self.requests.lock().iter().filter(|request| request.uri.path() == path).cloned().collect()
+    }
+
+    /// From now on requests arrive and get no answer, until [`Self::release`].
+    pub fn hold(&self) {
+        self.progress.send_modify(|progress| progress.held = true);
+    }
+
+    /// Answers those who wait, and everybody after them.
+    pub fn release(&self) {
+        self.progress.send_modify(|progress| progress.held = false);
+    }
+
+    /// Waits until `count` requests have arrived, answered or not.
+    pub async fn arrived(&self, count: usize) {
+        // The sender is `self`, so waiting cannot fail.
+        let _ = self.progress.subscribe().wait_for(|progress| progress.arrived >= count).await;
+    }
+}
+
+#[async_trait]
+impl Transport for ScriptedTransport {
+    async fn send(&self, request: Request) -> Reply {
+        self.requests.lock().push(request.clone());
+        self.progress.send_modify(|progress| progress.arrived += 1);
+        let _ = self.progress.subscribe().wait_for(|progress| !progress.held).await;
+        if let Some(reply) = self.rules.iter().find_map(|rule| rule(&request)) {
+            return reply;
+        }
+        let next = self.queue.lock().pop_front();
+        next.unwrap_or_else(|| {
+            let host = request.uri.host().unwrap_or_default().to_owned();
+            Err(TransportError::Unreachable { host, why: "the script has no answer left".to_owned() })
+        })
+    }
+}
+
+/// A reply for the queue: a response, or an error.
+pub struct Scripted(Reply);
+
+impl From<Response> for Scripted {
+    fn from(response: Response) -> Self {
+        Self(Ok(response))
+    }
+}
+
+impl From<TransportError> for Scripted {
+    fn from(error: TransportError) -> Self {
+        Self(Err(error))
+    }
+}
+
+/// An answer with this status and body.
+///
+/// # Panics
+/// When `status` is none: tests write it down.
+#[must_use]
+pub fn answer(status: u16, body: impl Into<Bytes>) -> Response {
+    let status = StatusCode::from_u16(status).expect("a test writes a status that exists");
+    Response { status, headers: HeaderMap::new(), body: body.into() }
+}
+
+/// The same with headers.
+///
+/// # Panics
+/// When a header is none: tests write it down.
+#[must_use]
+pub fn answer_with(status: u16, headers: &[(&'static str, &str)], body: impl Into<Bytes>) -> Response {
+    let mut answer = answer(status, body);
+    for (name, value) in headers {
+        let value = HeaderValue::from_str(value).expect("a test writes a header value that is one");
+        answer.headers.append(HeaderName::from_static(name), value);
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn request(path: &'static str) -> Request {
+        let uri = http::Uri::from_static(path);
+        Request::post(uri, "body", Duration::from_secs(1))
+    }
+
+    #[tokio::test]
+    async fn rules_come_first_then_the_queue_then_a_clear_error() {
+        let transport = ScriptedTransport::new()
+            .rule(|request| (request.uri.path() == "/ruled").then(|| Ok(answer(204, ""))));
+        transport.then(answer_with(200, &[("retry-after", "3")], "queued"));
+        assert_eq!(transport.send(request("https://a.test/ruled")).await.unwrap().status, 204);
+        assert_eq!(transport.send(request("https://a.test/free")).await.unwrap().body, "queued");
+        let error = transport.send(request("https://a.test/free")).await.unwrap_err();
+        assert!(error.to_string().contains("the script has no answer left"));
+        assert_eq!(transport.requests().len(), 3);
+        assert_eq!(transport.requests_at("/free").len(), 2);
+    }
+
+    #[tokio::test]
+    async fn held_requests_have_arrived_and_wait_for_the_release() {
+        let transport = ScriptedTransport::new();
+        transport.then(answer(200, ""));
+        transport.hold();
+        let mut sending = transport.send(request("https://a.test/"));
+        assert!(futures_util::poll!(&mut sending).is_pending());
+        transport.arrived(1).await;
+        transport.release();
+        assert_eq!(sending.await.unwrap().status, 200);
+    }
+}
