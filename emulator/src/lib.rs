@@ -1,1 +1,130 @@
 //! The vendors on loopback: strict as the real ones, with faults on demand and virtual devices.
+//!
+//! Shares no code with the channels, so that one cannot hide the other's mistake. Everything is in memory and on loopback.
+
+mod control;
+mod device;
+mod event;
+mod fault;
+mod google;
+mod push_crypto;
+mod serve;
+mod tls;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+pub use device::{Device, Platform, Shown};
+pub use event::{Event, What};
+pub use fault::{Effect, Fault, Where};
+pub use google::Vendor;
+
+/// How an emulator is started.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Port of the vendor side; 0 takes a free one.
+    pub port: u16,
+    /// Port of control API and inbox page; 0 takes a free one.
+    pub control_port: u16,
+    /// Where CA, service account and a configuration for the gateway are written; none writes nothing.
+    pub directory: Option<PathBuf>,
+    /// The Firebase project it plays.
+    pub project: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { port: 0, control_port: 0, directory: None, project: "demo".to_owned() }
+    }
+}
+
+/// Why an emulator cannot start.
+#[derive(Debug, thiserror::Error)]
+#[error("the emulator cannot start while {doing}: {source}")]
+pub struct Error {
+    doing: &'static str,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl Error {
+    fn new(doing: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { doing, source: source.into() }
+    }
+}
+
+/// A running emulator; stops when dropped.
+pub struct Emulator {
+    vendor: Arc<Vendor>,
+    address: SocketAddr,
+    control_address: SocketAddr,
+    ca_pem: String,
+    _tasks: JoinSet<()>,
+}
+
+impl Emulator {
+    /// Starts on loopback.
+    ///
+    /// # Errors
+    /// When a port is taken, or the directory cannot be written.
+    pub async fn start(options: Options) -> Result<Self, Error> {
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let bind = async |port| {
+            TcpListener::bind((loopback, port)).await.map_err(|e| Error::new("taking a port", e))
+        };
+        let (listener, control) = (bind(options.port).await?, bind(options.control_port).await?);
+        let local = |l: &TcpListener| l.local_addr().map_err(|e| Error::new("reading its address", e));
+        let (address, control_address) = (local(&listener)?, local(&control)?);
+        let tls = tls::Authority::new().map_err(|e| Error::new("making certificates", e))?;
+        let vendor = Arc::new(Vendor::new(&options.project, &format!("https://{address}"))?);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(serve::vendor(listener, tls.server, Arc::clone(&vendor)));
+        tasks.spawn(control::serve(control, Arc::clone(&vendor)));
+        let emulator = Self { vendor, address, control_address, ca_pem: tls.ca_pem, _tasks: tasks };
+        if let Some(directory) = options.directory {
+            emulator.write(&directory).map_err(|e| Error::new("writing its directory", e))?;
+        }
+        Ok(emulator)
+    }
+
+    fn write(&self, directory: &std::path::Path) -> std::io::Result<()> {
+        std::fs::create_dir_all(directory)?;
+        std::fs::write(directory.join("ca.pem"), &self.ca_pem)?;
+        std::fs::write(directory.join("service-account.json"), self.service_account_json())?;
+        let configuration = include_str!("gateway.toml").replace("VENDOR_URL", &self.url());
+        std::fs::write(directory.join("pushgate.toml"), configuration)
+    }
+
+    /// Where the vendors are: HTTPS under its own authority.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("https://{}", self.address)
+    }
+
+    /// Where control API and inbox page are: plain HTTP.
+    #[must_use]
+    pub fn control_url(&self) -> String {
+        format!("http://{}", self.control_address)
+    }
+
+    /// The authority to trust.
+    #[must_use]
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// A service account of the project, as the Firebase console gives it out.
+    #[must_use]
+    pub fn service_account_json(&self) -> String {
+        self.vendor.service_account_json()
+    }
+
+    /// The vendor behind it: devices, faults, events.
+    #[must_use]
+    pub fn vendor(&self) -> &Arc<Vendor> {
+        &self.vendor
+    }
+}

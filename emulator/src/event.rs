@@ -1,0 +1,96 @@
+//! What has happened, numbered, in a bounded log that can be waited on. Tokens appear as digests only.
+
+use std::collections::VecDeque;
+use std::time::{Duration, SystemTime};
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::sync::Notify;
+
+/// The longest log kept.
+const KEPT: usize = 10_000;
+
+/// Something that happened.
+#[derive(Debug, Clone, Serialize)]
+pub struct Event {
+    /// Its number, from 1.
+    pub seq: u64,
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// What.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum What {
+    /// The token endpoint answered.
+    Token {
+        /// With this status.
+        status: u16,
+    },
+    /// A message was asked to be sent.
+    Send {
+        /// The answer's status.
+        status: u16,
+        /// The error code of the answer.
+        code: Option<String>,
+        /// The device, where the target is known.
+        device: Option<String>,
+    },
+    /// A push arrived at a device.
+    Arrived {
+        /// Which one.
+        device: String,
+        /// It took the place of a notification shown under the same tag.
+        replaced: bool,
+    },
+    /// A fault on demand was applied.
+    Fault {
+        /// The rule's number.
+        rule: u64,
+    },
+}
+
+#[derive(Default)]
+pub(crate) struct Log {
+    events: Mutex<(u64, VecDeque<Event>)>,
+    rung: Notify,
+}
+
+impl Log {
+    pub(crate) fn add(&self, what: What) {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let at_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        {
+            let mut events = self.events.lock();
+            events.0 += 1;
+            let seq = events.0;
+            if events.1.len() == KEPT {
+                events.1.pop_front();
+            }
+            events.1.push_back(Event { seq, at_ms, what });
+        }
+        self.rung.notify_waiters();
+    }
+
+    pub(crate) fn after(&self, seq: u64) -> Vec<Event> {
+        self.events.lock().1.iter().filter(|event| event.seq > seq).cloned().collect()
+    }
+
+    /// The first event that matches, whether it has happened or happens within `patience`.
+    pub(crate) async fn wait(&self, wanted: impl Fn(&What) -> bool, patience: Duration) -> Option<Event> {
+        let deadline = tokio::time::Instant::now() + patience;
+        loop {
+            let rung = self.rung.notified();
+            tokio::pin!(rung);
+            rung.as_mut().enable();
+            if let Some(event) = self.events.lock().1.iter().find(|event| wanted(&event.what)) {
+                return Some(event.clone());
+            }
+            tokio::time::timeout_at(deadline, rung).await.ok()?;
+        }
+    }
+}
