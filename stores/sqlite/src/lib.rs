@@ -1,1 +1,63 @@
-//! Store and queue on SQLite: one writer, group commit, synchronous=FULL.
+//! Store and queue on SQLite: one writer thread, group commit, `synchronous=FULL`. One process owns the file.
+//!
+//! What a call has returned is on stable storage. A call that arrives while a commit runs joins the next one, so that a
+//! thousand callers share a few commits and a single one waits for no timer.
+
+mod devices;
+mod open;
+mod queue;
+mod writer;
+
+use pushgate::StorageError;
+use rusqlite::Connection;
+
+pub use open::OpenError;
+use writer::Thread;
+
+/// A cheap handle; when the last one is dropped, what was accepted is committed and the file is closed.
+#[derive(Clone)]
+pub struct SqliteStore {
+    writer: Thread,
+    reader: Thread,
+}
+
+impl SqliteStore {
+    /// Opens or creates the file, migrates it, and voids the leases of earlier owners: the lock beside the file proves
+    /// that they are gone.
+    ///
+    /// # Errors
+    /// [`OpenError`] when another process owns it, it is no database of ours, or the disk refuses.
+    pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self, OpenError> {
+        let opened = open::open(path.as_ref())?;
+        let writer = Thread::start("pushgate-sqlite-writer", opened.writer, true, Some(opened.lock));
+        let reader = Thread::start("pushgate-sqlite-reader", opened.reader, false, None);
+        Ok(Self { writer, reader })
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        job: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        self.writer.run(doing, job).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        job: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        self.reader.run(doing, job).await
+    }
+}
+
+/// JSON in a column: what we cannot read was not written by us.
+fn json<T: serde::de::DeserializeOwned>(text: &str) -> rusqlite::Result<T> {
+    serde_json::from_str(text).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into())
+    })
+}
+
+fn text(value: &impl serde::Serialize) -> rusqlite::Result<String> {
+    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}

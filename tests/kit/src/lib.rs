@@ -1,4 +1,5 @@
 //! Suites that hold channels, stores and queues to what they declare, and what tests need beside them.
 
 pub mod clock;
+pub mod keeping;
 pub mod transport;

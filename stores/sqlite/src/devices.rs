@@ -1,0 +1,178 @@
+//! The store: devices and their addresses.
+
+use async_trait::async_trait;
+use pushgate::store::Registered;
+use pushgate::{
+    Address, AppId, ChannelName, Device, DeviceId, Secret, StorageError, Store, Timestamp, TokenKind, UserId,
+};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::writer::whole;
+use crate::{SqliteStore, json, text};
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn register(&self, device: Device) -> Result<Registered, StorageError> {
+        self.write("registering a device", move |c| whole(c, |c| register(c, &device))).await
+    }
+
+    async fn device(&self, app: &AppId, id: &DeviceId) -> Result<Option<Device>, StorageError> {
+        let (app, id) = (app.clone(), id.clone());
+        self.read("reading a device", move |c| device(c, &app, &id)).await
+    }
+
+    async fn devices_of(&self, app: &AppId, users: &[UserId]) -> Result<Vec<Device>, StorageError> {
+        let (app, users) = (app.clone(), users.to_vec());
+        self.read("reading the devices of users", move |c| {
+            let mut devices = Vec::new();
+            let mut ids =
+                c.prepare_cached("SELECT id FROM devices WHERE app = ?1 AND user = ?2 ORDER BY id")?;
+            for user in &users {
+                let names =
+                    ids.query_map(params![app.as_str(), user.as_str()], |row| name(row, 0, DeviceId::new))?;
+                for id in names {
+                    devices.extend(device(c, &app, &id?)?);
+                }
+            }
+            Ok(devices)
+        })
+        .await
+    }
+
+    async fn forget(&self, app: &AppId, id: &DeviceId) -> Result<bool, StorageError> {
+        let (app, id) = (app.clone(), id.clone());
+        self.write("forgetting a device", move |c| {
+            whole(c, |c| {
+                let known = params![app.as_str(), id.as_str()];
+                c.prepare_cached("DELETE FROM addresses WHERE app = ?1 AND device = ?2")?.execute(known)?;
+                Ok(c.prepare_cached("DELETE FROM devices WHERE app = ?1 AND id = ?2")?.execute(known)? > 0)
+            })
+        })
+        .await
+    }
+
+    async fn prune(
+        &self,
+        app: &AppId,
+        address: &Address,
+        dead_since: Timestamp,
+    ) -> Result<bool, StorageError> {
+        let (app, address) = (app.clone(), address.clone());
+        self.write("forgetting a dead address", move |c| whole(c, |c| prune(c, &app, &address, dead_since)))
+            .await
+    }
+
+    async fn replace(
+        &self,
+        app: &AppId,
+        old: &Address,
+        new: &Secret,
+        at: Timestamp,
+    ) -> Result<bool, StorageError> {
+        let (app, old, new) = (app.clone(), old.clone(), new.clone());
+        self.write("replacing a token", move |c| {
+            whole(c, |c| {
+                let Some(holder) = holder(c, &app, &old)? else { return Ok(false) };
+                c.prepare_cached(
+                    "UPDATE OR REPLACE addresses SET token = ?5 WHERE app = ?1 AND channel = ?2 AND kind = ?3 AND token = ?4",
+                )?
+                .execute(params![app.as_str(), old.channel.as_str(), old.kind.as_str(), old.token.expose(), new.expose()])?;
+                c.prepare_cached("UPDATE devices SET registered_at = max(registered_at, ?3) WHERE app = ?1 AND id = ?2")?
+                    .execute(params![app.as_str(), holder.0, at.as_millis()])?;
+                Ok(true)
+            })
+        })
+        .await
+    }
+}
+
+fn register(c: &Connection, device: &Device) -> rusqlite::Result<Registered> {
+    let (app, id) = (device.app.as_str(), device.id.as_str());
+    let known =
+        c.prepare_cached("SELECT 1 FROM devices WHERE app = ?1 AND id = ?2")?.exists(params![app, id])?;
+    let user = device.user.as_ref().map(UserId::as_str);
+    c.prepare_cached(
+        "INSERT OR REPLACE INTO devices (app, id, user, traits, registered_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![app, id, user, text(&device.traits)?, device.registered_at.as_millis()])?;
+    c.prepare_cached("DELETE FROM addresses WHERE app = ?1 AND device = ?2")?.execute(params![app, id])?;
+    // The primary key moves an address here from whoever held it.
+    let mut insert = c.prepare_cached(
+        "INSERT OR REPLACE INTO addresses (app, channel, kind, token, device, place) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    for (place, address) in (0i64..).zip(&device.addresses) {
+        let (channel, kind) = (address.channel.as_str(), address.kind.as_str());
+        insert.execute(params![app, channel, kind, address.token.expose(), id, place])?;
+    }
+    Ok(if known { Registered::Updated } else { Registered::Created })
+}
+
+fn device(c: &Connection, app: &AppId, id: &DeviceId) -> rusqlite::Result<Option<Device>> {
+    let found = c
+        .prepare_cached("SELECT user, traits, registered_at FROM devices WHERE app = ?1 AND id = ?2")?
+        .query_row(params![app.as_str(), id.as_str()], |row| {
+            let user = row.get_ref(0)?.as_str_or_null()?.map(UserId::new).transpose().map_err(unreadable)?;
+            Ok((user, json(row.get_ref(1)?.as_str()?)?, Timestamp::from_millis(row.get(2)?)))
+        })
+        .optional()?;
+    let Some((user, traits, registered_at)) = found else { return Ok(None) };
+    let addresses = c
+        .prepare_cached(
+            "SELECT channel, kind, token FROM addresses WHERE app = ?1 AND device = ?2 ORDER BY place",
+        )?
+        .query_map(params![app.as_str(), id.as_str()], |row| {
+            let kind = match row.get_ref(1)?.as_str()? {
+                "fid" => TokenKind::Fid,
+                "subscription" => TokenKind::Subscription,
+                _ => TokenKind::Token,
+            };
+            Ok(Address {
+                channel: name(row, 0, ChannelName::new)?,
+                kind,
+                token: row.get_ref(2)?.as_str()?.into(),
+            })
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(Some(Device { app: app.clone(), id: id.clone(), user, traits, addresses, registered_at }))
+}
+
+/// The device that holds an address, and since when.
+fn holder(c: &Connection, app: &AppId, address: &Address) -> rusqlite::Result<Option<(String, i64)>> {
+    c.prepare_cached(
+        "SELECT d.id, d.registered_at FROM addresses a JOIN devices d ON d.app = a.app AND d.id = a.device
+         WHERE a.app = ?1 AND a.channel = ?2 AND a.kind = ?3 AND a.token = ?4",
+    )?
+    .query_row(
+        params![app.as_str(), address.channel.as_str(), address.kind.as_str(), address.token.expose()],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+    .optional()
+}
+
+fn prune(c: &Connection, app: &AppId, address: &Address, dead_since: Timestamp) -> rusqlite::Result<bool> {
+    let Some((device, registered_at)) = holder(c, app, address)? else { return Ok(false) };
+    if registered_at > dead_since.as_millis() {
+        return Ok(false);
+    }
+    let (channel, kind, token) = (address.channel.as_str(), address.kind.as_str(), address.token.expose());
+    c.prepare_cached(
+        "INSERT INTO pruned (app, channel, kind, token, device, pruned_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute(params![app.as_str(), channel, kind, token, device, dead_since.as_millis()])?;
+    c.prepare_cached("DELETE FROM addresses WHERE app = ?1 AND channel = ?2 AND kind = ?3 AND token = ?4")?
+        .execute(params![app.as_str(), channel, kind, token])?;
+    Ok(true)
+}
+
+/// A name in a column: checked when it was written.
+pub(crate) fn name<T>(
+    row: &Row<'_>,
+    at: usize,
+    parse: impl Fn(&str) -> Result<T, pushgate::InvalidName>,
+) -> rusqlite::Result<T> {
+    parse(row.get_ref(at)?.as_str()?).map_err(unreadable)
+}
+
+fn unreadable(error: pushgate::InvalidName) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into())
+}

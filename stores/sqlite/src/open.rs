@@ -1,0 +1,116 @@
+//! Opening the file: the lock, the settings, the schema.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+/// Each takes the schema from its place in the list to the next; never changed once released.
+const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001_devices_and_queue.sql")];
+
+/// Why a file cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it open.
+    #[error(
+        "{path} is in use by another process; stop it, or give this one a file of its own (storage.path)"
+    )]
+    InUse {
+        /// The database.
+        path: PathBuf,
+    },
+    /// It was written by a newer pushgate.
+    #[error("{path} has schema {found}, this pushgate knows {known}; run the newer one again")]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// Ours.
+        known: u32,
+    },
+    /// The disk refuses.
+    #[error("{path}: {source}")]
+    Io {
+        /// What could not be opened.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// SQLite refuses: no database, a damaged one, no space.
+    #[error("{path}: {source}")]
+    Sqlite {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+}
+
+pub(crate) struct Opened {
+    pub(crate) writer: Connection,
+    pub(crate) reader: Connection,
+    pub(crate) lock: File,
+}
+
+pub(crate) fn open(path: &Path) -> Result<Opened, OpenError> {
+    let lock = locked(path)?;
+    let refused = |source| OpenError::Sqlite { path: path.to_owned(), source };
+    private(path).map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
+    let mut writer = Connection::open(path).and_then(settled).map_err(refused)?;
+    let found =
+        writer.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0)).map_err(refused)?;
+    let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
+    if found > known {
+        return Err(OpenError::Newer { path: path.to_owned(), found, known });
+    }
+    migrate(&mut writer, found).map_err(refused)?;
+    // The lock is ours, so whoever held these is gone.
+    writer
+        .execute_batch("UPDATE deliveries SET owner = NULL WHERE owner IS NOT NULL; DELETE FROM nodes;")
+        .map_err(refused)?;
+    let reader = Connection::open(path).and_then(settled).map_err(refused)?;
+    Ok(Opened { writer, reader, lock })
+}
+
+fn locked(path: &Path) -> Result<File, OpenError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let lock_path = PathBuf::from(name);
+    let io = |source| OpenError::Io { path: lock_path.clone(), source };
+    let lock = OpenOptions::new().create(true).write(true).truncate(false).open(&lock_path).map_err(io)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(io(source)),
+    }
+}
+
+/// Tokens are inside: readable by the owner alone.
+fn private(path: &Path) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(|_| ())
+}
+
+fn settled(connection: Connection) -> rusqlite::Result<Connection> {
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    // What was acknowledged must survive a power cut, not only a crash of ours.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+    connection.busy_timeout(std::time::Duration::from_secs(10))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+fn migrate(connection: &mut Connection, from: u32) -> rusqlite::Result<()> {
+    for (version, sql) in (1u32..).zip(MIGRATIONS).skip(from as usize) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(sql)?;
+        transaction.pragma_update(None, "user_version", version)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,217 @@
+//! The queue: accepted notifications, their deliveries and receipts.
+
+use async_trait::async_trait;
+use pushgate::queue::{Admission, Admitted, Entry, Finish, Finished, Lease, Queue, Taken, Want};
+use pushgate::{
+    AppId, ChannelName, Delivery, NodeId, NotificationId, Receipt, State, Status, StorageError, Timestamp,
+};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::devices::name;
+use crate::writer::whole;
+use crate::{SqliteStore, json, text};
+
+/// The most notifications forgotten at once: a sweep never holds up the writer for long.
+const SWEEP: u32 = 1000;
+
+#[async_trait]
+impl Queue for SqliteStore {
+    async fn admit(&self, admission: Admission) -> Result<Admitted, StorageError> {
+        self.write("accepting a notification", move |c| whole(c, |c| admit(c, &admission))).await
+    }
+
+    async fn take(&self, want: Want) -> Result<Taken, StorageError> {
+        self.write("taking deliveries", move |c| whole(c, |c| take(c, &want))).await
+    }
+
+    async fn finish(&self, finish: Finish) -> Result<Finished, StorageError> {
+        self.write("storing outcomes", move |c| whole(c, |c| finished(c, &finish))).await
+    }
+
+    async fn renew(&self, node: NodeId, until: Timestamp) -> Result<(), StorageError> {
+        self.write("saying that this node lives", move |c| {
+            c.prepare_cached("INSERT OR REPLACE INTO nodes (id, alive_until) VALUES (?1, ?2)")?
+                .execute(params![node.0.as_bytes(), until.as_millis()])
+                .map(|_| ())
+        })
+        .await
+    }
+
+    async fn release(&self, node: NodeId) -> Result<(), StorageError> {
+        self.write("giving leases back", move |c| {
+            whole(c, |c| {
+                c.execute("UPDATE deliveries SET owner = NULL WHERE owner = ?1", [node.0.as_bytes()])?;
+                c.execute("DELETE FROM nodes WHERE id = ?1", [node.0.as_bytes()]).map(|_| ())
+            })
+        })
+        .await
+    }
+
+    async fn status(&self, app: &AppId, id: NotificationId) -> Result<Option<Status>, StorageError> {
+        let app = app.clone();
+        self.read("reading a notification", move |c| status(c, &app, id)).await
+    }
+
+    async fn sweep(&self, now: Timestamp) -> Result<u64, StorageError> {
+        self.write("forgetting old notifications", move |c| whole(c, |c| sweep(c, now))).await
+    }
+
+    async fn lanes(&self) -> Result<Vec<(AppId, ChannelName)>, StorageError> {
+        self.read("reading the lanes", |c| {
+            c.prepare_cached("SELECT DISTINCT app, channel FROM deliveries")?
+                .query_map([], |row| Ok((name(row, 0, AppId::new)?, name(row, 1, ChannelName::new)?)))?
+                .collect()
+        })
+        .await
+    }
+}
+
+fn admit(c: &Connection, admission: &Admission) -> rusqlite::Result<Admitted> {
+    let key = admission.idempotency.as_ref().map(|i| i.key.as_str());
+    if let Some(key) = key {
+        let known = c
+            .prepare_cached("SELECT id, fingerprint FROM notifications WHERE app = ?1 AND key = ?2")?
+            .query_row(params![admission.app.as_str(), key], |row| {
+                let (id, fingerprint): ([u8; 16], i64) = (row.get(0)?, row.get(1)?);
+                let id = NotificationId(uuid::Uuid::from_bytes(id));
+                Ok(Admitted::Known { id, fingerprint: fingerprint.cast_unsigned() })
+            })
+            .optional()?;
+        if let Some(known) = known {
+            return Ok(known);
+        }
+    }
+    let fingerprint = admission.idempotency.as_ref().map(|i| i.fingerprint.cast_signed());
+    c.prepare_cached(
+        "INSERT INTO notifications (id, app, key, fingerprint, created_at, keep_until, skipped)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?
+    .execute(params![
+        admission.id.0.as_bytes(),
+        admission.app.as_str(),
+        key,
+        fingerprint,
+        admission.created_at.as_millis(),
+        admission.keep_until.as_millis(),
+        text(&admission.skipped)?,
+    ])?;
+    admission.entries.iter().try_for_each(|entry| enqueue(c, entry))?;
+    Ok(Admitted::New)
+}
+
+fn enqueue(c: &Connection, entry: &Entry) -> rusqlite::Result<()> {
+    let delivery = &entry.delivery;
+    let owner = entry.held_by.map(|node| *node.0.as_bytes());
+    c.prepare_cached(
+        "INSERT INTO deliveries (id, notification, app, channel, due, owner, epoch, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?
+    .execute(params![
+        delivery.id.0.as_bytes(),
+        delivery.message.id.0.as_bytes(),
+        delivery.message.app.as_str(),
+        delivery.channel.as_str(),
+        entry.due.as_millis(),
+        owner,
+        i64::from(owner.is_some()),
+        text(delivery)?,
+    ])?;
+    Ok(())
+}
+
+/// Deliveries that no living node holds. ?4 is the asking node, whose own are in its memory.
+const FREE: &str = "app = ?1 AND channel = ?2 AND (owner IS NULL OR
+    (owner <> ?4 AND owner NOT IN (SELECT id FROM nodes WHERE alive_until >= ?3)))";
+
+fn take(c: &Connection, want: &Want) -> rusqlite::Result<Taken> {
+    let (app, channel, now) = (want.app.as_str(), want.channel.as_str(), want.now.as_millis());
+    let node = want.node.0.as_bytes();
+    let most = i64::try_from(want.max).unwrap_or(i64::MAX);
+    let sql =
+        format!("SELECT id, epoch, body FROM deliveries WHERE {FREE} AND due <= ?3 ORDER BY due LIMIT ?5");
+    let found: Vec<([u8; 16], i64, Delivery)> = c
+        .prepare_cached(&sql)?
+        .query_map(params![app, channel, now, node, most], |row| {
+            Ok((row.get(0)?, row.get(1)?, json(row.get_ref(2)?.as_str()?)?))
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut lease = c.prepare_cached("UPDATE deliveries SET owner = ?2, epoch = ?3 WHERE id = ?1")?;
+    let mut taken = Taken::default();
+    for (id, epoch, delivery) in found {
+        lease.execute(params![id, node, epoch + 1])?;
+        taken.leases.push(Lease { delivery, epoch: (epoch + 1).cast_unsigned() });
+    }
+    taken.next_due = c
+        .prepare_cached(&format!("SELECT min(due) FROM deliveries WHERE {FREE}"))?
+        .query_row(params![app, channel, now, node], |row| row.get::<_, Option<i64>>(0))?
+        .map(Timestamp::from_millis);
+    Ok(taken)
+}
+
+fn finished(c: &Connection, finish: &Finish) -> rusqlite::Result<Finished> {
+    let gone = c
+        .prepare_cached("DELETE FROM deliveries WHERE id = ?1 AND epoch = ?2")?
+        .execute(params![finish.delivery.0.as_bytes(), finish.epoch.cast_signed()])?;
+    if gone == 0 {
+        return Ok(Finished::Fenced);
+    }
+    let mut write =
+        c.prepare_cached("INSERT OR REPLACE INTO receipts (notification, idx, body) VALUES (?1, ?2, ?3)")?;
+    for receipt in &finish.receipts {
+        write.execute(params![finish.notification.0.as_bytes(), receipt.index, text(receipt)?])?;
+    }
+    finish.again.iter().try_for_each(|entry| enqueue(c, entry))?;
+    Ok(Finished::Done)
+}
+
+fn status(c: &Connection, app: &AppId, id: NotificationId) -> rusqlite::Result<Option<Status>> {
+    let key = id.0.as_bytes();
+    let found = c
+        .prepare_cached("SELECT created_at, skipped FROM notifications WHERE id = ?1 AND app = ?2")?
+        .query_row(params![key, app.as_str()], |row| {
+            Ok((Timestamp::from_millis(row.get(0)?), json(row.get_ref(1)?.as_str()?)?))
+        })
+        .optional()?;
+    let Some((created_at, skipped)) = found else { return Ok(None) };
+    let mut receipts: std::collections::BTreeMap<u32, Receipt> = c
+        .prepare_cached("SELECT idx, body FROM receipts WHERE notification = ?1")?
+        .query_map([key], |row| Ok((row.get(0)?, json(row.get_ref(1)?.as_str()?)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut waiting = c.prepare_cached("SELECT due, body FROM deliveries WHERE notification = ?1")?;
+    let waiting = waiting.query_map([key], |row| {
+        Ok((Timestamp::from_millis(row.get(0)?), json::<Delivery>(row.get_ref(1)?.as_str()?)?))
+    })?;
+    for row in waiting {
+        let (due, delivery) = row?;
+        for target in delivery.targets {
+            receipts.entry(target.index).or_insert_with(|| Receipt {
+                index: target.index,
+                device: target.device,
+                user: target.user,
+                channel: delivery.channel.clone(),
+                state: State::Queued,
+                vendor_id: None,
+                fault: None,
+                attempts: 0,
+                at: created_at,
+                next_at: Some(due),
+            });
+        }
+    }
+    Ok(Some(Status { id, created_at, skipped, receipts: receipts.into_values().collect() }))
+}
+
+fn sweep(c: &Connection, now: Timestamp) -> rusqlite::Result<u64> {
+    let old: Vec<[u8; 16]> = c
+        .prepare_cached(
+            "SELECT id FROM notifications n WHERE keep_until < ?1
+             AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.notification = n.id) LIMIT ?2",
+        )?
+        .query_map(params![now.as_millis(), SWEEP], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    for id in &old {
+        c.prepare_cached("DELETE FROM receipts WHERE notification = ?1")?.execute([id])?;
+        c.prepare_cached("DELETE FROM notifications WHERE id = ?1")?.execute([id])?;
+    }
+    Ok(old.len() as u64)
+}

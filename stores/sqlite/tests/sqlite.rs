@@ -1,0 +1,56 @@
+//! SQLite is held to what every store and queue promises, and to its own: one owner, one schema, no text of ours lost.
+
+use pushgate_sqlite::{OpenError, SqliteStore};
+
+#[tokio::test]
+async fn sqlite_keeps_the_promises_of_a_store_and_a_queue() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(folder.path().join("p.db")).unwrap();
+    pushgate_kit::keeping::store(&store).await;
+    pushgate_kit::keeping::queue(&store).await;
+}
+
+#[tokio::test]
+async fn a_second_owner_is_refused_and_told_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.db");
+    let first = SqliteStore::open(&path).unwrap();
+    let error = SqliteStore::open(&path).err().unwrap();
+    assert!(
+        matches!(error, OpenError::InUse { .. }) && error.to_string().contains("storage.path"),
+        "{error}"
+    );
+    drop(first);
+    SqliteStore::open(&path).unwrap();
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notes.txt");
+    std::fs::write(&path, "these are my notes, please keep them safe ".repeat(50)).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let error = SqliteStore::open(&path).err().unwrap();
+    assert!(error.to_string().contains("notes.txt"), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn a_database_of_a_newer_version_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.db");
+    drop(SqliteStore::open(&path).unwrap());
+    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let error = SqliteStore::open(&path).err().unwrap();
+    assert!(matches!(error, OpenError::Newer { found: 99, .. }), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn only_the_owner_can_read_the_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.db");
+    drop(SqliteStore::open(&path).unwrap());
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+}

@@ -1,0 +1,295 @@
+//! What every store and queue must do. An implementation is held to it by one line:
+//! `pushgate_kit::keeping::store(&mine).await; pushgate_kit::keeping::queue(&mine).await;`
+//! Each check stands in an app of its own, so that one instance serves them all.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pushgate::queue::{Admission, Admitted, Entry, Finish, Finished, Idempotency, Want};
+use pushgate::{
+    Address, AppId, ChannelName, Delivery, DeliveryId, Device, DeviceId, IdempotencyKey, Message, NodeId,
+    NotificationId, Platform, Priority, Queue, Receipt, State, Store, Target, Timestamp, TokenKind, Traits,
+    UserId,
+};
+
+const T0: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+fn app(name: &str) -> AppId {
+    AppId::new(name).expect("a valid name")
+}
+
+fn channel() -> ChannelName {
+    ChannelName::new("way").expect("a valid name")
+}
+
+fn address(token: &str) -> Address {
+    Address { channel: channel(), kind: TokenKind::Token, token: token.into() }
+}
+
+fn device(app: &AppId, id: &str, user: &str, tokens: &[&str]) -> Device {
+    Device {
+        app: app.clone(),
+        id: DeviceId::new(id).expect("a valid name"),
+        user: UserId::new(user).ok(),
+        traits: Traits::of(Platform::Web),
+        addresses: tokens.iter().map(|token| address(token)).collect(),
+        registered_at: T0,
+    }
+}
+
+/// Every promise of [`Store`].
+///
+/// # Panics
+/// When one is broken.
+pub async fn store(store: &dyn Store) {
+    registering_twice_changes_nothing(store).await;
+    an_address_belongs_to_one_device(store).await;
+    prune_spares_a_token_registered_later(store).await;
+    a_replaced_token_is_found_under_its_new_name(store).await;
+    apps_do_not_see_each_other(store).await;
+}
+
+async fn registering_twice_changes_nothing(store: &dyn Store) {
+    use pushgate::store::Registered::{Created, Updated};
+    let app = app("idempotent");
+    let bob = device(&app, "d1", "bob", &["t1", "t2"]);
+    assert_eq!(store.register(bob.clone()).await.expect("register"), Created);
+    assert_eq!(store.register(bob.clone()).await.expect("register"), Updated);
+    assert_eq!(store.device(&app, &bob.id).await.expect("read"), Some(bob.clone()));
+    let users = [UserId::new("bob").expect("name"), UserId::new("ann").expect("name")];
+    assert_eq!(store.devices_of(&app, &users).await.expect("read"), std::slice::from_ref(&bob));
+    assert!(store.forget(&app, &bob.id).await.expect("forget"));
+    assert!(!store.forget(&app, &bob.id).await.expect("forget"));
+    assert_eq!(store.devices_of(&app, &users).await.expect("read"), []);
+}
+
+async fn an_address_belongs_to_one_device(store: &dyn Store) {
+    let app = app("moves");
+    let (first, second) = (device(&app, "d1", "ann", &["t", "own"]), device(&app, "d2", "bob", &["t"]));
+    store.register(first.clone()).await.expect("register");
+    store.register(second.clone()).await.expect("register");
+    let left = store.device(&app, &first.id).await.expect("read").expect("known");
+    assert_eq!(left.addresses, [address("own")], "the address moved to the second device");
+    assert_eq!(store.device(&app, &second.id).await.expect("read"), Some(second));
+}
+
+async fn prune_spares_a_token_registered_later(store: &dyn Store) {
+    let app = app("prunes");
+    let bob = device(&app, "d", "bob", &["t", "other"]);
+    store.register(bob.clone()).await.expect("register");
+    let before = T0 - Duration::from_secs(1);
+    assert!(!store.prune(&app, &address("t"), before).await.expect("prune"), "news older than the token");
+    assert!(!store.prune(&app, &address("unknown"), T0).await.expect("prune"));
+    assert!(store.prune(&app, &address("t"), T0).await.expect("prune"));
+    assert!(!store.prune(&app, &address("t"), T0).await.expect("prune"), "it is gone already");
+    let left = store.device(&app, &bob.id).await.expect("read").expect("the device stays");
+    assert_eq!(left.addresses, [address("other")]);
+}
+
+async fn a_replaced_token_is_found_under_its_new_name(store: &dyn Store) {
+    let app = app("replaces");
+    let (bob, ann) = (device(&app, "d", "bob", &["old"]), device(&app, "e", "ann", &["new"]));
+    store.register(bob.clone()).await.expect("register");
+    store.register(ann.clone()).await.expect("register");
+    let later = T0 + Duration::from_secs(9);
+    assert!(store.replace(&app, &address("old"), &"new".into(), later).await.expect("replace"));
+    assert!(!store.replace(&app, &address("old"), &"new".into(), later).await.expect("replace"));
+    let now = store.device(&app, &bob.id).await.expect("read").expect("known");
+    assert_eq!((now.addresses, now.registered_at), (vec![address("new")], later));
+    assert_eq!(store.device(&app, &ann.id).await.expect("read").expect("known").addresses, []);
+}
+
+async fn apps_do_not_see_each_other(store: &dyn Store) {
+    let (one, two) = (app("one"), app("two"));
+    store.register(device(&one, "d", "bob", &["t"])).await.expect("register");
+    store.register(device(&two, "d", "bob", &["t"])).await.expect("register");
+    let id = DeviceId::new("d").expect("name");
+    assert!(store.forget(&two, &id).await.expect("forget"));
+    assert_eq!(store.device(&one, &id).await.expect("read").expect("known").addresses, [address("t")]);
+}
+
+fn delivery(app: &AppId, id: NotificationId, indexes: &[u32]) -> Delivery {
+    let message = Message {
+        id,
+        app: app.clone(),
+        title: "t".into(),
+        content: "c".into(),
+        payload: None,
+        image: None,
+        link: None,
+        collapse_key: None,
+        thread: None,
+        category: None,
+        priority: Priority::High,
+        badge: None,
+        silent: false,
+        created_at: T0,
+        ttl: Duration::from_secs(60),
+        overrides: None,
+    };
+    let target = |index: &u32| Target {
+        index: *index,
+        device: None,
+        user: None,
+        address: address("t"),
+        registered_at: None,
+    };
+    Delivery {
+        id: DeliveryId::new(),
+        channel: channel(),
+        message: Arc::new(message),
+        targets: indexes.iter().map(target).collect(),
+        attempt: 1,
+    }
+}
+
+fn admission(app: &AppId, key: Option<&str>, due: &[(Timestamp, Option<NodeId>)]) -> Admission {
+    let id = NotificationId::new();
+    let index = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+    let entry = |(at, (due, held_by)): (usize, &(Timestamp, Option<NodeId>))| Entry {
+        delivery: delivery(app, id, &[index(at)]),
+        due: *due,
+        held_by: *held_by,
+    };
+    Admission {
+        id,
+        app: app.clone(),
+        idempotency: key.map(|key| Idempotency {
+            key: IdempotencyKey::new(key).expect("a valid key"),
+            fingerprint: u64::MAX,
+        }),
+        created_at: T0,
+        keep_until: T0,
+        skipped: Vec::new(),
+        entries: due.iter().enumerate().map(entry).collect(),
+    }
+}
+
+fn want(app: &AppId, node: NodeId, now: Timestamp) -> Want {
+    Want { node, app: app.clone(), channel: channel(), now, max: 100 }
+}
+
+fn finish(delivery: &Delivery, epoch: u64, again: Vec<Entry>) -> Finish {
+    let receipt = |target: &Target| Receipt {
+        index: target.index,
+        device: None,
+        user: None,
+        channel: channel(),
+        state: State::Sent,
+        vendor_id: Some("v".to_owned()),
+        fault: None,
+        attempts: 1,
+        at: T0,
+        next_at: None,
+    };
+    Finish {
+        delivery: delivery.id,
+        notification: delivery.message.id,
+        app: delivery.message.app.clone(),
+        epoch,
+        receipts: delivery.targets.iter().map(receipt).collect(),
+        again,
+    }
+}
+
+/// Every promise of [`Queue`].
+///
+/// # Panics
+/// When one is broken.
+pub async fn queue(queue: &dyn Queue) {
+    a_key_is_claimed_once(queue).await;
+    take_gives_what_is_due_earliest_first(queue).await;
+    a_living_nodes_leases_are_not_taken_and_a_dead_ones_are(queue).await;
+    a_stale_lease_is_fenced(queue).await;
+    status_lists_untried_targets_as_queued(queue).await;
+    a_finished_notification_is_kept_until_its_time(queue).await;
+}
+
+async fn a_key_is_claimed_once(queue: &dyn Queue) {
+    let app = app("keys");
+    let first = admission(&app, Some("k"), &[(T0, None)]);
+    let id = first.id;
+    assert_eq!(queue.admit(first).await.expect("admit"), Admitted::New);
+    let second = admission(&app, Some("k"), &[(T0, None)]);
+    let unstored = second.id;
+    let known = Admitted::Known { id, fingerprint: u64::MAX };
+    assert_eq!(queue.admit(second).await.expect("admit"), known);
+    assert_eq!(queue.status(&app, unstored).await.expect("read"), None, "nothing of it is stored");
+    let taken = queue.take(want(&app, NodeId::new(), T0)).await.expect("take");
+    assert_eq!(taken.leases.len(), 1);
+}
+
+async fn take_gives_what_is_due_earliest_first(queue: &dyn Queue) {
+    let (app, node) = (app("order"), NodeId::new());
+    let at = |s| T0 + Duration::from_secs(s);
+    let asked = admission(&app, None, &[(at(2), None), (at(1), None), (at(9), None)]);
+    queue.admit(asked).await.expect("admit");
+    assert!(queue.lanes().await.expect("lanes").contains(&(app.clone(), channel())));
+    let none = queue.take(want(&app, node, T0)).await.expect("take");
+    assert_eq!((none.leases.len(), none.next_due), (0, Some(at(1))));
+    let taken = queue.take(want(&app, node, at(5))).await.expect("take");
+    let order: Vec<_> = taken.leases.iter().map(|lease| lease.delivery.targets[0].index).collect();
+    assert_eq!((order, taken.next_due), (vec![1, 0], Some(at(9))));
+    assert_eq!(queue.take(want(&app, node, at(5))).await.expect("take").leases, [], "they are ours already");
+}
+
+async fn a_living_nodes_leases_are_not_taken_and_a_dead_ones_are(queue: &dyn Queue) {
+    let (app, mine, other) = (app("nodes"), NodeId::new(), NodeId::new());
+    queue.renew(mine, T0).await.expect("renew");
+    queue.admit(admission(&app, None, &[(T0, Some(mine))])).await.expect("admit");
+    assert_eq!(queue.take(want(&app, other, T0)).await.expect("take").leases, []);
+    let later = T0 + Duration::from_secs(1);
+    let taken = queue.take(want(&app, other, later)).await.expect("take");
+    assert_eq!(taken.leases.len(), 1, "its owner is dead");
+    assert!(taken.leases[0].epoch > 1);
+    let delivery = &taken.leases[0].delivery;
+    assert_eq!(queue.finish(finish(delivery, 1, Vec::new())).await.expect("finish"), Finished::Fenced);
+    queue.release(other).await.expect("release");
+    let again = queue.take(want(&app, mine, later)).await.expect("take");
+    assert_eq!(again.leases.len(), 1, "given back");
+    assert!(again.leases[0].epoch > taken.leases[0].epoch);
+}
+
+async fn a_stale_lease_is_fenced(queue: &dyn Queue) {
+    let (app, node) = (app("fence"), NodeId::new());
+    let asked = admission(&app, None, &[(T0, Some(node))]);
+    let (id, delivery) = (asked.id, asked.entries[0].delivery.clone());
+    queue.admit(asked).await.expect("admit");
+    let again = Entry { delivery: self::delivery(&app, id, &[0]), due: T0, held_by: None };
+    let stale = finish(&delivery, 7, vec![again]);
+    assert_eq!(queue.finish(stale).await.expect("finish"), Finished::Fenced);
+    let status = queue.status(&app, id).await.expect("read").expect("kept");
+    assert_eq!(status.receipts[0].state, State::Queued, "nothing was written");
+    assert_eq!(queue.finish(finish(&delivery, 1, Vec::new())).await.expect("finish"), Finished::Done);
+    assert_eq!(queue.finish(finish(&delivery, 1, Vec::new())).await.expect("finish"), Finished::Fenced);
+}
+
+async fn status_lists_untried_targets_as_queued(queue: &dyn Queue) {
+    let (app, node) = (app("status"), NodeId::new());
+    let asked = admission(&app, None, &[(T0, Some(node)), (T0, Some(node))]);
+    let (id, first) = (asked.id, asked.entries[0].delivery.clone());
+    queue.admit(asked).await.expect("admit");
+    queue.finish(finish(&first, 1, Vec::new())).await.expect("finish");
+    let status = queue.status(&app, id).await.expect("read").expect("kept");
+    let states: Vec<_> = status.receipts.iter().map(|receipt| (receipt.index, receipt.state)).collect();
+    assert_eq!(states, [(0, State::Sent), (1, State::Queued)]);
+    let stranger = self::app("stranger");
+    assert_eq!(queue.status(&stranger, id).await.expect("read"), None, "another app's notification");
+}
+
+async fn a_finished_notification_is_kept_until_its_time(queue: &dyn Queue) {
+    let (app, node) = (app("sweep"), NodeId::new());
+    let asked = admission(&app, Some("k"), &[(T0, Some(node))]);
+    let (id, delivery) = (asked.id, asked.entries[0].delivery.clone());
+    queue.admit(asked).await.expect("admit");
+    let later = T0 + Duration::from_secs(1);
+    queue.sweep(later).await.expect("sweep");
+    assert!(queue.status(&app, id).await.expect("read").is_some(), "it is not finished");
+    queue.finish(finish(&delivery, 1, Vec::new())).await.expect("finish");
+    queue.sweep(T0).await.expect("sweep");
+    assert!(queue.status(&app, id).await.expect("read").is_some(), "its time has not come");
+    assert!(queue.sweep(later).await.expect("sweep") > 0);
+    assert!(queue.status(&app, id).await.expect("read").is_none());
+    let again = admission(&app, Some("k"), &[(T0, None)]);
+    assert_eq!(queue.admit(again).await.expect("admit"), Admitted::New, "the key is free again");
+}
