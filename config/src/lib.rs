@@ -13,7 +13,8 @@ use figment::providers::{Env, Serialized};
 
 pub use error::{ConfigError, ConfigErrors};
 pub use schema::{
-    AppConfig, ChannelConfig, Config, KeyConfig, Log, Scope, Server, Storage, StorageKind, TransportConfig,
+    AppConfig, ChannelConfig, Config, KeyConfig, Log, LogFormat, Scope, Server, Storage, StorageKind,
+    TransportConfig,
 };
 pub use section::Section;
 

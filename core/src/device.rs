@@ -96,7 +96,7 @@ pub struct Address {
 }
 
 impl Address {
-    /// The longest token taken, in bytes. A Web Push subscription is some 400, an FCM token some 200.
+    /// The longest token taken, in bytes. A Web Push subscription is some 400, a registration token some 200.
     pub const MAX_TOKEN: usize = 4096;
 }
 

@@ -1,1 +1,21 @@
 //! The standalone gateway: doors, command line and assembly.
+
+pub mod assemble;
+mod commands;
+pub mod doors;
+pub mod keys;
+mod problem;
+pub mod serve;
+
+use std::io::Write as _;
+
+/// Runs the command line.
+#[must_use]
+pub fn main() -> std::process::ExitCode {
+    commands::run()
+}
+
+/// A line for whoever runs the command. A closed pipe is no reason to fail.
+fn say(line: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}

@@ -105,7 +105,6 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duratio
         Err(_) => {
             let date = OffsetDateTime::parse(&text.replace("GMT", "+0000"), &Rfc2822).ok()?;
             let at = Timestamp::from_millis(date.unix_timestamp().saturating_mul(1000));
-            // Rounded up to a whole second: the date has none finer, and earlier than asked is too early.
             at.since(now)
         }
     };

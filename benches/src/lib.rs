@@ -1,1 +1,0 @@
-//! Benchmarks: egress against h2load, and the pieces behind it.

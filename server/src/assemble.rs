@@ -1,0 +1,93 @@
+//! From a configuration to a running gateway. The only file that names every channel and store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pushgate::app::App;
+use pushgate::gateway::Builder;
+use pushgate::{ChannelName, Clock, Gateway, PushChannel, SystemClock};
+use pushgate_config::{ChannelConfig, Config, ConfigErrors, StorageKind};
+use pushgate_dummy::Dummy;
+use pushgate_fcm::Fcm;
+use pushgate_sqlite::SqliteStore;
+use pushgate_transport::{HttpTransport, Roots};
+
+/// Why a gateway cannot be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration is not right.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// The database cannot be opened.
+    #[error(transparent)]
+    Open(#[from] pushgate_sqlite::OpenError),
+    /// It cannot be read.
+    #[error(transparent)]
+    Storage(#[from] pushgate::StorageError),
+    /// A template does not compile.
+    #[error("apps.{0}.templates: {1}")]
+    Template(pushgate::AppId, pushgate::template::TemplateError),
+}
+
+/// Starts a gateway as configured.
+///
+/// # Errors
+/// [`Error`], which says what to do.
+pub async fn gateway(config: &Config) -> Result<Gateway, Error> {
+    Ok(builder(config)?.start().await?)
+}
+
+/// A gateway as configured, not yet started.
+///
+/// # Errors
+/// [`Error`], which says what to do.
+pub fn builder(config: &Config) -> Result<Builder, Error> {
+    let mut builder = Gateway::builder().keep(Duration::from_secs(config.storage.keep_days * 24 * 3600));
+    if config.storage.kind == StorageKind::Sqlite {
+        builder = builder.store(SqliteStore::open(&config.storage.path)?);
+    }
+    for (id, configured) in &config.apps {
+        let mut app = App::default();
+        for (name, one) in &configured.channels {
+            app = app.install(channel(name, one)?, one.concurrency);
+        }
+        for route in &configured.routes {
+            app = app.route(route.selector.clone(), route.channels.iter().cloned());
+        }
+        for (name, source) in &configured.templates {
+            app = app
+                .template(name.clone(), source.clone())
+                .map_err(|error| Error::Template(id.clone(), error))?;
+        }
+        builder = builder.app(id.clone(), app);
+    }
+    Ok(builder)
+}
+
+/// One channel, by its kind.
+///
+/// # Errors
+/// [`ConfigErrors`] with file, line and key.
+pub fn channel(name: &ChannelName, one: &ChannelConfig) -> Result<Arc<dyn PushChannel>, ConfigErrors> {
+    match one.kind.as_str() {
+        "fcm" => {
+            let transport = Arc::new(transport(one)?);
+            let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+            let fcm = Fcm::new(name.clone(), &one.section.parse()?, transport, clock);
+            Ok(Arc::new(fcm.map_err(|error| one.section.error(error))?))
+        }
+        "dummy" => Ok(Arc::new(Dummy::new(name.clone(), one.section.parse()?))),
+        other => Err(one.section.error(format!("kind `{other}` is not known; known are fcm, dummy"))),
+    }
+}
+
+fn transport(one: &ChannelConfig) -> Result<HttpTransport, ConfigErrors> {
+    let roots = match one.transport.roots.as_deref() {
+        None | Some("system") => Roots::System,
+        Some("bundled") => Roots::Bundled,
+        Some(pem) => Roots::Pem(pem.to_owned()),
+    };
+    let proxy = one.transport.proxy.as_ref().map(|proxy| proxy.expose().to_owned());
+    let built = HttpTransport::builder().roots(roots).proxy(proxy).build();
+    built.map_err(|error| one.section.error(format!("transport.{error}")))
+}

@@ -1,0 +1,139 @@
+//! The command line.
+
+mod check;
+mod demo;
+mod emulate;
+mod http;
+mod send;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use pushgate_config::{Config, Sources};
+
+use crate::say;
+
+/// What a command may fail with: a sentence for a human.
+type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// Offline push for IM servers.
+#[derive(Parser)]
+#[command(
+    name = "pushgate",
+    version,
+    about,
+    after_help = "Start here:\n  pushgate demo --once          one notification, end to end, on this machine\n  pushgate emulate              a local FCM to test against\n  pushgate serve --config FILE  the gateway"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway until SIGTERM or Ctrl-C
+    #[command(
+        after_help = "Examples:\n  pushgate serve --config pushgate.toml\n  pushgate serve --config pushgate.toml --set server.listen=0.0.0.0:8080\n  PUSHGATE_LOG__LEVEL=debug pushgate serve --config pushgate.toml"
+    )]
+    Serve(ConfigArgs),
+    /// Run the vendors on this machine, with virtual devices and an inbox page
+    #[command(
+        after_help = "Examples:\n  pushgate emulate --dir emulator\n  pushgate serve --config emulator/pushgate.toml"
+    )]
+    Emulate(emulate::EmulateArgs),
+    /// Watch one notification travel: HTTP in, storage, selector, FCM, a device that decrypts it
+    #[command(
+        after_help = "Examples:\n  pushgate demo --once\n  pushgate demo --once --json\n  pushgate demo                 stays, with an inbox page and a curl line to try"
+    )]
+    Demo(demo::DemoArgs),
+    /// Send one notification through a running gateway and hear what became of it
+    #[command(
+        after_help = "Examples:\n  pushgate send --app demo --user bob --title Ann --content hello\n  pushgate send --app demo --token fcm:TOKEN --title test --content 'do you hear me?'"
+    )]
+    Send(send::SendArgs),
+    /// Check a configuration and probe every credential in it
+    #[command(after_help = "Example:\n  pushgate check --config pushgate.toml")]
+    Check(ConfigArgs),
+    /// Make server keys
+    #[command(subcommand)]
+    Keys(Keys),
+}
+
+#[derive(Subcommand)]
+enum Keys {
+    /// Make a key: it is shown once, its digest goes into the configuration
+    #[command(after_help = "Example:\n  pushgate keys new --app demo --scope send --scope devices")]
+    New {
+        /// An app the key is good for (again for more; none: all apps)
+        #[arg(long = "app")]
+        apps: Vec<String>,
+        /// What it may do: send, devices, admin (again for more; none: send and devices)
+        #[arg(long = "scope", value_parser = ["send", "devices", "admin"])]
+        scopes: Vec<String>,
+    },
+}
+
+/// Where the configuration comes from.
+#[derive(Args)]
+struct ConfigArgs {
+    /// The TOML file
+    #[arg(long, env = "PUSHGATE_CONFIG")]
+    config: Option<PathBuf>,
+    /// One key, over file and environment: --set server.listen=127.0.0.1:9000
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = pair)]
+    set: Vec<(String, String)>,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+impl ConfigArgs {
+    fn load(self) -> Result<Config, pushgate_config::ConfigErrors> {
+        Config::load(&Sources { file: self.config, environment: true, flags: self.set })
+    }
+}
+
+pub(crate) fn run() -> ExitCode {
+    let command = Cli::parse().command;
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error),
+    };
+    let outcome = runtime.block_on(async {
+        match command {
+            Command::Serve(args) => serve::run(args.load()?).await,
+            Command::Emulate(args) => emulate::run(args).await,
+            Command::Demo(args) => demo::run(args).await,
+            Command::Send(args) => send::run(args).await,
+            Command::Check(args) => check::run(args.load()?).await,
+            Command::Keys(Keys::New { apps, scopes }) => {
+                new_key(apps, scopes);
+                Ok(())
+            }
+        }
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&*error),
+    }
+}
+
+fn failed(error: &(dyn std::error::Error + Send + Sync)) -> ExitCode {
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{error}\n").as_bytes());
+    ExitCode::FAILURE
+}
+
+fn new_key(apps: Vec<String>, scopes: Vec<String>) {
+    let (key, digest) = crate::keys::new_key();
+    let apps = if apps.is_empty() { vec!["*".to_owned()] } else { apps };
+    let scopes = if scopes.is_empty() { vec!["send".to_owned(), "devices".to_owned()] } else { scopes };
+    say(format!("The key, shown this once:\n\n  {key}\n\nInto the configuration:\n"));
+    say(format!(
+        "[[keys]]\nid = \"{}\"\nsha256 = \"{digest}\"\napps = {apps:?}\nscopes = {scopes:?}",
+        &digest[..8]
+    ));
+}

@@ -1,0 +1,71 @@
+//! The HTTP APIs the gateway answers to. A door parses and shows; it has no rule of its own.
+
+pub mod native;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::get;
+use http::HeaderMap;
+use metrics_exporter_prometheus::PrometheusHandle;
+use pushgate::Gateway;
+use pushgate_config::Scope;
+
+use crate::keys::Keyring;
+use crate::problem::Problem;
+
+/// What every door works with.
+pub struct House {
+    /// The gateway behind the doors.
+    pub gateway: Gateway,
+    /// Who may come in.
+    pub keys: Keyring,
+    /// The largest body taken, in bytes.
+    pub max_body: usize,
+    /// The longest a request may take.
+    pub patience: Duration,
+    /// What `/metrics` shows; none when no recorder could be installed.
+    pub metrics: Option<PrometheusHandle>,
+}
+
+/// A door's state.
+pub(crate) type Shared = State<Arc<House>>;
+
+/// All doors.
+pub fn router(house: Arc<House>) -> Router {
+    Router::new()
+        .merge(native::routes())
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/version", get(async || concat!("pushgate ", env!("CARGO_PKG_VERSION"), "\n")))
+        .route("/metrics", get(metrics))
+        .route(
+            "/openapi.json",
+            get(async || ([("content-type", "application/json")], include_str!("openapi.json"))),
+        )
+        .fallback(async || Problem::new(404, "not_found", "there is nothing here; see /openapi.json"))
+        .method_not_allowed_fallback(async || Problem::new(405, "method_not_allowed", "see /openapi.json"))
+        .layer(from_fn_with_state(Arc::clone(&house), in_time))
+        .with_state(house)
+}
+
+async fn ready(State(house): Shared) -> Result<&'static str, Problem> {
+    house.gateway.queue().lanes().await?;
+    Ok("ready\n")
+}
+
+async fn metrics(State(house): Shared, headers: HeaderMap) -> Result<String, Problem> {
+    house.keys.admit(&headers, None, Scope::Admin)?;
+    Ok(house.metrics.as_ref().map(PrometheusHandle::render).unwrap_or_default())
+}
+
+async fn in_time(State(house): Shared, request: Request, next: Next) -> Result<Response, Problem> {
+    tokio::time::timeout(house.patience, next.run(request))
+        .await
+        .map_err(|_| Problem::new(408, "timeout", "the request took too long"))
+}

@@ -1,0 +1,64 @@
+//! What a caller is told when something is refused: `application/problem+json` (RFC 9457) with a stable `code`.
+
+use axum::response::{IntoResponse, Response};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, StatusCode};
+use pushgate::{StorageError, SubmitError};
+use serde_json::json;
+
+/// A refusal.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    status: u16,
+    code: &'static str,
+    detail: String,
+}
+
+impl Problem {
+    pub(crate) fn new(status: u16, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into() }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let title = status.canonical_reason().unwrap_or("error");
+        let body = json!({"type": "about:blank", "title": title, "status": self.status, "code": self.code, "detail": self.detail});
+        let mut response = (status, body.to_string()).into_response();
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response
+    }
+}
+
+impl From<StorageError> for Problem {
+    fn from(error: StorageError) -> Self {
+        tracing::error!(%error, "storage failed");
+        Self::new(503, "storage", "storage failed and nothing was changed; ask again in a moment")
+    }
+}
+
+impl From<SubmitError> for Problem {
+    fn from(error: SubmitError) -> Self {
+        let (status, code) = match &error {
+            SubmitError::UnknownApp(_) => (404, "unknown_app"),
+            SubmitError::UnknownChannel(_) => (422, "unknown_channel"),
+            SubmitError::EmptyAudience => (422, "empty_audience"),
+            SubmitError::AudienceTooLarge { .. } => (422, "audience_too_large"),
+            SubmitError::NothingToShow => (422, "nothing_to_show"),
+            SubmitError::TooLarge { .. } => (422, "too_large"),
+            SubmitError::Template(_) => (422, "template"),
+            SubmitError::KeyReused { .. } => (409, "idempotency_key_reused"),
+            SubmitError::ShuttingDown => (503, "shutting_down"),
+            SubmitError::Storage(_) => {
+                tracing::error!(%error, "storage failed");
+                return Self::new(
+                    503,
+                    "storage",
+                    "storage failed and nothing was stored; ask again in a moment",
+                );
+            }
+        };
+        Self::new(status, code, error.to_string())
+    }
+}

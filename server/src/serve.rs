@@ -1,0 +1,64 @@
+//! Serving: the listener, and a stop that loses nothing.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use pushgate::Gateway;
+use pushgate_config::Config;
+use tokio::net::TcpListener;
+
+use crate::doors::{House, router};
+use crate::keys::Keyring;
+
+/// A gateway that answers at its doors.
+pub struct Running {
+    /// Where it listens.
+    pub address: SocketAddr,
+    gateway: Gateway,
+    drain: Duration,
+    stop: tokio::sync::oneshot::Sender<()>,
+    served: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+/// Opens the doors of a gateway.
+///
+/// # Errors
+/// When the address is taken.
+pub async fn open(
+    config: &Config,
+    gateway: Gateway,
+    metrics: Option<PrometheusHandle>,
+) -> std::io::Result<Running> {
+    let listener = TcpListener::bind(config.server.listen).await?;
+    let address = listener.local_addr()?;
+    let house = House {
+        gateway: gateway.clone(),
+        keys: Keyring::new(&config.keys),
+        max_body: config.server.max_body_bytes,
+        patience: Duration::from_secs(config.server.request_seconds),
+        metrics,
+    };
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    let stopped = async move {
+        // A dropped sender stops it, too.
+        let _ = stopped.await;
+    };
+    let serving = axum::serve(listener, router(Arc::new(house))).with_graceful_shutdown(stopped);
+    let served = tokio::spawn(async move { serving.await });
+    Ok(Running { address, gateway, drain: Duration::from_secs(config.server.drain_seconds), stop, served })
+}
+
+impl Running {
+    /// Takes no more requests, ends the attempts under way, gives back the rest.
+    pub async fn stop(self) {
+        // It may have stopped by itself.
+        let _ = self.stop.send(());
+        let requests = tokio::time::timeout(self.drain, self.served).await;
+        if requests.is_err() {
+            tracing::warn!("requests still open after the grace period are cut");
+        }
+        self.gateway.shutdown(self.drain).await;
+    }
+}

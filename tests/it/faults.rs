@@ -1,0 +1,233 @@
+//! Every error row of FCM, through the emulator, on a clock that the test moves: retried not before the vendor said,
+//! pruned, or final.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pushgate::memory::{MemoryQueue, MemoryStore};
+use pushgate::{
+    Address, ChannelName, Clock, Device, DeviceId, Gateway, Kind, Notification, Platform, Receipt, State,
+    Store, Timestamp, TokenKind, Traits, UserId,
+};
+use pushgate_emulator::{Effect, Emulator, Fault, Options, What, Where};
+use pushgate_fcm::{Config, Fcm};
+use pushgate_kit::clock::ManualClock;
+use pushgate_transport::{HttpTransport, Roots};
+
+use crate::house::PATIENCE;
+
+struct Bench {
+    emulator: Emulator,
+    clock: Arc<ManualClock>,
+    store: Arc<MemoryStore>,
+    gateway: Gateway,
+    device: DeviceId,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let emulator = Emulator::start(Options::default()).await.unwrap();
+        // The emulator's own clock is real: the tests begin now and move on from there.
+        let clock = Arc::new(ManualClock::at(std::time::SystemTime::now().into()));
+        let roots = Roots::Pem(emulator.ca_pem().to_owned());
+        let transport = Arc::new(HttpTransport::builder().roots(roots).build().unwrap());
+        let config = Config { base_url: emulator.url(), ..Config::new(&emulator.service_account_json()) };
+        let name = ChannelName::new("fcm").unwrap();
+        let shared: Arc<dyn Clock> = clock.clone();
+        let fcm = Fcm::new(name.clone(), &config, transport, shared.clone()).unwrap();
+        let store = Arc::new(MemoryStore::default());
+        let gateway = Gateway::builder()
+            .devices(store.clone())
+            .queue(Arc::new(MemoryQueue::default()))
+            .clock(shared)
+            .jitter(|| 0.0)
+            .channel(fcm)
+            .start()
+            .await
+            .unwrap();
+        let web = emulator.vendor().add_device("bob-web", pushgate_emulator::Platform::Web).unwrap();
+        let device = DeviceId::new("bob-web").unwrap();
+        let bob = Device {
+            app: pushgate::AppId::new("demo").unwrap(),
+            id: device.clone(),
+            user: Some(UserId::new("bob").unwrap()),
+            traits: Traits::of(Platform::Web),
+            addresses: vec![Address { channel: name, kind: TokenKind::Token, token: web.token.into() }],
+            registered_at: clock.now(),
+        };
+        store.register(bob).await.unwrap();
+        Self { emulator, clock, store, gateway, device }
+    }
+
+    fn fail(&self, status: u16, code: Option<&str>, retry_after: Option<&str>) {
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        let effect = Effect::Error { status, code: owned(code), retry_after: owned(retry_after) };
+        self.emulator.vendor().fail(Fault { at: Where::Send, next: 1, effect });
+    }
+
+    async fn submit(&self, ttl: Duration) -> pushgate::NotificationId {
+        let asked = Notification::to_user("demo", "bob").unwrap().title("Ann").content("hello").ttl(ttl);
+        self.gateway.submit(asked).await.unwrap().id
+    }
+
+    /// The receipt once the gateway has settled the given attempt.
+    async fn after_attempt(&self, id: pushgate::NotificationId, attempt: u32) -> Receipt {
+        let app = pushgate::AppId::new("demo").unwrap();
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let status = self.gateway.status(&app, id).await.unwrap().unwrap();
+            let receipt = status.receipts[0].clone();
+            if receipt.attempts >= attempt {
+                return receipt;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "attempt {attempt} was not made: {receipt:?}");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn sends(&self) -> usize {
+        self.emulator
+            .vendor()
+            .events(0)
+            .iter()
+            .filter(|event| matches!(event.what, What::Send { .. }))
+            .count()
+    }
+
+    async fn addresses(&self) -> usize {
+        let app = pushgate::AppId::new("demo").unwrap();
+        self.store.device(&app, &self.device).await.unwrap().unwrap().addresses.len()
+    }
+
+    /// Moves to just before `due`, sees that nothing is sent, then to it, and sees that it is.
+    async fn not_before(&self, due: Timestamp) {
+        let before = self.sends();
+        while self.clock.now() < due - Duration::from_millis(1) {
+            let next = self.clock.sleeper().await.min(due - Duration::from_millis(1));
+            self.clock.set(next.max(self.clock.now()));
+            for _ in 0..50 {
+                tokio::task::yield_now().await;
+            }
+        }
+        assert_eq!(self.sends(), before, "sent before its time");
+        self.clock.set(due);
+        let sent =
+            self.emulator.vendor().wait_for(|what| matches!(what, What::Arrived { .. }), PATIENCE).await;
+        assert!(sent.is_some(), "not sent when its time came");
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_will_pass_is_tried_again_and_not_before_retry_after() {
+    let rows = [
+        (503, Some("UNAVAILABLE"), Some("77"), Kind::VendorDown, 77),
+        (503, Some("UNAVAILABLE"), None, Kind::VendorDown, 10),
+        (500, Some("INTERNAL"), None, Kind::VendorDown, 10),
+        (429, Some("QUOTA_EXCEEDED"), Some("120"), Kind::Throttled, 120),
+        (429, Some("QUOTA_EXCEEDED"), None, Kind::Throttled, 60),
+        (401, Some("THIRD_PARTY_AUTH_ERROR"), None, Kind::Credentials, 60),
+        (403, None, None, Kind::Credentials, 60),
+    ];
+    for (status, code, retry_after, kind, wait) in rows {
+        let bench = Bench::new().await;
+        bench.fail(status, code, retry_after);
+        let began = bench.clock.now();
+        let id = bench.submit(HOUR).await;
+        let receipt = bench.after_attempt(id, 1).await;
+        assert_eq!((receipt.state, receipt.fault.unwrap().kind), (State::Queued, kind));
+        let due = receipt.next_at.unwrap();
+        assert!(due >= began + Duration::from_secs(wait), "{status} {code:?}");
+        bench.not_before(due).await;
+        assert_eq!(bench.after_attempt(id, 2).await.state, State::Sent);
+        assert_eq!(bench.addresses().await, 1, "no token is lost to a passing fault");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_token_is_final_and_forgotten() {
+    let bench = Bench::new().await;
+    bench.emulator.vendor().unregister("bob-web");
+    let id = bench.submit(HOUR).await;
+    let receipt = bench.after_attempt(id, 1).await;
+    assert_eq!((receipt.state, receipt.fault.unwrap().kind), (State::Failed, Kind::TokenGone));
+    assert_eq!(bench.addresses().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_message_or_a_foreign_token_is_final_and_forgets_nothing() {
+    let rows = [(400, "INVALID_ARGUMENT", Kind::BadMessage), (403, "SENDER_ID_MISMATCH", Kind::WrongApp)];
+    for (status, code, kind) in rows {
+        let bench = Bench::new().await;
+        bench.fail(status, Some(code), None);
+        let id = bench.submit(HOUR).await;
+        let receipt = bench.after_attempt(id, 1).await;
+        assert_eq!((receipt.state, receipt.fault.unwrap().kind), (State::Failed, kind));
+        assert_eq!((bench.addresses().await, receipt.next_at), (1, None));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_throttled_project_never_sends_another_push_early() {
+    let bench = Bench::new().await;
+    bench.fail(429, Some("QUOTA_EXCEEDED"), Some("300"));
+    let first = bench.submit(HOUR).await;
+    let due = bench.after_attempt(first, 1).await.next_at.unwrap();
+    // Another one, for the same project: it has to wait, too.
+    bench.submit(HOUR).await;
+    bench.not_before(due).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_bearer_is_renewed_and_the_push_sent_at_once() {
+    let bench = Bench::new().await;
+    let first = bench.submit(HOUR).await;
+    bench.after_attempt(first, 1).await;
+    bench.emulator.vendor().revoke_bearers();
+    let id = bench.submit(HOUR).await;
+    assert_eq!(bench.after_attempt(id, 2).await.state, State::Sent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_breaks_is_tried_again() {
+    let bench = Bench::new().await;
+    bench.emulator.vendor().fail(Fault { at: Where::Send, next: 1, effect: Effect::Reset });
+    let id = bench.submit(HOUR).await;
+    let receipt = bench.after_attempt(id, 1).await;
+    assert_eq!((receipt.state, receipt.fault.unwrap().kind), (State::Queued, Kind::VendorDown));
+    bench.not_before(receipt.next_at.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_tried_after_its_ttl() {
+    let bench = Bench::new().await;
+    bench.fail(503, Some("UNAVAILABLE"), Some("77"));
+    let id = bench.submit(Duration::from_secs(60)).await;
+    let receipt = bench.after_attempt(id, 1).await;
+    assert_eq!(
+        (receipt.state, receipt.next_at),
+        (State::Failed, None),
+        "its time is up before it may be tried again"
+    );
+    // Held back by a pause of the whole lane, it expires instead of going out late.
+    bench.fail(429, Some("QUOTA_EXCEEDED"), Some("300"));
+    bench.submit(HOUR).await;
+    bench
+        .emulator
+        .vendor()
+        .wait_for(|what| matches!(what, What::Send { status: 429, .. }), PATIENCE)
+        .await
+        .unwrap();
+    let late = bench.submit(Duration::from_secs(100)).await;
+    let sends = bench.sends();
+    let end = bench.clock.now() + Duration::from_secs(301);
+    while bench.clock.now() < end {
+        let next = bench.clock.sleeper().await.min(end);
+        bench.clock.set(next.max(bench.clock.now()));
+        tokio::task::yield_now().await;
+    }
+    let receipt = bench.after_attempt(late, 1).await;
+    assert_eq!((receipt.state, receipt.fault.unwrap().kind), (State::Expired, Kind::Expired));
+    assert!(bench.sends() <= sends + 1, "only the throttled one was sent again");
+}

@@ -1,0 +1,130 @@
+//! What the tests work with: an emulator, a gateway that answers at its doors, a client.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, Method};
+use pushgate::{Request, Transport};
+use pushgate_config::{Config, Sources};
+use pushgate_emulator::{Emulator, Options, Platform};
+use pushgate_server::serve::Running;
+use pushgate_server::{assemble, serve};
+use pushgate_transport::HttpTransport;
+use serde_json::{Value, json};
+
+/// Long enough for anything that is going to happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) struct House {
+    pub(crate) emulator: Emulator,
+    pub(crate) client: Client,
+    _running: Running,
+    _folder: tempfile::TempDir,
+}
+
+#[derive(Clone)]
+pub(crate) struct Client {
+    transport: Arc<HttpTransport>,
+    pub(crate) base: String,
+    pub(crate) key: String,
+}
+
+/// Writes what an emulator and a key need for a gateway in the folder; gives the key.
+pub(crate) fn configure(folder: &Path) -> String {
+    let (key, digest) = pushgate_server::keys::new_key();
+    let (other, other_digest) = pushgate_server::keys::new_key();
+    let path = folder.join("pushgate.toml");
+    let mut text = std::fs::read_to_string(&path).unwrap();
+    text.push_str(&format!(
+        r#"
+[server]
+listen = "127.0.0.1:0"
+[log]
+level = "trace"
+[storage]
+path = "{}"
+[apps.other.channels.dummy]
+kind = "dummy"
+[apps.demo.templates.message]
+title = "{{{{ sender }}}}"
+content = "{{{{ text }}}}"
+[[keys]]
+id = "demo"
+sha256 = "{digest}"
+apps = ["demo"]
+scopes = ["send", "devices"]
+[[keys]]
+id = "other"
+sha256 = "{other_digest}"
+apps = ["other"]
+scopes = ["send"]
+"#,
+        folder.join("pushgate.db").display()
+    ));
+    std::fs::write(&path, text).unwrap();
+    std::fs::write(folder.join("other.key"), other).unwrap();
+    key
+}
+
+impl House {
+    pub(crate) async fn open() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options { directory: Some(folder.path().to_owned()), ..Options::default() };
+        let emulator = Emulator::start(options).await.unwrap();
+        let key = configure(folder.path());
+        let file = Some(folder.path().join("pushgate.toml"));
+        let config = Config::load(&Sources { file, ..Sources::default() }).unwrap();
+        let running = serve::open(&config, assemble::gateway(&config).await.unwrap(), None).await.unwrap();
+        let client = Client::new(&format!("http://{}", running.address), &key);
+        Self { emulator, client, _running: running, _folder: folder }
+    }
+
+    pub(crate) fn key_of_another_app(&self) -> String {
+        std::fs::read_to_string(self._folder.path().join("other.key")).unwrap()
+    }
+
+    /// A virtual web page of a user, registered with the gateway.
+    pub(crate) async fn page_of(&self, user: &str) -> String {
+        let id = format!("{user}-web");
+        let device = self.emulator.vendor().add_device(&id, Platform::Web).unwrap();
+        self.client.register(&id, user, &device.token).await;
+        id
+    }
+}
+
+impl Client {
+    pub(crate) fn new(base: &str, key: &str) -> Self {
+        let transport = Arc::new(HttpTransport::builder().max_connections(64).build().unwrap());
+        Self { transport, base: base.to_owned(), key: key.to_owned() }
+    }
+
+    pub(crate) async fn raw(&self, method: Method, path: &str, body: impl Into<Vec<u8>>) -> (u16, Value) {
+        let uri = format!("{}{path}", self.base).parse().unwrap();
+        let mut request = Request::post(uri, body.into(), PATIENCE);
+        request.method = method;
+        if !self.key.is_empty() {
+            let bearer = HeaderValue::try_from(format!("Bearer {}", self.key)).unwrap();
+            request.headers.insert(http::header::AUTHORIZATION, bearer);
+        }
+        let response = self.transport.send(request).await.unwrap();
+        (response.status.as_u16(), serde_json::from_slice(&response.body).unwrap_or_default())
+    }
+
+    pub(crate) async fn register(&self, id: &str, user: &str, token: &str) {
+        let body =
+            json!({"user": user, "platform": "web", "addresses": [{"channel": "fcm", "token": token}]});
+        let (status, answer) =
+            self.raw(Method::PUT, &format!("/v1/apps/demo/devices/{id}"), body.to_string()).await;
+        assert!(status < 300, "{status} {answer}");
+    }
+
+    pub(crate) async fn submit(&self, body: &Value, query: &str) -> (u16, Value) {
+        self.raw(Method::POST, &format!("/v1/apps/demo/notifications{query}"), body.to_string()).await
+    }
+
+    pub(crate) async fn status(&self, id: &Value) -> Value {
+        let path = format!("/v1/apps/demo/notifications/{}", id.as_str().unwrap());
+        self.raw(Method::GET, &path, "").await.1
+    }
+}

@@ -1,0 +1,10 @@
+//! Whole-gateway tests: real doors, real storage, the channel and the pool, against the emulator.
+
+#![expect(clippy::unwrap_used, reason = "the failure of a test is its message")]
+
+mod bad_input;
+mod crash;
+mod faults;
+mod house;
+mod once;
+mod tidy;
