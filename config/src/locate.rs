@@ -1,60 +1,149 @@
-//! A TOML text, parsed twice: into values, and into places, so that an error can name its line.
+//! Where a key was written: its path, and the line, variable or flag it came from. Holds no values, so it cannot leak one.
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
 
-use crate::error::ConfigError;
-
-/// A named TOML text.
-#[derive(Debug)]
-pub(crate) struct Source {
-    name: String,
-    text: String,
-    value: toml::Table,
+/// One step into a table or a list.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Segment {
+    Key(String),
+    Index(usize),
 }
 
-impl Source {
-    pub(crate) fn parse(name: &str, text: &str) -> Result<Self, ConfigError> {
-        let value = text.parse::<toml::Table>().map_err(|error| {
-            let line = error.span().map_or(1, |span| line_of(text, span.start));
-            ConfigError::new(format!("{name}:{line}"), "", format!("not TOML: {}", error.message()))
-        })?;
-        Ok(Self { name: name.to_owned(), text: text.to_owned(), value })
+/// The way from the top of the configuration to a key: `apps.demo.routes[0].channels`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct KeyPath(Vec<Segment>);
+
+impl KeyPath {
+    pub(crate) fn key(&self, name: &str) -> Self {
+        self.join(Segment::Key(name.to_owned()))
     }
 
-    pub(crate) const fn value(&self) -> &toml::Table {
-        &self.value
+    pub(crate) fn index(&self, place: usize) -> Self {
+        self.join(Segment::Index(place))
     }
 
-    /// `file:line` of a key path, if it stands in this text.
-    pub(crate) fn place(&self, path: &[String]) -> Option<String> {
-        let root = DeTable::parse(&self.text).ok()?;
-        let at = offset(root.get_ref(), path)?;
-        Some(format!("{}:{}", self.name, line_of(&self.text, at)))
+    pub(crate) fn join(&self, segment: Segment) -> Self {
+        let mut segments = self.0.clone();
+        segments.push(segment);
+        Self(segments)
     }
-}
 
-fn line_of(text: &str, offset: usize) -> usize {
-    text.as_bytes()[..offset.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
-}
-
-fn offset(table: &DeTable<'_>, path: &[String]) -> Option<usize> {
-    let (first, rest) = path.split_first()?;
-    let (key, value) = table.iter().find(|(key, _)| key.get_ref() == first)?;
-    if rest.is_empty() {
-        return Some(key.span().start);
+    pub(crate) fn parent(&self) -> Option<Self> {
+        let (_, parent) = self.0.split_last()?;
+        Some(Self(parent.to_vec()))
     }
-    within(value, rest).or_else(|| Some(key.span().start))
-}
 
-fn within(value: &Spanned<DeValue<'_>>, path: &[String]) -> Option<usize> {
-    match value.get_ref() {
-        DeValue::Table(table) => offset(table, path),
-        DeValue::Array(items) => {
-            let (first, rest) = path.split_first()?;
-            let item = items.get(first.parse::<usize>().ok()?)?;
-            if rest.is_empty() { Some(item.span().start) } else { within(item, rest) }
+    /// The name of the last step; none at the top and for an element of a list.
+    pub(crate) fn name(&self) -> Option<&str> {
+        match self.0.last()? {
+            Segment::Key(name) => Some(name),
+            Segment::Index(_) => None,
         }
-        _ => None,
+    }
+
+    pub(crate) fn segments(&self) -> &[Segment] {
+        &self.0
+    }
+}
+
+impl<'a> FromIterator<&'a str> for KeyPath {
+    fn from_iter<I: IntoIterator<Item = &'a str>>(names: I) -> Self {
+        Self(names.into_iter().map(|name| Segment::Key(name.to_owned())).collect())
+    }
+}
+
+impl fmt::Display for KeyPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, segment) in self.0.iter().enumerate() {
+            match segment {
+                Segment::Index(place) => write!(f, "[{place}]")?,
+                Segment::Key(name) => {
+                    let dot = if i == 0 { "" } else { "." };
+                    let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+                    if !name.is_empty() && name.chars().all(bare) {
+                        write!(f, "{dot}{name}")?;
+                    } else {
+                        write!(f, "{dot}{name:?}")?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where something was written.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// In the `default.toml` that is built in: a key that should have been given was given nowhere.
+    Default,
+    /// In the configuration file.
+    File {
+        /// As it was given to [`Config::load`](crate::Config::load).
+        path: PathBuf,
+        /// From 1; none when it is about the whole file.
+        line: Option<usize>,
+        /// From 1, in characters; only for errors of syntax.
+        column: Option<usize>,
+    },
+    /// In this environment variable.
+    Environment(String),
+    /// In the flag `--set KEY=…`.
+    Flag(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("configuration"),
+            Self::File { path, line, column } => {
+                write!(f, "{}", path.display())?;
+                line.map_or(Ok(()), |line| write!(f, ":{line}"))?;
+                column.map_or(Ok(()), |column| write!(f, ":{column}"))
+            }
+            Self::Environment(variable) => write!(f, "environment {variable}"),
+            Self::Flag(key) => write!(f, "--set {key}=…"),
+        }
+    }
+}
+
+/// Where every key of a loaded configuration was written.
+#[derive(Debug, Default)]
+pub(crate) struct Origins {
+    pub(crate) places: BTreeMap<KeyPath, Place>,
+}
+
+impl Origins {
+    /// The place of the key, or of the nearest table around it that was written anywhere.
+    pub(crate) fn place(&self, key: &KeyPath) -> Place {
+        let mut at = Some(key.clone());
+        while let Some(path) = at {
+            if let Some(place) = self.places.get(&path) {
+                return place.clone();
+            }
+            at = path.parent();
+        }
+        Place::Default
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_path_reads_as_toml_would_write_it() {
+        let path = KeyPath::from_iter(["apps", "com.example", "routes"]).index(1).key("channels");
+        assert_eq!(path.to_string(), r#"apps."com.example".routes[1].channels"#);
+    }
+
+    #[test]
+    fn what_was_not_written_is_placed_at_the_table_around_it() {
+        let line = |n| Place::File { path: "p.toml".into(), line: Some(n), column: None };
+        let origins = Origins { places: [(KeyPath::from_iter(["keys"]).index(0), line(4))].into() };
+        assert_eq!(origins.place(&KeyPath::from_iter(["keys"]).index(0).key("hash")), line(4));
+        assert_eq!(origins.place(&KeyPath::from_iter(["apps"])), Place::Default);
     }
 }

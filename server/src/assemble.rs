@@ -1,16 +1,15 @@
 //! From a configuration to a running gateway. The only file that names every channel and store.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use pushgate::app::App;
 use pushgate::gateway::Builder;
 use pushgate::{ChannelName, Clock, Gateway, PushChannel, SystemClock};
-use pushgate_config::{ChannelConfig, Config, ConfigErrors, StorageKind};
+use pushgate_config::{ChannelConfig, Config, ConfigErrors, Roots, StorageKind, nearest};
 use pushgate_dummy::Dummy;
 use pushgate_fcm::Fcm;
 use pushgate_sqlite::SqliteStore;
-use pushgate_transport::{HttpTransport, Roots};
+use pushgate_transport::HttpTransport;
 
 /// Why a gateway cannot be put together.
 #[derive(Debug, thiserror::Error)]
@@ -42,9 +41,9 @@ pub async fn gateway(config: &Config) -> Result<Gateway, Error> {
 /// # Errors
 /// [`Error`], which says what to do.
 pub fn builder(config: &Config) -> Result<Builder, Error> {
-    let mut builder = Gateway::builder().keep(Duration::from_secs(config.storage.keep_days * 24 * 3600));
-    if config.storage.kind == StorageKind::Sqlite {
-        builder = builder.store(SqliteStore::open(&config.storage.path)?);
+    let mut builder = Gateway::builder().keep(config.storage.keep);
+    if let StorageKind::Sqlite { path } = &config.storage.kind {
+        builder = builder.store(SqliteStore::open(path)?);
     }
     for (id, configured) in &config.apps {
         let mut app = App::default();
@@ -64,6 +63,9 @@ pub fn builder(config: &Config) -> Result<Builder, Error> {
     Ok(builder)
 }
 
+/// What `kind` may be.
+const KINDS: [&str; 2] = ["fcm", "dummy"];
+
 /// One channel, by its kind.
 ///
 /// # Errors
@@ -74,20 +76,32 @@ pub fn channel(name: &ChannelName, one: &ChannelConfig) -> Result<Arc<dyn PushCh
             let transport = Arc::new(transport(one)?);
             let clock: Arc<dyn Clock> = Arc::new(SystemClock);
             let fcm = Fcm::new(name.clone(), &one.section.parse()?, transport, clock);
-            Ok(Arc::new(fcm.map_err(|error| one.section.error(error))?))
+            Ok(Arc::new(fcm.map_err(|error| one.section.refuse(error.key(), error.to_string()))?))
         }
         "dummy" => Ok(Arc::new(Dummy::new(name.clone(), one.section.parse()?))),
-        other => Err(one.section.error(format!("kind `{other}` is not known; known are fcm, dummy"))),
+        other => {
+            let near = nearest(other, KINDS)
+                .map_or_else(|| KINDS.join(", "), |near| format!("did you mean `{near}`?"));
+            Err(one.section.refuse("kind", format!("\"{other}\" is no kind of channel: {near}")).into())
+        }
     }
 }
 
 fn transport(one: &ChannelConfig) -> Result<HttpTransport, ConfigErrors> {
-    let roots = match one.transport.roots.as_deref() {
-        None | Some("system") => Roots::System,
-        Some("bundled") => Roots::Bundled,
-        Some(pem) => Roots::Pem(pem.to_owned()),
+    use pushgate_transport::Roots as Trusted;
+    let asked = &one.transport;
+    let roots = match &asked.roots {
+        Roots::System => Trusted::System,
+        Roots::Bundled => Trusted::Bundled,
+        Roots::Pem(pem) => Trusted::Pem(pem.expose().to_owned()),
     };
-    let proxy = one.transport.proxy.as_ref().map(|proxy| proxy.expose().to_owned());
-    let built = HttpTransport::builder().roots(roots).proxy(proxy).build();
-    built.map_err(|error| one.section.error(format!("transport.{error}")))
+    let proxy = asked.proxy.as_ref().map(|proxy| proxy.expose().to_owned());
+    let mut builder = HttpTransport::builder().roots(roots).proxy(proxy);
+    if let Some(limit) = asked.connect_timeout {
+        builder = builder.connect_timeout(limit);
+    }
+    if let Some(most) = asked.max_connections {
+        builder = builder.max_connections(most as usize);
+    }
+    builder.build().map_err(|error| one.section.refuse("transport", error.to_string()).into())
 }

@@ -1,7 +1,5 @@
 //! Server keys: made of 256 random bits, kept as digests, good for some apps and some verbs.
 
-use std::collections::BTreeSet;
-
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
@@ -9,32 +7,19 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use pushgate::AppId;
-use pushgate_config::{KeyConfig, Scope};
+use pushgate_config::{KeyApps, KeyConfig, KeyScope};
 
 use crate::problem::Problem;
 
 /// The keys this gateway knows.
 #[derive(Debug, Default)]
-pub struct Keyring(Vec<Key>);
-
-#[derive(Debug)]
-struct Key {
-    digest: Vec<u8>,
-    /// None: all.
-    apps: Option<BTreeSet<String>>,
-    scopes: BTreeSet<Scope>,
-}
+pub struct Keyring(Vec<KeyConfig>);
 
 impl Keyring {
-    /// From the configuration, whose digests have been checked.
+    /// The keys of a configuration.
     #[must_use]
     pub fn new(configured: &[KeyConfig]) -> Self {
-        let key = |one: &KeyConfig| Key {
-            digest: unhex(&one.sha256),
-            apps: (!one.apps.iter().any(|app| app == "*")).then(|| one.apps.iter().cloned().collect()),
-            scopes: one.scopes.clone(),
-        };
-        Self(configured.iter().map(key).collect())
+        Self(configured.to_vec())
     }
 
     /// Whether the request carries a key for this app (any app, when none is named) and this verb.
@@ -42,14 +27,14 @@ impl Keyring {
         &self,
         headers: &HeaderMap,
         app: Option<&AppId>,
-        scope: Scope,
+        scope: KeyScope,
     ) -> Result<(), Problem> {
         let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         let Some(given) = given.and_then(|value| value.strip_prefix("Bearer ")) else {
             return Err(Problem::new(401, "missing_key", "send a server key: `Authorization: Bearer …`"));
         };
         let given = digest(&SHA256, given.trim().as_bytes());
-        let same = |key: &&Key| verify_slices_are_equal(&key.digest, given.as_ref()).is_ok();
+        let same = |key: &&KeyConfig| verify_slices_are_equal(&key.hash.0, given.as_ref()).is_ok();
         let Some(key) = self.0.iter().find(same) else {
             return Err(Problem::new(
                 401,
@@ -57,8 +42,8 @@ impl Keyring {
                 "this gateway does not know the key; make one with `pushgate keys new`",
             ));
         };
-        if let (Some(apps), Some(app)) = (&key.apps, app)
-            && !apps.contains(app.as_str())
+        if let (KeyApps::These(apps), Some(app)) = (&key.apps, app)
+            && !apps.contains(app)
         {
             return Err(Problem::new(403, "key_of_another_app", format!("the key is not for app `{app}`")));
         }
@@ -76,8 +61,4 @@ pub fn new_key() -> (String, String) {
     let key = format!("pgk_{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
     let hex = digest(&SHA256, key.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     (key, hex)
-}
-
-fn unhex(text: &str) -> Vec<u8> {
-    (0..text.len() / 2).filter_map(|at| u8::from_str_radix(&text[at * 2..at * 2 + 2], 16).ok()).collect()
 }

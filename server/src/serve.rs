@@ -36,8 +36,9 @@ pub async fn open(
     let house = House {
         gateway: gateway.clone(),
         keys: Keyring::new(&config.keys),
-        max_body: config.server.max_body_bytes,
-        patience: Duration::from_secs(config.server.request_seconds),
+        max_body: config.server.max_body,
+        patience: config.server.request_timeout,
+        public_metrics: config.server.public_metrics,
         metrics,
     };
     let (stop, stopped) = tokio::sync::oneshot::channel();
@@ -47,7 +48,7 @@ pub async fn open(
     };
     let serving = axum::serve(listener, router(Arc::new(house))).with_graceful_shutdown(stopped);
     let served = tokio::spawn(async move { serving.await });
-    Ok(Running { address, gateway, drain: Duration::from_secs(config.server.drain_seconds), stop, served })
+    Ok(Running { address, gateway, drain: config.server.shutdown_grace, stop, served })
 }
 
 impl Running {

@@ -51,12 +51,12 @@ title = "{{{{ sender }}}}"
 content = "{{{{ text }}}}"
 [[keys]]
 id = "demo"
-sha256 = "{digest}"
+hash = "sha256:{digest}"
 apps = ["demo"]
 scopes = ["send", "devices"]
 [[keys]]
 id = "other"
-sha256 = "{other_digest}"
+hash = "sha256:{other_digest}"
 apps = ["other"]
 scopes = ["send"]
 "#,
@@ -73,8 +73,8 @@ impl House {
         let options = Options { directory: Some(folder.path().to_owned()), ..Options::default() };
         let emulator = Emulator::start(options).await.unwrap();
         let key = configure(folder.path());
-        let file = Some(folder.path().join("pushgate.toml"));
-        let config = Config::load(&Sources { file, ..Sources::default() }).unwrap();
+        let file = folder.path().join("pushgate.toml");
+        let config = Config::load(&Sources { file: Some(&file), ..Sources::default() }).unwrap();
         let running = serve::open(&config, assemble::gateway(&config).await.unwrap(), None).await.unwrap();
         let client = Client::new(&format!("http://{}", running.address), &key);
         Self { emulator, client, _running: running, _folder: folder }

@@ -51,8 +51,19 @@ pub enum ConfigError {
     )]
     ServiceAccount(String),
     /// An address is not one.
-    #[error("{0}: not an http or https address")]
+    #[error("not an http or https address; {0} should be one")]
     Address(&'static str),
+}
+
+impl ConfigError {
+    /// The key of the channel's table that is wrong.
+    #[must_use]
+    pub const fn key(&self) -> &'static str {
+        match self {
+            Self::ServiceAccount(_) => "service_account",
+            Self::Address(key) => key,
+        }
+    }
 }
 
 /// Who signs, for which project, and where a signature is exchanged for a bearer.

@@ -79,13 +79,13 @@ fn configured(folder: &Folder, digest: &str) -> Result<Config, Box<dyn std::erro
     let path = folder.0.join("pushgate.toml");
     let mut text = std::fs::read_to_string(&path)?;
     text.push_str("\n[apps.demo.templates.message]\ntitle = \"{{ sender }}\"\ncontent = \"{{ text }}\"\npayload = '{\"conversation\":{{ conversation | tojson }}}'\n");
-    text.push_str(&format!("\n[[keys]]\nid = \"demo\"\nsha256 = \"{digest}\"\napps = [\"demo\"]\nscopes = [\"send\", \"devices\"]\n"));
+    text.push_str(&format!("\n[[keys]]\nid = \"demo\"\nhash = \"sha256:{digest}\"\napps = [\"demo\"]\nscopes = [\"send\", \"devices\"]\n"));
     std::fs::write(&path, text)?;
     let flags = vec![
         ("server.listen".to_owned(), "127.0.0.1:0".to_owned()),
         ("storage.path".to_owned(), folder.0.join("pushgate.db").display().to_string()),
     ];
-    Ok(Config::load(&Sources { file: Some(path), environment: false, flags })?)
+    Ok(Config::load(&Sources { file: Some(&path), flags, ..Sources::default() })?)
 }
 
 fn now_ms() -> u64 {

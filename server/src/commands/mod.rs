@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use pushgate_config::{Config, Sources};
+use pushgate_config::{Config, Sources, process_environment};
 
 use crate::say;
 
@@ -93,7 +93,11 @@ fn pair(text: &str) -> Result<(String, String), String> {
 
 impl ConfigArgs {
     fn load(self) -> Result<Config, pushgate_config::ConfigErrors> {
-        Config::load(&Sources { file: self.config, environment: true, flags: self.set })
+        Config::load(&Sources {
+            file: self.config.as_deref(),
+            environment: process_environment(),
+            flags: self.set,
+        })
     }
 }
 
@@ -133,7 +137,7 @@ fn new_key(apps: Vec<String>, scopes: Vec<String>) {
     let scopes = if scopes.is_empty() { vec!["send".to_owned(), "devices".to_owned()] } else { scopes };
     say(format!("The key, shown this once:\n\n  {key}\n\nInto the configuration:\n"));
     say(format!(
-        "[[keys]]\nid = \"{}\"\nsha256 = \"{digest}\"\napps = {apps:?}\nscopes = {scopes:?}",
+        "[[keys]]\nid = \"{}\"\nhash = \"sha256:{digest}\"\napps = {apps:?}\nscopes = {scopes:?}",
         &digest[..8]
     ));
 }

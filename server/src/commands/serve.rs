@@ -1,7 +1,7 @@
 //! `pushgate serve`.
 
 use metrics_exporter_prometheus::PrometheusBuilder;
-use pushgate_config::{Config, Log};
+use pushgate_config::{Config, LogConfig};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -27,7 +27,7 @@ pub(super) async fn run(config: Config) -> Outcome {
 }
 
 /// Logs go to stderr: stdout is for answers.
-fn log(log: &Log) -> Outcome {
+fn log(log: &LogConfig) -> Outcome {
     let filter = EnvFilter::try_new(&log.level).map_err(|error| format!("log.level: {error}"))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match log.format {

@@ -14,7 +14,7 @@ use axum::routing::get;
 use http::HeaderMap;
 use metrics_exporter_prometheus::PrometheusHandle;
 use pushgate::Gateway;
-use pushgate_config::Scope;
+use pushgate_config::KeyScope;
 
 use crate::keys::Keyring;
 use crate::problem::Problem;
@@ -29,6 +29,8 @@ pub struct House {
     pub max_body: usize,
     /// The longest a request may take.
     pub patience: Duration,
+    /// Whether `/metrics` answers without a key.
+    pub public_metrics: bool,
     /// What `/metrics` shows; none when no recorder could be installed.
     pub metrics: Option<PrometheusHandle>,
 }
@@ -60,7 +62,9 @@ async fn ready(State(house): Shared) -> Result<&'static str, Problem> {
 }
 
 async fn metrics(State(house): Shared, headers: HeaderMap) -> Result<String, Problem> {
-    house.keys.admit(&headers, None, Scope::Admin)?;
+    if !house.public_metrics {
+        house.keys.admit(&headers, None, KeyScope::Admin)?;
+    }
     Ok(house.metrics.as_ref().map(PrometheusHandle::render).unwrap_or_default())
 }
 

@@ -9,7 +9,7 @@ use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use http::{HeaderMap, StatusCode};
 use pushgate::{AppId, DeviceId, NotificationId, UserId};
-use pushgate_config::Scope;
+use pushgate_config::KeyScope;
 use serde_json::{Value, json};
 
 use super::wire::{self, DeviceBody, NotificationBody, Submitted};
@@ -29,7 +29,7 @@ pub(super) fn routes() -> Router<std::sync::Arc<House>> {
 }
 
 /// Who asks, for which app: a key first, so that strangers learn nothing of which apps there are.
-fn admitted(house: &House, headers: &HeaderMap, app: &str, scope: Scope) -> Result<AppId, Problem> {
+fn admitted(house: &House, headers: &HeaderMap, app: &str, scope: KeyScope) -> Result<AppId, Problem> {
     let invalid = |error: pushgate::InvalidName| Problem::new(422, "invalid_field", error.to_string());
     let app = AppId::new(app).map_err(invalid)?;
     house.keys.admit(headers, Some(&app), scope)?;
@@ -55,7 +55,7 @@ async fn submit(
     headers: HeaderMap,
     bytes: Body,
 ) -> Answer {
-    let app = admitted(&house, &headers, &app, Scope::Send)?;
+    let app = admitted(&house, &headers, &app, KeyScope::Send)?;
     let wait = query.get("wait").map(|text| wire::span(text)).transpose()?;
     let asked: NotificationBody = wire::parse(&body(&house, bytes).await?)?;
     let ticket = house.gateway.submit(asked.notification(app.clone())?).await?;
@@ -68,7 +68,7 @@ async fn submit(
 }
 
 async fn preview(State(house): Shared, Path(app): Path<String>, headers: HeaderMap, bytes: Body) -> Answer {
-    let app = admitted(&house, &headers, &app, Scope::Send)?;
+    let app = admitted(&house, &headers, &app, KeyScope::Send)?;
     let asked: NotificationBody = wire::parse(&body(&house, bytes).await?)?;
     let (previews, skipped) = house.gateway.preview(&asked.notification(app)?).await?;
     let one = |preview: &pushgate::gateway::Preview| {
@@ -80,7 +80,7 @@ async fn preview(State(house): Shared, Path(app): Path<String>, headers: HeaderM
 }
 
 async fn read(State(house): Shared, Path((app, id)): Path<(String, String)>, headers: HeaderMap) -> Answer {
-    let app = admitted(&house, &headers, &app, Scope::Send)?;
+    let app = admitted(&house, &headers, &app, KeyScope::Send)?;
     let unknown =
         || Problem::new(404, "unknown_notification", "the app has no such notification, or it was long ago");
     let id = NotificationId(id.parse().map_err(|_| unknown())?);
@@ -89,7 +89,7 @@ async fn read(State(house): Shared, Path((app, id)): Path<(String, String)>, hea
 }
 
 async fn register(State(house): Shared, Path(app): Path<String>, headers: HeaderMap, bytes: Body) -> Answer {
-    let app = admitted(&house, &headers, &app, Scope::Devices)?;
+    let app = admitted(&house, &headers, &app, KeyScope::Devices)?;
     let mut asked: DeviceBody = wire::parse(&body(&house, bytes).await?)?;
     let id = match asked.id.take() {
         Some(id) => id,
@@ -104,7 +104,7 @@ async fn update(
     headers: HeaderMap,
     bytes: Body,
 ) -> Answer {
-    let app = admitted(&house, &headers, &app, Scope::Devices)?;
+    let app = admitted(&house, &headers, &app, KeyScope::Devices)?;
     let id = named(DeviceId::new(&id))?;
     let asked: DeviceBody = wire::parse(&body(&house, bytes).await?)?;
     stored(&house, app, id, asked).await
@@ -128,7 +128,7 @@ async fn stored(house: &House, app: AppId, id: DeviceId, asked: DeviceBody) -> A
 }
 
 async fn show(State(house): Shared, Path((app, id)): Path<(String, String)>, headers: HeaderMap) -> Answer {
-    let app = admitted(&house, &headers, &app, Scope::Devices)?;
+    let app = admitted(&house, &headers, &app, KeyScope::Devices)?;
     match house.gateway.store().device(&app, &named(DeviceId::new(&id))?).await? {
         Some(device) => Ok(Json(wire::device(&device)).into_response()),
         None => Err(Problem::new(404, "unknown_device", "the app has no such device")),
@@ -136,7 +136,7 @@ async fn show(State(house): Shared, Path((app, id)): Path<(String, String)>, hea
 }
 
 async fn forget(State(house): Shared, Path((app, id)): Path<(String, String)>, headers: HeaderMap) -> Answer {
-    let app = admitted(&house, &headers, &app, Scope::Devices)?;
+    let app = admitted(&house, &headers, &app, KeyScope::Devices)?;
     if house.gateway.store().forget(&app, &named(DeviceId::new(&id))?).await? {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
@@ -144,7 +144,7 @@ async fn forget(State(house): Shared, Path((app, id)): Path<(String, String)>, h
 }
 
 async fn list(State(house): Shared, Path((app, user)): Path<(String, String)>, headers: HeaderMap) -> Answer {
-    let app = admitted(&house, &headers, &app, Scope::Devices)?;
+    let app = admitted(&house, &headers, &app, KeyScope::Devices)?;
     let devices = house.gateway.store().devices_of(&app, &[named(UserId::new(&user))?]).await?;
     let devices: Vec<Value> = devices.iter().map(wire::device).collect();
     Ok(Json(json!({"devices": devices})).into_response())

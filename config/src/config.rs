@@ -1,0 +1,249 @@
+//! The configuration as the server gets it: plain types that cannot be wrong.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use pushgate::template::TemplateSource;
+use pushgate::{AppId, ChannelName, Route, Secret, TemplateName};
+use serde::Deserialize;
+
+use crate::error::{ConfigError, ConfigErrors};
+use crate::locate::{KeyPath, Origins};
+use crate::section::Section;
+
+/// What a configuration is made of, later over earlier: built-in defaults, file, environment, flags.
+#[derive(Default)]
+pub struct Sources<'a> {
+    /// The TOML file; without one only defaults, environment and flags count.
+    pub file: Option<&'a Path>,
+    /// The environment: `PUSHGATE_SERVER__LISTEN` sets `server.listen`, and `env:NAME` is looked up here.
+    /// Take [`process_environment`] outside of tests.
+    pub environment: BTreeMap<String, String>,
+    /// `--set KEY=VALUE`: dotted keys and their values, later over earlier.
+    pub flags: Vec<(String, String)>,
+}
+
+/// The environment of this process. A variable that is not UTF-8 counts as not set.
+#[must_use]
+pub fn process_environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)))
+        .collect()
+}
+
+/// Everything the server is told.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How it listens and how long it waits.
+    pub server: ServerConfig,
+    /// What it logs.
+    pub log: LogConfig,
+    /// Where it keeps what it must not lose.
+    pub storage: StorageConfig,
+    /// Who may ask it for what.
+    pub keys: Vec<KeyConfig>,
+    /// The tenants.
+    pub apps: BTreeMap<AppId, AppConfig>,
+    /// Every file that was read: the configuration file and those named by `file:`. Watch these to reload.
+    pub files: Vec<PathBuf>,
+    pub(crate) origins: Arc<Origins>,
+}
+
+impl Config {
+    /// Reads and checks all sources.
+    ///
+    /// # Errors
+    /// Everything that is wrong, not only the first, each with file and line (or variable, or flag), key, and what
+    /// would be right. When a source cannot be read as such, only what is wrong with that is told.
+    pub fn load(sources: &Sources<'_>) -> Result<Self, ConfigErrors> {
+        crate::load::load(sources)
+    }
+
+    /// An error about a key (its names, top down), placed at its line. For what only the assembly can tell: a template
+    /// that does not compile, a log level that does not parse.
+    #[must_use]
+    pub fn refuse(&self, key: &[&str], message: impl Into<String>) -> ConfigError {
+        let key: KeyPath = key.iter().copied().collect();
+        ConfigError::new(self.origins.place(&key), key, message)
+    }
+}
+
+/// `[server]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// Where it listens; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// The largest request body taken, in bytes.
+    pub max_body: usize,
+    /// The largest request head taken, in bytes.
+    pub max_header: usize,
+    /// How long a request may take, `?wait=` included.
+    pub request_timeout: Duration,
+    /// How long deliveries in flight may take to end at shutdown; the rest stays queued.
+    pub shutdown_grace: Duration,
+    /// Whether `/metrics` answers without a key.
+    pub public_metrics: bool,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// A filter directive of `tracing`: `info`, `info,pushgate=debug`.
+    pub level: String,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// How a line of the log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[storage]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StorageConfig {
+    /// Which store.
+    pub kind: StorageKind,
+    /// How long receipts and idempotency keys are kept.
+    pub keep: Duration,
+}
+
+/// Which store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StorageKind {
+    /// A database file.
+    Sqlite {
+        /// Relative to the working directory.
+        path: PathBuf,
+    },
+    /// Nothing survives the process.
+    Memory,
+}
+
+/// `[[keys]]`: a server key, known by its hash only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyConfig {
+    /// Its name in logs and metrics.
+    pub id: String,
+    /// SHA-256 of the key.
+    pub hash: KeyHash,
+    /// For which apps.
+    pub apps: KeyApps,
+    /// For what.
+    pub scopes: Vec<KeyScope>,
+}
+
+impl KeyConfig {
+    /// Whether the key is good for this in that app.
+    #[must_use]
+    pub fn allows(&self, app: &AppId, scope: KeyScope) -> bool {
+        let for_app = match &self.apps {
+            KeyApps::All => true,
+            KeyApps::These(apps) => apps.contains(app),
+        };
+        for_app && self.scopes.contains(&scope)
+    }
+}
+
+/// SHA-256 of a server key. Compare it in constant time; it does not print.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct KeyHash(pub [u8; 32]);
+
+impl fmt::Debug for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyHash(…)")
+    }
+}
+
+/// For which apps a key is good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyApps {
+    /// `["*"]`
+    All,
+    /// At least one.
+    These(Vec<AppId>),
+}
+
+/// What a key is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum KeyScope {
+    /// Submit, look up and revoke notifications.
+    Send,
+    /// Register and list devices, set presence and push rules.
+    Devices,
+    /// Everything that concerns the gateway itself.
+    Admin,
+}
+
+impl KeyScope {
+    /// Every scope.
+    pub const ALL: [Self; 3] = [Self::Send, Self::Devices, Self::Admin];
+
+    /// The name used in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Devices => "devices",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// `[apps.NAME]`
+#[derive(Debug, Clone)]
+pub struct AppConfig {
+    /// Its ways to the vendors.
+    pub channels: BTreeMap<ChannelName, ChannelConfig>,
+    /// The first that takes a device decides; without any, the device's first address does.
+    pub routes: Vec<Route>,
+    /// As they are written; the core compiles them.
+    pub templates: BTreeMap<TemplateName, TemplateSource>,
+}
+
+/// `[apps.NAME.channels.NAME]`
+#[derive(Debug, Clone)]
+pub struct ChannelConfig {
+    /// Which implementation: `fcm`.
+    pub kind: String,
+    /// The most addresses in flight at once.
+    pub concurrency: u32,
+    /// How it reaches the vendor.
+    pub transport: TransportConfig,
+    /// What belongs to the channel itself.
+    pub section: Section,
+}
+
+/// `[apps.NAME.channels.NAME.transport]`; what is not given is the transport's to choose.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TransportConfig {
+    /// Whom to trust.
+    pub roots: Roots,
+    /// The HTTP proxy, `http://user:password@host:port`; a secret, for the password in it.
+    pub proxy: Option<Secret>,
+    /// How long a connection may take to be made.
+    pub connect_timeout: Option<Duration>,
+    /// The most connections to one host.
+    pub max_connections: Option<u32>,
+}
+
+/// Which certificate authorities are trusted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Roots {
+    /// Those of the operating system.
+    #[default]
+    System,
+    /// Mozilla's, built in.
+    Bundled,
+    /// These and no others: certificates as PEM text.
+    Pem(Secret),
+}

@@ -1,0 +1,202 @@
+//! The kinds of values keys have: sizes, durations, addresses, one-or-many. Each says in `EXPECTING` what would be right.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Unexpected, Visitor};
+
+/// A value that is written as text.
+trait Written: Sized {
+    /// Reads on after "is not" and after "expected".
+    const EXPECTING: &'static str;
+    fn from_text(text: &str) -> Option<Self>;
+    fn from_number(_: u64) -> Option<Self> {
+        None
+    }
+}
+
+struct OfText<T>(PhantomData<T>);
+
+impl<T: Written> Visitor<'_> for OfText<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(T::EXPECTING)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        T::from_text(text).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<T, E> {
+        T::from_number(number).ok_or_else(|| E::invalid_type(Unexpected::Unsigned(number), &self))
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
+        let read = u64::try_from(number).ok().and_then(T::from_number);
+        read.ok_or_else(|| E::invalid_type(Unexpected::Signed(number), &self))
+    }
+}
+
+macro_rules! written {
+    ($name:ident) => {
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                d.deserialize_any(OfText(PhantomData))
+            }
+        }
+    };
+}
+
+/// An address to listen on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Listen(pub(crate) SocketAddr);
+written!(Listen);
+
+impl Written for Listen {
+    const EXPECTING: &'static str = "an address; write ip:port, like \"127.0.0.1:8080\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok().map(Self)
+    }
+}
+
+/// A number of bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Size(pub(crate) u64);
+written!(Size);
+
+const UNITS: [(&str, u64); 7] = [
+    ("kib", 1 << 10),
+    ("mib", 1 << 20),
+    ("gib", 1 << 30),
+    ("kb", 1_000),
+    ("mb", 1_000_000),
+    ("gb", 1_000_000_000),
+    ("b", 1),
+];
+
+impl Written for Size {
+    const EXPECTING: &'static str =
+        "a size; write a number of bytes or one with a unit, like \"256KiB\" or \"1MiB\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let lower = text.to_ascii_lowercase();
+        let (digits, unit) = UNITS
+            .iter()
+            .find_map(|(unit, bytes)| Some((lower.strip_suffix(unit)?, *bytes)))
+            .unwrap_or((lower.as_str(), 1));
+        let digits = digits.trim();
+        if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        digits.parse::<u64>().ok()?.checked_mul(unit).map(Self)
+    }
+
+    fn from_number(bytes: u64) -> Option<Self> {
+        Some(Self(bytes))
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let binary = UNITS[..3].iter().rev().find(|(_, bytes)| self.0 != 0 && self.0.is_multiple_of(*bytes));
+        match binary {
+            Some((unit, bytes)) => {
+                write!(f, "{}{}iB", self.0 / bytes, unit[..1].to_ascii_uppercase())
+            }
+            None => write!(f, "{}B", self.0),
+        }
+    }
+}
+
+/// A span of time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Span(pub(crate) Duration);
+written!(Span);
+
+impl Written for Span {
+    const EXPECTING: &'static str = "a duration; write a number and a unit, like \"30s\", \"5m\" or \"7d\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        humantime::parse_duration(text).ok().map(Self)
+    }
+}
+
+/// One text, or a list of them.
+#[derive(Debug, Clone)]
+pub(crate) enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    /// The texts, each with its number when it stands in a list.
+    pub(crate) fn each(&self) -> impl Iterator<Item = (Option<usize>, &str)> {
+        let (one, many) = match self {
+            Self::One(text) => (Some(text), [].as_slice()),
+            Self::Many(texts) => (None, texts.as_slice()),
+        };
+        let one = one.into_iter().map(|text| (None, text.as_str()));
+        one.chain(many.iter().enumerate().map(|(i, text)| (Some(i), text.as_str())))
+    }
+
+    /// Whether it is a list with nothing in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Self::Many(texts) if texts.is_empty())
+    }
+}
+
+impl<'de> Deserialize<'de> for OneOrMany {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct OneOrManyVisitor;
+
+        impl<'de> Visitor<'de> for OneOrManyVisitor {
+            type Value = OneOrMany;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or a list of strings")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<OneOrMany, E> {
+                Ok(OneOrMany::One(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<OneOrMany, A::Error> {
+                let mut texts = Vec::new();
+                while let Some(text) = seq.next_element()? {
+                    texts.push(text);
+                }
+                Ok(OneOrMany::Many(texts))
+            }
+        }
+
+        d.deserialize_any(OneOrManyVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_has_a_unit_or_is_bytes() {
+        let size = |text| Size::from_text(text).map(|size| size.0);
+        assert_eq!(size("256KiB"), Some(262_144));
+        assert_eq!(size("1 mb"), Some(1_000_000));
+        assert_eq!(size("512"), Some(512));
+        assert_eq!(size("12B"), Some(12));
+        for wrong in ["", "KiB", "1.5MiB", "-1", "+1", "1TiB", "99999999999999GiB"] {
+            assert_eq!(size(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_size_prints_as_it_would_be_written() {
+        assert_eq!(Size(262_144).to_string(), "256KiB");
+        assert_eq!(Size(1 << 20).to_string(), "1MiB");
+        assert_eq!(Size(1000).to_string(), "1000B");
+    }
+}

@@ -1,0 +1,293 @@
+//! From the merged layers to a [`Config`]: reads table by table and collects everything that is wrong.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use figment::value::{Dict, Value};
+use pushgate::AppId;
+
+use crate::config::{
+    Config, KeyApps, KeyConfig, KeyHash, KeyScope, LogConfig, ServerConfig, Sources, StorageConfig,
+    StorageKind,
+};
+use crate::error::ConfigErrors;
+use crate::fields::{OneOrMany, Size, Span};
+use crate::layers::{self, Layered};
+use crate::locate::{KeyPath, Place};
+use crate::nearest::nearest;
+use crate::read::{Reader, Rules, list, not_one_of};
+use crate::schema::{RawKey, RawLog, RawServer, RawStorage, RawStorageKind, RawTop};
+use crate::secret::References;
+
+/// A body carries one notification for many devices; 64 MiB hold more than any door takes.
+const BODY: RangeInclusive<u64> = 1024..=64 * 1024 * 1024;
+/// HTTP libraries need 8 KiB to work in; more than 1 MiB of head is an attack.
+const HEADER: RangeInclusive<u64> = 8 * 1024..=1024 * 1024;
+/// Less than a second fails healthy requests; nobody waits longer than ten minutes.
+const REQUEST: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
+/// No service manager waits longer than ten minutes before it kills.
+const GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(600);
+/// Below a minute an idempotency key is gone before its retry; above a year the store only grows.
+const KEEP: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(366 * 24 * 3600);
+
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+pub(crate) fn load(sources: &Sources<'_>) -> Result<Config, ConfigErrors> {
+    let Layered { value, defaults, origins } = layers::merge(sources)?;
+    let origins = Arc::new(origins);
+    let folder = sources.file.and_then(Path::parent).unwrap_or(Path::new(""));
+    let mut reader = Reader::new(Arc::clone(&origins));
+    leaves(&defaults, &KeyPath::default(), &mut reader.elsewhere);
+    let references = References {
+        environment: &sources.environment,
+        folder,
+        files: sources.file.map(PathBuf::from).into_iter().collect(),
+    };
+    let mut loader = Loader { reader, references, defaults };
+    let config = loader.config(value);
+    let Loader { reader, references, .. } = loader;
+    ConfigErrors::from(reader.errors).into_result()?;
+    let files = references.files.into_iter().collect();
+    config.map(|config| Config { files, origins, ..config }).ok_or_else(ConfigErrors::default)
+}
+
+fn leaves(value: &Value, at: &KeyPath, into: &mut Vec<String>) {
+    match value {
+        Value::Dict(_, dict) => dict.iter().for_each(|(name, value)| leaves(value, &at.key(name), into)),
+        _ => into.push(at.to_string()),
+    }
+}
+
+/// What all tables are read with.
+pub(crate) struct Loader<'a> {
+    pub(crate) reader: Reader,
+    pub(crate) references: References<'a>,
+    defaults: Value,
+}
+
+impl Loader<'_> {
+    fn config(&mut self, value: Value) -> Option<Config> {
+        let top: RawTop = self.reader.read(value, &KeyPath::default(), &Rules::default())?;
+        let server = self.server(top.server);
+        let log = self.log(top.log);
+        let storage = self.storage(top.storage);
+        let names: Vec<&str> = top.apps.keys().map(String::as_str).collect();
+        let keys = self.keys(top.keys, &names);
+        let apps = self.apps(top.apps);
+        let (server, log, storage) = (server?, log?, storage?);
+        Some(Config { server, log, storage, keys, apps, files: Vec::new(), origins: Arc::default() })
+    }
+
+    fn table<T: serde::de::DeserializeOwned>(&mut self, name: &'static str, value: Value) -> Option<T> {
+        let defaults = self.defaults.as_dict().and_then(|defaults| defaults.get(name));
+        let rules = Rules { defaults, ..Rules::default() };
+        self.reader.read(value, &KeyPath::default().key(name), &rules)
+    }
+
+    fn server(&mut self, value: Value) -> Option<ServerConfig> {
+        let raw: RawServer = self.table("server", value)?;
+        let at = KeyPath::from_iter(["server"]);
+        Some(ServerConfig {
+            listen: raw.listen.0,
+            max_body: self.size(&at.key("max_body"), raw.max_body, BODY),
+            max_header: self.size(&at.key("max_header"), raw.max_header, HEADER),
+            request_timeout: self.span(&at.key("request_timeout"), raw.request_timeout, REQUEST),
+            shutdown_grace: self.span(&at.key("shutdown_grace"), raw.shutdown_grace, GRACE),
+            public_metrics: raw.public_metrics,
+        })
+    }
+
+    fn log(&mut self, value: Value) -> Option<LogConfig> {
+        let raw: RawLog = self.table("log", value)?;
+        if let Err(message) = check_filter(&raw.level) {
+            self.reader.refuse(&KeyPath::from_iter(["log", "level"]), message);
+        }
+        Some(LogConfig { level: raw.level, format: raw.format })
+    }
+
+    fn storage(&mut self, value: Value) -> Option<StorageConfig> {
+        let raw: RawStorage = self.table("storage", value)?;
+        let at = KeyPath::from_iter(["storage"]);
+        let kind = match raw.kind {
+            RawStorageKind::Memory => StorageKind::Memory,
+            RawStorageKind::Sqlite if raw.path.is_empty() => {
+                self.reader
+                    .refuse(&at.key("path"), "is empty; write the path of a file, like \"pushgate.db\"");
+                return None;
+            }
+            RawStorageKind::Sqlite => StorageKind::Sqlite { path: raw.path.into() },
+        };
+        Some(StorageConfig { kind, keep: self.span(&at.key("keep"), raw.keep, KEEP) })
+    }
+
+    fn keys(&mut self, values: Vec<Value>, apps: &[&str]) -> Vec<KeyConfig> {
+        let mut keys = Vec::new();
+        let mut ids = BTreeMap::new();
+        let mut hashes = BTreeMap::new();
+        for (i, value) in values.into_iter().enumerate() {
+            let at = KeyPath::from_iter(["keys"]).index(i);
+            // A key that was pasted in place of its hash must not be quoted.
+            let rules = Rules { secret: true, examples: KEY_EXAMPLES, ..Rules::default() };
+            let Some(raw) = self.reader.read::<RawKey>(value, &at, &rules) else { continue };
+            if !is_slug(&raw.id) {
+                self.reader
+                    .refuse(&at.key("id"), format!("{:?} is not 1 to 64 of A-Z a-z 0-9 _ - .", raw.id));
+            }
+            let hash = key_hash(&raw.hash);
+            if hash.is_none() {
+                let message = "is not \"sha256:\" and 64 hexadecimal digits; `pushgate keys new` prints a key and its hash";
+                self.reader.refuse(&at.key("hash"), message);
+            }
+            if let Some(first) = ids.insert(raw.id.clone(), i) {
+                let first = self.other(&KeyPath::from_iter(["keys"]).index(first));
+                self.reader.refuse(
+                    &at.key("id"),
+                    format!("{:?} is the id of {first} already; choose another", raw.id),
+                );
+            } else if let Some(first) = hash.and_then(|hash| hashes.insert(hash.0, i)) {
+                let first = self.other(&KeyPath::from_iter(["keys"]).index(first));
+                self.reader
+                    .refuse(&at.key("hash"), format!("is the same key as {first}; keep one of the two"));
+            }
+            let apps = self.key_apps(&raw.apps, &at.key("apps"), apps);
+            let scopes = self.key_scopes(&raw.scopes, &at.key("scopes"));
+            keys.extend(hash.map(|hash| KeyConfig { id: raw.id, hash, apps, scopes }));
+        }
+        keys
+    }
+
+    /// Another key of the file, for a reader who has to find it.
+    fn other(&self, key: &KeyPath) -> String {
+        match self.reader.origins.place(key) {
+            Place::File { line: Some(line), .. } => format!("{key} (line {line})"),
+            _ => key.to_string(),
+        }
+    }
+
+    fn key_apps(&mut self, names: &OneOrMany, at: &KeyPath, known: &[&str]) -> KeyApps {
+        if names.is_empty() {
+            self.reader.refuse(at, "is empty; write the apps the key is good for, or [\"*\"] for all");
+        }
+        let mut apps = Vec::new();
+        let mut all = false;
+        for (i, name) in names.each() {
+            let at = i.map_or_else(|| at.clone(), |i| at.index(i));
+            match AppId::new(name) {
+                _ if name == "*" => all = true,
+                Ok(app) if known.contains(&name) => apps.push(app),
+                _ => {
+                    let hint = match nearest(name, known.iter().copied()) {
+                        Some(near) => format!("did you mean \"{near}\"?"),
+                        None if known.is_empty() => {
+                            "there is none yet: add [apps.NAME], or write \"*\"".to_owned()
+                        }
+                        None => format!("write {} or \"*\"", list(known, '"')),
+                    };
+                    self.reader.refuse(&at, format!("{name:?} is not an app; {hint}"));
+                }
+            }
+        }
+        if all && !apps.is_empty() {
+            self.reader.refuse(at, "\"*\" means every app; leave the others out");
+        }
+        if all { KeyApps::All } else { KeyApps::These(apps) }
+    }
+
+    fn key_scopes(&mut self, names: &OneOrMany, at: &KeyPath) -> Vec<KeyScope> {
+        let known = KeyScope::ALL.map(KeyScope::as_str);
+        if names.is_empty() {
+            self.reader.refuse(at, format!("is empty; write some of {}", list(&known, '"')));
+        }
+        let mut scopes = Vec::new();
+        for (i, name) in names.each() {
+            match KeyScope::ALL.into_iter().find(|scope| scope.as_str() == name) {
+                Some(scope) => scopes.push(scope),
+                None => {
+                    let at = i.map_or_else(|| at.clone(), |i| at.index(i));
+                    let message = not_one_of(Some(name), nearest(name, known), &known);
+                    self.reader.refuse(&at, message);
+                }
+            }
+        }
+        scopes
+    }
+
+    fn size(&mut self, at: &KeyPath, size: Size, range: RangeInclusive<u64>) -> usize {
+        self.within(at, size.0, range, Size);
+        usize::try_from(size.0).unwrap_or(usize::MAX)
+    }
+
+    pub(crate) fn span(&mut self, at: &KeyPath, span: Span, range: RangeInclusive<Duration>) -> Duration {
+        self.within(at, span.0, range, humantime::format_duration);
+        span.0
+    }
+
+    /// Refuses what is out of range, in the words of `shown`.
+    pub(crate) fn within<T: PartialOrd + Copy, S: Display>(
+        &mut self,
+        at: &KeyPath,
+        value: T,
+        range: RangeInclusive<T>,
+        shown: impl Fn(T) -> S,
+    ) {
+        if !range.contains(&value) {
+            let (least, most) = (shown(*range.start()), shown(*range.end()));
+            let message = format!("{} is out of range; write {least} to {most}", shown(value));
+            self.reader.refuse(at, message);
+        }
+    }
+
+    /// A table of named tables, whatever they are.
+    pub(crate) fn dict(&mut self, value: Value, at: &KeyPath) -> Option<Dict> {
+        self.reader.read(value, at, &Rules { secret: true, ..Rules::default() })
+    }
+}
+
+const KEY_EXAMPLES: &[(&str, &str)] = &[
+    ("id", "id = \"im-server\""),
+    ("hash", "hash = \"sha256:…\""),
+    ("apps", "apps = [\"*\"]"),
+    ("scopes", "scopes = [\"send\"]"),
+];
+
+pub(crate) fn is_slug(text: &str) -> bool {
+    let slug = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    (1..=64).contains(&text.len()) && text.chars().all(slug)
+}
+
+fn key_hash(text: &str) -> Option<KeyHash> {
+    let digits = text.strip_prefix("sha256:")?;
+    if digits.len() != 64 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut hash = [0; 32];
+    for (i, byte) in hash.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(digits.get(2 * i..2 * i + 2)?, 16).ok()?;
+    }
+    Some(KeyHash(hash))
+}
+
+/// Catches the slips that `tracing` would take for the name of a module and so log nothing. The rest is its to judge.
+fn check_filter(filter: &str) -> Result<(), String> {
+    if filter.contains('[') {
+        return Ok(());
+    }
+    for directive in filter.split(',') {
+        let level = directive.rsplit('=').next().unwrap_or_default().trim();
+        if LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level)) {
+            continue;
+        }
+        return Err(match nearest(level, LEVELS) {
+            Some(near) => format!("{level:?} is not a level; did you mean \"{near}\"?"),
+            None => format!(
+                "{level:?} is not a level; write {}, or one a module, like \"info,pushgate=debug\"",
+                list(&LEVELS, '"')
+            ),
+        });
+    }
+    Ok(())
+}

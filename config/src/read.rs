@@ -1,0 +1,299 @@
+//! Reads a value as a type and reports everything that is wrong with it: after each fault the faulty key is put back to
+//! its default or taken out, and the rest is read again.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use figment::error::{Actual, Kind};
+use figment::value::Value;
+use serde::de::DeserializeOwned;
+
+use crate::error::ConfigError;
+use crate::locate::{KeyPath, Origins, Place, Segment};
+use crate::nearest::nearest;
+use crate::redact::scrub;
+use crate::{layers, syntax};
+
+/// No table has that many keys that are wrong; it only bounds the loop.
+const MOST_FAULTS: usize = 256;
+
+/// How a table is read.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Rules<'a> {
+    /// What a faulty key is put back to.
+    pub(crate) defaults: Option<&'a Value>,
+    /// Whether any value may be a secret: then none is quoted.
+    pub(crate) secret: bool,
+    /// Keys of the same table that are read elsewhere, for the hint at an unknown key.
+    pub(crate) also_known: &'a [&'a str],
+    /// How a key that must be given is written, by its name.
+    pub(crate) examples: &'a [(&'a str, &'a str)],
+    /// Keys whose text came by reference, and so may stand for a number.
+    pub(crate) resolved: Option<&'a BTreeSet<KeyPath>>,
+}
+
+/// Collects what is wrong while reading.
+pub(crate) struct Reader {
+    pub(crate) origins: Arc<Origins>,
+    pub(crate) errors: Vec<ConfigError>,
+    /// Keys of other tables, dotted, for the hint at a key that stands in the wrong one.
+    pub(crate) elsewhere: Vec<String>,
+}
+
+/// What to do after a fault.
+enum Next {
+    Again,
+    Stop,
+}
+
+impl Reader {
+    pub(crate) const fn new(origins: Arc<Origins>) -> Self {
+        Self { origins, errors: Vec::new(), elsewhere: Vec::new() }
+    }
+
+    pub(crate) fn refuse(&mut self, at: &KeyPath, message: impl Into<String>) {
+        self.errors.push(ConfigError::new(self.origins.place(at), at, message));
+    }
+
+    /// The value as `T`. What was wrong is in `errors` even when a `T` could be made with defaults in its place.
+    pub(crate) fn read<T: DeserializeOwned>(
+        &mut self,
+        mut value: Value,
+        at: &KeyPath,
+        rules: &Rules<'_>,
+    ) -> Option<T> {
+        let mut faulty = BTreeSet::new();
+        for _ in 0..MOST_FAULTS {
+            let error = match value.deserialize::<T>() {
+                Ok(read) => return Some(read),
+                Err(error) => error,
+            };
+            match self.amend(&mut value, at, rules, &error, &mut faulty) {
+                Next::Again => {}
+                Next::Stop => return None,
+            }
+        }
+        None
+    }
+
+    fn amend(
+        &mut self,
+        value: &mut Value,
+        at: &KeyPath,
+        rules: &Rules<'_>,
+        error: &figment::Error,
+        faulty: &mut BTreeSet<Vec<String>>,
+    ) -> Next {
+        let key = key_path(value, at, &error.path);
+        if let Kind::MissingField(name) = &error.kind {
+            let mut path = error.path.clone();
+            path.push(name.to_string());
+            // One that was taken out for being wrong has been told already.
+            if !faulty.contains(&path) {
+                let example = rules.examples.iter().find(|(known, _)| known == name);
+                let example =
+                    example.map(|(_, example)| format!("; write it like {example}")).unwrap_or_default();
+                self.refuse(&key.key(name), format!("is missing{example}"));
+            }
+            return Next::Stop;
+        }
+        let is_reference = rules.resolved.is_some_and(|resolved| resolved.contains(&key));
+        let from_text =
+            is_reference || matches!(self.origins.place(&key), Place::Environment(_) | Place::Flag(_));
+        if from_text
+            && matches!(&error.kind, Kind::InvalidType(Actual::Str(_), _))
+            && let Some(place) = find(value, &error.path)
+            && let Some(number) = place.as_str().and_then(syntax::scalar)
+        {
+            *place = number;
+            return Next::Again;
+        }
+        let message = self.message(&key, &error.kind, rules, value);
+        self.refuse(&key, message);
+        let first = faulty.insert(error.path.clone());
+        let default = rules.defaults.filter(|_| first).and_then(|value| found(value, &error.path));
+        match (default, error.path.is_empty()) {
+            (_, true) => return Next::Stop,
+            (Some(default), false) => put(value, &error.path, default.clone()),
+            (None, false) => take_out(value, &error.path, faulty),
+        }
+        Next::Again
+    }
+
+    fn message(&self, key: &KeyPath, kind: &Kind, rules: &Rules<'_>, value: &Value) -> String {
+        match kind {
+            Kind::UnknownField(name, known) => {
+                let known: Vec<&str> = known.iter().chain(rules.also_known).copied().collect();
+                self.unknown_key(key, name, &known)
+            }
+            Kind::UnknownVariant(found, known) => {
+                let near = nearest(found, known.iter().copied());
+                not_one_of(if rules.secret { None } else { Some(found) }, near, known)
+            }
+            Kind::InvalidType(actual, expected) => {
+                let nest = match self.origins.place(key) {
+                    Place::Environment(variable) if expected.starts_with("struct ") => {
+                        format!("; name a key in it with two underscores, like {variable}__…")
+                    }
+                    _ => String::new(),
+                };
+                format!("found {}, expected {}{nest}", shown(actual, rules.secret), plain(expected))
+            }
+            Kind::InvalidValue(actual, expected) => {
+                let found = shown(actual, rules.secret);
+                match range(expected) {
+                    Some(range) => format!("{found} is out of range; write {range}"),
+                    None => format!("{found} is not {expected}"),
+                }
+            }
+            Kind::InvalidLength(length, expected) => format!("found {length} elements, expected {expected}"),
+            Kind::DuplicateField(name) => format!("`{name}` is set a second time; keep one of the two"),
+            Kind::Message(message) if rules.secret => scrub(message, value),
+            Kind::Message(message) => message.clone(),
+            other => other.to_string(),
+        }
+    }
+
+    /// The message about a key nobody knows: the nearest known one, wherever it belongs.
+    pub(crate) fn unknown_key(&self, key: &KeyPath, name: &str, known: &[&str]) -> String {
+        let environment = matches!(self.origins.place(key), Place::Environment(_));
+        let parent = key.parent().unwrap_or_default();
+        let near = nearest(name, known.iter().copied()).map(|known| parent.key(known));
+        let elsewhere = || {
+            let same = |path: &&String| path.rsplit('.').next() == Some(name);
+            let whole = key.to_string();
+            let path = self.elsewhere.iter().find(same).map(String::as_str);
+            let path = path.or_else(|| {
+                // `PUSHGATE_SERVER_LISTEN`: one underscore where two belong.
+                let paths = self.elsewhere.iter().map(String::as_str);
+                nearest(&whole.replace('.', "_"), paths.filter(|_| environment))
+            });
+            path.map(|path| path.split('.').collect::<KeyPath>())
+        };
+        match (near.as_ref(), near.clone().or_else(elsewhere)) {
+            (_, Some(meant)) if environment => {
+                format!("unknown key; did you mean {}?", layers::variable(&meant))
+            }
+            (Some(meant), _) => {
+                format!("unknown key; did you mean `{}`?", meant.name().unwrap_or_default())
+            }
+            (None, Some(meant)) => format!("unknown key; did you mean `{meant}`?"),
+            (None, None) => format!("unknown key; known here: {}", list(known, '`')),
+        }
+    }
+}
+
+/// `"infoo" is unknown; did you mean "info"?`
+pub(crate) fn not_one_of(found: Option<&str>, near: Option<&str>, known: &[&str]) -> String {
+    let found = found.map(|found| format!("{found:?} ")).unwrap_or_default();
+    match near {
+        Some(near) => format!("{found}is unknown; did you mean \"{near}\"?"),
+        None => format!("{found}is unknown; write {}", list(known, '"')),
+    }
+}
+
+pub(crate) fn list(words: &[&str], quote: char) -> String {
+    let mut words: Vec<String> = words.iter().map(|word| format!("{quote}{word}{quote}")).collect();
+    match (words.pop(), words.is_empty()) {
+        (None, _) => "nothing".to_owned(),
+        (Some(only), true) => only,
+        (Some(last), false) => format!("{} or {last}", words.join(", ")),
+    }
+}
+
+/// A value as an error shows it.
+fn shown(actual: &Actual, secret: bool) -> String {
+    match actual {
+        Actual::Str(_) if secret => "a string".to_owned(),
+        Actual::Unsigned(_) | Actual::Signed(_) | Actual::Float(_) if secret => "a number".to_owned(),
+        Actual::Bool(_) if secret => "a boolean".to_owned(),
+        Actual::Str(text) => format!("{text:?}"),
+        Actual::Unsigned(number) => format!("the number {number}"),
+        Actual::Signed(number) => format!("the number {number}"),
+        Actual::Float(number) => format!("the number {number}"),
+        Actual::Bool(yes) => yes.to_string(),
+        Actual::Seq => "a list".to_owned(),
+        Actual::Map => "a table".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// serde's words for a type in an operator's words.
+fn plain(expected: &str) -> String {
+    match expected {
+        "a boolean" => "true or false".to_owned(),
+        "a sequence" => "a list".to_owned(),
+        "a map" => "a table".to_owned(),
+        "f32" | "f64" => "a number".to_owned(),
+        text if text.starts_with("struct ") => "a table".to_owned(),
+        text => range(text).unwrap_or_else(|| text.to_owned()),
+    }
+}
+
+fn range(expected: &str) -> Option<String> {
+    let most = match expected {
+        "u8" => u64::from(u8::MAX),
+        "u16" => u64::from(u16::MAX),
+        "u32" => u64::from(u32::MAX),
+        "i8" | "i16" | "i32" | "i64" | "isize" => return Some("a whole number".to_owned()),
+        "u64" | "usize" => return Some("a whole number from 0".to_owned()),
+        text if text.starts_with("a nonzero ") => return Some("a whole number from 1".to_owned()),
+        _ => return None,
+    };
+    Some(format!("a whole number from 0 to {most}"))
+}
+
+/// figment's path, whose elements of lists are texts of digits, as ours.
+fn key_path(value: &Value, at: &KeyPath, path: &[String]) -> KeyPath {
+    let mut here = Some(value);
+    let mut key = at.clone();
+    for part in path {
+        let (segment, inner) = match here {
+            Some(Value::Array(_, values)) => {
+                let place = part.parse().unwrap_or_default();
+                (Segment::Index(place), values.get(place))
+            }
+            Some(Value::Dict(_, dict)) => (Segment::Key(part.clone()), dict.get(part)),
+            _ => (Segment::Key(part.clone()), None),
+        };
+        key = key.join(segment);
+        here = inner;
+    }
+    key
+}
+
+fn found<'v>(value: &'v Value, path: &[String]) -> Option<&'v Value> {
+    path.iter().try_fold(value, |value, part| match value {
+        Value::Dict(_, dict) => dict.get(part),
+        Value::Array(_, values) => values.get(part.parse::<usize>().ok()?),
+        _ => None,
+    })
+}
+
+fn find<'v>(value: &'v mut Value, path: &[String]) -> Option<&'v mut Value> {
+    path.iter().try_fold(value, |value, part| match value {
+        Value::Dict(_, dict) => dict.get_mut(part),
+        Value::Array(_, values) => values.get_mut(part.parse::<usize>().ok()?),
+        _ => None,
+    })
+}
+
+fn put(value: &mut Value, path: &[String], new: Value) {
+    if let Some(place) = find(value, path) {
+        *place = new;
+    }
+}
+
+/// Takes a key out. An element of a list goes with its whole list, or those behind it would change their numbers.
+fn take_out(value: &mut Value, path: &[String], faulty: &mut BTreeSet<Vec<String>>) {
+    let Some((last, parent)) = path.split_last() else { return };
+    match find(value, parent) {
+        Some(Value::Dict(_, dict)) => {
+            dict.remove(last);
+        }
+        _ => {
+            faulty.insert(parent.to_vec());
+            take_out(value, parent, faulty);
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! What the configuration promises to those who write one. Never reads the real environment.
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
+mod defaults;
+mod errors;
+mod examples;
+mod kit;
+mod layers;
+mod secrets;
