@@ -212,13 +212,8 @@ async fn nothing_is_tried_after_its_ttl() {
     );
     // Held back by a pause of the whole lane, it expires instead of going out late.
     bench.fail(429, Some("QUOTA_EXCEEDED"), Some("300"));
-    bench.submit(HOUR).await;
-    bench
-        .emulator
-        .vendor()
-        .wait_for(|what| matches!(what, What::Send { status: 429, .. }), PATIENCE)
-        .await
-        .unwrap();
+    let throttled = bench.submit(HOUR).await;
+    bench.after_attempt(throttled, 1).await;
     let late = bench.submit(Duration::from_secs(100)).await;
     let sends = bench.sends();
     let end = bench.clock.now() + Duration::from_secs(301);

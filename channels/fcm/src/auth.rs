@@ -9,24 +9,31 @@ use aws_lc_rs::signature::RSA_PKCS1_SHA256;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderValue;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, DATE};
 use parking_lot::Mutex;
-use pushgate::{Clock, Fault, Kind, Request, Response, Timestamp, Transport};
-use serde::Deserialize;
+use pushgate::{Clock, Fault, Kind, Request, Response, Timestamp, Transport, TransportError};
+use serde_json::Value;
 
 use crate::config::ServiceAccount;
-use crate::decode::retry_after;
+use crate::decode::{date, retry_after, safe};
 
 const SCOPE: &str = "https://www.googleapis.com/auth/firebase.messaging";
-/// Refreshed so long before it ends; meanwhile the old one is used.
+/// How long an assertion is good for: the longest Google takes. It is used at once.
+const ASSERTION: Duration = Duration::from_secs(3600);
+/// A bearer is refreshed so long before it ends, or at half its life if that is later; meanwhile it is used.
 const AHEAD: Duration = Duration::from_secs(300);
+/// A grant that does not say how long it lasts is believed for so long. Should it be shorter, a refusal tells.
+const USUAL_LIFE: u64 = 3599;
 /// After a failed exchange everybody gets its fault for so long, instead of asking the token endpoint again.
 const PAUSE: Duration = Duration::from_secs(1);
+/// A clock that is wrong by more than this is worth a word; assertions are refused from some minutes on.
+const SKEW: Duration = Duration::from_secs(60);
 
-/// A bearer, ready to be sent. Its header is marked sensitive.
-#[derive(Clone)]
+/// A bearer, ready to be sent. Its header is marked sensitive, so that it does not print.
+#[derive(Debug, Clone)]
 pub(crate) struct Bearer {
     pub(crate) header: HeaderValue,
+    refresh_at: Timestamp,
     ends_at: Timestamp,
 }
 
@@ -38,10 +45,18 @@ pub(crate) struct Auth {
     timeout: Duration,
     current: Mutex<Option<Bearer>>,
     /// The flight: whoever holds it fetches; who waits for it finds the result. Dropped with its caller, so it cannot wedge.
-    flight: tokio::sync::Mutex<Option<(Timestamp, Fault)>>,
+    flight: tokio::sync::Mutex<Option<Failure>>,
+}
+
+/// How the last flight failed, and until when nobody tries again.
+struct Failure {
+    fault: Fault,
+    at: Timestamp,
+    until: Timestamp,
 }
 
 impl Auth {
+    /// `timeout` is for one exchange.
     pub(crate) fn new(
         account: ServiceAccount,
         transport: Arc<dyn Transport>,
@@ -52,16 +67,14 @@ impl Auth {
         Self { account, transport, clock, timeout, current, flight }
     }
 
-    pub(crate) fn project(&self) -> &str {
-        &self.account.project
-    }
-
     /// The bearer to send with.
+    ///
+    /// Cancel-safe: a caller who goes away in the middle of an exchange leaves the flight to the next who waits for it.
     pub(crate) async fn bearer(&self) -> Result<Bearer, Fault> {
-        if let Some(bearer) = self.good_for(AHEAD) {
-            return Ok(bearer);
-        }
-        if let Some(bearer) = self.good_for(Duration::ZERO) {
+        if let Some(bearer) = self.good() {
+            if self.clock.now() < bearer.refresh_at {
+                return Ok(bearer);
+            }
             // Still good: the first to come renews it, the others go on.
             return match self.flight.try_lock() {
                 Ok(mut last) => self.fetch(&mut last).await.or(Ok(bearer)),
@@ -69,7 +82,7 @@ impl Auth {
             };
         }
         let mut last = self.flight.lock().await;
-        match self.good_for(Duration::ZERO) {
+        match self.good() {
             Some(bearer) => Ok(bearer),
             None => self.fetch(&mut last).await,
         }
@@ -83,17 +96,18 @@ impl Auth {
         }
     }
 
-    fn good_for(&self, more: Duration) -> Option<Bearer> {
-        let until = self.clock.now() + more;
-        self.current.lock().clone().filter(|bearer| bearer.ends_at > until)
+    fn good(&self) -> Option<Bearer> {
+        let now = self.clock.now();
+        self.current.lock().clone().filter(|bearer| now < bearer.ends_at)
     }
 
-    async fn fetch(&self, last: &mut Option<(Timestamp, Fault)>) -> Result<Bearer, Fault> {
+    async fn fetch(&self, last: &mut Option<Failure>) -> Result<Bearer, Fault> {
         let now = self.clock.now();
-        if let Some((at, fault)) = last
-            && now.since(*at) < PAUSE
+        // A clock that was set back must not prolong the pause: only between `at` and `until` is it kept.
+        if let Some(failure) = last
+            && (failure.at..failure.until).contains(&now)
         {
-            return Err(fault.clone());
+            return Err(failure.fault.clone());
         }
         let result = self.exchange(now).await;
         match &result {
@@ -101,7 +115,11 @@ impl Auth {
                 *self.current.lock() = Some(bearer.clone());
                 *last = None;
             }
-            Err(fault) => *last = Some((self.clock.now(), fault.clone())),
+            Err(fault) => {
+                let at = self.clock.now();
+                let until = at + fault.retry_after.unwrap_or(PAUSE).max(PAUSE);
+                *last = Some(Failure { fault: fault.clone(), at, until });
+            }
         }
         result
     }
@@ -114,8 +132,8 @@ impl Auth {
             format!("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion={assertion}");
         let mut request = Request::post(self.account.token_uri.clone(), body, self.timeout);
         request.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-        let response = self.transport.send(request).await.map_err(|error| Fault::from(error).of_lane())?;
-        granted(&response, self.clock.now())
+        let response = self.transport.send(request).await.map_err(unanswered)?;
+        granted(&response, &assertion, now)
     }
 
     fn assertion(&self, now: Timestamp) -> Option<String> {
@@ -129,157 +147,102 @@ impl Auth {
     }
 }
 
-/// Header and claims of the assertion (RFC 7523 §3), in Google's order.
+/// The part of the assertion that is signed (RFC 7515 §5.1), with the claims of RFC 7523 §3 in Google's order.
 fn signing_input(account: &ServiceAccount, now: Timestamp) -> String {
-    let header = match &account.key_id {
-        Some(kid) => format!(r#"{{"alg":"RS256","typ":"JWT","kid":{}}}"#, serde_json::json!(kid)),
-        None => r#"{"alg":"RS256","typ":"JWT"}"#.to_owned(),
-    };
-    let iat = now.as_secs();
+    let quoted = |text: &str| Value::from(text).to_string();
+    let kid = account.key_id.as_deref().map_or(String::new(), |kid| format!(r#","kid":{}"#, quoted(kid)));
+    let header = format!(r#"{{"alg":"RS256","typ":"JWT"{kid}}}"#);
     let claims = format!(
-        r#"{{"iss":{},"scope":"{SCOPE}","aud":{},"iat":{iat},"exp":{}}}"#,
-        serde_json::json!(account.email),
-        serde_json::json!(account.token_uri.to_string()),
-        iat + 3600
+        r#"{{"iss":{},"scope":"{SCOPE}","aud":{},"iat":{},"exp":{}}}"#,
+        quoted(&account.email),
+        quoted(&account.audience),
+        now.as_secs(),
+        (now + ASSERTION).as_secs()
     );
     format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims))
 }
 
-#[derive(Deserialize, Default)]
-struct Grant {
-    access_token: Option<String>,
-    expires_in: Option<u64>,
-    error: Option<String>,
-    error_description: Option<String>,
+/// No bearer and no answer. Whatever became of the exchange, no message was sent, so nothing is ambiguous.
+fn unanswered(error: TransportError) -> Fault {
+    let kind = match &error {
+        TransportError::Unreachable { .. } => Kind::Unreachable,
+        // `token_uri` leads where our own rules forbid to go.
+        TransportError::Refused { .. } => Kind::Credentials,
+        TransportError::Timeout { .. }
+        | TransportError::Broken { .. }
+        | TransportError::AnswerTooLong { .. } => Kind::VendorDown,
+    };
+    Fault::new(kind, format!("no bearer: {error}")).of_lane()
 }
 
-fn granted(response: &Response, now: Timestamp) -> Result<Bearer, Fault> {
-    let grant: Grant = serde_json::from_slice(&response.body).unwrap_or_default();
-    let status = response.status;
-    if let (true, Some(token)) = (status.is_success(), grant.access_token) {
-        let mut header = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| {
-            Fault::new(Kind::VendorDown, "the token endpoint gave a token that is no header").of_lane()
-        })?;
-        header.set_sensitive(true);
-        return Ok(Bearer { header, ends_at: now + Duration::from_secs(grant.expires_in.unwrap_or(3599)) });
+/// Reads the token endpoint's answer (RFC 6749 §5). `asked_at` is when the assertion was made: what the grant lasts is
+/// counted from there, so that it is never believed too long.
+fn granted(response: &Response, assertion: &str, asked_at: Timestamp) -> Result<Bearer, Fault> {
+    let grant: Value = serde_json::from_slice(&response.body).unwrap_or_default();
+    if !response.status.is_success() {
+        return Err(denied(response, &grant, assertion, asked_at));
     }
-    let said = grant.error_description.as_deref().unwrap_or("no description");
-    let said: String = said.chars().filter(|c| !c.is_control()).take(200).collect();
-    let fault = match (status.as_u16(), grant.error.as_deref()) {
-        (_, Some(error @ ("invalid_grant" | "invalid_client" | "invalid_scope"))) => Fault::new(
-            Kind::Credentials,
-            format!("the token endpoint refuses the service account: {said}. is the key revoked, or this machine's clock wrong?"),
-        )
-        .with_code(error),
-        (429, _) => Fault::new(Kind::Throttled, "the token endpoint asks for a pause"),
-        (500.., _) => Fault::new(Kind::VendorDown, format!("the token endpoint answers {status}")),
-        (_, error) => {
-            let fault = Fault::new(Kind::Credentials, format!("the token endpoint answers {status}: {said}"));
-            error.map_or(fault.clone(), |error| fault.with_code(error))
-        }
+    let header = grant["access_token"]
+        .as_str()
+        .and_then(|token| HeaderValue::try_from(format!("Bearer {token}")).ok());
+    let Some(mut header) = header else {
+        let detail = "the token endpoint answers without a bearer; does token_uri lead to Google?";
+        return Err(Fault::new(Kind::VendorDown, detail).of_lane());
     };
-    Err(fault.retry_after(retry_after(&response.headers, now)).of_lane())
+    header.set_sensitive(true);
+    let seconds = match &grant["expires_in"] {
+        Value::String(text) => text.parse().unwrap_or(USUAL_LIFE),
+        number => number.as_u64().unwrap_or(USUAL_LIFE),
+    };
+    let life = Duration::from_secs(seconds.min(24 * 3600));
+    let ends_at = asked_at + life;
+    Ok(Bearer { header, refresh_at: ends_at - AHEAD.min(life / 2), ends_at })
+}
+
+fn denied(response: &Response, grant: &Value, assertion: &str, now: Timestamp) -> Fault {
+    let status = response.status;
+    let said = safe(grant["error_description"].as_str().unwrap_or("no description"), &[assertion]);
+    let error = match &grant["error"] {
+        Value::String(error) => safe(error, &[assertion]),
+        _ => String::new(),
+    };
+    let plain = |kind| Fault::new(kind, format!("the token endpoint answers {status}: {said}"));
+    let fault = match (status.as_u16(), error.as_str()) {
+        (429, _) => plain(Kind::Throttled),
+        (300..400 | 408 | 500.., _) => plain(Kind::VendorDown),
+        (_, "server_error" | "temporarily_unavailable" | "internal_failure") => plain(Kind::VendorDown),
+        (_, "invalid_grant" | "invalid_client" | "invalid_scope") => {
+            let advice = advice(&said, response, now);
+            Fault::new(
+                Kind::Credentials,
+                format!("the token endpoint refuses the service account: {said}; {advice}"),
+            )
+        }
+        _ => plain(Kind::Credentials),
+    };
+    let fault = if error.is_empty() { fault } else { fault.with_code(error) };
+    fault.retry_after(retry_after(&response.headers, now)).of_lane()
+}
+
+/// What an operator should look at first. Google's texts tell a wrong clock from a revoked key, and its date measures the clock.
+fn advice(said: &str, response: &Response, now: Timestamp) -> String {
+    let google = date(&response.headers, &DATE);
+    let wrong = google.map(|google| google.since(now).max(now.since(google))).filter(|wrong| *wrong > SKEW);
+    if let (Some(google), Some(wrong)) = (google, wrong) {
+        let side = if google > now { "behind" } else { "ahead of" };
+        return format!("this machine's clock is {} s {side} Google's: set it right", wrong.as_secs());
+    }
+    let advice = if said.contains("iat") || said.contains("reasonable timeframe") {
+        "is this machine's clock right?"
+    } else if said.contains("Signature") {
+        "the key was revoked or belongs to another account: make a new one in the Firebase console"
+    } else if said.contains("account not found") {
+        "the service account was deleted: make a new one in the Firebase console"
+    } else {
+        "was the key revoked, or is this machine's clock wrong?"
+    };
+    advice.to_owned()
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use aws_lc_rs::encoding::AsDer;
-    use aws_lc_rs::rsa::{KeyPair, KeySize};
-    use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
-    use base64::engine::general_purpose::STANDARD;
-    use pushgate_kit::clock::ManualClock;
-    use pushgate_kit::transport::{ScriptedTransport, answer};
-
-    pub(crate) fn service_account() -> String {
-        let key = KeyPair::generate(KeySize::Rsa2048).unwrap();
-        let der = AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(&key).unwrap();
-        let pem = format!(
-            "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
-            STANDARD.encode(der.as_ref())
-        );
-        serde_json::json!({"project_id": "demo", "client_email": "push@demo-project.iam.gserviceaccount.com",
-            "private_key": pem, "token_uri": "https://oauth2.googleapis.com/token"})
-        .to_string()
-    }
-
-    fn auth(transport: &Arc<ScriptedTransport>, clock: &Arc<ManualClock>) -> Arc<Auth> {
-        let account = ServiceAccount::read(&service_account()).unwrap();
-        Arc::new(Auth::new(account, transport.clone(), clock.clone(), Duration::from_secs(1)))
-    }
-
-    fn grant(token: &str) -> Response {
-        answer(200, format!(r#"{{"access_token":"{token}","expires_in":3599,"token_type":"Bearer"}}"#))
-    }
-
-    #[test]
-    fn the_assertion_matches_the_published_signing_input() {
-        let account = ServiceAccount::read(&service_account()).unwrap();
-        let expected = "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJwdXNoQGRlbW8tcHJvamVjdC5pYW0uZ3NlcnZpY2VhY2NvdW50LmNvbSIsInNjb3BlIjoiaHR0cHM6Ly93d3cuZ29vZ2xlYXBpcy5jb20vYXV0aC9maXJlYmFzZS5tZXNzYWdpbmciLCJhdWQiOiJodHRwczovL29hdXRoMi5nb29nbGVhcGlzLmNvbS90b2tlbiIsImlhdCI6MTcwMDAwMDAwMCwiZXhwIjoxNzAwMDAzNjAwfQ";
-        assert_eq!(signing_input(&account, Timestamp::from_millis(1_700_000_000_000)), expected);
-    }
-
-    #[test]
-    fn rs256_is_that_of_rfc_7515_a_2() {
-        let part = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap();
-        let n = part(
-            "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ",
-        );
-        let input = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
-        let signature = part(
-            "cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw",
-        );
-        let key = RsaPublicKeyComponents { n, e: vec![1, 0, 1] };
-        key.verify(&RSA_PKCS1_2048_8192_SHA256, input.as_bytes(), &signature).unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_thousand_callers_share_one_fetch() {
-        let (transport, clock) = (Arc::new(ScriptedTransport::new()), Arc::new(ManualClock::default()));
-        transport.then(grant("one"));
-        let auth = auth(&transport, &clock);
-        let callers: Vec<_> = (0..1000)
-            .map(|_| {
-                let auth = auth.clone();
-                tokio::spawn(async move { auth.bearer().await.map(|b| b.header) })
-            })
-            .collect();
-        for caller in callers {
-            assert_eq!(caller.await.unwrap().unwrap(), "Bearer one");
-        }
-        assert_eq!(transport.requests().len(), 1);
-    }
-
-    #[tokio::test]
-    async fn a_refused_bearer_is_replaced_once_however_many_were_refused() {
-        let (transport, clock) = (Arc::new(ScriptedTransport::new()), Arc::new(ManualClock::default()));
-        transport.then(grant("one"));
-        transport.then(grant("two"));
-        let auth = auth(&transport, &clock);
-        let old = auth.bearer().await.unwrap();
-        for _ in 0..1000 {
-            auth.refused(&old);
-            assert_eq!(auth.bearer().await.unwrap().header, "Bearer two");
-        }
-        assert_eq!(transport.requests().len(), 2);
-    }
-
-    #[tokio::test]
-    async fn a_refresh_that_fails_leaves_the_old_bearer_in_use_while_it_lasts() {
-        let (transport, clock) = (Arc::new(ScriptedTransport::new()), Arc::new(ManualClock::default()));
-        transport.then(grant("one"));
-        transport.then(answer(503, "down"));
-        transport
-            .then(answer(400, r#"{"error":"invalid_grant","error_description":"Invalid JWT Signature."}"#));
-        let auth = auth(&transport, &clock);
-        auth.bearer().await.unwrap();
-        clock.advance(Duration::from_secs(3400));
-        assert_eq!(auth.bearer().await.unwrap().header, "Bearer one");
-        clock.advance(Duration::from_secs(200));
-        let fault = auth.bearer().await.err().unwrap();
-        assert_eq!((fault.kind, fault.scope), (Kind::Credentials, pushgate::Scope::Lane));
-        // Within the pause the fault is shared, not fetched again.
-        assert!(auth.bearer().await.is_err());
-        assert_eq!(transport.requests().len(), 3);
-    }
-}
+pub(crate) mod tests;

@@ -5,21 +5,46 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use http::HeaderValue;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Uri};
 use pushgate::{
-    Address, Capability, ChannelInfo, ChannelName, Clock, Delivery, Fault, Kind, Message, Outcome, Priority,
-    Probe, PushChannel, Rendered, Report, Request, SystemClock, TokenKind, Transport,
+    Capability, ChannelInfo, ChannelName, Clock, Delivery, Fault, Kind, Message, Notification, Outcome,
+    Probe, PushChannel, Rendered, Report, Request, SystemClock, Target, TokenKind, Transport,
 };
+use serde_json::Value;
 
 use crate::auth::{Auth, Bearer};
-use crate::config::{Config, ConfigError, ServiceAccount, address};
+use crate::config::{Config, ConfigError, ServiceAccount};
+use crate::encode::Style;
 use crate::{decode, encode};
+
+const CAPABILITY: Capability = Capability {
+    // Google has no batches: the SDKs' multicast, too, is single requests side by side on one connection.
+    max_batch: 64,
+    max_bytes: 4096,
+    max_ttl: Notification::MAX_TTL,
+    tokens: &[TokenKind::Token, TokenKind::Fid],
+    collapse: true,
+    priority: true,
+    badge: true,
+    silent: true,
+    image: true,
+    // Arrival is told by BigQuery export only, not by a call.
+    receipts: false,
+    // Google's own SDKs and its guide to sending at scale: no retry within ten seconds, a minute after a 429.
+    retry_floor: Duration::from_secs(10),
+    throttle_pause: Duration::from_secs(60),
+};
+
+/// Well-formed and nobody's: what a probe is addressed to.
+const NOBODY: &str = "pushgate-probe_0000000:APA91bPushgateProbePushgateProbePushgateProbePushgateProbePushgateProbePushgateProbePushgateProbePushgateProbePushgateProbePushgatePr";
 
 /// A channel to one Firebase project.
 pub struct Fcm {
     info: ChannelInfo,
-    send_uri: http::Uri,
+    style: Style,
+    project: String,
+    send_uri: Uri,
     auth: Auth,
     transport: Arc<dyn Transport>,
     clock: Arc<dyn Clock>,
@@ -27,26 +52,12 @@ pub struct Fcm {
 
 impl std::fmt::Debug for Fcm {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Fcm").field("name", &self.info.name).finish_non_exhaustive()
+        f.debug_struct("Fcm")
+            .field("name", &self.info.name)
+            .field("project", &self.project)
+            .finish_non_exhaustive()
     }
 }
-
-const CAPABILITY: Capability = Capability {
-    // Google has no batches: the SDKs' multicast, too, is single requests side by side on one connection.
-    max_batch: 64,
-    max_bytes: 4096,
-    tokens: &[TokenKind::Token, TokenKind::Fid],
-    collapse: true,
-    priority: true,
-    badge: true,
-    silent: true,
-    image: true,
-    retry_floor: Duration::from_secs(10),
-    ..Capability::BASIC
-};
-
-/// Well-formed and nobody's: what a probe is addressed to.
-const NOBODY: &str = "pushgate-probe_0000000:APA91bPushgateProbePushgateProbePushgateProbePushgateProbePushgateProbePushgateProbePushgateProbePushgateProbePushgateProbePushgatePr";
 
 impl Fcm {
     /// A channel under `name`.
@@ -59,12 +70,16 @@ impl Fcm {
         transport: Arc<dyn Transport>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ConfigError> {
+        if config.timeout.is_zero() {
+            return Err(ConfigError::Timeout);
+        }
         let account = ServiceAccount::read(config.service_account.expose())?;
-        let base = config.base_url.trim_end_matches('/');
-        let send_uri = address(&format!("{base}/v1/projects/{}/messages:send", account.project), "base_url")?;
-        let auth = Auth::new(account, Arc::clone(&transport), Arc::clone(&clock), config.timeout());
-        let info = ChannelInfo { kind: "fcm", name, timeout: config.timeout(), capability: CAPABILITY };
-        Ok(Self { info, send_uri, auth, transport, clock })
+        let project = config.project.clone().unwrap_or_else(|| account.project.clone());
+        let send_uri = config.send_uri(&project)?;
+        // Half of the time is the most a bearer may take, so that a send that fetches one keeps to its time as well.
+        let auth = Auth::new(account, Arc::clone(&transport), Arc::clone(&clock), config.timeout / 2);
+        let info = ChannelInfo { kind: "fcm", name, timeout: config.timeout, capability: CAPABILITY };
+        Ok(Self { info, style: Style::from(config), project, send_uri, auth, transport, clock })
     }
 
     /// A channel named `fcm`, from the text of a service-account file.
@@ -72,23 +87,47 @@ impl Fcm {
     /// # Errors
     /// As for [`Fcm::new`].
     pub fn from_service_account(json: &str, transport: Arc<dyn Transport>) -> Result<Self, ConfigError> {
-        let name = ChannelName::new("fcm").map_err(|_| ConfigError::Address("name"))?;
+        let name = ChannelName::new("fcm").expect("three letters are a name");
         Self::new(name, &Config::new(json), transport, Arc::new(SystemClock))
     }
 
-    async fn post(&self, bearer: &Bearer, body: String, to: &Address) -> Outcome {
-        let mut request = Request::post(self.send_uri.clone(), body, self.info.timeout);
-        request.headers.insert(AUTHORIZATION, bearer.header.clone());
-        request.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let outcome = match self.transport.send(request).await {
-            Ok(response) => decode::outcome(&response, to.token.expose(), self.clock.now()),
-            Err(error) => Outcome::Failed(error.into()),
-        };
-        if outcome.fault().is_some_and(|fault| fault.kind == Kind::AuthExpired) {
-            self.auth.refused(bearer);
+    async fn send_one(&self, call: &Call<'_>, target: &Target) -> Outcome {
+        if !CAPABILITY.tokens.contains(&target.address.kind) {
+            let detail = format!("fcm does not take a {}", target.address.kind.as_str());
+            return Outcome::Failed(Fault::new(Kind::Unsupported, detail));
         }
-        outcome
+        let request = self.request(call, encode::request(&call.json, &target.address));
+        match self.transport.send(request).await {
+            Ok(response) => {
+                let text = call.message;
+                let payload = text.payload.as_ref().map_or("", |payload| payload.expose());
+                let private =
+                    [target.address.token.expose(), text.title.expose(), text.content.expose(), payload];
+                decode::outcome(&response, &private, self.clock.now())
+            }
+            Err(error) => Outcome::Failed(error.into()),
+        }
     }
+
+    fn request(&self, call: &Call<'_>, body: String) -> Request {
+        let mut request = Request::post(self.send_uri.clone(), body, call.timeout);
+        request.headers = call.headers.clone();
+        request
+    }
+}
+
+/// What the requests of one delivery have in common.
+struct Call<'a> {
+    message: &'a Message,
+    /// The message object without a target.
+    json: String,
+    headers: HeaderMap,
+    timeout: Duration,
+}
+
+fn headers(bearer: &Bearer) -> HeaderMap {
+    let json = HeaderValue::from_static("application/json");
+    HeaderMap::from_iter([(AUTHORIZATION, bearer.header.clone()), (CONTENT_TYPE, json)])
 }
 
 #[async_trait]
@@ -98,136 +137,260 @@ impl PushChannel for Fcm {
     }
 
     fn render(&self, message: &Message) -> Rendered {
-        let json = encode::message(message, message.created_at);
-        // Google documents 4,096 bytes without saying of what: the whole message object is the cautious reading.
-        let counted = json.len();
-        Rendered {
-            body: serde_json::json!({"message": serde_json::from_str::<serde_json::Value>(&json).unwrap_or_default()}),
-            counted,
-        }
+        // As it was asked for, with the whole time to live: what is sent later is never longer.
+        let json = encode::message(message, &self.style, message.created_at);
+        let object: Value = serde_json::from_str(&json).expect("we have just written it");
+        Rendered { body: serde_json::json!({ "message": object }), counted: json.len() }
     }
 
     async fn send(&self, delivery: &Delivery) -> Report {
-        let expected = delivery.targets.len();
+        let (message, expected) = (&*delivery.message, delivery.targets.len());
+        if message.overrides.as_ref().is_some_and(|patch| !patch.is_object()) {
+            let fault = Fault::new(
+                Kind::BadMessage,
+                "overrides for fcm must be a JSON object, merged into `message`",
+            );
+            return Report::all_failed(expected, &fault);
+        }
+        let began = self.clock.now();
         let bearer = match self.auth.bearer().await {
             Ok(bearer) => bearer,
             Err(fault) => return Report::all_failed(expected, &fault),
         };
-        let message = encode::message(&delivery.message, self.clock.now());
-        let sends = delivery.targets.iter().map(|target| {
-            self.post(&bearer, encode::request(&message, &target.address, false), &target.address)
-        });
-        Report::new(expected, join_all(sends).await)
+        let now = self.clock.now();
+        let call = Call {
+            message,
+            json: encode::message(message, &self.style, now),
+            headers: headers(&bearer),
+            // A clock that was set meanwhile must not leave a send without any time.
+            timeout: self.info.timeout.saturating_sub(now.since(began)).max(self.info.timeout / 8),
+        };
+        let outcomes = join_all(delivery.targets.iter().map(|target| self.send_one(&call, target))).await;
+        if outcomes.iter().filter_map(Outcome::fault).any(|fault| fault.kind == Kind::AuthExpired) {
+            self.auth.refused(&bearer);
+        }
+        Report::new(expected, outcomes)
     }
 
     async fn probe(&self) -> Result<Probe, Fault> {
         let bearer = self.auth.bearer().await?;
-        let nobody =
-            Address { channel: self.info.name.clone(), kind: TokenKind::Token, token: NOBODY.into() };
-        let now = self.clock.now();
-        let message = Message {
-            id: pushgate::NotificationId::new(),
-            app: pushgate::AppId::new("probe").map_err(|error| Fault::new(Kind::Bug, error.to_string()))?,
-            title: "probe".into(),
-            content: "probe".into(),
-            payload: None,
-            image: None,
-            link: None,
-            collapse_key: None,
-            thread: None,
-            category: None,
-            priority: Priority::Normal,
-            badge: None,
-            silent: false,
-            created_at: now,
-            ttl: Duration::from_secs(60),
-            overrides: None,
-        };
-        let body = encode::request(&encode::message(&message, now), &nobody, true);
-        match self.post(&bearer, body, &nobody).await {
-            // Google knew us well enough to say that it does not know the device.
-            Outcome::Failed(fault) if fault.kind != Kind::TokenGone => Err(fault),
-            _ => Ok(Probe { identity: format!("project {}", self.auth.project()), expires_at: None }),
+        let mut request = Request::post(self.send_uri.clone(), encode::probe(NOBODY), self.info.timeout);
+        request.headers = headers(&bearer);
+        let response = self.transport.send(request).await?;
+        let outcome = decode::outcome(&response, &[NOBODY], self.clock.now());
+        match outcome.fault() {
+            // To say that it does not know the device, Google must have known us.
+            Some(fault) if !decode::knows_us(&response) => {
+                if fault.kind == Kind::AuthExpired {
+                    self.auth.refused(&bearer);
+                }
+                Err(fault.clone())
+            }
+            Some(_) | None => Ok(Probe { identity: format!("project {}", self.project), expires_at: None }),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::auth::tests::service_account;
-    use crate::encode::tests::{address, sample};
-    use pushgate::{DeliveryId, Target};
+    use pushgate::{DeliveryId, Response, TransportError};
     use pushgate_kit::clock::ManualClock;
     use pushgate_kit::transport::{ScriptedTransport, answer};
 
-    fn channel(transport: &Arc<ScriptedTransport>) -> Fcm {
-        let name = ChannelName::new("fcm").unwrap();
-        Fcm::new(name, &Config::new(&service_account()), transport.clone(), Arc::new(ManualClock::default()))
-            .unwrap()
+    use super::*;
+    use crate::auth::tests::service_account;
+    use crate::encode::tests::{address, sample};
+
+    const UNREGISTERED: &str = r#"{"error":{"code":404,"status":"NOT_FOUND","details":[
+        {"@type":"type.googleapis.com/google.firebase.fcm.v1.FcmError","errorCode":"UNREGISTERED"}]}}"#;
+    const UNAUTHENTICATED: &str = r#"{"error":{"code":401,"status":"UNAUTHENTICATED"}}"#;
+
+    /// A channel whose token endpoint always gives the bearer `one`, and whose sends get these answers.
+    fn stage(answers: impl IntoIterator<Item = Response>) -> (Fcm, Arc<ScriptedTransport>) {
+        let transport = ScriptedTransport::new().rule(|request| {
+            let grant = r#"{"access_token":"one","expires_in":3599}"#;
+            (request.uri.path() == "/token").then(|| Ok(answer(200, grant)))
+        });
+        answers.into_iter().for_each(|answer| transport.then(answer));
+        with(transport)
     }
 
-    fn delivery(targets: usize) -> Delivery {
-        let target = |index| Target {
-            index,
+    fn with(transport: ScriptedTransport) -> (Fcm, Arc<ScriptedTransport>) {
+        let transport = Arc::new(transport);
+        let config = Config::new(&service_account());
+        let name = ChannelName::new("fcm").unwrap();
+        let fcm = Fcm::new(name, &config, transport.clone(), Arc::new(ManualClock::default())).unwrap();
+        (fcm, transport)
+    }
+
+    fn delivery(kinds: &[TokenKind]) -> Delivery {
+        let target = |(index, kind): (usize, &TokenKind)| Target {
+            index: u32::try_from(index).unwrap(),
             device: None,
             user: None,
-            address: address(TokenKind::Token),
+            address: address(*kind),
             registered_at: None,
         };
         Delivery {
             id: DeliveryId::new(),
             channel: ChannelName::new("fcm").unwrap(),
             message: Arc::new(sample()),
-            targets: (0..u32::try_from(targets).unwrap()).map(target).collect(),
+            targets: kinds.iter().enumerate().map(target).collect(),
             attempt: 1,
         }
     }
 
-    fn grant() -> pushgate::Response {
-        answer(200, r#"{"access_token":"one","expires_in":3599}"#)
+    fn codes(report: &Report) -> Vec<&'static str> {
+        report.outcomes().iter().map(Outcome::code).collect()
     }
 
     #[tokio::test]
     async fn each_target_gets_the_outcome_of_its_own_request() {
-        let transport = Arc::new(ScriptedTransport::new());
-        transport.then(grant());
-        transport.then(answer(200, r#"{"name":"projects/demo/messages/1"}"#));
-        transport.then(answer(503, ""));
-        transport.then(answer(200, r#"{"name":"projects/demo/messages/3"}"#));
-        let report = channel(&transport).send(&delivery(3)).await;
-        let codes: Vec<_> = report.outcomes().iter().map(Outcome::code).collect();
-        assert_eq!(codes, ["accepted", "vendor_down", "accepted"]);
+        let (fcm, _) = stage([
+            answer(200, r#"{"name":"projects/demo/messages/1"}"#),
+            answer(503, ""),
+            answer(404, UNREGISTERED),
+        ]);
+        let report = fcm.send(&delivery(&[TokenKind::Token, TokenKind::Fid, TokenKind::Token])).await;
+        assert_eq!(codes(&report), ["accepted", "vendor_down", "token_gone"]);
+    }
+
+    #[tokio::test]
+    async fn targets_are_sent_side_by_side_and_not_one_after_the_other() {
+        let (fcm, transport) = stage(std::iter::repeat_n(answer(200, "{}"), 64));
+        fcm.auth.bearer().await.unwrap();
+        transport.hold();
+        let sending = tokio::spawn(async move { fcm.send(&delivery(&[TokenKind::Token; 64])).await });
+        transport.arrived(1 + 64).await;
+        transport.release();
+        assert_eq!(sending.await.unwrap().outcomes().len(), 64);
+    }
+
+    #[tokio::test]
+    async fn a_subscription_is_not_sent_and_delays_nobody() {
+        let (fcm, transport) = stage([answer(200, "{}")]);
+        let report = fcm.send(&delivery(&[TokenKind::Subscription, TokenKind::Token])).await;
+        assert_eq!(codes(&report), ["unsupported", "accepted"]);
+        assert_eq!(transport.requests_at("/v1/projects/demo/messages:send").len(), 1);
+    }
+
+    #[tokio::test]
+    async fn overrides_that_are_no_object_are_the_callers_fault() {
+        let (fcm, transport) = stage([]);
+        let mut delivery = delivery(&[TokenKind::Token]);
+        delivery.message = Arc::new(Message { overrides: Some("all".into()), ..sample() });
+        assert_eq!(codes(&fcm.send(&delivery).await), ["bad_message"]);
+        assert!(transport.requests().is_empty());
     }
 
     #[tokio::test]
     async fn without_a_bearer_nothing_is_sent() {
-        let transport = Arc::new(ScriptedTransport::new());
-        transport
-            .then(answer(400, r#"{"error":"invalid_grant","error_description":"Invalid JWT Signature."}"#));
-        let report = channel(&transport).send(&delivery(2)).await;
-        assert!(report.outcomes().iter().all(|outcome| outcome.code() == "credentials"));
+        let (fcm, transport) = with(ScriptedTransport::new());
+        transport.then(answer(400, r#"{"error":"invalid_grant"}"#));
+        let report = fcm.send(&delivery(&[TokenKind::Token; 2])).await;
+        assert_eq!(codes(&report), ["credentials", "credentials"]);
         assert_eq!(transport.requests().len(), 1);
     }
 
     #[tokio::test]
-    async fn a_probe_that_finds_nobody_has_found_good_credentials() {
-        let transport = Arc::new(ScriptedTransport::new());
-        transport.then(grant());
-        transport.then(answer(404, r#"{"error":{"code":404,"status":"NOT_FOUND","details":[{"@type":"type.googleapis.com/google.firebase.fcm.v1.FcmError","errorCode":"UNREGISTERED"}]}}"#));
-        assert_eq!(channel(&transport).probe().await.unwrap().identity, "project demo");
+    async fn a_refused_bearer_is_fetched_anew_for_the_next_send_and_once_only() {
+        let (fcm, transport) = stage(std::iter::repeat_n(answer(401, UNAUTHENTICATED), 64));
+        let report = fcm.send(&delivery(&[TokenKind::Token; 64])).await;
+        assert!(codes(&report).iter().all(|code| *code == "auth_expired"));
+        for _ in 0..2 {
+            transport.then(answer(200, "{}"));
+            assert_eq!(codes(&fcm.send(&delivery(&[TokenKind::Token])).await), ["accepted"]);
+        }
+        assert_eq!(transport.requests_at("/token").len(), 2);
     }
 
     #[tokio::test]
-    async fn a_probe_of_a_disabled_api_says_so() {
+    async fn an_answer_that_never_came_is_ambiguous_and_a_connection_that_never_was_is_not() {
+        let (fcm, transport) = stage([]);
+        let host = || "fcm.googleapis.com".to_owned();
+        transport.then(TransportError::Timeout { host: host(), after: Duration::from_secs(15) });
+        transport.then(TransportError::Unreachable { host: host(), why: "refused".to_owned() });
+        let report = fcm.send(&delivery(&[TokenKind::Token; 2])).await;
+        assert_eq!(codes(&report), ["timeout", "unreachable"]);
+    }
+
+    #[tokio::test]
+    async fn a_send_that_waits_for_a_bearer_keeps_to_its_time() {
+        let clock = Arc::new(ManualClock::default());
+        let slow = clock.clone();
+        let transport = Arc::new(ScriptedTransport::new().rule(move |request| {
+            let is_grant = request.uri.path() == "/token";
+            is_grant.then(|| {
+                slow.advance(Duration::from_secs(6));
+                Ok(answer(200, r#"{"access_token":"one"}"#))
+            })
+        }));
+        let name = ChannelName::new("fcm").unwrap();
+        let fcm = Fcm::new(name, &Config::new(&service_account()), transport.clone(), clock).unwrap();
+        fcm.send(&delivery(&[TokenKind::Token])).await;
+        fcm.send(&delivery(&[TokenKind::Token])).await;
+        let seconds: Vec<_> =
+            transport.requests().iter().map(|request| request.timeout.as_millis()).collect();
+        assert_eq!(seconds, [7500, 9000, 15_000]);
+    }
+
+    #[tokio::test]
+    async fn what_is_counted_is_never_less_than_what_is_sent_beside_the_target() {
+        let (fcm, transport) = stage([answer(200, "{}")]);
+        let delivery = delivery(&[TokenKind::Token]);
+        let rendered = fcm.render(&delivery.message);
+        fcm.send(&delivery).await;
+        let sent = transport.requests_at("/v1/projects/demo/messages:send").remove(0).body;
+        let mut sent: Value = serde_json::from_slice(&sent).unwrap();
+        sent["message"].as_object_mut().unwrap().remove("token");
+        assert_eq!(rendered.body, sent);
+        assert_eq!(rendered.counted, sent["message"].to_string().len());
+    }
+
+    #[tokio::test]
+    async fn a_probe_that_finds_nobody_has_found_good_credentials_and_reaches_no_user() {
+        let dead = r#"{"error":{"code":400,"status":"INVALID_ARGUMENT","details":[
+            {"@type":"type.googleapis.com/google.firebase.fcm.v1.FcmError","errorCode":"INVALID_ARGUMENT"}]}}"#;
+        for good in [answer(404, UNREGISTERED), answer(400, dead), answer(200, r#"{"name":"x"}"#)] {
+            let (fcm, transport) = stage([good]);
+            assert_eq!(fcm.probe().await.unwrap().identity, "project demo");
+            let sent = transport.requests_at("/v1/projects/demo/messages:send").remove(0).body;
+            let sent: Value = serde_json::from_slice(&sent).unwrap();
+            assert_eq!(sent, serde_json::json!({"validate_only": true, "message": {"token": NOBODY}}));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_probe_says_what_is_wrong() {
+        let disabled = r#"{"error":{"code":403,"status":"PERMISSION_DENIED","message":"API disabled"}}"#;
+        let cases = [
+            (answer(403, disabled), Kind::Credentials),
+            (answer(401, UNAUTHENTICATED), Kind::AuthExpired),
+            (answer(404, "<html>"), Kind::Credentials),
+            (answer(503, ""), Kind::VendorDown),
+            (answer(200, "<html>"), Kind::VendorDown),
+        ];
+        for (answer, kind) in cases {
+            let fault = stage([answer]).0.probe().await.unwrap_err();
+            assert_eq!(fault.kind, kind, "{fault}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_project_of_the_table_comes_before_that_of_the_account() {
         let transport = Arc::new(ScriptedTransport::new());
-        transport.then(grant());
-        transport.then(answer(
-            403,
-            r#"{"error":{"code":403,"status":"PERMISSION_DENIED","message":"API disabled"}}"#,
-        ));
-        let fault = channel(&transport).probe().await.unwrap_err();
-        assert_eq!(fault.kind, Kind::Credentials);
-        assert!(fault.detail.contains("API disabled"));
+        let config = Config { project: Some("other".to_owned()), ..Config::new(&service_account()) };
+        let name = ChannelName::new("fcm").unwrap();
+        let fcm = Fcm::new(name.clone(), &config, transport.clone(), Arc::new(SystemClock)).unwrap();
+        assert_eq!(fcm.send_uri, "https://fcm.googleapis.com/v1/projects/other/messages:send");
+        let zero = Config { timeout: Duration::ZERO, ..config };
+        let error = Fcm::new(name, &zero, transport, Arc::new(SystemClock)).unwrap_err();
+        assert_eq!(error, ConfigError::Timeout);
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let fcm = Fcm::from_service_account(&service_account(), Arc::new(ScriptedTransport::new())).unwrap();
+        assert_eq!(format!("{fcm:?}"), r#"Fcm { name: ChannelName("fcm"), project: "demo", .. }"#);
     }
 }

@@ -1,12 +1,15 @@
-//! What the channel is configured with, and the service account it signs for. Secrets never print.
+//! What the channel is configured with, and the service account it signs for. Parsed once, here; secrets never print,
+//! and no error quotes what it complains of.
 
 use std::time::Duration;
 
 use aws_lc_rs::rsa::KeyPair;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http::Uri;
 use pushgate::Secret;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
 /// The channel's table in the configuration.
 #[derive(Debug, Clone, Deserialize)]
@@ -14,45 +17,92 @@ use serde::Deserialize;
 pub struct Config {
     /// The text of the service-account file that the Firebase console gives out (`file:service-account.json`).
     pub service_account: Secret,
-    /// Where to send to; another host serves tests and proxies.
+    /// Where to send to; another host serves tests and proxies. Default: `https://fcm.googleapis.com`.
     #[serde(default = "google")]
     pub base_url: String,
-    /// Seconds one request may take. Google asks for ten at least before a message is tried again.
-    #[serde(default = "fifteen")]
-    pub timeout_seconds: u64,
+    /// How long one send may take, with the token it may have to fetch before (`"15s"`, the default). Google asks for ten
+    /// seconds at least before a message is tried again.
+    #[serde(default = "fifteen_seconds", deserialize_with = "humantime")]
+    pub timeout: Duration,
+    /// The Firebase project, where it is not the service account's own.
+    #[serde(default)]
+    pub project: Option<String>,
+    /// Web: the address of the icon beside the text.
+    #[serde(default)]
+    pub icon: Option<String>,
+    /// Web: the address of the small, one-coloured icon in the status bar.
+    #[serde(default)]
+    pub badge_icon: Option<String>,
+    /// Android: the notification channel of messages without a category.
+    #[serde(default)]
+    pub android_channel: Option<String>,
+    /// Android and Apple: the sound. `"default"`, the default, is the device's own; an empty text is silence.
+    #[serde(default = "devices_own")]
+    pub sound: String,
 }
 
 fn google() -> String {
     "https://fcm.googleapis.com".to_owned()
 }
 
-const fn fifteen() -> u64 {
-    15
+const fn fifteen_seconds() -> Duration {
+    Duration::from_secs(15)
+}
+
+fn devices_own() -> String {
+    "default".to_owned()
+}
+
+fn humantime<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(d)?;
+    humantime::parse_duration(&text)
+        .map_err(|error| serde::de::Error::custom(format!("not a duration like \"15s\": {error}")))
 }
 
 impl Config {
-    /// With a service account, everything else as Google has it.
+    /// With the text of a service-account file, everything else as it is by default.
     #[must_use]
     pub fn new(service_account: &str) -> Self {
-        Self { service_account: service_account.into(), base_url: google(), timeout_seconds: fifteen() }
+        Self {
+            service_account: service_account.into(),
+            base_url: google(),
+            timeout: fifteen_seconds(),
+            project: None,
+            icon: None,
+            badge_icon: None,
+            android_channel: None,
+            sound: devices_own(),
+        }
     }
 
-    pub(crate) const fn timeout(&self) -> Duration {
-        Duration::from_secs(self.timeout_seconds)
+    /// Where messages of this project are sent to.
+    pub(crate) fn send_uri(&self, project: &str) -> Result<Uri, ConfigError> {
+        let base = self.base_url.trim_end_matches('/');
+        address(base, "base_url")?;
+        // Anything else in a project id would lead the request, and the bearer with it, to another path.
+        let is_id = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
+        if project.is_empty() || !project.chars().all(is_id) {
+            return Err(ConfigError::Project);
+        }
+        address(&format!("{base}/v1/projects/{project}/messages:send"), "base_url")
     }
 }
 
-/// What is wrong with the configuration. Never quotes it.
+/// What is wrong with the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// The service account is not what Google gives out.
-    #[error(
-        "service_account: {0}; use the JSON file from the Firebase console, Project settings, Service accounts"
-    )]
+    #[error("{0}; use the JSON file from the Firebase console, Project settings, Service accounts")]
     ServiceAccount(String),
     /// An address is not one.
-    #[error("not an http or https address; {0} should be one")]
+    #[error("{0} is not an http or https address")]
     Address(&'static str),
+    /// The project is not one.
+    #[error("not a project id or number; the Firebase console shows it under Project settings")]
+    Project,
+    /// No time at all.
+    #[error("must be longer than zero; Google advises 10s or more")]
+    Timeout,
 }
 
 impl ConfigError {
@@ -61,7 +111,9 @@ impl ConfigError {
     pub const fn key(&self) -> &'static str {
         match self {
             Self::ServiceAccount(_) => "service_account",
-            Self::Address(key) => key,
+            Self::Address(_) => "base_url",
+            Self::Project => "project",
+            Self::Timeout => "timeout",
         }
     }
 }
@@ -71,7 +123,9 @@ pub(crate) struct ServiceAccount {
     pub(crate) project: String,
     pub(crate) email: String,
     pub(crate) key_id: Option<String>,
-    pub(crate) token_uri: http::Uri,
+    pub(crate) token_uri: Uri,
+    /// `token_uri` letter by letter, as the token endpoint compares it.
+    pub(crate) audience: String,
     pub(crate) key: KeyPair,
 }
 
@@ -81,39 +135,50 @@ impl std::fmt::Debug for ServiceAccount {
     }
 }
 
-#[derive(Deserialize)]
-struct File {
-    project_id: Option<String>,
-    client_email: Option<String>,
-    private_key: Option<String>,
-    private_key_id: Option<String>,
-    token_uri: Option<String>,
-}
-
 impl ServiceAccount {
     pub(crate) fn read(text: &str) -> Result<Self, ConfigError> {
-        let wrong = |why: &str| ConfigError::ServiceAccount(why.to_owned());
-        let file: File = serde_json::from_str(text).map_err(|error| {
-            wrong(&format!("not a JSON object (line {}, column {})", error.line(), error.column()))
-        })?;
-        let has = |field: Option<String>, name: &str| {
-            field.filter(|f| !f.is_empty()).ok_or_else(|| wrong(&format!("`{name}` is missing")))
+        let file = match serde_json::from_str(text) {
+            Ok(Value::Object(file)) => file,
+            Ok(_) => return Err(wrong("not a JSON object")),
+            Err(error) => {
+                return Err(wrong(&format!("not JSON (line {}, column {})", error.line(), error.column())));
+            }
         };
-        let token_uri = file.token_uri.unwrap_or_else(|| "https://oauth2.googleapis.com/token".to_owned());
+        // Google gives out other files that look alike; the first field tells them apart.
+        if file.get("type").is_some_and(|kind| kind != "service_account") {
+            return Err(wrong("`type` is not \"service_account\""));
+        }
+        let audience = match file.get("token_uri") {
+            None => "https://oauth2.googleapis.com/token".to_owned(),
+            Some(_) => field(&file, "token_uri")?.to_owned(),
+        };
         Ok(Self {
-            project: has(file.project_id, "project_id")?,
-            email: has(file.client_email, "client_email")?,
-            key_id: file.private_key_id,
-            token_uri: address(&token_uri, "token_uri")?,
-            key: key(&has(file.private_key, "private_key")?)
+            project: field(&file, "project_id")?.to_owned(),
+            email: field(&file, "client_email")?.to_owned(),
+            key_id: file.get("private_key_id").and_then(Value::as_str).map(str::to_owned),
+            key: key(field(&file, "private_key")?)
                 .ok_or_else(|| wrong("`private_key` is not an RSA key in PKCS#8 PEM"))?,
+            token_uri: address(&audience, "service_account: token_uri")?,
+            audience,
         })
     }
 }
 
+fn wrong(why: &str) -> ConfigError {
+    ConfigError::ServiceAccount(why.to_owned())
+}
+
+fn field<'a>(file: &'a Map<String, Value>, name: &str) -> Result<&'a str, ConfigError> {
+    match file.get(name) {
+        Some(Value::String(text)) if !text.is_empty() => Ok(text),
+        Some(Value::String(_) | Value::Null) | None => Err(wrong(&format!("`{name}` is missing"))),
+        Some(_) => Err(wrong(&format!("`{name}` is not a text"))),
+    }
+}
+
 /// An absolute http or https address.
-pub(crate) fn address(text: &str, what: &'static str) -> Result<http::Uri, ConfigError> {
-    let uri: http::Uri = text.parse().map_err(|_| ConfigError::Address(what))?;
+fn address(text: &str, what: &'static str) -> Result<Uri, ConfigError> {
+    let uri: Uri = text.parse().map_err(|_| ConfigError::Address(what))?;
     match (uri.scheme_str(), uri.authority()) {
         (Some("http" | "https"), Some(_)) => Ok(uri),
         _ => Err(ConfigError::Address(what)),
@@ -130,14 +195,65 @@ fn key(pem: &str) -> Option<KeyPair> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::tests::service_account;
+
+    fn why(text: &str) -> String {
+        let error = ServiceAccount::read(text).unwrap_err().to_string();
+        assert!(!error.contains("s3cret"), "{error}");
+        error
+    }
 
     #[test]
     fn a_broken_service_account_is_explained_and_never_quoted() {
-        let why = |text: &str| ServiceAccount::read(text).unwrap_err().to_string();
-        assert!(why("s3cret").contains("not a JSON object (line 1"));
+        assert!(why("s3cret").contains("not JSON (line 1"));
+        assert!(why("\"s3cret\"").contains("not a JSON object"));
         assert!(why("{}").contains("`project_id` is missing"));
+        assert!(why(r#"{"project_id":{"s3cret":1}}"#).contains("`project_id` is not a text"));
+        assert!(why(r#"{"type":"authorized_user","refresh_token":"s3cret"}"#).contains("`type` is not"));
+        assert!(why(r#"{"project_id":"p","client_email":"e"}"#).contains("`private_key` is missing"));
         let bad_key = r#"{"project_id":"p","client_email":"e","private_key":"s3cret"}"#;
         assert!(why(bad_key).contains("not an RSA key in PKCS#8"));
-        assert!(!why(bad_key).contains("s3cret"));
+        let pkcs1 = service_account().replace("PRIVATE KEY", "RSA PRIVATE KEY");
+        assert!(why(&pkcs1).contains("not an RSA key in PKCS#8"));
+        let no_address = service_account().replace("https://oauth2.googleapis.com/token", "s3cret");
+        assert!(why(&no_address).contains("token_uri is not an http or https address"));
+    }
+
+    #[test]
+    fn a_table_needs_a_service_account_and_nothing_else() {
+        let config: Config = serde_json::from_str(r#"{"service_account":"{}"}"#).unwrap();
+        assert_eq!(
+            (config.base_url, config.timeout, config.sound),
+            (google(), fifteen_seconds(), devices_own())
+        );
+        let short: Config = serde_json::from_str(r#"{"service_account":"{}","timeout":"1500ms"}"#).unwrap();
+        assert_eq!(short.timeout, Duration::from_millis(1500));
+    }
+
+    #[test]
+    fn a_misspelt_key_and_a_timeout_without_a_unit_are_refused() {
+        let error = |text: &str| serde_json::from_str::<Config>(text).unwrap_err().to_string();
+        assert!(error(r#"{"service_account":"{}","timout":"1s"}"#).contains("unknown field `timout`"));
+        assert!(error(r#"{"service_account":"{}","timeout":"15"}"#).contains("not a duration like \"15s\""));
+    }
+
+    #[test]
+    fn a_project_cannot_lead_the_bearer_elsewhere() {
+        let config = Config { base_url: "http://127.0.0.1:9090/".to_owned(), ..Config::new("{}") };
+        let uri = config.send_uri("example.com:demo").unwrap();
+        assert_eq!(uri, "http://127.0.0.1:9090/v1/projects/example.com:demo/messages:send");
+        for project in ["", "../../evil", "a/b", "a?b", "a b"] {
+            assert_eq!(config.send_uri(project), Err(ConfigError::Project));
+        }
+        let nowhere = Config { base_url: "fcm.googleapis.com".to_owned(), ..config };
+        assert_eq!(nowhere.send_uri("demo"), Err(ConfigError::Address("base_url")));
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let text = service_account();
+        let config = Config::new(&text);
+        let shown = format!("{config:?} {:?}", ServiceAccount::read(&text).unwrap());
+        assert!(!shown.contains("PRIVATE KEY") && !shown.contains("client_email"), "{shown}");
     }
 }

@@ -1,9 +1,9 @@
 //! From Google's answer to an outcome: the one place that knows FCM's errors. Pure; believes nothing it has not parsed.
-//! Source: <https://firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode> and …/cloud-messaging/error-codes.
+//! Source: <https://firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode> and …/docs/cloud-messaging/error-codes.
 
 use std::time::Duration;
 
-use http::header::RETRY_AFTER;
+use http::header::{HeaderName, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 use pushgate::{Fault, Kind, Outcome, Response, Timestamp};
 use serde_json::Value;
@@ -12,125 +12,225 @@ use time::format_description::well_known::Rfc2822;
 
 /// The only text under which INVALID_ARGUMENT means a dead token and not a bad message.
 const DEAD_TOKEN: &str = "The registration token is not a valid FCM registration token";
-/// A longer wish than a day is a mistake somewhere.
-const LONGEST_WISH: Duration = Duration::from_secs(24 * 3600);
+/// What Google asks for where a 429 does not say how long (docs/cloud-messaging/scale-fcm).
+const PAUSE: Duration = Duration::from_secs(60);
+/// A longer wish would close a lane for good by one mistaken header; after an hour it may be told again.
+const LONGEST_WISH: Duration = Duration::from_secs(3600);
+/// The longest vendor's text quoted, in characters.
+const LONGEST_QUOTE: usize = 200;
+/// The longest message name kept, in bytes; Google's have some 60.
+const LONGEST_NAME: usize = 256;
 
-/// The outcome for the one target the request named.
-pub(crate) fn outcome(response: &Response, target: &str, now: Timestamp) -> Outcome {
-    let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
+/// The outcome for the one target the request named. No word of `private` (the target, the user's texts) gets into it,
+/// even where Google repeats it.
+pub(crate) fn outcome(response: &Response, private: &[&str], now: Timestamp) -> Outcome {
     if response.status.is_success() {
-        // A 2xx is Google's word that it took the message; without a readable name we merely cannot quote it.
-        return Outcome::Accepted { vendor_id: body["name"].as_str().map(str::to_owned) };
+        return taken(response);
     }
-    let error = &body["error"];
-    let code = error_code(error).or_else(|| error["status"].as_str());
-    let message = error["message"].as_str().unwrap_or_default();
-    let fault = fault(response.status, code, message, error);
-    let fault = if fault.detail.is_empty() { told(fault, response.status, message, target) } else { fault };
-    let fault = match code {
-        Some(code) => fault.with_code(code.chars().take(64).collect::<String>()),
-        None => fault,
-    };
-    Outcome::Failed(fault.retry_after(retry_after(&response.headers, now)))
+    let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
+    let said = Said::read(&body);
+    let mut fault = told(response.status, &said, private);
+    if let Some(code) = said.code.or(said.status) {
+        fault = fault.with_code(code);
+    }
+    let wish = retry_after(&response.headers, now).or(said.retry_delay);
+    let pause = (fault.kind == Kind::Throttled).then_some(PAUSE);
+    Outcome::Failed(fault.retry_after(wish.or(pause)))
 }
 
-/// FCM's own code, which is finer than the status beside it.
-fn error_code(error: &Value) -> Option<&str> {
-    let details = error["details"].as_array()?;
-    let fcm = details.iter().find(|d| d["@type"].as_str().is_some_and(|t| t.ends_with("FcmError")))?;
-    fcm["errorCode"].as_str()
+/// Whether a refusal proves that Google took the bearer and looked at the message: what a probe asks.
+pub(crate) fn knows_us(response: &Response) -> bool {
+    let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
+    matches!(Said::read(&body).code, Some("UNREGISTERED" | "INVALID_ARGUMENT" | "SENDER_ID_MISMATCH"))
 }
 
-/// The table. What has no detail here gets Google's own words.
-fn fault(status: StatusCode, code: Option<&str>, message: &str, error: &Value) -> Fault {
-    let plain = |kind| Fault::new(kind, "");
-    match code {
-        Some("UNREGISTERED") => plain(Kind::TokenGone),
-        Some("INVALID_ARGUMENT") if message.starts_with(DEAD_TOKEN) && error_code(error).is_some() => {
-            plain(Kind::TokenGone)
+/// A success that names the message is Google's. One in JSON without a readable name still says that it was taken. Anything
+/// else, a portal's page or half an answer, says nothing of the kind: it is tried again, and the device shows a
+/// duplicate under the same tag once.
+fn taken(response: &Response) -> Outcome {
+    match serde_json::from_slice::<Value>(&response.body) {
+        Ok(Value::Object(body)) => Outcome::Accepted { vendor_id: body.get("name").and_then(name) },
+        Ok(_) | Err(_) => {
+            let detail =
+                format!("{} with a body that is not FCM's; does base_url lead to Google?", response.status);
+            Outcome::Failed(Fault::new(Kind::VendorDown, detail))
         }
-        Some("INVALID_ARGUMENT") => plain(Kind::BadMessage),
-        Some("SENDER_ID_MISMATCH") => plain(Kind::WrongApp),
-        Some("QUOTA_EXCEEDED" | "RESOURCE_EXHAUSTED") if of_device(error) => plain(Kind::Throttled),
-        Some("QUOTA_EXCEEDED" | "RESOURCE_EXHAUSTED") => plain(Kind::Throttled).of_lane(),
-        Some("THIRD_PARTY_AUTH_ERROR") => Fault::new(
+    }
+}
+
+fn name(name: &Value) -> Option<String> {
+    let name = name.as_str()?;
+    let readable =
+        !name.is_empty() && name.len() <= LONGEST_NAME && name.bytes().all(|b| b.is_ascii_graphic());
+    readable.then(|| name.to_owned())
+}
+
+/// What can be read of an error; everything is optional, because anybody may answer.
+struct Said<'a> {
+    /// FCM's own code, which is finer than the status beside it.
+    code: Option<&'a str>,
+    /// Google's status for any of its services.
+    status: Option<&'a str>,
+    message: &'a str,
+    /// Whether a quota is one device's or one topic's, and not the project's.
+    of_device: bool,
+    /// Google's wish in the body, where the header is missing.
+    retry_delay: Option<Duration>,
+}
+
+impl<'a> Said<'a> {
+    fn read(body: &'a Value) -> Self {
+        let error = &body["error"];
+        let details = error["details"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let detail = |kind: &str| {
+            details
+                .iter()
+                .find(|d| d["@type"].as_str().is_some_and(|it| it.rsplit(['.', '/']).next() == Some(kind)))
+        };
+        let violations = detail("QuotaFailure").and_then(|d| d["violations"].as_array());
+        Self {
+            code: detail("FcmError").and_then(|d| word(&d["errorCode"])),
+            status: word(&error["status"]),
+            message: error["message"].as_str().unwrap_or_default(),
+            of_device: violations.is_some_and(|all| all.iter().any(names_a_device)),
+            retry_delay: detail("RetryInfo")
+                .and_then(|d| seconds(d["retryDelay"].as_str()?.strip_suffix('s')?)),
+        }
+    }
+}
+
+/// A code as Google writes them; anything else is not repeated, because it could be anything.
+fn word(value: &Value) -> Option<&str> {
+    let is_code = |text: &&str| {
+        (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
+    };
+    value.as_str().filter(is_code)
+}
+
+fn names_a_device(violation: &Value) -> bool {
+    ["subject", "description"].iter().filter_map(|key| violation[key].as_str()).any(|text| {
+        let text = text.to_ascii_lowercase();
+        text.contains("device") || text.contains("topic")
+    })
+}
+
+/// The table: FCM's code first, then Google's status, then the status line.
+fn told(status: StatusCode, said: &Said<'_>, private: &[&str]) -> Fault {
+    let quoted = |kind| Fault::new(kind, quote(status, said.message, private));
+    match (said.code, said.status) {
+        (Some("UNREGISTERED"), _) => quoted(Kind::TokenGone),
+        // Google uses one code for bad messages and dead tokens. Live tokens must not go with a bad message.
+        (Some("INVALID_ARGUMENT"), _) if said.message.trim_end_matches('.') == DEAD_TOKEN => {
+            quoted(Kind::TokenGone)
+        }
+        (Some("INVALID_ARGUMENT"), _) => quoted(Kind::BadMessage),
+        (Some("SENDER_ID_MISMATCH"), _) => quoted(Kind::WrongApp),
+        (Some("QUOTA_EXCEEDED"), _) | (None, Some("RESOURCE_EXHAUSTED")) if said.of_device => {
+            quoted(Kind::Throttled)
+        }
+        (Some("QUOTA_EXCEEDED"), _) => quoted(Kind::Throttled).of_lane(),
+        (Some("THIRD_PARTY_AUTH_ERROR"), _) => Fault::new(
             Kind::Credentials,
-            "the APNs key or the Web Push key of this project is missing or expired; renew it in the Firebase console, Cloud Messaging",
+            "the APNs key or the Web Push key of this project is missing or no longer good; see Cloud Messaging in the Firebase console",
         ),
-        Some("UNAUTHENTICATED") => plain(Kind::AuthExpired).of_lane(),
-        Some("PERMISSION_DENIED") => plain(Kind::Credentials).of_lane(),
-        Some("UNAVAILABLE" | "INTERNAL" | "UNSPECIFIED_ERROR") => plain(Kind::VendorDown),
+        (Some("UNAVAILABLE" | "INTERNAL" | "UNSPECIFIED_ERROR"), _) => quoted(Kind::VendorDown),
+        (_, Some("INVALID_ARGUMENT")) => quoted(Kind::BadMessage),
+        (_, Some("UNAUTHENTICATED")) => quoted(Kind::AuthExpired).of_lane(),
+        (_, Some("PERMISSION_DENIED")) => quoted(Kind::Credentials).of_lane(),
+        (_, Some("RESOURCE_EXHAUSTED")) => quoted(Kind::Throttled).of_lane(),
+        (_, Some("UNAVAILABLE" | "INTERNAL" | "DEADLINE_EXCEEDED" | "ABORTED" | "UNKNOWN")) => {
+            quoted(Kind::VendorDown)
+        }
         _ => match status.as_u16() {
-            401 => plain(Kind::AuthExpired).of_lane(),
-            403 => plain(Kind::Credentials).of_lane(),
-            408 => plain(Kind::Timeout),
-            413 => plain(Kind::TooLarge),
-            429 => plain(Kind::Throttled).of_lane(),
-            // A bare 404 is a wrong project or address; it says nothing about a token.
-            404 => plain(Kind::Credentials).of_lane(),
-            400..=499 => plain(Kind::BadMessage),
-            _ => plain(Kind::VendorDown),
+            401 => quoted(Kind::AuthExpired).of_lane(),
+            // A 404 without FCM's code is no word about a token: the project or base_url is wrong.
+            403 | 404 => quoted(Kind::Credentials).of_lane(),
+            408 => quoted(Kind::Timeout),
+            413 => quoted(Kind::TooLarge),
+            429 => quoted(Kind::Throttled).of_lane(),
+            400..=499 => quoted(Kind::BadMessage),
+            _ => quoted(Kind::VendorDown),
         },
     }
 }
 
-/// Whether a quota is one device's or one topic's, and not the project's.
-fn of_device(error: &Value) -> bool {
-    let details = error["details"].as_array().map(Vec::as_slice).unwrap_or_default();
-    details.iter().filter_map(|d| d["violations"].as_array()).flatten().any(|violation| {
-        let said = |key: &str| violation[key].as_str().unwrap_or_default().to_ascii_lowercase();
-        let (subject, description) = (said("subject"), said("description"));
-        ["device", "topic"].iter().any(|what| subject.contains(what) || description.contains(what))
-    })
+fn quote(status: StatusCode, message: &str, private: &[&str]) -> String {
+    match safe(message, private) {
+        said if said.is_empty() => format!("fcm answers {status}"),
+        said => format!("fcm answers {status}: {said}"),
+    }
 }
 
-/// With Google's own words, bounded, without control characters and without the token, which Google sometimes repeats.
-fn told(fault: Fault, status: StatusCode, message: &str, target: &str) -> Fault {
-    let clean: String = message.chars().filter(|c| !c.is_control()).collect();
-    let clean = if target.len() < 8 { clean } else { clean.replace(target, "(the token)") };
-    let clean: String = clean.chars().take(240).collect();
-    let detail = if clean.is_empty() {
-        format!("fcm answers {status}")
-    } else {
-        format!("fcm answers {status}: {clean}")
-    };
-    Fault { detail, ..fault }
+/// A stranger's text as it may be logged: one line, bounded, without control characters and without what is private.
+pub(crate) fn safe(text: &str, private: &[&str]) -> String {
+    // First the characters that could hide a private word, then the words, then the length, which could leave half of one.
+    let mut text: String = text
+        .chars()
+        .filter_map(|c| match c {
+            '\n' | '\t' => Some(' '),
+            // Marks that turn or hide a text in a terminal.
+            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => None,
+            c => Some(c).filter(|c| !c.is_control()),
+        })
+        .collect();
+    // Shorter words are no secret, and blanking them would tear every text apart.
+    for word in private.iter().filter(|word| word.len() >= 4) {
+        text = text.replace(word, "…");
+    }
+    text.trim().chars().take(LONGEST_QUOTE).collect()
 }
 
 /// Retry-After in seconds or as a date (RFC 9110 §10.2.3). What is neither, or negative, is no wish.
 pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let wish = match text.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let date = OffsetDateTime::parse(&text.replace("GMT", "+0000"), &Rfc2822).ok()?;
-            let at = Timestamp::from_millis(date.unix_timestamp().saturating_mul(1000));
-            at.since(now)
-        }
-    };
-    Some(wish.min(LONGEST_WISH))
+    seconds(text).or_else(|| Some(date(headers, &RETRY_AFTER)?.since(now).min(LONGEST_WISH)))
+}
+
+/// The date in a header, as HTTP writes it (RFC 9110 §5.6.7).
+pub(crate) fn date(headers: &HeaderMap, name: &HeaderName) -> Option<Timestamp> {
+    let text = headers.get(name)?.to_str().ok()?.trim();
+    let date = OffsetDateTime::parse(&text.replace("GMT", "+0000"), &Rfc2822).ok()?;
+    Some(Timestamp::from_millis(date.unix_timestamp().saturating_mul(1000)))
+}
+
+/// Seconds, with or without a fraction, rounded up: earlier than asked is too early.
+fn seconds(text: &str) -> Option<Duration> {
+    let (whole, rest) = text.split_once('.').unwrap_or((text, "0"));
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    if !is_number(whole) || !is_number(rest) {
+        return None;
+    }
+    // Too many digits for a number is a long time, too.
+    let whole: u64 = whole.parse().unwrap_or(u64::MAX);
+    let part = u64::from(rest.bytes().any(|digit| digit != b'0'));
+    Some(Duration::from_secs(whole.saturating_add(part)).min(LONGEST_WISH))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use proptest::prelude::*;
     use pushgate::Scope;
     use pushgate_kit::transport::{answer, answer_with};
 
-    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+    use super::*;
 
-    fn google(status: u16, state: &str, code: &str, message: &str) -> Response {
-        let details = if code.is_empty() {
-            serde_json::json!([{"@type": "type.googleapis.com/google.rpc.BadRequest"}])
-        } else {
-            serde_json::json!([{"@type": "type.googleapis.com/google.firebase.fcm.v1.FcmError", "errorCode": code}])
+    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+    const TOKEN: &str = "the-token-itself";
+
+    fn google(code: u16, status: &str, fcm: &str, message: &str) -> Response {
+        let details = match fcm {
+            "" => serde_json::json!([{"@type": "type.googleapis.com/google.rpc.BadRequest"}]),
+            fcm => {
+                serde_json::json!([{"@type": "type.googleapis.com/google.firebase.fcm.v1.FcmError", "errorCode": fcm}])
+            }
         };
-        let body = serde_json::json!({"error": {"code": status, "message": message, "status": state, "details": details}});
-        answer(status, body.to_string())
+        let error =
+            serde_json::json!({"code": code, "message": message, "status": status, "details": details});
+        answer(code, serde_json::json!({ "error": error }).to_string())
     }
 
     fn fault_of(response: &Response) -> Fault {
-        match outcome(response, "the-token-itself", NOW) {
+        match outcome(response, &[TOKEN, "a title of a user"], NOW) {
             Outcome::Failed(fault) => fault,
             other => panic!("{other:?}"),
         }
@@ -140,70 +240,135 @@ mod tests {
     fn every_row_of_the_error_table_gives_its_kind() {
         use Kind::{AuthExpired, BadMessage, Credentials, Throttled, TokenGone, VendorDown, WrongApp};
         use Scope::{Address, Lane};
-        let dead = "The registration token is not a valid FCM registration token";
         let rows = [
             (google(404, "NOT_FOUND", "UNREGISTERED", "Requested entity was not found."), TokenGone, Address),
-            (google(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT", dead), TokenGone, Address),
+            (google(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT", DEAD_TOKEN), TokenGone, Address),
             (google(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT", "Message too big"), BadMessage, Address),
-            (google(400, "INVALID_ARGUMENT", "", dead), BadMessage, Address),
+            (google(400, "INVALID_ARGUMENT", "", DEAD_TOKEN), BadMessage, Address),
             (google(403, "PERMISSION_DENIED", "SENDER_ID_MISMATCH", "SenderId mismatch"), WrongApp, Address),
             (google(429, "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED", "Quota exceeded"), Throttled, Lane),
+            (google(429, "RESOURCE_EXHAUSTED", "", "Quota exceeded"), Throttled, Lane),
             (google(503, "UNAVAILABLE", "UNAVAILABLE", "overloaded"), VendorDown, Address),
+            (google(503, "UNAVAILABLE", "", "overloaded"), VendorDown, Address),
             (google(500, "INTERNAL", "INTERNAL", "Internal error"), VendorDown, Address),
             (google(401, "UNAUTHENTICATED", "THIRD_PARTY_AUTH_ERROR", "APNs"), Credentials, Address),
             (google(401, "UNAUTHENTICATED", "", "invalid authentication credentials"), AuthExpired, Lane),
             (google(403, "PERMISSION_DENIED", "", "API disabled"), Credentials, Lane),
+            (google(404, "NOT_FOUND", "", "Requested entity was not found."), Credentials, Lane),
             (google(400, "INVALID_ARGUMENT", "UNSPECIFIED_ERROR", ""), VendorDown, Address),
+            (google(503, "UNAVAILABLE", "A_CODE_OF_TOMORROW", ""), VendorDown, Address),
         ];
         for (response, kind, scope) in rows {
             let fault = fault_of(&response);
-            assert_eq!(
-                (fault.kind, fault.scope),
-                (kind, scope),
-                "{}",
-                String::from_utf8_lossy(&response.body)
-            );
+            let body = String::from_utf8_lossy(&response.body).into_owned();
+            assert_eq!((fault.kind, fault.scope), (kind, scope), "{body}");
         }
     }
 
     #[test]
-    fn a_device_quota_does_not_pause_the_project() {
-        let body = r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[
-            {"@type":"type.googleapis.com/google.firebase.fcm.v1.FcmError","errorCode":"QUOTA_EXCEEDED"},
-            {"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{"subject":"device:1","description":"Device message rate"}]}]}}"#;
-        assert_eq!(fault_of(&answer(429, body)).scope, Scope::Address);
+    fn a_bad_message_never_costs_a_token() {
+        for text in [
+            "The registration token is not a valid FCM registration token, or is it?",
+            "Invalid registration token",
+            "",
+        ] {
+            assert_eq!(
+                fault_of(&google(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT", text)).kind,
+                Kind::BadMessage
+            );
+        }
     }
 
     #[test]
     fn retry_after_is_read_as_seconds_and_as_a_date() {
         let wish = |value: &str| fault_of(&answer_with(503, &[("retry-after", value)], "")).retry_after;
         assert_eq!(wish("120"), Some(Duration::from_secs(120)));
+        assert_eq!(wish("0.5"), Some(Duration::from_secs(1)));
         assert_eq!(wish("Tue, 14 Nov 2023 22:15:20 GMT"), Some(Duration::from_secs(120)));
         assert_eq!(wish("Tue, 14 Nov 2023 22:11:20 GMT"), Some(Duration::ZERO));
-        assert_eq!(wish("-5"), None);
-        assert_eq!(wish("soon"), None);
+        assert_eq!(wish("99999999999999999999999"), Some(LONGEST_WISH));
+        assert_eq!(wish("Tue, 14 Nov 2090 22:11:20 GMT"), Some(LONGEST_WISH));
+        for nonsense in ["-5", "soon", "", "5x", "."] {
+            assert_eq!(wish(nonsense), None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn a_throttle_without_a_wish_is_a_minute_as_google_asks() {
+        assert_eq!(fault_of(&answer(429, "")).retry_after, Some(PAUSE));
+        assert_eq!(fault_of(&answer(503, "")).retry_after, None);
+        let info = r#"{"error":{"details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"7.25s"}]}}"#;
+        assert_eq!(fault_of(&answer(429, info)).retry_after, Some(Duration::from_secs(8)));
     }
 
     #[test]
     fn hostile_answers_are_judged_by_their_status() {
-        for body in ["<html>", "{\"error\":", "[]", "null", "{\"error\":{\"details\":7}}", "\u{0}"] {
-            assert_eq!(fault_of(&answer(502, body.to_owned())).kind, Kind::VendorDown);
-            assert_eq!(fault_of(&answer(400, body.to_owned())).kind, Kind::BadMessage);
-            assert_eq!(outcome(&answer(200, body.to_owned()), "t", NOW).code(), "accepted");
+        let deep = "[".repeat(60_000);
+        let bodies: [&[u8]; 10] = [
+            b"",
+            b"<html>",
+            b"{\"error\":",
+            b"[]",
+            b"null",
+            b"7",
+            b"{\"error\":{\"details\":7,\"status\":[],\"message\":{}}}",
+            b"{\"error\":{\"details\":[7,{\"@type\":7},{\"@type\":\"FcmError\",\"errorCode\":7}]}}",
+            b"\xff\xfe\x00",
+            deep.as_bytes(),
+        ];
+        for body in bodies {
+            for (status, kind) in [
+                (400, Kind::BadMessage),
+                (401, Kind::AuthExpired),
+                (403, Kind::Credentials),
+                (404, Kind::Credentials),
+                (413, Kind::TooLarge),
+                (429, Kind::Throttled),
+                (301, Kind::VendorDown),
+                (502, Kind::VendorDown),
+            ] {
+                let fault = fault_of(&answer(status, body.to_vec()));
+                assert_eq!((fault.kind, fault.vendor_code), (kind, None));
+            }
         }
-        let deep = "[".repeat(100_000);
-        assert_eq!(fault_of(&answer(500, deep)).kind, Kind::VendorDown);
-        assert_eq!(fault_of(&answer(500, vec![0xff, 0xfe])).kind, Kind::VendorDown);
     }
 
     #[test]
-    fn the_token_is_never_repeated_in_a_detail() {
-        let fault =
-            fault_of(&google(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT", "bad: the-token-itself\n!"));
-        assert!(
-            !fault.detail.contains("the-token-itself") && !fault.detail.contains('\n'),
-            "{}",
-            fault.detail
-        );
+    fn a_success_nobody_can_read_is_tried_again_and_one_without_a_name_is_not() {
+        for body in
+            ["", "<html>welcome to our hotel", "{\"name\":\"projects/demo/mess", "[]", "null", "\u{0}"]
+        {
+            assert_eq!(outcome(&answer(200, body), &[], NOW).code(), "vendor_down", "{body}");
+        }
+        let long = format!("{{\"name\":\"{}\"}}", "x".repeat(5000));
+        for body in ["{}", "{\"name\":7}", "{\"name\":\"a\\u0000b\"}", &long] {
+            let outcome = outcome(&answer(200, body.to_owned()), &[], NOW);
+            assert_eq!(outcome, Outcome::Accepted { vendor_id: None });
+        }
+    }
+
+    #[test]
+    fn neither_token_nor_text_nor_control_character_gets_into_a_detail() {
+        let told = "bad: the-to\u{0}ken-\u{200b}itself\r\n«a title of a user» \u{1b}[31m\u{202e}";
+        let fault = fault_of(&google(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT", told));
+        assert_eq!(fault.detail, "fcm answers 400 Bad Request: bad: … «…» [31m");
+        let long = format!("{}{TOKEN}", "x".repeat(LONGEST_QUOTE - 5));
+        let fault = fault_of(&google(500, "INTERNAL", "", &long));
+        assert!(!fault.detail.contains("the-"), "{}", fault.detail);
+        let as_code = fault_of(&google(400, TOKEN, "the-token-itself", ""));
+        assert_eq!(as_code.vendor_code, None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_makes_a_panic_or_tells_the_token(
+            status in 100u16..1000, head in ".{0,40}", tail in ".{0,40}", body in proptest::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let _ = outcome(&answer(status, body), &[TOKEN], NOW);
+            let response = google(status, "X", "INTERNAL", &format!("{head}{TOKEN}{tail}"));
+            if let Outcome::Failed(fault) = outcome(&response, &[TOKEN], NOW) {
+                prop_assert!(!fault.to_string().contains(TOKEN));
+            }
+        }
     }
 }

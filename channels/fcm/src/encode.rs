@@ -1,354 +1,296 @@
-//! From a message to FCM's request. Pure, and written once per message: only the target differs between addresses.
+//! From a message to FCM's request. Pure, and written once for each message: only the target differs between addresses.
 //! Source: <https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages>.
+
+use std::borrow::Cow;
+use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use pushgate::{Address, Message, Priority, Timestamp, TokenKind};
-use serde::Serialize;
-use serde_json::Value;
+use pushgate::{Address, Message, Notification, Priority, Secret, Timestamp, TokenKind};
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
 
-#[derive(Serialize)]
-struct Body<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    notification: Option<Shown<'a>>,
-    data: Data<'a>,
-    webpush: WebPush<'a>,
-    android: Android<'a>,
-    apns: Apns<'a>,
+use crate::config::Config;
+
+/// How notifications look where the message does not say.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Style {
+    pub(crate) icon: Option<String>,
+    pub(crate) badge_icon: Option<String>,
+    pub(crate) android_channel: Option<String>,
+    pub(crate) sound: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Shown<'a> {
-    title: &'a str,
-    body: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    image: Option<&'a str>,
+impl From<&Config> for Style {
+    fn from(config: &Config) -> Self {
+        Self {
+            icon: config.icon.clone(),
+            badge_icon: config.badge_icon.clone(),
+            android_channel: config.android_channel.clone(),
+            sound: Some(config.sound.clone()).filter(|sound| !sound.is_empty()),
+        }
+    }
 }
 
-/// Strings only. `zego` is what ZPNs clients look for; its id tells a duplicate.
-#[derive(Serialize)]
-struct Data<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    payload: Option<&'a str>,
-    zego: String,
-}
-
-#[derive(Serialize)]
-struct WebPush<'a> {
-    headers: WebPushHeaders,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    notification: Option<WebShown<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fcm_options: Option<Link<'a>>,
-}
-
-#[derive(Serialize)]
-struct WebPushHeaders {
-    #[serde(rename = "TTL")]
-    ttl: String,
-    #[serde(rename = "Urgency")]
-    urgency: &'static str,
-    #[serde(rename = "Topic", skip_serializing_if = "Option::is_none")]
-    topic: Option<String>,
-}
-
-#[derive(Serialize)]
-struct WebShown<'a> {
-    tag: &'a str,
-    /// A later message under one key is news and alerts again; a duplicate of one message is not.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    renotify: bool,
-}
-
-#[derive(Serialize)]
-struct Link<'a> {
-    link: &'a str,
-}
-
-#[derive(Serialize)]
-struct Android<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    collapse_key: Option<&'a str>,
-    priority: &'static str,
-    ttl: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    notification: Option<AndroidShown<'a>>,
-}
-
-#[derive(Serialize)]
-struct AndroidShown<'a> {
-    tag: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    channel_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    notification_count: Option<u32>,
-}
-
-#[derive(Serialize)]
-struct Apns<'a> {
-    headers: ApnsHeaders,
-    payload: ApnsPayload<'a>,
-}
-
-#[derive(Serialize)]
-struct ApnsHeaders {
-    #[serde(rename = "apns-push-type")]
-    push_type: &'static str,
-    #[serde(rename = "apns-priority")]
-    priority: &'static str,
-    #[serde(rename = "apns-expiration")]
-    expiration: String,
-    #[serde(rename = "apns-collapse-id")]
-    collapse_id: String,
-}
-
-#[derive(Serialize)]
-struct ApnsPayload<'a> {
-    aps: Aps<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct Aps<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    badge: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    thread_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    category: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mutable_content: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    content_available: Option<u8>,
-}
-
-/// The message object, as JSON text, without a target.
-pub(crate) fn message(message: &Message, now: Timestamp) -> String {
-    let tag = message.tag();
-    let shown = !message.silent;
-    let left = message.seconds_left(now);
-    let text = |secret: &'_ Option<pushgate::Secret>| secret.as_ref().map(|s| s.expose().to_owned());
-    let (image, link) = (text(&message.image), text(&message.link));
-    let body = Body {
-        notification: shown.then(|| Shown {
-            title: message.title.expose(),
-            body: message.content.expose(),
-            image: image.as_deref(),
-        }),
-        data: Data {
-            payload: message.payload.as_ref().map(pushgate::Secret::expose),
-            zego: format!(r#"{{"version":1,"zpns_request_id":"{}"}}"#, message.id),
-        },
-        webpush: WebPush {
-            headers: WebPushHeaders {
-                ttl: left.to_string(),
-                urgency: urgency(message.priority),
-                topic: message.collapse_key.as_deref().map(topic),
-            },
-            notification: shown.then_some(WebShown { tag: &tag, renotify: message.collapse_key.is_some() }),
-            fcm_options: link.as_deref().filter(|l| l.starts_with("https://")).map(|link| Link { link }),
-        },
-        android: Android {
-            collapse_key: message.collapse_key.as_deref(),
-            priority: if message.priority == Priority::High { "HIGH" } else { "NORMAL" },
-            ttl: format!("{left}s"),
-            notification: shown.then_some(AndroidShown {
-                tag: &tag,
-                channel_id: message.category.as_deref(),
-                notification_count: message.badge,
-            }),
-        },
-        apns: apns(message, &tag, now, left, image.is_some()),
+/// The message object as JSON text, without a target, as it is at `now`.
+///
+/// Its length is what we count. Google documents 4,096 bytes for a message and means notification and data, but not
+/// whether escapes or the platforms' blocks are part of it; the whole object is the reading that is never too large.
+pub(crate) fn message(message: &Message, style: &Style, now: Timestamp) -> String {
+    let key = message.collapse_key.as_deref().filter(|key| !key.is_empty());
+    let parts = Parts {
+        message,
+        style,
+        key,
+        // Under the same tag a duplicate replaces what is shown already.
+        tag: &key.map_or_else(|| Cow::Owned(message.id.to_string()), Cow::Borrowed),
+        left: message.seconds_left(now).min(Notification::MAX_TTL.as_secs()),
+        now,
     };
-    let json = serde_json::to_string(&body).unwrap_or_default();
+    let json = parts.written();
     match &message.overrides {
-        Some(patch) => patched(&json, patch),
-        None => json,
+        Some(Value::Object(patch)) => patched(&json, patch),
+        // `channel.rs` refuses what is no object before it sends.
+        Some(_) | None => json,
     }
 }
 
-fn apns<'a>(message: &'a Message, tag: &str, now: Timestamp, left: u64, image: bool) -> Apns<'a> {
-    let expiration = if left == 0 { 0 } else { now.as_secs() + i64::try_from(left).unwrap_or(0) };
-    Apns {
-        headers: ApnsHeaders {
-            push_type: if message.silent { "background" } else { "alert" },
-            // A background push with priority 10 is refused by Apple.
-            priority: if message.silent || message.priority != Priority::High { "5" } else { "10" },
-            expiration: expiration.to_string(),
-            // At most 64 bytes; a longer tag is known by its digest.
-            collapse_id: if tag.len() <= 64 { tag.to_owned() } else { topic(tag) },
-        },
-        payload: ApnsPayload {
-            aps: Aps {
-                badge: message.badge,
-                thread_id: message.thread.as_deref(),
-                category: message.category.as_deref(),
-                mutable_content: image.then_some(1),
-                content_available: message.silent.then_some(1),
-            },
-        },
-    }
-}
-
-/// The whole request: the message object with its target put in front, where no override can reach it.
-pub(crate) fn request(message: &str, address: &Address, validate_only: bool) -> String {
-    let kind = if address.kind == TokenKind::Fid { "fid" } else { "token" };
-    let target = Value::from(address.token.expose());
+/// The whole request: the message object with its target put in front.
+pub(crate) fn request(message: &str, address: &Address) -> String {
+    const START: &str = r#"{"message":{"#;
+    let token = address.token.expose();
+    let mut request = String::with_capacity(START.len() + message.len() + token.len() + 16);
+    request.push_str(START);
+    request.push_str(if address.kind == TokenKind::Fid { r#""fid":"# } else { r#""token":"# });
+    request.push_str(&serde_json::to_string(token).expect("a text always has a JSON form"));
     let rest = message.strip_prefix('{').unwrap_or(message);
-    let comma = if rest == "}" { "" } else { "," };
-    let check = if validate_only { r#""validate_only":true,"# } else { "" };
-    format!(r#"{{{check}"message":{{"{kind}":{target}{comma}{rest}}}"#)
+    // An override may have emptied the object.
+    if rest != "}" {
+        request.push(',');
+    }
+    request.push_str(rest);
+    request.push('}');
+    request
 }
 
-const fn urgency(priority: Priority) -> &'static str {
-    match priority {
-        Priority::High => "high",
-        Priority::Normal => "normal",
-        Priority::Low => "low",
+/// A request that is looked at and not delivered.
+pub(crate) fn probe(token: &str) -> String {
+    serde_json::json!({"validate_only": true, "message": {"token": token}}).to_string()
+}
+
+/// What the message object is made of.
+struct Parts<'a> {
+    message: &'a Message,
+    style: &'a Style,
+    key: Option<&'a str>,
+    tag: &'a str,
+    /// Seconds of the time to live that are left.
+    left: u64,
+    now: Timestamp,
+}
+
+impl Parts<'_> {
+    fn written(&self) -> String {
+        let message = self.message;
+        Object::written(|object| {
+            if !message.silent {
+                object.object("notification", |shown| {
+                    shown.put("title", message.title.expose());
+                    shown.some("body", Some(message.content.expose()).filter(|body| !body.is_empty()));
+                    shown.some("image", exposed(&message.image));
+                });
+            }
+            // Never `webpush.data`: it would replace this one.
+            object.object("data", |data| {
+                data.some("payload", exposed(&message.payload));
+                // What clients of ZPNs look for beside the payload; its id tells a duplicate.
+                let zego = format_args!(r#"{{"version":1,"zpns_request_id":"{}"}}"#, message.id);
+                data.put("zego", Text(zego));
+            });
+            object.object("webpush", |block| self.webpush(block));
+            object.object("android", |block| self.android(block));
+            object.object("apns", |block| self.apns(block));
+        })
+    }
+
+    fn webpush(&self, block: &mut Object<'_>) {
+        block.object("headers", |headers| {
+            headers.put("TTL", Text(self.left));
+            let urgency = match self.message.priority {
+                Priority::High => "high",
+                Priority::Normal => "normal",
+                Priority::Low => "low",
+            };
+            headers.put("Urgency", urgency);
+            headers.some("Topic", self.key.map(digest_of));
+        });
+        if !self.message.silent {
+            block.object("notification", |shown| {
+                shown.put("tag", self.tag);
+                shown.some("icon", self.style.icon.as_deref());
+                shown.some("badge", self.style.badge_icon.as_deref());
+                // Google names title and text as what browsers take from the common block, but not the picture.
+                shown.some("image", exposed(&self.message.image));
+                // A later message under one key is news and alerts again; a duplicate of one message is not.
+                shown.some("renotify", self.key.map(|_| true));
+            });
+        }
+        // FCM refuses the whole message for a link of another kind.
+        if let Some(link) = exposed(&self.message.link).filter(|link| link.starts_with("https://")) {
+            block.object("fcm_options", |options| options.put("link", link));
+        }
+    }
+
+    fn android(&self, block: &mut Object<'_>) {
+        block.some("collapse_key", self.key);
+        block.put("priority", if self.message.priority == Priority::High { "HIGH" } else { "NORMAL" });
+        block.put("ttl", Text(format_args!("{}s", self.left)));
+        if !self.message.silent {
+            block.object("notification", |shown| {
+                let channel = self.message.category.as_deref().or(self.style.android_channel.as_deref());
+                shown.put("tag", self.tag);
+                shown.some("channel_id", channel);
+                shown.some("notification_count", self.message.badge);
+                shown.some("sound", self.style.sound.as_deref());
+            });
+        }
+    }
+
+    fn apns(&self, block: &mut Object<'_>) {
+        let message = self.message;
+        // A number on the icon is seen, so Apple counts it as an alert; what is not seen at all must be `background`,
+        // which Apple refuses at priority 10.
+        let background = message.silent && message.badge.is_none();
+        let urgent = message.priority == Priority::High && !background;
+        let ends = self.now.as_secs().saturating_add_unsigned(self.left);
+        block.object("headers", |headers| {
+            headers.put("apns-push-type", if background { "background" } else { "alert" });
+            headers.put("apns-priority", if urgent { "10" } else { "5" });
+            // Zero is Apple's now or never.
+            headers.put("apns-expiration", Text(if self.left == 0 { 0 } else { ends }));
+            headers.put("apns-collapse-id", collapse_id(self.tag));
+        });
+        block.object("payload", |payload| {
+            payload.object("aps", |aps| {
+                aps.some("badge", message.badge);
+                aps.some("thread-id", message.thread.as_deref());
+                aps.some("category", message.category.as_deref());
+                if message.silent {
+                    aps.put("content-available", 1);
+                } else {
+                    aps.some("sound", self.style.sound.as_deref());
+                    // Without it the app's extension is not asked to fetch the picture.
+                    aps.some("mutable-content", message.image.as_ref().map(|_| 1));
+                }
+            });
+        });
     }
 }
 
-/// 32 characters of base64url for any key: what every Web Push service takes as a Topic.
-fn topic(key: &str) -> String {
+fn exposed(text: &Option<Secret>) -> Option<&str> {
+    text.as_ref().map(Secret::expose)
+}
+
+/// Apple takes 64 bytes of a header's characters; another tag is known by its digest.
+fn collapse_id(tag: &str) -> Cow<'_, str> {
+    if tag.len() <= 64 && tag.bytes().all(|b| b.is_ascii_graphic()) {
+        return Cow::Borrowed(tag);
+    }
+    Cow::Owned(digest_of(tag))
+}
+
+/// 32 characters of base64url for any key: what every Web Push service takes as a Topic (RFC 8030 §5.4).
+fn digest_of(key: &str) -> String {
     URL_SAFE_NO_PAD.encode(&digest(&SHA256, key.as_bytes()).as_ref()[..24])
 }
 
-/// JSON merge patch (RFC 7396). Targets are not the override's to choose.
-fn patched(json: &str, patch: &Value) -> String {
-    let mut whole: Value = serde_json::from_str(json).unwrap_or_default();
-    merge(&mut whole, patch, 0);
-    if let Some(object) = whole.as_object_mut() {
-        for target in ["token", "fid", "topic", "condition"] {
-            object.remove(target);
-        }
+/// Merges the caller's native options. Whom the message goes to is not theirs to choose.
+fn patched(json: &str, patch: &Map<String, Value>) -> String {
+    let mut object: Map<String, Value> = serde_json::from_str(json).expect("we have just written it");
+    merge(&mut object, patch);
+    for target in ["token", "fid", "topic", "condition"] {
+        object.remove(target);
     }
-    whole.to_string()
+    Value::Object(object).to_string()
 }
 
-fn merge(into: &mut Value, patch: &Value, depth: u8) {
-    let Value::Object(patch) = patch else {
-        *into = patch.clone();
-        return;
-    };
-    if depth > 32 {
-        return;
-    }
-    if !into.is_object() {
-        *into = Value::Object(serde_json::Map::new());
-    }
-    let Some(object) = into.as_object_mut() else { return };
+/// JSON merge patch (RFC 7396): null removes, objects merge, anything else replaces.
+fn merge(into: &mut Map<String, Value>, patch: &Map<String, Value>) {
     for (key, value) in patch {
-        if value.is_null() {
-            object.remove(key);
-        } else {
-            merge(object.entry(key.clone()).or_insert(Value::Null), value, depth + 1);
+        match value {
+            Value::Null => {
+                into.remove(key);
+            }
+            Value::Object(patch) => {
+                let mut below = match into.remove(key) {
+                    Some(Value::Object(below)) => below,
+                    Some(_) | None => Map::new(),
+                };
+                merge(&mut below, patch);
+                into.insert(key.clone(), Value::Object(below));
+            }
+            other => {
+                into.insert(key.clone(), other.clone());
+            }
         }
+    }
+}
+
+/// A JSON object on its way into the text. Written straight from the message: a tree of values for each message would
+/// cost several times as much, and this is the hot path.
+struct Object<'a> {
+    json: &'a mut Vec<u8>,
+}
+
+impl Object<'_> {
+    fn written(fill: impl FnOnce(&mut Object<'_>)) -> String {
+        let mut json = Vec::with_capacity(1024);
+        Object::fill(&mut json, fill);
+        String::from_utf8(json).expect("JSON of texts is a text")
+    }
+
+    fn fill(json: &mut Vec<u8>, fill: impl FnOnce(&mut Object<'_>)) {
+        json.push(b'{');
+        fill(&mut Object { json });
+        json.push(b'}');
+    }
+
+    fn key(&mut self, key: &'static str) {
+        if self.json.last() != Some(&b'{') {
+            self.json.push(b',');
+        }
+        self.json.push(b'"');
+        self.json.extend_from_slice(key.as_bytes());
+        self.json.extend_from_slice(b"\":");
+    }
+
+    fn put(&mut self, key: &'static str, value: impl Serialize) {
+        self.key(key);
+        serde_json::to_writer(&mut *self.json, &value).expect("texts and numbers always have a JSON form");
+    }
+
+    /// Nothing at all for `None`: an absent field is Google's default, and every byte counts.
+    fn some(&mut self, key: &'static str, value: Option<impl Serialize>) {
+        if let Some(value) = value {
+            self.put(key, value);
+        }
+    }
+
+    fn object(&mut self, key: &'static str, fill: impl FnOnce(&mut Object<'_>)) {
+        self.key(key);
+        Object::fill(self.json, fill);
+    }
+}
+
+/// Written as a JSON text, whatever it is: FCM takes nothing but texts in data and headers.
+struct Text<T>(T);
+
+impl<T: fmt::Display> Serialize for Text<T> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(&self.0)
     }
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use pushgate::{AppId, ChannelName, NotificationId, Secret};
-    use std::time::Duration;
-
-    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
-
-    pub(crate) fn sample() -> Message {
-        Message {
-            id: NotificationId("018bd000-0000-7000-8000-000000000001".parse().unwrap()),
-            app: AppId::new("demo").unwrap(),
-            title: "Ann".into(),
-            content: "hello".into(),
-            payload: Some(r#"{"conversation":"ann"}"#.into()),
-            image: None,
-            link: Some("https://app.example/ann".into()),
-            collapse_key: None,
-            thread: Some("ann".into()),
-            category: None,
-            priority: Priority::High,
-            badge: Some(3),
-            silent: false,
-            created_at: NOW,
-            ttl: Duration::from_secs(3600),
-            overrides: None,
-        }
-    }
-
-    pub(crate) fn address(kind: TokenKind) -> Address {
-        Address { channel: ChannelName::new("fcm").unwrap(), kind, token: "tok\"en".into() }
-    }
-
-    fn body(m: &Message) -> Value {
-        serde_json::from_str(&request(&message(m, NOW), &address(TokenKind::Token), false)).unwrap()
-    }
-
-    #[test]
-    fn a_message_becomes_the_request_of_the_reference() {
-        assert_eq!(
-            body(&sample()),
-            serde_json::json!({"message": {
-                "token": "tok\"en",
-                "notification": {"title": "Ann", "body": "hello"},
-                "data": {"payload": "{\"conversation\":\"ann\"}",
-                    "zego": "{\"version\":1,\"zpns_request_id\":\"018bd000-0000-7000-8000-000000000001\"}"},
-                "webpush": {"headers": {"TTL": "3600", "Urgency": "high"},
-                    "notification": {"tag": "018bd000-0000-7000-8000-000000000001"},
-                    "fcm_options": {"link": "https://app.example/ann"}},
-                "android": {"priority": "HIGH", "ttl": "3600s",
-                    "notification": {"tag": "018bd000-0000-7000-8000-000000000001", "notification_count": 3}},
-                "apns": {"headers": {"apns-push-type": "alert", "apns-priority": "10", "apns-expiration": "1700003600",
-                        "apns-collapse-id": "018bd000-0000-7000-8000-000000000001"},
-                    "payload": {"aps": {"badge": 3, "thread-id": "ann"}}}}})
-        );
-    }
-
-    #[test]
-    fn the_topic_is_a_digest_every_push_service_takes() {
-        assert_eq!(topic("conv:42"), "vQgyPC3A4_7oVyWQ1Gs0u8SgO7WE6CAU");
-    }
-
-    #[test]
-    fn a_silent_message_shows_nothing_anywhere() {
-        let body = body(&Message { silent: true, ..sample() });
-        assert!(body["message"].get("notification").is_none());
-        assert!(body["message"]["webpush"].get("notification").is_none());
-        assert_eq!(body["message"]["apns"]["headers"]["apns-priority"], "5");
-        assert_eq!(body["message"]["apns"]["payload"]["aps"]["content-available"], 1);
-    }
-
-    #[test]
-    fn an_override_is_merged_last_and_cannot_choose_the_target() {
-        let patch =
-            serde_json::json!({"token": "evil", "topic": "all", "android": {"priority": null, "ttl": "1s"}});
-        let body = body(&Message { overrides: Some(patch), ..sample() });
-        assert_eq!(body["message"]["token"], "tok\"en");
-        assert!(body["message"].get("topic").is_none());
-        assert_eq!(body["message"]["android"]["ttl"], "1s");
-        assert!(body["message"]["android"].get("priority").is_none());
-    }
-
-    #[test]
-    fn an_installation_id_is_sent_as_fid() {
-        let json = request(&message(&sample(), NOW), &address(TokenKind::Fid), true);
-        let body: Value = serde_json::from_str(&json).unwrap();
-        assert_eq!((&body["message"]["fid"], &body["validate_only"]), (&"tok\"en".into(), &true.into()));
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_makes_valid_json_with_string_data(title in ".*", content in ".*", payload in ".*", key in ".{0,80}") {
-            let m = Message {
-                title: Secret::from(title.as_str()), content: Secret::from(content.as_str()),
-                payload: Some(Secret::from(payload.as_str())), collapse_key: Some(key), ..sample()
-            };
-            let body = body(&m);
-            prop_assert_eq!(body["message"]["notification"]["title"].as_str(), Some(title.as_str()));
-            prop_assert_eq!(body["message"]["data"]["payload"].as_str(), Some(payload.as_str()));
-            prop_assert!(body["message"]["data"].as_object().unwrap().values().all(Value::is_string));
-            prop_assert!(body["message"]["apns"]["headers"]["apns-collapse-id"].as_str().unwrap().len() <= 64);
-        }
-    }
-}
+pub(crate) mod tests;

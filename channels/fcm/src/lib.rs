@@ -8,6 +8,8 @@ mod channel;
 mod config;
 mod decode;
 mod encode;
+#[cfg(test)]
+mod golden;
 
 pub use channel::Fcm;
 pub use config::{Config, ConfigError};

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
+use http_body_util::BodyExt;
 use pushgate::{AppId, DeviceId, NotificationId, UserId};
 use pushgate_config::KeyScope;
 use serde_json::{Value, json};
@@ -39,9 +41,26 @@ fn admitted(house: &House, headers: &HeaderMap, app: &str, scope: KeyScope) -> R
     }
 }
 
-async fn body(house: &House, body: Body) -> Result<axum::body::Bytes, Problem> {
+/// How much of a body that is too large is read and thrown away, so that its sender gets to read the refusal.
+const LINGER: usize = 32 * 1024 * 1024;
+
+async fn body(house: &House, mut body: Body) -> Result<Bytes, Problem> {
     let max = house.max_body;
-    to_bytes(body, max).await.map_err(|_| Problem::new(413, "body_too_large", format!("at most {max} bytes")))
+    let (mut all, mut read) = (BytesMut::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Problem::new(400, "broken_body", "the body ended before its time"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        read += data.len();
+        if read <= max {
+            all.extend_from_slice(&data);
+        } else if read > max + LINGER {
+            break;
+        }
+    }
+    if read > max {
+        return Err(Problem::new(413, "body_too_large", format!("at most {max} bytes")));
+    }
+    Ok(all.freeze())
 }
 
 fn named<T>(parsed: Result<T, pushgate::InvalidName>) -> Result<T, Problem> {

@@ -1,0 +1,190 @@
+//! What every message becomes. The requests as Google sees them are in `golden/`.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use pushgate::{AppId, ChannelName, NotificationId};
+
+use super::*;
+
+const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+pub(crate) fn sample() -> Message {
+    Message {
+        id: NotificationId("018bd000-0000-7000-8000-000000000001".parse().unwrap()),
+        app: AppId::new("demo").unwrap(),
+        title: "Ann".into(),
+        content: "hello".into(),
+        payload: Some(r#"{"conversation":"ann"}"#.into()),
+        image: None,
+        link: Some("https://app.example/ann".into()),
+        collapse_key: None,
+        thread: Some("ann".into()),
+        category: None,
+        priority: Priority::High,
+        badge: Some(3),
+        silent: false,
+        created_at: NOW,
+        ttl: Duration::from_secs(3600),
+        overrides: None,
+    }
+}
+
+pub(crate) fn address(kind: TokenKind) -> Address {
+    Address { channel: ChannelName::new("fcm").unwrap(), kind, token: "tok\"en".into() }
+}
+
+fn body_at(m: &Message, now: Timestamp) -> Value {
+    let json = request(&message(m, &Style::default(), now), &address(TokenKind::Token));
+    serde_json::from_str(&json).unwrap()
+}
+
+fn body(m: &Message) -> Value {
+    body_at(m, NOW)
+}
+
+#[test]
+fn the_topic_is_a_digest_every_push_service_takes() {
+    assert_eq!(digest_of("conv:42"), "vQgyPC3A4_7oVyWQ1Gs0u8SgO7WE6CAU");
+}
+
+#[test]
+fn a_later_attempt_carries_what_is_left_of_the_time_to_live() {
+    let body = body_at(&sample(), NOW + Duration::from_millis(600_500));
+    assert_eq!(body["message"]["webpush"]["headers"]["TTL"], "3000");
+    assert_eq!(body["message"]["android"]["ttl"], "3000s");
+    assert_eq!(body["message"]["apns"]["headers"]["apns-expiration"], "1700003600");
+}
+
+#[test]
+fn now_or_never_is_zero_for_every_platform() {
+    let body = body(&Message { ttl: Duration::ZERO, ..sample() });
+    assert_eq!(body["message"]["webpush"]["headers"]["TTL"], "0");
+    assert_eq!(body["message"]["android"]["ttl"], "0s");
+    assert_eq!(body["message"]["apns"]["headers"]["apns-expiration"], "0");
+}
+
+#[test]
+fn a_time_to_live_above_four_weeks_is_clamped() {
+    let body = body(&Message { ttl: Duration::from_secs(40 * 86_400), ..sample() });
+    assert_eq!(body["message"]["webpush"]["headers"]["TTL"], "2419200");
+}
+
+#[test]
+fn a_silent_message_shows_nothing_anywhere() {
+    let body = body(&Message { silent: true, badge: None, image: Some("https://a/b".into()), ..sample() });
+    let text = body.to_string();
+    assert!(!text.contains("notification\"") && !text.contains("sound") && !text.contains("https://a/b"));
+    assert_eq!(body["message"]["apns"]["headers"]["apns-push-type"], "background");
+    assert_eq!(body["message"]["apns"]["headers"]["apns-priority"], "5");
+    assert_eq!(body["message"]["apns"]["payload"]["aps"]["content-available"], 1);
+}
+
+#[test]
+fn a_silent_message_with_a_badge_still_sets_the_number() {
+    let body = body(&Message { silent: true, badge: Some(0), ..sample() });
+    assert_eq!(body["message"]["apns"]["headers"]["apns-push-type"], "alert");
+    assert_eq!(body["message"]["apns"]["payload"]["aps"]["badge"], 0);
+}
+
+#[test]
+fn an_empty_collapse_key_is_none() {
+    let body = body(&Message { collapse_key: Some(String::new()), ..sample() });
+    assert_eq!(body["message"]["webpush"]["notification"]["tag"], sample().id.to_string());
+    assert!(body["message"]["webpush"]["notification"].get("renotify").is_none());
+    assert!(body["message"]["android"].get("collapse_key").is_none());
+}
+
+#[test]
+fn a_link_that_fcm_refuses_is_left_out() {
+    let body = body(&Message { link: Some("myapp://ann".into()), ..sample() });
+    assert!(body["message"]["webpush"].get("fcm_options").is_none());
+}
+
+#[test]
+fn an_override_is_merged_last_and_cannot_choose_the_target() {
+    let patch = serde_json::json!({"token": "evil", "topic": "all", "condition": "x", "fid": "evil",
+        "android": {"priority": null, "ttl": "1s", "notification": {"color": "#ff0000"}}, "data": "gone"});
+    let body = body(&Message { overrides: Some(patch), ..sample() });
+    let message = &body["message"];
+    assert_eq!(message["token"], "tok\"en");
+    assert!(["topic", "condition", "fid"].iter().all(|target| message.get(target).is_none()));
+    assert_eq!((&message["android"]["ttl"], &message["data"]), (&"1s".into(), &"gone".into()));
+    assert_eq!(message["android"]["notification"]["color"], "#ff0000");
+    assert_eq!(message["android"]["notification"]["notification_count"], 3);
+    assert!(message["android"].get("priority").is_none());
+}
+
+#[test]
+fn the_merge_is_that_of_rfc_7396_appendix_a() {
+    let cases = [
+        (r#"{"a":"b"}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#),
+        (r#"{"a":"b"}"#, r#"{"b":"c"}"#, r#"{"a":"b","b":"c"}"#),
+        (r#"{"a":"b"}"#, r#"{"a":null}"#, "{}"),
+        (r#"{"a":"b","b":"c"}"#, r#"{"a":null}"#, r#"{"b":"c"}"#),
+        (r#"{"a":["b"]}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#),
+        (r#"{"a":"c"}"#, r#"{"a":["b"]}"#, r#"{"a":["b"]}"#),
+        (r#"{"a":{"b":"c"}}"#, r#"{"a":{"b":"d","c":null}}"#, r#"{"a":{"b":"d"}}"#),
+        (r#"{"a":[{"b":"c"}]}"#, r#"{"a":[1]}"#, r#"{"a":[1]}"#),
+        (r#"{"e":null}"#, r#"{"a":1}"#, r#"{"a":1,"e":null}"#),
+        ("{}", r#"{"a":{"bb":{"ccc":null}}}"#, r#"{"a":{"bb":{}}}"#),
+    ];
+    for (from, patch, expected) in cases {
+        let mut object = serde_json::from_str(from).unwrap();
+        merge(&mut object, &serde_json::from_str(patch).unwrap());
+        assert_eq!(Value::Object(object).to_string(), expected, "{from} + {patch}");
+    }
+}
+
+#[test]
+fn an_override_that_empties_the_message_leaves_a_request_with_a_target() {
+    let nothing = serde_json::json!({"notification": null, "data": null, "webpush": null, "android": null, "apns": null});
+    let body = body(&Message { overrides: Some(nothing), ..sample() });
+    assert_eq!(body, serde_json::json!({"message": {"token": "tok\"en"}}));
+}
+
+fn any_message() -> impl Strategy<Value = Message> {
+    let text = proptest::collection::vec(any::<char>(), 0..80).prop_map(|c| c.into_iter().collect());
+    let texts = proptest::array::uniform5(text);
+    let options = (any::<bool>(), any::<Option<u32>>(), 0u64..10_000_000, any::<[bool; 3]>());
+    (texts, options).prop_map(|(texts, (silent, badge, ttl, some))| {
+        let [title, content, payload, key, image]: [String; 5] = texts;
+        Message {
+            title: title.into(),
+            content: content.into(),
+            payload: some[0].then(|| payload.into()),
+            thread: some[1].then(|| key.clone()),
+            category: some[2].then(|| key.clone()),
+            collapse_key: some[1].then_some(key),
+            image: some[2].then(|| image.into()),
+            silent,
+            badge,
+            ttl: Duration::from_secs(ttl),
+            ..sample()
+        }
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_message_makes_valid_json_with_data_and_headers_of_texts_only(m in any_message()) {
+        let body = body(&m);
+        let message = &body["message"];
+        for texts in [&message["data"], &message["webpush"]["headers"], &message["apns"]["headers"]] {
+            prop_assert!(texts.as_object().unwrap().values().all(Value::is_string));
+        }
+        prop_assert_eq!(message["data"]["payload"].as_str(), exposed(&m.payload));
+        if !m.silent {
+            prop_assert_eq!(message["notification"]["title"].as_str(), Some(m.title.expose()));
+        }
+        prop_assert!(message["apns"]["headers"]["apns-collapse-id"].as_str().unwrap().len() <= 64);
+    }
+
+    #[test]
+    fn any_token_is_sent_as_it_is(token in ".{0,200}") {
+        let to = Address { token: token.as_str().into(), ..address(TokenKind::Fid) };
+        let json = request(&message(&sample(), &Style::default(), NOW), &to);
+        let body: Value = serde_json::from_str(&json).unwrap();
+        prop_assert_eq!(body["message"]["fid"].as_str(), Some(token.as_str()));
+    }
+}
