@@ -114,41 +114,59 @@ impl Gateway {
             asked.idempotency_key.clone().map(|key| Idempotency { key, fingerprint: fingerprint(&asked) });
         let fingerprint = idempotency.as_ref().map(|i| i.fingerprint);
         let keep_until = now + self.inner.keep.max(asked.ttl);
-        let (entries, held) = self.reserve(&asked.app, &app, plan.deliveries);
+        let deliveries = plan.deliveries;
+        let skipped = plan.skipped.clone();
+        let (gateway, app_id) = (self.clone(), asked.app.clone());
+        let store = async move {
+            let (entries, held) = gateway.reserve(&app_id, &app, deliveries);
+            let admission =
+                Admission { id, app: app_id, idempotency, created_at: now, keep_until, skipped, entries };
+            gateway.keep(&app, admission, held).await
+        };
+        // A caller may hang up while it is stored; what is stored then still has to go to its lane.
+        let admitted = shop.tasks.spawn(store).await;
+        let admitted = admitted.map_err(|error| StorageError::new("accepting a notification", error))??;
+        match admitted {
+            Admitted::New => Ok(Ticket { id, accepted, skipped: plan.skipped, replayed: false }),
+            Admitted::Known { id, fingerprint: asked_then } if Some(asked_then) == fingerprint => {
+                self.replayed(&asked.app, id).await
+            }
+            Admitted::Known { id, .. } => Err(SubmitError::KeyReused { id }),
+        }
+    }
+
+    /// Stores a notification and hands its lanes what is held for them.
+    async fn keep(
+        &self,
+        app: &App,
+        admission: Admission,
+        held: Vec<(OwnedSemaphorePermit, usize)>,
+    ) -> Result<Admitted, StorageError> {
+        let shop = &self.inner.shop;
+        let (id, app_id) = (admission.id, admission.app.clone());
+        let entries = &admission.entries;
         let begun: Vec<_> = held.into_iter().map(|(room, at)| (room, entries[at].delivery.clone())).collect();
         let waiting: HashSet<_> = entries
             .iter()
             .filter(|entry| entry.held_by.is_none())
             .map(|entry| entry.delivery.channel.clone())
             .collect();
-        let admission = Admission {
-            id,
-            app: asked.app.clone(),
-            idempotency,
-            created_at: now,
-            keep_until,
-            skipped: plan.skipped.clone(),
-            entries,
-        };
-        match shop.queue.admit(admission).await? {
-            Admitted::New => {}
-            Admitted::Known { id, fingerprint: asked_then } if Some(asked_then) == fingerprint => {
-                return self.replayed(&asked.app, id).await;
-            }
-            Admitted::Known { id, .. } => return Err(SubmitError::KeyReused { id }),
+        let admitted = shop.queue.admit(admission).await?;
+        if admitted != Admitted::New {
+            return Ok(admitted);
         }
         shop.tell(&Event::Stored { id, at: shop.clock.now() });
         for (room, delivery) in begun {
-            if let Some(lane) = self.lane(&asked.app, &app, &delivery.channel) {
+            if let Some(lane) = self.lane(&app_id, app, &delivery.channel) {
                 lane.begin(Lease { delivery, epoch: 1 }, room);
             }
         }
         for channel in waiting {
-            if let Some(lane) = self.lane(&asked.app, &app, &channel) {
+            if let Some(lane) = self.lane(&app_id, app, &channel) {
                 lane.nudge();
             }
         }
-        Ok(Ticket { id, accepted, skipped: plan.skipped, replayed: false })
+        Ok(admitted)
     }
 
     /// What would be sent for a notification, by channel and language. Nothing is stored or sent.

@@ -1,9 +1,11 @@
-//! The backstop: a channel that gives no report in time is answered for. The channel's own requests have their deadline first.
+//! The backstop: a channel that gives no report in time, or panics, is answered for. The channel's own requests have their deadline first.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
 
 use super::inside;
 use crate::channel::PushChannel;
@@ -32,12 +34,13 @@ impl PushChannel for Timeout {
 
     async fn send(&self, delivery: &Delivery) -> Report {
         let limit = self.info().timeout + GRACE;
-        match tokio::time::timeout(limit, self.inside.send(delivery)).await {
-            Ok(report) => report,
-            Err(_) => {
-                let fault = Fault::new(Kind::Timeout, format!("the channel gave no report within {limit:?}"));
-                Report::all_failed(delivery.targets.len(), &fault)
-            }
-        }
+        // The channel is asked again only with other deliveries, and answers for its own state.
+        let send = AssertUnwindSafe(self.inside.send(delivery)).catch_unwind();
+        let fault = match tokio::time::timeout(limit, send).await {
+            Ok(Ok(report)) => return report,
+            Ok(Err(_)) => Fault::new(Kind::Bug, "the channel panicked"),
+            Err(_) => Fault::new(Kind::Timeout, format!("the channel gave no report within {limit:?}")),
+        };
+        Report::all_failed(delivery.targets.len(), &fault)
     }
 }

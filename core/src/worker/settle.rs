@@ -2,6 +2,7 @@
 //! Everything is written by one `Queue::finish`, so that a crash leaves either all of it or none.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::Lane;
 use super::fuse::Verdict;
@@ -13,6 +14,9 @@ use crate::receipt::{Receipt, State};
 use crate::report::{Outcome, Report};
 use crate::schedule::{Times, judged};
 use crate::words::{DeliveryId, Timestamp};
+
+/// How long storage is left alone after it failed.
+const STORE_AGAIN: Duration = Duration::from_secs(1);
 
 /// What is written at the end of an attempt.
 struct Ledger {
@@ -49,17 +53,9 @@ impl Lane {
             receipts: ledger.receipts.clone(),
             again: ledger.again.into_iter().map(|(due, targets)| again(&delivery, due, targets)).collect(),
         };
-        match self.shop.queue.finish(finish).await {
-            Ok(Finished::Done) => {}
-            Ok(Finished::Fenced) => {
-                tracing::warn!(app = %self.app, channel = %self.name, notification = %delivery.message.id, "another node has taken this delivery over; its word counts");
-                return;
-            }
-            Err(error) => {
-                // The lease stays ours until we die; whoever takes it then sends it again under the same id.
-                tracing::error!(app = %self.app, channel = %self.name, notification = %delivery.message.id, %error, "outcome cannot be stored");
-                return;
-            }
+        if self.store(finish).await == Finished::Fenced {
+            tracing::warn!(app = %self.app, channel = %self.name, notification = %delivery.message.id, "another node has taken this delivery over; its word counts");
+            return;
         }
         for receipt in ledger.receipts {
             self.shop.tell(&Event::Receipt { id: delivery.message.id, app: self.app.clone(), receipt });
@@ -68,6 +64,20 @@ impl Lane {
             self.nudge();
         }
         (self.shop.settled)(delivery.message.id);
+    }
+
+    /// Stores an outcome, as often as it takes: while it is not stored, nobody else may send the delivery, and we must not
+    /// send it again. Ends with the process; then whoever takes the lease sends it once more, under the same id.
+    async fn store(&self, finish: Finish) -> Finished {
+        loop {
+            match self.shop.queue.finish(finish.clone()).await {
+                Ok(finished) => return finished,
+                Err(error) => {
+                    tracing::error!(app = %self.app, channel = %self.name, notification = %finish.notification, %error, "outcome cannot be stored; trying again");
+                    self.shop.clock.sleep_until(self.shop.clock.now() + STORE_AGAIN).await;
+                }
+            }
+        }
     }
 
     async fn judge(&self, delivery: &Delivery, target: &Target, outcome: Outcome, ledger: &mut Ledger) {

@@ -1,0 +1,157 @@
+//! What was accepted is sent, whoever goes away in the middle: the caller, the channel, the disk.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pushgate::memory::{MemoryQueue, MemoryStore};
+use pushgate::observe::Event;
+use pushgate::queue::{Admission, Admitted, Finish, Finished, Queue, Taken, Want};
+use pushgate::{
+    Address, AppId, Audience, ChannelInfo, ChannelName, Delivery, Fault, Gateway, Kind, Message, NodeId,
+    Notification, NotificationId, Probe, PushChannel, Rendered, Report, State, Status, StorageError,
+    Timestamp, TokenKind,
+};
+use pushgate_dummy::{Config, Dummy};
+use tokio::sync::{Notify, mpsc};
+
+use crate::house::PATIENCE;
+
+/// A queue that can be made to wait in `admit` and to fail in `finish`.
+#[derive(Default)]
+struct Troubled {
+    inside: MemoryQueue,
+    slow: AtomicBool,
+    admitting: Notify,
+    go_on: Notify,
+    failures: AtomicU32,
+}
+
+#[async_trait]
+impl Queue for Troubled {
+    async fn admit(&self, admission: Admission) -> Result<Admitted, StorageError> {
+        // As with a database: what has been handed over is stored, whether or not anybody waits for the answer.
+        let admitted = self.inside.admit(admission).await;
+        if self.slow.load(Ordering::Acquire) {
+            self.admitting.notify_one();
+            self.go_on.notified().await;
+        }
+        admitted
+    }
+    async fn take(&self, want: Want) -> Result<Taken, StorageError> {
+        self.inside.take(want).await
+    }
+    async fn finish(&self, finish: Finish) -> Result<Finished, StorageError> {
+        if self.failures.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1)).is_ok()
+        {
+            return Err(StorageError::new("storing outcomes", "the disk is full"));
+        }
+        self.inside.finish(finish).await
+    }
+    async fn renew(&self, node: NodeId, until: Timestamp) -> Result<(), StorageError> {
+        self.inside.renew(node, until).await
+    }
+    async fn release(&self, node: NodeId) -> Result<(), StorageError> {
+        self.inside.release(node).await
+    }
+    async fn status(&self, app: &AppId, id: NotificationId) -> Result<Option<Status>, StorageError> {
+        self.inside.status(app, id).await
+    }
+    async fn sweep(&self, now: Timestamp) -> Result<u64, StorageError> {
+        self.inside.sweep(now).await
+    }
+    async fn lanes(&self) -> Result<Vec<(AppId, ChannelName)>, StorageError> {
+        self.inside.lanes().await
+    }
+}
+
+/// Panics once, then is well.
+struct Panics(Dummy, AtomicU32);
+
+#[async_trait]
+impl PushChannel for Panics {
+    fn info(&self) -> &ChannelInfo {
+        self.0.info()
+    }
+    fn render(&self, message: &Message) -> Rendered {
+        self.0.render(message)
+    }
+    async fn send(&self, delivery: &Delivery) -> Report {
+        assert!(self.1.fetch_add(1, Ordering::AcqRel) > 0, "a defect of the channel");
+        self.0.send(delivery).await
+    }
+    async fn probe(&self) -> Result<Probe, Fault> {
+        self.0.probe().await
+    }
+}
+
+fn way() -> ChannelName {
+    ChannelName::new("way").unwrap()
+}
+
+fn dummy() -> Dummy {
+    Dummy::new(way(), Config::default())
+}
+
+fn hello() -> Notification {
+    let address = Address { channel: way(), kind: TokenKind::Token, token: "t".into() };
+    Notification::new(AppId::new("demo").unwrap(), Audience::Addresses(vec![address])).title("hello")
+}
+
+/// A gateway, and what becomes of each address.
+async fn gateway(
+    queue: &Arc<Troubled>,
+    channel: impl PushChannel,
+) -> (Gateway, mpsc::UnboundedReceiver<pushgate::Receipt>) {
+    let (tell, told) = mpsc::unbounded_channel();
+    let observer = move |event: &Event| {
+        if let Event::Receipt { receipt, .. } = event {
+            tell.send(receipt.clone()).unwrap();
+        }
+    };
+    let queue: Arc<dyn Queue> = queue.clone();
+    let builder = Gateway::builder().devices(Arc::new(MemoryStore::default())).queue(queue);
+    (builder.channel(channel).observer(observer).jitter(|| 0.0).start().await.unwrap(), told)
+}
+
+#[tokio::test]
+async fn a_caller_who_hangs_up_while_it_is_stored_has_it_sent_all_the_same() {
+    let queue = Arc::new(Troubled::default());
+    let (gateway, mut told) = gateway(&queue, dummy()).await;
+    // Once the lane has emptied the queue, what is submitted goes to it from memory.
+    gateway.submit(hello()).await.unwrap();
+    tokio::time::timeout(PATIENCE, told.recv()).await.unwrap().unwrap();
+    queue.slow.store(true, Ordering::Release);
+    let submit = gateway.submit(hello());
+    tokio::select! {
+        _ = submit => panic!("the queue holds it back"),
+        () = queue.admitting.notified() => {}
+    }
+    queue.go_on.notify_one();
+    let receipt = tokio::time::timeout(PATIENCE, told.recv()).await.unwrap().unwrap();
+    assert_eq!(receipt.state, State::Sent);
+}
+
+#[tokio::test]
+async fn a_channel_that_panics_has_given_a_fault_and_nothing_is_stuck() {
+    let queue = Arc::new(Troubled::default());
+    let (gateway, mut told) = gateway(&queue, Panics(dummy(), AtomicU32::new(0))).await;
+    gateway.submit(hello()).await.unwrap();
+    let first = tokio::time::timeout(PATIENCE, told.recv()).await.unwrap().unwrap();
+    assert_eq!((first.state, first.fault.unwrap().kind), (State::Queued, Kind::Bug));
+    let second = tokio::time::timeout(PATIENCE, told.recv()).await.unwrap().unwrap();
+    assert_eq!((second.state, second.attempts), (State::Sent, 2));
+}
+
+#[tokio::test]
+async fn an_outcome_that_could_not_be_stored_is_stored_when_storage_is_well_again() {
+    let queue = Arc::new(Troubled { failures: AtomicU32::new(2), ..Troubled::default() });
+    let (gateway, mut told) = gateway(&queue, dummy()).await;
+    let ticket = gateway.submit(hello()).await.unwrap();
+    let receipt = tokio::time::timeout(PATIENCE, told.recv()).await.unwrap().unwrap();
+    assert_eq!(receipt.state, State::Sent);
+    let status =
+        gateway.settled(&AppId::new("demo").unwrap(), ticket.id, Duration::ZERO).await.unwrap().unwrap();
+    assert_eq!((status.receipts[0].state, status.receipts[0].attempts), (State::Sent, 1));
+}
