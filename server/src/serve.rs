@@ -37,6 +37,7 @@ pub async fn open(
         gateway: gateway.clone(),
         keys: Keyring::new(&config.keys),
         max_body: config.server.max_body,
+        max_header: config.server.max_header,
         patience: config.server.request_timeout,
         public_metrics: config.server.public_metrics,
         metrics,

@@ -83,6 +83,28 @@ async fn a_payload_of_ten_megabytes_is_refused_at_the_door() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_head_over_the_limit_is_refused() {
+    let house = House::open().await;
+    let path = format!("{PATH}?wait={}", "1".repeat(17 * 1024));
+    expect(&house.client.raw(Method::POST, &path, asked(json!({}))).await, 431, "head_too_large");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_path_and_verb_of_the_openapi_document_is_answered() {
+    let house = House::open().await;
+    let (_, document) = house.client.raw(Method::GET, "/openapi.json", "").await;
+    for (path, verbs) in document["paths"].as_object().unwrap() {
+        let path = path.replace(['{', '}'], "");
+        for verb in verbs.as_object().unwrap().keys() {
+            let verb: Method = verb.to_uppercase().parse().unwrap();
+            let (status, answer) = house.client.raw(verb.clone(), &path, "").await;
+            let routed = status != 405 && answer["code"] != "not_found";
+            assert!(routed, "{verb} {path}: {status} {answer}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_missing_wrong_or_foreign_key_is_refused() {
     let house = House::open().await;
     let body = asked(json!({}));

@@ -56,6 +56,9 @@ enum Command {
     /// Check a configuration and probe every credential in it
     #[command(after_help = "Example:\n  pushgate check --config pushgate.toml")]
     Check(ConfigArgs),
+    /// Print every configuration key with its default
+    #[command(after_help = "Example:\n  pushgate config > pushgate.toml")]
+    Config,
     /// Make server keys
     #[command(subcommand)]
     Keys(Keys),
@@ -114,6 +117,10 @@ pub(crate) fn run() -> ExitCode {
             Command::Demo(args) => demo::run(args).await,
             Command::Send(args) => send::run(args).await,
             Command::Check(args) => check::run(args.load()?).await,
+            Command::Config => {
+                say(pushgate_config::DEFAULT_TOML.trim_end());
+                Ok(())
+            }
             Command::Keys(Keys::New { apps, scopes }) => {
                 new_key(apps, scopes);
                 Ok(())

@@ -27,6 +27,8 @@ pub struct House {
     pub keys: Keyring,
     /// The largest body taken, in bytes.
     pub max_body: usize,
+    /// The largest request head taken, in bytes.
+    pub max_header: usize,
     /// The longest a request may take.
     pub patience: Duration,
     /// Whether `/metrics` answers without a key.
@@ -52,7 +54,7 @@ pub fn router(house: Arc<House>) -> Router {
         )
         .fallback(async || Problem::new(404, "not_found", "there is nothing here; see /openapi.json"))
         .method_not_allowed_fallback(async || Problem::new(405, "method_not_allowed", "see /openapi.json"))
-        .layer(from_fn_with_state(Arc::clone(&house), in_time))
+        .layer(from_fn_with_state(Arc::clone(&house), within_limits))
         .with_state(house)
 }
 
@@ -68,7 +70,13 @@ async fn metrics(State(house): Shared, headers: HeaderMap) -> Result<String, Pro
     Ok(house.metrics.as_ref().map(PrometheusHandle::render).unwrap_or_default())
 }
 
-async fn in_time(State(house): Shared, request: Request, next: Next) -> Result<Response, Problem> {
+async fn within_limits(State(house): Shared, request: Request, next: Next) -> Result<Response, Problem> {
+    let fields =
+        request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    if fields.sum::<usize>() + target > house.max_header {
+        return Err(Problem::new(431, "head_too_large", format!("at most {} bytes", house.max_header)));
+    }
     tokio::time::timeout(house.patience, next.run(request))
         .await
         .map_err(|_| Problem::new(408, "timeout", "the request took too long"))
