@@ -135,3 +135,15 @@ async fn a_preview_shows_what_would_be_sent_and_sends_nothing() {
     assert_eq!(channel["body"]["message"]["notification"]["title"], "bad");
     assert!(house.emulator.vendor().inbox(&page).unwrap().is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_its_channel_could_never_send_to_is_refused_when_named_and_when_registered() {
+    let address = json!({"channel": "fcm", "subscription": {"endpoint": "https://push.example/1"}});
+    refused(json!({"to": {"addresses": [address]}, "title": "bad"}).to_string(), 422, "bad_address").await;
+    let house = House::open().await;
+    let device = json!({"id": "tab", "user": "bob", "platform": "web", "addresses": [address]});
+    let answer = house.client.raw(Method::POST, "/v1/apps/demo/devices", device.to_string()).await;
+    expect(&answer, 422, "bad_address");
+    let (status, _) = house.client.raw(Method::GET, "/v1/apps/demo/devices/tab", "").await;
+    assert_eq!(status, 404);
+}

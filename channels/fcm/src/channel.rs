@@ -193,13 +193,14 @@ impl PushChannel for Fcm {
 
 #[cfg(test)]
 mod tests {
-    use pushgate::{DeliveryId, Response, TransportError};
+    use pushgate::{Response, TransportError};
     use pushgate_kit::clock::ManualClock;
+    use pushgate_kit::sample::message as sample;
     use pushgate_kit::transport::{ScriptedTransport, answer};
 
     use super::*;
     use crate::auth::tests::service_account;
-    use crate::encode::tests::{address, sample};
+    use crate::encode::tests::address;
 
     const UNREGISTERED: &str = r#"{"error":{"code":404,"status":"NOT_FOUND","details":[
         {"@type":"type.googleapis.com/google.firebase.fcm.v1.FcmError","errorCode":"UNREGISTERED"}]}}"#;
@@ -224,20 +225,7 @@ mod tests {
     }
 
     fn delivery(kinds: &[TokenKind]) -> Delivery {
-        let target = |(index, kind): (usize, &TokenKind)| Target {
-            index: u32::try_from(index).unwrap(),
-            device: None,
-            user: None,
-            address: address(*kind),
-            registered_at: None,
-        };
-        Delivery {
-            id: DeliveryId::new(),
-            channel: ChannelName::new("fcm").unwrap(),
-            message: Arc::new(sample()),
-            targets: kinds.iter().enumerate().map(target).collect(),
-            attempt: 1,
-        }
+        pushgate_kit::sample::delivery(sample(), kinds.iter().map(|kind| address(*kind)))
     }
 
     fn codes(report: &Report) -> Vec<&'static str> {

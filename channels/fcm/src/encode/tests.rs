@@ -3,35 +3,14 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use pushgate::{AppId, ChannelName, NotificationId};
+use pushgate_kit::sample::message as sample;
 
 use super::*;
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
-pub(crate) fn sample() -> Message {
-    Message {
-        id: NotificationId("018bd000-0000-7000-8000-000000000001".parse().unwrap()),
-        app: AppId::new("demo").unwrap(),
-        title: "Ann".into(),
-        content: "hello".into(),
-        payload: Some(r#"{"conversation":"ann"}"#.into()),
-        image: None,
-        link: Some("https://app.example/ann".into()),
-        collapse_key: None,
-        thread: Some("ann".into()),
-        category: None,
-        priority: Priority::High,
-        badge: Some(3),
-        silent: false,
-        created_at: NOW,
-        ttl: Duration::from_secs(3600),
-        overrides: None,
-    }
-}
-
 pub(crate) fn address(kind: TokenKind) -> Address {
-    Address { channel: ChannelName::new("fcm").unwrap(), kind, token: "tok\"en".into() }
+    pushgate_kit::sample::address("fcm", kind, "tok\"en")
 }
 
 fn body_at(m: &Message, now: Timestamp) -> Value {
