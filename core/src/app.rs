@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::channel::PushChannel;
+use crate::device::Address;
+use crate::gateway::SubmitError;
 use crate::selector::{Route, Selector};
 use crate::template::{TemplateError, TemplateSource, Templates};
 use crate::words::{ChannelName, TemplateName};
@@ -57,6 +59,20 @@ impl App {
     pub fn template(mut self, name: TemplateName, source: TemplateSource) -> Result<Self, TemplateError> {
         self.templates.add(name, source)?;
         Ok(self)
+    }
+
+    /// Whether an address names a channel of this app that could ever send to it.
+    ///
+    /// # Errors
+    /// [`SubmitError::UnknownChannel`] or [`SubmitError::BadAddress`].
+    pub fn admits(&self, address: &Address) -> Result<(), SubmitError> {
+        let channel = &address.channel;
+        let installed =
+            self.channels.get(channel).ok_or_else(|| SubmitError::UnknownChannel(channel.clone()))?;
+        installed
+            .channel
+            .admits(address)
+            .map_err(|fault| SubmitError::BadAddress { channel: channel.clone(), why: fault.detail })
     }
 
     /// The channels, by name.

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::delivery::{Delivery, Message};
-use crate::device::TokenKind;
-use crate::fault::Fault;
+use crate::device::{Address, TokenKind};
+use crate::fault::{Fault, Kind};
 use crate::report::Report;
 use crate::words::{ChannelName, Timestamp};
 
@@ -20,6 +20,21 @@ use crate::words::{ChannelName, Timestamp};
 pub trait PushChannel: Send + Sync + 'static {
     /// What it is and what it can do. Constant for the life of the channel.
     fn info(&self) -> &ChannelInfo;
+
+    /// Whether this address could ever be sent to, as far as its own text tells. Asked when a device is registered and when
+    /// a notification names it, so that a mistake is told to whoever made it. Pure: no network, no clock.
+    ///
+    /// # Errors
+    /// A fault whose detail says what would be right, without repeating the token.
+    fn admits(&self, address: &Address) -> Result<(), Fault> {
+        let tokens = self.info().capability.tokens;
+        if tokens.contains(&address.kind) {
+            return Ok(());
+        }
+        let taken = tokens.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(" or ");
+        let detail = format!("{} takes a {taken}, not a {}", self.info().kind, address.kind.as_str());
+        Err(Fault::new(Kind::Unsupported, detail))
+    }
 
     /// What it would send for `message`, without any address. Pure. Planning asks it for the size, preview for the body.
     fn render(&self, message: &Message) -> Rendered;

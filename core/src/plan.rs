@@ -74,9 +74,7 @@ pub fn plan(
         }
     }
     for address in resolved.addresses {
-        if !app.channels.contains_key(&address.channel) {
-            return Err(SubmitError::UnknownChannel(address.channel));
-        }
+        app.admits(&address)?;
         let lot = lots.entry((address.channel.clone(), None)).or_default();
         lot.push(Target { index: 0, device: None, user: None, address, registered_at: None });
     }

@@ -43,6 +43,7 @@ impl From<SubmitError> for Problem {
         let (status, code) = match &error {
             SubmitError::UnknownApp(_) => (404, "unknown_app"),
             SubmitError::UnknownChannel(_) => (422, "unknown_channel"),
+            SubmitError::BadAddress { .. } => (422, "bad_address"),
             SubmitError::EmptyAudience => (422, "empty_audience"),
             SubmitError::AudienceTooLarge { .. } => (422, "audience_too_large"),
             SubmitError::NothingToShow => (422, "nothing_to_show"),

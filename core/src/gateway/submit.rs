@@ -55,6 +55,14 @@ pub enum SubmitError {
     /// An address names a channel that the app does not have.
     #[error("the app has no channel `{0}`")]
     UnknownChannel(ChannelName),
+    /// An address is none that its channel could ever send to.
+    #[error("an address for channel `{channel}` is not right: {why}")]
+    BadAddress {
+        /// Which channel.
+        channel: ChannelName,
+        /// What would be right.
+        why: String,
+    },
     /// Nobody is named.
     #[error("the audience is empty; name at least one user, device or address")]
     EmptyAudience,

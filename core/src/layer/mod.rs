@@ -14,6 +14,9 @@ macro_rules! inside {
         fn info(&self) -> &crate::channel::ChannelInfo {
             self.inside.info()
         }
+        fn admits(&self, address: &crate::device::Address) -> Result<(), crate::fault::Fault> {
+            self.inside.admits(address)
+        }
         fn render(&self, message: &crate::delivery::Message) -> crate::channel::Rendered {
             self.inside.render(message)
         }

@@ -131,12 +131,8 @@ async fn update(
 
 async fn stored(house: &House, app: AppId, id: DeviceId, asked: DeviceBody) -> Answer {
     let device = asked.device(app, id, house.gateway.now())?;
-    let known = house.gateway.app(&device.app);
-    let stranger =
-        device.addresses.iter().find(|a| known.is_none_or(|app| !app.channels().contains_key(&a.channel)));
-    if let Some(address) = stranger {
-        let detail = format!("the app has no channel `{}`", address.channel);
-        return Err(Problem::new(422, "unknown_channel", detail));
+    if let Some(app) = house.gateway.app(&device.app) {
+        device.addresses.iter().try_for_each(|address| app.admits(address))?;
     }
     let shown = wire::device(&device);
     let status = match house.gateway.store().register(device).await? {
