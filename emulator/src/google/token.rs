@@ -4,7 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, URL_SAFE_NO_PAD};
+use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
 use serde_json::{Value, json};
 
 use super::{Answer, Vendor};
@@ -12,6 +14,13 @@ use super::{Answer, Vendor};
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const SCOPES: [&str; 2] =
     ["https://www.googleapis.com/auth/firebase.messaging", "https://www.googleapis.com/auth/cloud-platform"];
+/// The audience of the public endpoint, which some clients say whatever their service account's `token_uri` is.
+const PUBLIC_AUDIENCE: &str = "https://oauth2.googleapis.com/token";
+/// Google takes a JWT whose parts are padded, against RFC 7515 §2; clients in use pad.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 /// How far a caller's clock may be off, in seconds.
 const SKEW: i64 = 60;
 
@@ -41,16 +50,15 @@ impl Vendor {
         else {
             return Err(wrong("Invalid JWT: Failed audience check."));
         };
-        let object = |part: &str| -> Option<Value> {
-            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
-        };
+        let object =
+            |part: &str| -> Option<Value> { serde_json::from_slice(&LENIENT.decode(part).ok()?).ok() };
         let (Some(head), Some(said)) = (object(header), object(claims)) else {
             return Err(wrong("Invalid JWT: not JSON."));
         };
         if head["alg"] != "RS256" || head.get("kid").is_some_and(|kid| *kid != *self.key_id) {
             return Err(wrong("Invalid JWT Signature."));
         }
-        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| wrong("Invalid JWT Signature."))?;
+        let signature = LENIENT.decode(signature).map_err(|_| wrong("Invalid JWT Signature."))?;
         let input = &assertion[..header.len() + 1 + claims.len()];
         UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, self.key.public_key().as_ref())
             .verify(input.as_bytes(), &signature)
@@ -62,7 +70,7 @@ impl Vendor {
         if said["iss"] != *self.email() {
             return Err(("invalid_grant", "Invalid grant: account not found"));
         }
-        if said["aud"] != *self.token_uri {
+        if said["aud"] != *self.token_uri && said["aud"] != PUBLIC_AUDIENCE {
             return Err(("invalid_grant", "Invalid JWT: Failed audience check."));
         }
         let scope = said["scope"].as_str().unwrap_or_default();
