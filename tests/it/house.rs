@@ -13,6 +13,8 @@ use pushgate_server::{assemble, serve};
 use pushgate_transport::HttpTransport;
 use serde_json::{Value, json};
 
+use crate::secrecy::{keep_secret, keep_texts_secret};
+
 /// Long enough for anything that is going to happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -95,6 +97,7 @@ impl House {
 
 impl Client {
     pub(crate) fn new(base: &str, key: &str) -> Self {
+        keep_secret(key);
         let transport = Arc::new(HttpTransport::builder().max_connections(64).build().unwrap());
         Self { transport, base: base.to_owned(), key: key.to_owned() }
     }
@@ -112,6 +115,7 @@ impl Client {
     }
 
     pub(crate) async fn register(&self, id: &str, user: &str, token: &str) {
+        keep_secret(token);
         let body =
             json!({"user": user, "platform": "web", "addresses": [{"channel": "fcm", "token": token}]});
         let (status, answer) =
@@ -120,6 +124,7 @@ impl Client {
     }
 
     pub(crate) async fn submit(&self, body: &Value, query: &str) -> (u16, Value) {
+        keep_texts_secret(body);
         self.raw(Method::POST, &format!("/v1/apps/demo/notifications{query}"), body.to_string()).await
     }
 

@@ -8,4 +8,5 @@ mod crash;
 mod faults;
 mod house;
 mod once;
+mod secrecy;
 mod tidy;
