@@ -1,0 +1,22 @@
+/** base64url without padding (RFC 4648 §5): what push services and VAPID keys are written in. */
+export function toBase64Url(bytes: Uint8Array): string {
+  return toBase64(bytes).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+}
+
+/** base64 with padding (RFC 4648 §4): what a PushID is written in. */
+export function toBase64(bytes: Uint8Array): string {
+  return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
+}
+
+/** Reads base64url, padded or not; nothing when it is none. */
+export function fromBase64Url(text: string): Uint8Array<ArrayBuffer> | undefined {
+  if (!/^[A-Za-z0-9_-]*={0,2}$/.test(text)) {
+    return undefined;
+  }
+  try {
+    const plain = atob(text.replace(/=+$/, "").replaceAll("-", "+").replaceAll("_", "/"));
+    return Uint8Array.from(plain, (char) => char.charCodeAt(0));
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,177 @@
+/// <reference lib="webworker" />
+import { fromBase64Url } from "../shared/base64.js";
+import { settings, type ZPNsConfig } from "../shared/config.js";
+import * as database from "../shared/database.js";
+import type { WorkerSays, ZPNsMessage } from "../shared/message.js";
+import { transport } from "../shared/transport.js";
+import { type Push, push } from "./push.js";
+
+/*
+ * The service worker. Its listeners are there as soon as the script has run, because a push starts it with no page open;
+ * what it has to know of the page's registration is in the database.
+ */
+
+declare const self: ServiceWorkerGlobalScope & {
+  /** Called when a push was shown. Redefine it below this script; it does nothing by itself. */
+  onNotificationArrived?: (message: ZPNsMessage) => unknown;
+  /** Called when a notification was clicked. */
+  onNotificationClicked?: (message: ZPNsMessage) => unknown;
+};
+
+/** How many ids are remembered, so that a push which comes again is shown once. */
+const REMEMBERED = 200;
+
+/** What stands in a notification for the click. */
+interface Shown {
+  zpns: { message: ZPNsMessage; link: string | undefined };
+}
+
+self.onNotificationArrived ??= () => {};
+self.onNotificationClicked ??= () => {};
+
+self.addEventListener("install", (event) => event.waitUntil(self.skipWaiting()));
+self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
+
+self.addEventListener("push", (event) => {
+  const arrived = event.data && push(event.data.text());
+  if (arrived) {
+    event.waitUntil(take(arrived));
+  }
+});
+
+self.addEventListener("notificationclick", (event) => {
+  const shown = (event.notification.data as Partial<Shown> | null)?.zpns;
+  if (shown) {
+    event.stopImmediatePropagation();
+    event.notification.close();
+    event.waitUntil(clicked(shown));
+  }
+});
+
+self.addEventListener("pushsubscriptionchange", (event) => {
+  const { newSubscription } = event as PushSubscriptionChangeEvent;
+  (event as ExtendableEvent).waitUntil(changed(newSubscription));
+});
+
+self.addEventListener("message", (event) => {
+  const said = event.data as { action?: unknown; args?: unknown[] } | null;
+  // The published page script hands its configuration over like this; ours is in the database already.
+  if (said?.action === "zimzpns_initApp" && event.source) {
+    event.waitUntil(initialised(said.args?.[0] as ZPNsConfig, event.source));
+  }
+});
+
+async function take(arrived: Push): Promise<void> {
+  if (arrived.revokes !== undefined) {
+    return close(arrived.revokes);
+  }
+  if (await wasSeen(arrived.id)) {
+    return;
+  }
+  const pages = await windows();
+  if (pages.some((page) => page.visibilityState === "visible")) {
+    return say(pages, { action: "zimzpns_notificationArrived", args: [arrived.message] });
+  }
+  if (arrived.visible) {
+    const data: Shown = { zpns: { message: arrived.message, link: arrived.link } };
+    await self.registration.showNotification(arrived.message.title, { ...arrived.options, data });
+  }
+  await hook(self.onNotificationArrived, arrived.message);
+}
+
+/** Whether a push with this id came before; from now on it has. */
+async function wasSeen(id: string | undefined): Promise<boolean> {
+  if (id === undefined) {
+    return false;
+  }
+  try {
+    return await database.change("seen", (seen = []) =>
+      seen.includes(id) ? [seen, true] : [[...seen, id].slice(-REMEMBERED), false],
+    );
+  } catch {
+    // Shown twice is better than not at all; its tag makes it one on the screen.
+    return false;
+  }
+}
+
+async function close(tag: string): Promise<void> {
+  const shown = await self.registration.getNotifications({ tag });
+  for (const notification of shown) {
+    notification.close();
+  }
+}
+
+async function clicked({ message, link }: Shown["zpns"]): Promise<void> {
+  const pages = await windows();
+  // A window may be opened only while the click is being handled, so this comes before the hook, which may take long.
+  const opened = await show(pages, link);
+  if (opened) {
+    await say([opened], { action: "zimzpns_notificationClicked", args: [message] });
+  } else {
+    await database.write("clicked", { message, at: Date.now() }).catch(() => {});
+  }
+  await hook(self.onNotificationClicked, message);
+}
+
+/** Brings the user to the link, or to the page that is open; the page that was open, or nothing when one is opened anew. */
+async function show(
+  pages: readonly WindowClient[],
+  link: string | undefined,
+): Promise<WindowClient | undefined> {
+  const target = new URL(link ?? "/", self.location.origin);
+  // Another site is not ours to open: a sender may be anybody.
+  const url = target.origin === self.location.origin ? target.href : self.location.origin;
+  const page = pages.find((one) => one.url === url) ?? pages[0];
+  if (!page) {
+    await self.clients.openWindow(url).catch(() => null);
+    return undefined;
+  }
+  const focused = await page.focus().catch(() => page);
+  if (link !== undefined && focused.url !== url) {
+    // A page that this worker does not control cannot be moved; it gets the message and moves itself.
+    await focused.navigate(url).catch(() => null);
+  }
+  return focused;
+}
+
+async function changed(given: PushSubscription | null | undefined): Promise<void> {
+  const known = await database.read("settings");
+  if (!known) {
+    return;
+  }
+  const applicationServerKey = fromBase64Url(known.vapidKey) ?? null;
+  const subscription =
+    given ?? (await self.registration.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey }));
+  const token = await transport(known).token(subscription);
+  await database.write("registration", { token, endpoint: subscription.endpoint, at: Date.now() });
+  // With no page open there is nobody to tell: the next visit registers, and finds the new token.
+  await say(await windows(), { action: "zimzpns_tokenChanged", args: [token] });
+}
+
+async function initialised(config: ZPNsConfig, page: Client | ServiceWorker | MessagePort): Promise<void> {
+  await database.write("settings", settings(config));
+  page.postMessage({ action: "zimzpns_initAppACK", args: [] } satisfies WorkerSays);
+}
+
+/** Every window of the site: the worker's scope has no page in it, so none is controlled. */
+function windows(): Promise<readonly WindowClient[]> {
+  return self.clients.matchAll({ type: "window", includeUncontrolled: true });
+}
+
+async function say(pages: readonly Client[], message: WorkerSays): Promise<void> {
+  for (const page of pages) {
+    page.postMessage(message);
+  }
+}
+
+/** Runs the site's own function; its mistake is the site's, and told, but ends nothing of ours. */
+async function hook(
+  hooked: ((message: ZPNsMessage) => unknown) | undefined,
+  message: ZPNsMessage,
+): Promise<void> {
+  try {
+    await hooked?.(message);
+  } catch (error) {
+    console.error(error);
+  }
+}

@@ -1,0 +1,191 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { load, plain } from "./load.mjs";
+
+/** A worker that was just started, with these windows open. */
+async function worker(windows = []) {
+  const listeners = {};
+  const shown = [];
+  const opened = [];
+  const self = {
+    location: new URL("https://app.example/firebase-messaging-sw.js"),
+    addEventListener: (name, listener) => {
+      listeners[name] = listener;
+    },
+    skipWaiting: async () => {},
+    registration: {
+      showNotification: async (title, options) => {
+        const notification = { title, ...options, close: () => shown.splice(shown.indexOf(notification), 1) };
+        shown.push(notification);
+      },
+      getNotifications: async ({ tag }) => shown.filter((one) => one.tag === tag),
+    },
+    clients: {
+      claim: async () => {},
+      matchAll: async () => windows,
+      openWindow: async (url) => opened.push(url),
+    },
+  };
+  const { context } = await load("worker/worker.ts", { self });
+  const fire = async (name, event) => {
+    const waits = [];
+    listeners[name]({ waitUntil: (work) => waits.push(work), stopImmediatePropagation() {}, ...event });
+    await Promise.all(waits);
+  };
+  const push = (json) =>
+    fire("push", { data: { text: () => (typeof json === "string" ? json : JSON.stringify(json)) } });
+  const click = (notification) =>
+    fire("notificationclick", { notification: { close() {}, ...notification } });
+  return { self, listeners, shown, opened, push, click, fire, context };
+}
+
+/** A window of the site. */
+function window(url, visibilityState = "hidden") {
+  const page = { url, visibilityState, heard: [], focused: 0, moved: [] };
+  page.postMessage = (message) => page.heard.push(message);
+  page.focus = async () => {
+    page.focused += 1;
+    return page;
+  };
+  page.navigate = async (to) => page.moved.push(to);
+  return page;
+}
+
+const PUSH = {
+  notification: {
+    title: "Ann",
+    body: "你好",
+    image: "https://app.example/ann.png",
+    tag: "t",
+    data: { evil: 1 },
+  },
+  data: { payload: '{"conversation":"ann"}', zego: '{"version":1,"zpns_request_id":"id-1"}' },
+  fcmOptions: { link: "https://app.example/conversations/ann" },
+  fcmMessageId: "other",
+};
+
+test("every listener is there when the script has run, before any page speaks", async () => {
+  const { listeners } = await worker();
+  assert.deepEqual(Object.keys(listeners).sort(), [
+    "activate",
+    "install",
+    "message",
+    "notificationclick",
+    "push",
+    "pushsubscriptionchange",
+  ]);
+});
+
+test("a push is shown once, with what the sender asked, and the hook gets its payload", async () => {
+  const { self, push, shown } = await worker();
+  const hooked = [];
+  self.onNotificationArrived = (message) => hooked.push(plain(message));
+  await push(PUSH);
+  await push(PUSH);
+  assert.equal(shown.length, 1);
+  assert.deepEqual([shown[0].title, shown[0].body, shown[0].tag], ["Ann", "你好", "t"]);
+  assert.deepEqual(hooked, [
+    { title: "Ann", content: "你好", icon: "https://app.example/ann.png", extra: PUSH.data },
+  ]);
+});
+
+test("a push without payload makes no exception and has no extra", async () => {
+  const { self, push } = await worker();
+  const hooked = [];
+  self.onNotificationArrived = (message) =>
+    hooked.push(message.extra ? message.extra.payload : message.extra);
+  await push({ notification: { title: "Ann", body: "hi" } });
+  assert.deepEqual(hooked, [undefined]);
+});
+
+test("the hooks left alone do nothing, and a hook that throws ends nothing", async () => {
+  const { self, push, shown } = await worker();
+  await push(PUSH);
+  self.onNotificationArrived = () => {
+    throw new Error("the site's own");
+  };
+  const { console: told } = globalThis;
+  globalThis.console = { ...told, error() {} };
+  await push({ ...PUSH, data: {} });
+  globalThis.console = told;
+  assert.equal(shown.length, 2);
+});
+
+test("what is not ours is left alone", async () => {
+  const { push, shown } = await worker();
+  for (const text of ["", "not json", "[]", "null", "7", '"x"']) {
+    await push(text);
+  }
+  assert.equal(shown.length, 0);
+});
+
+test("a visible page gets an event, and nothing is shown over it", async () => {
+  const [visible, hidden] = [window("https://app.example/", "visible"), window("https://app.example/b")];
+  const { push, shown } = await worker([visible, hidden]);
+  await push(PUSH);
+  assert.equal(shown.length, 0);
+  for (const page of [visible, hidden]) {
+    assert.deepEqual(
+      page.heard.map(({ action }) => action),
+      ["zimzpns_notificationArrived"],
+    );
+  }
+});
+
+test("a silent push shows nothing and calls the hook", async () => {
+  const { self, push, shown } = await worker();
+  const hooked = [];
+  self.onNotificationArrived = (message) => hooked.push(plain(message));
+  await push({ data: { payload: "quiet" } });
+  assert.equal(shown.length, 0);
+  assert.deepEqual(hooked, [{ title: "", content: "", extra: { payload: "quiet" } }]);
+});
+
+test("what is revoked is taken from the screen", async () => {
+  const { push, shown } = await worker();
+  await push(PUSH);
+  await push({ data: { zego: '{"revoke":"t"}' } });
+  assert.equal(shown.length, 0);
+});
+
+test("a click with no page opens the link and keeps the message for the page", async () => {
+  const { self, push, shown, click, opened } = await worker();
+  const hooked = [];
+  self.onNotificationClicked = (message) => hooked.push(message.extra.payload);
+  await push(PUSH);
+  await click(plain(shown[0]));
+  assert.deepEqual(opened, ["https://app.example/conversations/ann"]);
+  assert.deepEqual(hooked, ['{"conversation":"ann"}']);
+});
+
+test("a click goes to the page that shows the link already, and tells it", async () => {
+  const pages = [window("https://app.example/"), window("https://app.example/conversations/ann")];
+  const { push, shown, click, opened } = await worker(pages);
+  await push(PUSH);
+  await click(plain(shown[0]));
+  assert.deepEqual(opened, []);
+  assert.deepEqual([pages[0].focused, pages[1].focused], [0, 1]);
+  assert.deepEqual(pages[1].moved, []);
+  assert.equal(pages[1].heard.at(-1).args[0].extra.payload, '{"conversation":"ann"}');
+});
+
+test("a click brings an open page to the link", async () => {
+  const pages = [window("https://app.example/elsewhere")];
+  const { push, shown, click } = await worker(pages);
+  await push(PUSH);
+  await click(plain(shown[0]));
+  assert.deepEqual(pages[0].moved, ["https://app.example/conversations/ann"]);
+});
+
+test("a link to another site opens this one", async () => {
+  const { push, shown, click, opened } = await worker();
+  await push({ ...PUSH, fcmOptions: { link: "https://evil.example/x" } });
+  await click(plain(shown[0]));
+  assert.deepEqual(opened, ["https://app.example"]);
+});
+
+test("a notification of somebody else's is not ours to handle", async () => {
+  const { click, opened } = await worker();
+  await click({ data: { FCM_MSG: {} } });
+  assert.deepEqual(opened, []);
+});
