@@ -70,8 +70,8 @@ impl Installed {
     pub(crate) fn arrive(&mut self, message: &Value) -> Option<bool> {
         let push = match &self.keys {
             Some(keys) => {
-                let body = keys.encrypt(browser_push(message).to_string().as_bytes())?;
-                serde_json::from_slice(&keys.decrypt(&body)?).ok()?
+                let body = keys.recipient().encrypt(browser_push(message).to_string().as_bytes())?;
+                serde_json::from_slice(&keys.decrypt(&body).ok()?).ok()?
             }
             None => native_push(message, self.device.platform),
         };
