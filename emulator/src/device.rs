@@ -75,15 +75,18 @@ impl Installed {
             }
             None => native_push(message, self.device.platform),
         };
-        let mut shown = shown(&push);
-        let place =
-            self.inbox.iter().position(|old| old.tag.is_some() && old.tag == shown.tag && !shown.silent);
-        if let Some(place) = place {
-            shown.times_replaced = self.inbox.remove(place).times_replaced + 1;
-        }
-        self.inbox.insert(0, shown);
-        Some(place.is_some())
+        Some(show(&mut self.inbox, shown(&push)))
     }
+}
+
+/// Puts a notification on top, in place of one with the same tag. Whether there was one.
+pub(crate) fn show(inbox: &mut Vec<Shown>, mut shown: Shown) -> bool {
+    let place = inbox.iter().position(|old| old.tag.is_some() && old.tag == shown.tag && !shown.silent);
+    if let Some(place) = place {
+        shown.times_replaced = inbox.remove(place).times_replaced + 1;
+    }
+    inbox.insert(0, shown);
+    place.is_some()
 }
 
 /// The JSON a browser gets from FCM: the common notification overlaid by the one for the web, data likewise.
@@ -116,7 +119,8 @@ fn overlaid(common: &Value, own: &Value) -> Value {
     if all.contains_key("title") || all.contains_key("body") { Value::Object(all) } else { Value::Null }
 }
 
-fn shown(push: &Value) -> Shown {
+/// What is shown for a push of the shape FCM gives to browsers.
+pub(crate) fn shown(push: &Value) -> Shown {
     let notification = &push["notification"];
     let text = |key: &str| notification[key].as_str().map(str::to_owned);
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

@@ -7,6 +7,9 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::Notify;
 
+use crate::push_crypto::Unreadable;
+use crate::webpush::Service;
+
 /// The longest log kept.
 const KEPT: usize = 10_000;
 
@@ -46,6 +49,36 @@ pub enum What {
         device: String,
         /// It took the place of a notification shown under the same tag.
         replaced: bool,
+    },
+    /// A Web Push service answered.
+    WebPush {
+        /// Which one.
+        service: Service,
+        /// With this status.
+        status: u16,
+        /// Why it refused.
+        code: Option<String>,
+        /// The browser, where the endpoint is known.
+        device: Option<String>,
+    },
+    /// A push waits for a device that is offline.
+    Waits {
+        /// Which one.
+        device: String,
+        /// It took the place of a waiting one of the same topic.
+        replaced: bool,
+    },
+    /// A push came to nothing: its time was over before the device was back.
+    Dropped {
+        /// Which device.
+        device: String,
+    },
+    /// A push came to a device that could not read it.
+    Unreadable {
+        /// Which one.
+        device: String,
+        /// Why not.
+        why: Unreadable,
     },
     /// A fault on demand was applied.
     Fault {

@@ -49,6 +49,13 @@ pub enum Effect {
         /// The body.
         body: String,
     },
+    /// The way to somewhere else; the push is not taken.
+    Redirect {
+        /// The HTTP status.
+        status: u16,
+        /// The Location header.
+        location: String,
+    },
     /// Never an answer; the push is not taken.
     Hang,
     /// The push is taken and arrives, but its answer never comes.

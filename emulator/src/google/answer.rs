@@ -8,16 +8,17 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: String,
     pub(crate) retry_after: Option<String>,
+    pub(crate) location: Option<String>,
     pub(crate) json: bool,
 }
 
 impl Answer {
     pub(crate) fn ok(body: &Value) -> Self {
-        Self { status: 200, body: body.to_string(), retry_after: None, json: true }
+        Self { status: 200, body: body.to_string(), retry_after: None, location: None, json: true }
     }
 
     pub(crate) fn raw(status: u16, body: String) -> Self {
-        Self { status, body, retry_after: None, json: false }
+        Self { status, body, retry_after: None, location: None, json: false }
     }
 
     pub(crate) fn retry_after(mut self, value: Option<String>) -> Self {

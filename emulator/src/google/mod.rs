@@ -145,6 +145,10 @@ impl Vendor {
                 self.note(at, status, None);
                 Met::Answer(Answer::raw(status, body))
             }
+            Some(Effect::Redirect { status, location }) => {
+                self.note(at, status, None);
+                Met::Answer(Answer { location: Some(location), ..Answer::raw(status, String::new()) })
+            }
             Some(Effect::Hang) => Met::Hang,
             Some(Effect::LoseAnswer) => {
                 self.route(head, body);

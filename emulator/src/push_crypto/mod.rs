@@ -11,7 +11,7 @@ use coding::{Coded, sealed};
 /// Why a browser cannot read a message. Real browsers say nothing; the emulator tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Unreadable {
+pub enum Unreadable {
     /// The header block is cut (RFC 8188 §2.1).
     Header,
     /// The record size leaves no room for a byte of text.

@@ -1,0 +1,124 @@
+//! The control API's part for Web Push: subscriptions, inboxes, faults and events of the virtual browsers, as JSON.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, Query, State as Shared};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::browser::State;
+use super::{Service, WebPush};
+use crate::fault::Fault;
+
+/// The routes, ready to be merged.
+pub(crate) fn routes(webpush: Arc<WebPush>) -> Router {
+    Router::new()
+        .route("/control/webpush", get(verbs))
+        .route("/control/webpush/subscriptions", get(all).post(subscribe))
+        .route("/control/webpush/subscriptions/{id}/inbox", get(inbox))
+        .route("/control/webpush/subscriptions/{id}/shown", get(shown))
+        .route("/control/webpush/subscriptions/{id}/{state}", post(put))
+        .route("/control/webpush/faults", post(fail).delete(heal))
+        .route("/control/webpush/events", get(events))
+        .with_state(webpush)
+}
+
+async fn verbs() -> Json<Value> {
+    Json(json!({
+        "POST /control/webpush/subscriptions": {"service": "mozilla | google | apple | windows | generic", "vapid_public_key": "base64url", "origin": "optional: https://127.0.0.1:PORT instead of the service's name"},
+        "GET /control/webpush/subscriptions": "all virtual browsers",
+        "GET /control/webpush/subscriptions/{id}/inbox": "what their push events got, newest first",
+        "GET /control/webpush/subscriptions/{id}/shown": "what they show, newest first",
+        "POST /control/webpush/subscriptions/{id}/expired": "the subscription is dead",
+        "POST /control/webpush/subscriptions/{id}/offline": "the browser is closed",
+        "POST /control/webpush/subscriptions/{id}/online": "the browser is back",
+        "POST /control/webpush/faults": {"next": 1, "effect": {"error": {"status": 429, "retry_after": "30"}}},
+        "effects": ["error", "raw", "redirect", "hang", "lose_answer", "reset"],
+        "DELETE /control/webpush/faults": "nothing goes wrong any more",
+        "GET /control/webpush/events?after=0": "what has happened",
+    }))
+}
+
+type Services = Shared<Arc<WebPush>>;
+
+fn refused(status: StatusCode, code: &str, detail: &str) -> Response {
+    (status, Json(json!({"code": code, "detail": detail}))).into_response()
+}
+
+fn unknown() -> Response {
+    refused(StatusCode::NOT_FOUND, "unknown_subscription", "GET /control/webpush/subscriptions lists them")
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct New {
+    service: Service,
+    vapid_public_key: String,
+    origin: Option<String>,
+}
+
+async fn subscribe(Shared(webpush): Services, body: Result<Json<New>, JsonRejection>) -> Response {
+    let Json(new) = match body {
+        Ok(body) => body,
+        Err(error) => return refused(error.status(), "bad_request", &error.body_text()),
+    };
+    match webpush.subscribe(new.service, &new.vapid_public_key) {
+        Ok(subscription) => {
+            let subscription = match new.origin {
+                Some(origin) => subscription.at(&origin),
+                None => subscription,
+            };
+            let answer = json!({"id": subscription.id, "subscription": subscription});
+            (StatusCode::CREATED, Json(answer)).into_response()
+        }
+        Err(error) => refused(StatusCode::BAD_REQUEST, "bad_key", &error.to_string()),
+    }
+}
+
+async fn all(Shared(webpush): Services) -> Json<Value> {
+    let browsers = webpush.browsers.lock();
+    let one = |browser: &super::Browser| json!({"id": browser.subscription.id, "service": browser.service, "state": browser.state});
+    Json(browsers.iter().map(one).collect())
+}
+
+async fn inbox(Shared(webpush): Services, Path(id): Path<String>) -> Response {
+    match webpush.with(&id, |browser| browser.inbox.clone()) {
+        Some(inbox) => Json(inbox).into_response(),
+        None => unknown(),
+    }
+}
+
+async fn shown(Shared(webpush): Services, Path(id): Path<String>) -> Response {
+    webpush.shown(&id).map_or_else(unknown, |shown| Json(shown).into_response())
+}
+
+async fn put(Shared(webpush): Services, Path((id, state)): Path<(String, State)>) -> Response {
+    if webpush.put(&id, state) { StatusCode::NO_CONTENT.into_response() } else { unknown() }
+}
+
+async fn fail(Shared(webpush): Services, body: Result<Json<Fault>, JsonRejection>) -> Response {
+    match body {
+        Ok(Json(fault)) => (StatusCode::CREATED, Json(json!({"rule": webpush.fail(fault)}))).into_response(),
+        Err(error) => refused(error.status(), "bad_request", &error.body_text()),
+    }
+}
+
+async fn heal(Shared(webpush): Services) -> StatusCode {
+    webpush.heal();
+    StatusCode::NO_CONTENT
+}
+
+#[derive(Deserialize)]
+struct After {
+    #[serde(default)]
+    after: u64,
+}
+
+async fn events(Shared(webpush): Services, Query(After { after }): Query<After>) -> Json<Vec<crate::Event>> {
+    Json(webpush.events(after))
+}

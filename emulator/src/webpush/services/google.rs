@@ -1,0 +1,55 @@
+//! FCM's Web Push side: plain text and HTML, never JSON.
+
+use super::{Answer, Personality, Refusal, unguessable};
+
+pub(super) struct Google;
+
+const OTHER_KEY: &str = "the VAPID credentials in the authorization header do not correspond to the credentials used to create the subscriptions.\n";
+const UNAUTHORIZED: &str = "<HTML>\n<HEAD>\n<TITLE>UnauthorizedRegistration</TITLE>\n</HEAD>\n<BODY BGCOLOR=\"#FFFFFF\" TEXT=\"#000000\">\n<H1>UnauthorizedRegistration</H1>\n<H2>Error 400</H2>\n</BODY>\n</HTML>\n";
+
+impl Personality for Google {
+    fn origin(&self) -> &'static str {
+        "https://fcm.googleapis.com"
+    }
+
+    fn path(&self) -> String {
+        format!("/fcm/send/{}:APA91b{}", &unguessable::<9>()[..11], unguessable::<96>())
+    }
+
+    fn longest_ttl(&self) -> u64 {
+        2_419_200
+    }
+
+    fn message_path(&self) -> String {
+        format!("/0:{}%7{:x}", rand::random::<u32>(), rand::random::<u64>())
+    }
+
+    fn refused(&self, refusal: Refusal) -> Answer {
+        let (status, text) = match refusal {
+            Refusal::Method => return Answer::bare(405).with("allow", "POST"),
+            Refusal::Unknown | Refusal::Mangled => (404, "invalid push subscription endpoint\n"),
+            Refusal::Gone => (410, "push subscription has unsubscribed or expired.\n"),
+            Refusal::TtlMissing => (400, "missing TTL header\n"),
+            Refusal::Ttl | Refusal::CachePolicy => (400, "invalid TTL header\n"),
+            Refusal::Urgency => (400, "invalid Urgency header\n"),
+            Refusal::Topic => (400, "invalid Topic header\n"),
+            Refusal::Encoding => (400, "invalid Content-Encoding header\n"),
+            Refusal::TooLarge => (413, "payload too large\n"),
+            Refusal::Vapid(_) => return Answer::html(400, UNAUTHORIZED),
+            Refusal::OtherKey => (403, OTHER_KEY),
+        };
+        Answer::text(status, text)
+    }
+
+    fn injected(&self, status: u16, code: Option<&str>) -> Answer {
+        let text = match (status, code) {
+            (_, Some(code)) => code,
+            (403, None) => OTHER_KEY,
+            (404, None) => "invalid push subscription endpoint\n",
+            (410, None) => "push subscription has unsubscribed or expired.\n",
+            (400, None) => return Answer::html(400, UNAUTHORIZED),
+            _ => "An error was asked for.\n",
+        };
+        Answer::text(status, text)
+    }
+}
