@@ -15,8 +15,9 @@ use tokio::net::TcpListener;
 use crate::device::Platform;
 use crate::fault::Fault;
 use crate::google::Vendor;
+use crate::webpush::WebPush;
 
-pub(crate) async fn serve(listener: TcpListener, vendor: Arc<Vendor>) {
+pub(crate) async fn serve(listener: TcpListener, vendor: Arc<Vendor>, webpush: Arc<WebPush>) {
     let router = Router::new()
         .route("/", get(async || Html(include_str!("inbox.html"))))
         .route("/control", get(verbs))
@@ -27,7 +28,8 @@ pub(crate) async fn serve(listener: TcpListener, vendor: Arc<Vendor>) {
         .route("/control/bearers/revoke", post(revoke))
         .route("/control/events", get(events))
         .layer(DefaultBodyLimit::max(64 * 1024))
-        .with_state(vendor);
+        .with_state(vendor)
+        .merge(crate::webpush::control::routes(webpush));
     if let Err(error) = axum::serve(listener, router).await {
         tracing::error!(%error, "control API ended");
     }

@@ -10,6 +10,7 @@ mod google;
 mod push_crypto;
 mod serve;
 mod tls;
+mod webpush;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -22,6 +23,8 @@ pub use device::{Device, Platform, Shown};
 pub use event::{Event, What};
 pub use fault::{Effect, Fault, Where};
 pub use google::Vendor;
+pub use push_crypto::Unreadable;
+pub use webpush::{BadKey, Keys, Push, Service, Subscription, Urgency, WebPush};
 
 /// How an emulator is started.
 #[derive(Debug, Clone)]
@@ -59,6 +62,7 @@ impl Error {
 /// A running emulator; stops when dropped.
 pub struct Emulator {
     vendor: Arc<Vendor>,
+    webpush: Arc<WebPush>,
     address: SocketAddr,
     control_address: SocketAddr,
     ca_pem: String,
@@ -80,10 +84,11 @@ impl Emulator {
         let (address, control_address) = (local(&listener)?, local(&control)?);
         let tls = tls::Authority::new().map_err(|e| Error::new("making certificates", e))?;
         let vendor = Arc::new(Vendor::new(&options.project, &format!("https://{address}"))?);
+        let webpush = Arc::new(WebPush::default());
         let mut tasks = JoinSet::new();
-        tasks.spawn(serve::vendor(listener, tls.server, Arc::clone(&vendor)));
-        tasks.spawn(control::serve(control, Arc::clone(&vendor)));
-        let emulator = Self { vendor, address, control_address, ca_pem: tls.ca_pem, _tasks: tasks };
+        tasks.spawn(serve::vendor(listener, tls.server, Arc::clone(&vendor), Arc::clone(&webpush)));
+        tasks.spawn(control::serve(control, Arc::clone(&vendor), Arc::clone(&webpush)));
+        let emulator = Self { vendor, webpush, address, control_address, ca_pem: tls.ca_pem, _tasks: tasks };
         if let Some(directory) = options.directory {
             emulator.write(&directory).map_err(|e| Error::new("writing its directory", e))?;
         }
@@ -126,5 +131,11 @@ impl Emulator {
     #[must_use]
     pub fn vendor(&self) -> &Arc<Vendor> {
         &self.vendor
+    }
+
+    /// The Web Push services behind it: subscriptions, faults, events.
+    #[must_use]
+    pub fn webpush(&self) -> &Arc<WebPush> {
+        &self.webpush
     }
 }

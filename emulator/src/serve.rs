@@ -15,24 +15,32 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::google::{Met, Vendor};
+use crate::webpush::{self, WebPush};
+
+type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 /// More than any message the vendors take.
 const LARGEST_BODY: usize = 1024 * 1024;
 
-pub(crate) async fn vendor(listener: TcpListener, tls: Arc<ServerConfig>, vendor: Arc<Vendor>) {
+pub(crate) async fn vendor(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    vendor: Arc<Vendor>,
+    webpush: Arc<WebPush>,
+) {
     let acceptor = TlsAcceptor::from(tls);
     // Connections end with the emulator.
     let mut connections = JoinSet::new();
     while let Ok((tcp, _)) = listener.accept().await {
-        connections.spawn(connection(tcp, acceptor.clone(), Arc::clone(&vendor)));
+        connections.spawn(connection(tcp, acceptor.clone(), Arc::clone(&vendor), Arc::clone(&webpush)));
         while connections.try_join_next().is_some() {}
     }
 }
 
-async fn connection(tcp: TcpStream, acceptor: TlsAcceptor, vendor: Arc<Vendor>) {
+async fn connection(tcp: TcpStream, acceptor: TlsAcceptor, vendor: Arc<Vendor>, webpush: Arc<WebPush>) {
     let _ = tcp.set_nodelay(true);
     let Ok(stream) = acceptor.accept(tcp).await else { return };
-    let service = service_fn(move |request| exchange(Arc::clone(&vendor), request));
+    let service = service_fn(move |request| exchange(Arc::clone(&vendor), Arc::clone(&webpush), request));
     let mut server = auto::Builder::new(TokioExecutor::new());
     server.http2().max_concurrent_streams(100);
     if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
@@ -42,10 +50,18 @@ async fn connection(tcp: TcpStream, acceptor: TlsAcceptor, vendor: Arc<Vendor>) 
 
 async fn exchange(
     vendor: Arc<Vendor>,
+    webpush: Arc<WebPush>,
     request: http::Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<Response<Full<Bytes>>, Failed> {
     let (head, body) = request.into_parts();
     let body = Limited::new(body, LARGEST_BODY).collect().await?.to_bytes();
+    if let Some(service) = webpush.service_of(&head) {
+        return match webpush.meet(service, &head, &body) {
+            webpush::Met::Answer(answer) => web_push(answer),
+            webpush::Met::Hang => std::future::pending().await,
+            webpush::Met::Reset => Err("reset on demand".into()),
+        };
+    }
     let answer = match vendor.answer(&head, &body) {
         Met::Answer(answer) => answer,
         Met::Hang => std::future::pending().await,
@@ -58,6 +74,18 @@ async fn exchange(
     response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static(kind));
     if let Some(wish) = answer.retry_after {
         response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::try_from(wish)?);
+    }
+    if let Some(location) = answer.location {
+        response.headers_mut().insert(http::header::LOCATION, HeaderValue::try_from(location)?);
+    }
+    Ok(response)
+}
+
+fn web_push(answer: webpush::Answer) -> Result<Response<Full<Bytes>>, Failed> {
+    let mut response = Response::new(Full::new(Bytes::from(answer.body)));
+    *response.status_mut() = http::StatusCode::from_u16(answer.status)?;
+    for (name, value) in answer.headers {
+        response.headers_mut().insert(name, HeaderValue::try_from(value)?);
     }
     Ok(response)
 }

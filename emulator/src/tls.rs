@@ -19,10 +19,10 @@ impl Authority {
         let ca_key = KeyPair::generate()?;
         let ca_pem = ca.self_signed(&ca_key)?.pem();
         let issuer = Issuer::new(ca, ca_key);
-        let names = ["localhost", "127.0.0.1", "::1", "fcm.googleapis.com", "oauth2.googleapis.com"];
+        let names = ["localhost", "127.0.0.1", "::1", "oauth2.googleapis.com"];
+        let names = names.iter().chain(&crate::webpush::HOSTS).map(|name| (*name).to_owned());
         let leaf_key = KeyPair::generate()?;
-        let leaf =
-            CertificateParams::new(names.map(str::to_owned).to_vec())?.signed_by(&leaf_key, &issuer)?;
+        let leaf = CertificateParams::new(names.collect::<Vec<_>>())?.signed_by(&leaf_key, &issuer)?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf_key.serialize_der()));
         let mut server = ServerConfig::builder_with_provider(provider)
