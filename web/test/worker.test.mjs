@@ -7,7 +7,9 @@ async function worker(windows = []) {
   const listeners = {};
   const shown = [];
   const opened = [];
+  const badges = [];
   const self = {
+    navigator: { setAppBadge: async (count) => badges.push(count) },
     location: new URL("https://app.example/firebase-messaging-sw.js"),
     addEventListener: (name, listener) => {
       listeners[name] = listener;
@@ -36,7 +38,7 @@ async function worker(windows = []) {
     fire("push", { data: { text: () => (typeof json === "string" ? json : JSON.stringify(json)) } });
   const click = (notification) =>
     fire("notificationclick", { notification: { close() {}, ...notification } });
-  return { self, listeners, shown, opened, push, click, fire, context };
+  return { self, badges, listeners, shown, opened, push, click, fire, context };
 }
 
 /** A window of the site. */
@@ -188,4 +190,21 @@ test("a notification of somebody else's is not ours to handle", async () => {
   const { click, opened } = await worker();
   await click({ data: { FCM_MSG: {} } });
   assert.deepEqual(opened, []);
+});
+
+test("the gateway's own Web Push is read as well: link, id, badge", async () => {
+  const { push, shown, click, opened, badges } = await worker();
+  const own = {
+    id: "id-2",
+    notification: { title: "Ann", body: "hi", navigate: "https://app.example/ann", tag: "id-2" },
+    data: { payload: "p" },
+    app_badge: 3,
+  };
+  await push(own);
+  await push(own);
+  assert.equal(shown.length, 1);
+  assert.equal(shown[0].navigate, undefined);
+  assert.deepEqual(badges, [3]);
+  await click(plain(shown[0]));
+  assert.deepEqual(opened, ["https://app.example/ann"]);
 });

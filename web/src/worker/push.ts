@@ -11,12 +11,16 @@ export interface Push {
   id: string | undefined;
   /** Where a click leads: on this site, or nowhere. */
   link: string | undefined;
+  /** The number for the icon of an installed page; zero takes it away. */
+  badge: number | undefined;
   /** The tag of what is to be taken from the screen. */
   revokes: string | undefined;
 }
 
-/** What the push services in use send: FCM, and this gateway's own Web Push channel, which keeps the shape. */
+/** What arrives: from FCM, and from the gateway's own Web Push channel, which has `id`, `app_badge` and `navigate` beside it. */
 interface Wire {
+  id?: unknown;
+  app_badge?: unknown;
   notification?: Record<string, unknown>;
   data?: Record<string, unknown>;
   fcmOptions?: { link?: unknown };
@@ -37,7 +41,7 @@ export function push(text: string): Push | undefined {
   const notification = isTable(wire.notification) ? wire.notification : undefined;
   const extra = strings(wire.data);
   const { version: _, ...zego } = parsed(extra?.zego);
-  const { title, body, image, icon, click_action, ...rest } = notification ?? {};
+  const { title, body, image, icon, click_action, navigate, ...rest } = notification ?? {};
   const picture = string(icon) ?? string(image);
   return {
     message: {
@@ -48,8 +52,9 @@ export function push(text: string): Push | undefined {
     },
     visible: notification !== undefined && (string(title) !== undefined || string(body) !== undefined),
     options: options(rest, { body: string(body), icon: string(icon), image: string(image) }),
-    id: string(zego.zpns_request_id) ?? string(wire.fcmMessageId),
-    link: string(wire.fcmOptions?.link) ?? string(click_action),
+    id: string(wire.id) ?? string(zego.zpns_request_id) ?? string(wire.fcmMessageId),
+    link: string(wire.fcmOptions?.link) ?? string(navigate) ?? string(click_action),
+    badge: typeof wire.app_badge === "number" ? wire.app_badge : undefined,
     revokes: string(zego.revoke),
   };
 }

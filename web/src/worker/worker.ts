@@ -68,6 +68,7 @@ async function take(arrived: Push): Promise<void> {
   if (await wasSeen(arrived.id)) {
     return;
   }
+  await badge(arrived.badge);
   const pages = await windows();
   if (pages.some((page) => page.visibilityState === "visible")) {
     return say(pages, { action: "zimzpns_notificationArrived", args: [arrived.message] });
@@ -91,6 +92,13 @@ async function wasSeen(id: string | undefined): Promise<boolean> {
   } catch {
     // Shown twice is better than not at all; its tag makes it one on the screen.
     return false;
+  }
+}
+
+/** Puts the number on the icon, where the browser has one for the page. */
+async function badge(count: number | undefined): Promise<void> {
+  if (count !== undefined) {
+    await self.navigator.setAppBadge?.(count).catch(() => {});
   }
 }
 
