@@ -119,6 +119,16 @@ pub enum TransportError {
         /// How.
         why: String,
     },
+    /// The peer closed the connection by GOAWAY before it looked at the request (RFC 9113 §6.8), and no other connection
+    /// took it; the peer has not acted.
+    #[error("{host} went away without looking at the request: {reason}")]
+    GoneAway {
+        /// Who.
+        host: String,
+        /// What the peer gave as its reason: its debug data, at most 256 bytes of it, printable ASCII; without any, the
+        /// name of the error code. Some vendors write JSON here.
+        reason: String,
+    },
     /// The answer was longer than [`Request::max_answer`]; the peer has acted.
     #[error("the answer of {host} is longer than {limit} bytes")]
     AnswerTooLong {
@@ -135,8 +145,35 @@ impl From<TransportError> for Fault {
             TransportError::Unreachable { .. } => Kind::Unreachable,
             TransportError::Refused { .. } => Kind::BadMessage,
             TransportError::Timeout { .. } => Kind::Timeout,
-            TransportError::Broken { .. } | TransportError::AnswerTooLong { .. } => Kind::VendorDown,
+            TransportError::Broken { .. }
+            | TransportError::GoneAway { .. }
+            | TransportError::AnswerTooLong { .. } => Kind::VendorDown,
         };
         Self::new(kind, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_is_a_fault_of_the_kind_that_says_whether_to_try_again() {
+        let host = || "push.example".to_owned();
+        let why = || "so it is".to_owned();
+        let after = Duration::from_secs(1);
+        for (error, kind) in [
+            (TransportError::Unreachable { host: host(), why: why() }, Kind::Unreachable),
+            (TransportError::Refused { host: host(), why: why() }, Kind::BadMessage),
+            (TransportError::Timeout { host: host(), after }, Kind::Timeout),
+            (TransportError::Broken { host: host(), why: why() }, Kind::VendorDown),
+            (TransportError::GoneAway { host: host(), reason: why() }, Kind::VendorDown),
+            (TransportError::AnswerTooLong { host: host(), limit: 9 }, Kind::VendorDown),
+        ] {
+            let text = error.to_string();
+            let fault = Fault::from(error);
+            assert!(text.contains("push.example"), "{text}");
+            assert_eq!((fault.kind, fault.detail), (kind, text));
+        }
     }
 }

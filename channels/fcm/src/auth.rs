@@ -170,6 +170,7 @@ fn unanswered(error: TransportError) -> Fault {
         TransportError::Refused { .. } => Kind::Credentials,
         TransportError::Timeout { .. }
         | TransportError::Broken { .. }
+        | TransportError::GoneAway { .. }
         | TransportError::AnswerTooLong { .. } => Kind::VendorDown,
     };
     Fault::new(kind, format!("no bearer: {error}")).of_lane()
