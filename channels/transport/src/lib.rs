@@ -1,23 +1,37 @@
 //! The one HTTP client all channels send through: pools of HTTP/2 connections on `h2` and rustls, HTTP/1.1 where a peer
 //! has nothing better. Follows no redirect, repeats nothing a peer may have acted on, and has a deadline on everything.
 
+mod addresses;
+mod builder;
+mod destinations;
 mod dial;
-mod h1;
-mod h2c;
+mod goaway;
+mod http1;
+mod http2;
+mod io;
 mod origin;
+mod pool;
+mod pools;
+mod proxy;
+mod resolve;
 mod tls;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use parking_lot::Mutex;
 use pushgate::{Request, Response, Transport, TransportError};
 
-use dial::Dialler;
-use origin::Origin;
-pub use tls::{BuildError, Roots};
+pub use builder::{BuildError, Builder};
+pub use destinations::Destinations;
+pub use resolve::Resolve;
+pub use tls::Roots;
+
+use destinations::Guard;
+use dial::{Dialler, Target};
+use origin::Sending;
+use pool::Pool;
+use pools::Pools;
 
 /// A cheap handle; when the last one is dropped, idle connections close.
 #[derive(Clone)]
@@ -26,118 +40,63 @@ pub struct HttpTransport {
 }
 
 struct Inner {
+    guard: Guard,
     dialler: Arc<Dialler>,
     limits: Limits,
-    origins: Mutex<HashMap<(bool, String), Arc<Origin>>>,
+    pools: Pools,
 }
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
+    pub(crate) connect_timeout: Duration,
     pub(crate) max_connections: usize,
     pub(crate) idle_ping: Duration,
-}
-
-/// What a transport is made of.
-#[derive(Debug)]
-pub struct Builder {
-    roots: Roots,
-    proxy: Option<String>,
-    connect_timeout: Duration,
-    limits: Limits,
+    pub(crate) first_stream_alone: bool,
 }
 
 impl HttpTransport {
-    /// System roots, no proxy, five seconds to connect, at most 32 connections an origin, a PING after 30 idle seconds.
+    /// System roots, no proxy, any destination, five seconds to connect, at most 32 connections an origin, a PING after 30
+    /// idle seconds.
     #[must_use]
     pub fn builder() -> Builder {
-        let limits = Limits { max_connections: 32, idle_ping: Duration::from_secs(30) };
-        Builder { roots: Roots::System, proxy: None, connect_timeout: Duration::from_secs(5), limits }
+        Builder::new()
     }
 
-    fn origin(&self, uri: &http::Uri) -> Result<Arc<Origin>, TransportError> {
+    pub(crate) fn new(guard: Guard, dialler: Dialler, limits: Limits) -> Self {
+        let pools = Pools::default();
+        Self { inner: Arc::new(Inner { guard, dialler: Arc::new(dialler), limits, pools }) }
+    }
+
+    fn pool(&self, uri: &http::Uri) -> Result<Arc<Pool>, TransportError> {
         let refused = |why: &str| TransportError::Refused {
             host: uri.host().unwrap_or("(no host)").to_owned(),
             why: why.to_owned(),
         };
-        let tls = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") => false,
-            _ => return Err(refused("only http and https addresses can be dialled")),
-        };
+        let addresses = self.inner.guard.judge(uri).map_err(refused)?;
         let authority = uri.authority().ok_or_else(|| refused("the address has no host"))?;
+        let tls = uri.scheme_str() == Some("https");
         let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
-        let key = (tls, format!("{}:{port}", authority.host()));
-        let mut origins = self.inner.origins.lock();
-        let origin = origins.entry(key).or_insert_with(|| {
-            Arc::new(Origin::new(
-                authority.host(),
-                port,
-                tls,
-                Arc::clone(&self.inner.dialler),
-                self.inner.limits,
-            ))
-        });
-        Ok(Arc::clone(origin))
-    }
-}
-
-impl Builder {
-    /// Which certificates are trusted.
-    #[must_use]
-    pub fn roots(mut self, roots: Roots) -> Self {
-        self.roots = roots;
-        self
-    }
-
-    /// Goes through a proxy by CONNECT: `http://[user:password@]host:port`.
-    #[must_use]
-    pub fn proxy(mut self, proxy: Option<String>) -> Self {
-        self.proxy = proxy;
-        self
-    }
-
-    /// How long name look-up, TCP and TLS may take together.
-    #[must_use]
-    pub const fn connect_timeout(mut self, limit: Duration) -> Self {
-        self.connect_timeout = limit;
-        self
-    }
-
-    /// The most connections to one origin.
-    #[must_use]
-    pub const fn max_connections(mut self, most: usize) -> Self {
-        self.limits.max_connections = if most == 0 { 1 } else { most };
-        self
-    }
-
-    /// After how much silence a connection is asked whether it lives; unanswered for ten seconds, it is closed.
-    #[must_use]
-    pub const fn idle_ping(mut self, after: Duration) -> Self {
-        self.limits.idle_ping = after;
-        self
-    }
-
-    /// The transport.
-    ///
-    /// # Errors
-    /// [`BuildError`] when roots or proxy are not what they should be.
-    pub fn build(self) -> Result<HttpTransport, BuildError> {
-        let dialler = Dialler::new(tls::config(&self.roots)?, self.proxy.as_deref(), self.connect_timeout)?;
-        let origins = Mutex::new(HashMap::new());
-        Ok(HttpTransport {
-            inner: Arc::new(Inner { dialler: Arc::new(dialler), limits: self.limits, origins }),
-        })
+        let host = authority.host();
+        Ok(self.inner.pools.pool(tls, format!("{host}:{port}"), || {
+            let target = Target { host: host.to_owned(), port, tls, addresses };
+            Pool::new(target, Arc::clone(&self.inner.dialler), self.inner.limits)
+        }))
     }
 }
 
 #[async_trait]
 impl Transport for HttpTransport {
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
-        let origin = self.origin(&request.uri)?;
+        let pool = self.pool(&request.uri)?;
         let after = request.timeout;
-        match tokio::time::timeout(after, origin.send(&request)).await {
+        let mut sending = Sending { pool: &pool, request: &request, given_back: None };
+        let in_time = tokio::time::timeout(after, sending.run()).await;
+        match in_time {
             Ok(result) => result,
-            Err(_) => Err(TransportError::Timeout { host: origin.host().to_owned(), after }),
+            // The peer has certainly not looked at a request that it gave back, and says why.
+            Err(_) => Err(sending
+                .given_back
+                .unwrap_or_else(|| TransportError::Timeout { host: pool.host().to_owned(), after })),
         }
     }
 }
