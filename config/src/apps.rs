@@ -120,12 +120,23 @@ impl Loader<'_> {
         if let Some(most) = raw.max_connections {
             self.within(&at.key("max_connections"), most, CONNECTIONS, |number| number);
         }
+        let mut connect_to = BTreeMap::new();
+        for (host, address) in raw.connect_to {
+            match address.parse() {
+                Ok(address) => drop(connect_to.insert(host, address)),
+                Err(_) => {
+                    let message = "is not an address and a port; write \"127.0.0.1:8443\"";
+                    self.reader.refuse(&at.key("connect_to").key(&host), message);
+                }
+            }
+        }
         let connect = raw.connect_timeout.map(|span| self.span(&at.key("connect_timeout"), span, CONNECT));
         Some(TransportConfig {
             roots,
             proxy: raw.proxy.map(Into::into),
             connect_timeout: connect,
             max_connections: raw.max_connections,
+            connect_to,
         })
     }
 

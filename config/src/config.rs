@@ -234,6 +234,8 @@ pub struct TransportConfig {
     pub connect_timeout: Option<Duration>,
     /// The most connections to one host.
     pub max_connections: Option<u32>,
+    /// Where to connect for a host, instead of where its name leads; certificate and requests stay the host's.
+    pub connect_to: BTreeMap<String, SocketAddr>,
 }
 
 /// Which certificate authorities are trusted.

@@ -99,6 +99,8 @@ pub(crate) struct RawTransport {
     pub(crate) proxy: Option<String>,
     pub(crate) connect_timeout: Option<Span>,
     pub(crate) max_connections: Option<u32>,
+    #[serde(default)]
+    pub(crate) connect_to: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]

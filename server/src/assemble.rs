@@ -103,5 +103,8 @@ fn transport(one: &ChannelConfig) -> Result<HttpTransport, ConfigErrors> {
     if let Some(most) = asked.max_connections {
         builder = builder.max_connections(most as usize);
     }
+    for (host, address) in &asked.connect_to {
+        builder = builder.connect_to(host, *address);
+    }
     builder.build().map_err(|error| one.section.refuse("transport", error.to_string()).into())
 }

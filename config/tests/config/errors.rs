@@ -256,14 +256,16 @@ fn a_transport_says_what_would_be_right_and_quotes_nothing() {
     let transport = |lines: &str| errors(&format!("{APP}[apps.demo.channels.fcm.transport]\n{lines}"));
     assert_eq!(
         transport(
-            "roots = \"ca.pem\"\nproxy = \"https://u:hunter2@p\"\nmax_connections = 0\nconnect_timeout = \"1h\"\n"
+            "roots = \"ca.pem\"\nproxy = \"https://u:hunter2@p\"\nmax_connections = 0\nconnect_timeout = \"1h\"\n\
+             connect_to = { \"a.test\" = \"here\" }\n"
         ),
         "pushgate.toml:4: apps.demo.channels.fcm.transport.roots: is neither \"system\" nor \"bundled\" nor PEM text; \
          write \"file:ca.pem\" for the text of a file\n\
          pushgate.toml:5: apps.demo.channels.fcm.transport.proxy: is not a proxy; write http://host:port or \
          http://user:password@host:port\n\
          pushgate.toml:6: apps.demo.channels.fcm.transport.max_connections: 0 is out of range; write 1 to 1000\n\
-         pushgate.toml:7: apps.demo.channels.fcm.transport.connect_timeout: 1h is out of range; write 100ms to 1m"
+         pushgate.toml:7: apps.demo.channels.fcm.transport.connect_timeout: 1h is out of range; write 100ms to 1m\n\
+         pushgate.toml:8: apps.demo.channels.fcm.transport.connect_to.\"a.test\": is not an address and a port; write \"127.0.0.1:8443\""
     );
     assert_eq!(
         transport("max_connections = \"hunter2\"\nproxi = 1\n"),
