@@ -1,112 +1,207 @@
-//! The control API and the inbox page: plain HTTP on loopback, for tests in any language and for looking at.
+//! The control API and the inbox page: plain HTTP on loopback, for tests in any language and for looking at. The same verbs
+//! for every vendor, under its name.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
+use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::json;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::device::Platform;
-use crate::fault::Fault;
-use crate::google::Vendor;
-use crate::webpush::WebPush;
+use crate::clock::Clock;
+use crate::desk::Desk;
+use crate::fault::{Fault, Goaway};
+use crate::mailbox::Change;
 
-pub(crate) async fn serve(listener: TcpListener, vendor: Arc<Vendor>, webpush: Arc<WebPush>) {
+/// What the API works on.
+pub(crate) struct Control {
+    pub(crate) clock: Clock,
+    /// By the name that stands in their paths.
+    pub(crate) desks: BTreeMap<&'static str, Arc<dyn Desk>>,
+}
+
+/// Serves it, and what single vendors add of their own.
+pub(crate) async fn serve(listener: TcpListener, control: Control, own: Router) {
     let router = Router::new()
         .route("/", get(async || Html(include_str!("inbox.html"))))
-        .route("/control", get(verbs))
-        .route("/control/devices", get(devices).post(add_device))
-        .route("/control/devices/{id}/inbox", get(inbox))
-        .route("/control/devices/{id}/unregister", post(unregister))
-        .route("/control/faults", post(fail).delete(heal))
-        .route("/control/bearers/revoke", post(revoke))
-        .route("/control/events", get(events))
+        .route("/control", get(manual))
+        .route("/control/clock", get(time).post(advance))
+        .route("/control/{vendor}/devices", get(devices).post(add_device))
+        .route("/control/{vendor}/devices/{id}", post(change))
+        .route("/control/{vendor}/devices/{id}/inbox", get(inbox))
+        .route("/control/{vendor}/faults", get(faults).post(fail).delete(heal))
+        .route("/control/{vendor}/faults/{rule}", delete(heal_one))
+        .route("/control/{vendor}/connections", get(connections).post(steer))
+        .route("/control/{vendor}/events", get(events))
+        .route("/control/{vendor}/do/{verb}", post(verb))
         .layer(DefaultBodyLimit::max(64 * 1024))
-        .with_state(vendor)
-        .merge(crate::webpush::control::routes(webpush));
+        .with_state(Arc::new(control))
+        .merge(own);
     if let Err(error) = axum::serve(listener, router).await {
         tracing::error!(%error, "control API ended");
     }
 }
 
-type Shared = State<Arc<Vendor>>;
+type Shared = State<Arc<Control>>;
 
-fn refused(status: StatusCode, code: &str, detail: &str) -> Response {
-    (status, Json(json!({"code": code, "detail": detail}))).into_response()
+/// An error that says what would be right.
+struct Refused(StatusCode, &'static str, String);
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (self.0, Json(json!({"code": self.1, "detail": self.2}))).into_response()
+    }
 }
 
-async fn verbs() -> Json<serde_json::Value> {
+type Answer<T> = Result<T, Refused>;
+
+fn bad(detail: impl Into<String>) -> Refused {
+    Refused(StatusCode::BAD_REQUEST, "bad_request", detail.into())
+}
+
+fn unknown(what: &'static str, remedy: &str) -> Refused {
+    Refused(StatusCode::NOT_FOUND, what, remedy.to_owned())
+}
+
+fn read<T: DeserializeOwned>(body: &Bytes) -> Answer<T> {
+    // No body asks for what stands in no field.
+    let body = if body.is_empty() { b"{}" } else { body.as_ref() };
+    serde_json::from_slice(body).map_err(|error| bad(error.to_string()))
+}
+
+impl Control {
+    fn desk(&self, vendor: &str) -> Answer<&Arc<dyn Desk>> {
+        let names = || self.desks.keys().copied().collect::<Vec<_>>().join(", ");
+        self.desks.get(vendor).ok_or_else(|| unknown("unknown_vendor", &format!("one of {}", names())))
+    }
+}
+
+async fn manual(State(control): Shared) -> Json<Value> {
+    let own: BTreeMap<_, _> = control.desks.iter().map(|(name, desk)| (name, desk.verbs())).collect();
     Json(json!({
-        "POST /control/devices": {"id": "bob-web", "platform": "web | android | ios"},
-        "GET /control/devices": "all devices",
-        "GET /control/devices/{id}/inbox": "what the device shows, newest first",
-        "POST /control/devices/{id}/unregister": "the app is removed: its token is dead",
-        "POST /control/faults": {"at": "send | token", "next": 1, "effect": {"error": {"status": 503, "code": "UNAVAILABLE", "retry_after": "30"}}},
-        "effects": ["error", "raw", "hang", "lose_answer", "reset"],
-        "DELETE /control/faults": "nothing goes wrong any more",
-        "POST /control/bearers/revoke": "every bearer given out is refused",
-        "GET /control/events?after=0": "what has happened",
+        "vendors": control.desks.keys().collect::<Vec<_>>(),
+        "GET /control/{vendor}/devices": "all devices, and how they are",
+        "POST /control/{vendor}/devices": {"id": "bob-web", "platform": "web"},
+        "POST /control/{vendor}/devices/{id}": {"online": false, "muted": false, "registered": true},
+        "GET /control/{vendor}/devices/{id}/inbox": "what the device shows, newest first",
+        "GET /control/{vendor}/faults": "the rules that are not used up",
+        "POST /control/{vendor}/faults": {"at": "send", "next": 1, "share": 1.0, "skip": 0, "device": null,
+            "effect": {"error": {"status": 503, "code": "UNAVAILABLE", "retry_after": 30}}},
+        "effects": [
+            {"error": {"status": 503, "code": "UNAVAILABLE", "retry_after": {"date_in": 30}}},
+            {"raw": {"status": 200, "body": "anything"}}, {"delay": {"ms": 12000}}, "hang", "lose_answer",
+            {"reset": {"code": 2}}, "close", {"stream_limit": 1}, "expired_bearer",
+            {"goaway": {"last": "this | before | highest", "code": 0, "debug": "", "then": "drain | abrupt"}},
+        ],
+        "DELETE /control/{vendor}/faults": "nothing goes wrong any more",
+        "DELETE /control/{vendor}/faults/{rule}": "this rule is gone",
+        "GET /control/{vendor}/connections": "how many live, and their stream limit",
+        "POST /control/{vendor}/connections": {"streams": 1, "goaway": {"last": "this", "then": "drain"}},
+        "GET /control/{vendor}/events?after=0": "what has happened",
+        "POST /control/{vendor}/do/{verb}": own,
+        "POST /control/clock": {"advance_s": 3600},
     }))
+}
+
+async fn time(State(control): Shared) -> Json<Value> {
+    Json(json!({"now_ms": control.clock.now_ms()}))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct NewDevice {
-    id: String,
-    platform: Platform,
+struct Advance {
+    /// No more than a year: the clock never goes back.
+    advance_s: u32,
 }
 
-async fn add_device(State(vendor): Shared, body: Result<Json<NewDevice>, JsonRejection>) -> Response {
-    let Json(new) = match body {
-        Ok(body) => body,
-        Err(error) => return refused(error.status(), "bad_request", &error.body_text()),
-    };
-    match vendor.add_device(&new.id, new.platform) {
-        Some(device) => (StatusCode::CREATED, Json(device)).into_response(),
-        None => refused(StatusCode::INTERNAL_SERVER_ERROR, "internal", "no keys could be made"),
+async fn advance(State(control): Shared, body: Bytes) -> Answer<Json<Value>> {
+    let Advance { advance_s } = read(&body)?;
+    control.clock.advance(Duration::from_secs(u64::from(advance_s)));
+    Ok(Json(json!({"now_ms": control.clock.now_ms()})))
+}
+
+async fn devices(State(control): Shared, Path(vendor): Path<String>) -> Answer<Json<Vec<Value>>> {
+    Ok(Json(control.desk(&vendor)?.list()))
+}
+
+async fn add_device(State(control): Shared, Path(vendor): Path<String>, body: Bytes) -> Answer<Response> {
+    let device = control.desk(&vendor)?.add(read(&body)?).map_err(bad)?;
+    Ok((StatusCode::CREATED, Json(device)).into_response())
+}
+
+const NO_DEVICE: &str = "create it with POST /control/{vendor}/devices";
+
+async fn change(
+    State(control): Shared,
+    Path((vendor, id)): Path<(String, String)>,
+    body: Bytes,
+) -> Answer<StatusCode> {
+    let change: Change = read(&body)?;
+    if control.desk(&vendor)?.change(&id, change) {
+        return Ok(StatusCode::NO_CONTENT);
     }
+    Err(unknown("unknown_device", NO_DEVICE))
 }
 
-async fn devices(State(vendor): Shared) -> Json<serde_json::Value> {
-    let all = vendor.devices().into_iter().map(|(id, platform)| json!({"id": id, "platform": platform}));
-    Json(all.collect())
+async fn inbox(State(control): Shared, Path((vendor, id)): Path<(String, String)>) -> Answer<Response> {
+    let shown = control.desk(&vendor)?.shown(&id).ok_or_else(|| unknown("unknown_device", NO_DEVICE))?;
+    Ok(Json(shown).into_response())
 }
 
-async fn inbox(State(vendor): Shared, Path(id): Path<String>) -> Response {
-    match vendor.inbox(&id) {
-        Some(inbox) => Json(inbox).into_response(),
-        None => refused(StatusCode::NOT_FOUND, "unknown_device", "create it with POST /control/devices"),
+async fn faults(State(control): Shared, Path(vendor): Path<String>) -> Answer<Json<Vec<Value>>> {
+    let rules = control.desk(&vendor)?.rig().faults.all();
+    Ok(Json(rules.into_iter().map(|(rule, fault)| json!({"rule": rule, "fault": fault})).collect()))
+}
+
+async fn fail(State(control): Shared, Path(vendor): Path<String>, body: Bytes) -> Answer<Response> {
+    let fault: Fault = read(&body)?;
+    let rule = control.desk(&vendor)?.rig().fail(fault);
+    Ok((StatusCode::CREATED, Json(json!({"rule": rule}))).into_response())
+}
+
+async fn heal(State(control): Shared, Path(vendor): Path<String>) -> Answer<StatusCode> {
+    control.desk(&vendor)?.rig().faults.clear();
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn heal_one(State(control): Shared, Path((vendor, rule)): Path<(String, u64)>) -> Answer<StatusCode> {
+    if control.desk(&vendor)?.rig().faults.remove(rule) {
+        return Ok(StatusCode::NO_CONTENT);
     }
+    Err(unknown("unknown_rule", "GET /control/{vendor}/faults lists those that are not used up"))
 }
 
-async fn unregister(State(vendor): Shared, Path(id): Path<String>) -> Response {
-    if vendor.unregister(&id) {
-        return StatusCode::NO_CONTENT.into_response();
+async fn connections(State(control): Shared, Path(vendor): Path<String>) -> Answer<Json<Value>> {
+    let lines = &control.desk(&vendor)?.rig().lines;
+    Ok(Json(json!({"living": lines.count(), "streams": lines.streams()})))
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[derive(Default)]
+struct Steering {
+    streams: Option<u32>,
+    goaway: Option<Goaway>,
+}
+
+async fn steer(State(control): Shared, Path(vendor): Path<String>, body: Bytes) -> Answer<StatusCode> {
+    let Steering { streams, goaway } = read(&body)?;
+    let rig = control.desk(&vendor)?.rig();
+    if let Some(streams) = streams {
+        rig.limit_streams(streams);
     }
-    refused(StatusCode::NOT_FOUND, "unknown_device", "create it with POST /control/devices")
-}
-
-async fn fail(State(vendor): Shared, body: Result<Json<Fault>, JsonRejection>) -> Response {
-    match body {
-        Ok(Json(fault)) => (StatusCode::CREATED, Json(json!({"rule": vendor.fail(fault)}))).into_response(),
-        Err(error) => refused(error.status(), "bad_request", &error.body_text()),
+    if let Some(goaway) = goaway {
+        rig.send_away(&goaway);
     }
-}
-
-async fn heal(State(vendor): Shared) -> StatusCode {
-    vendor.heal();
-    StatusCode::NO_CONTENT
-}
-
-async fn revoke(State(vendor): Shared) -> StatusCode {
-    vendor.revoke_bearers();
-    StatusCode::NO_CONTENT
+    Ok(StatusCode::NO_CONTENT)
 }
 
 #[derive(Deserialize)]
@@ -115,6 +210,24 @@ struct After {
     after: u64,
 }
 
-async fn events(State(vendor): Shared, Query(After { after }): Query<After>) -> Json<Vec<crate::Event>> {
-    Json(vendor.events(after))
+async fn events(
+    State(control): Shared,
+    Path(vendor): Path<String>,
+    Query(After { after }): Query<After>,
+) -> Answer<Json<Vec<crate::Event>>> {
+    Ok(Json(control.desk(&vendor)?.rig().events(after)))
+}
+
+async fn verb(
+    State(control): Shared,
+    Path((vendor, name)): Path<(String, String)>,
+    body: Bytes,
+) -> Answer<StatusCode> {
+    let body: Value = read(&body)?;
+    let desk = control.desk(&vendor)?;
+    match desk.verb(&name, body) {
+        Some(Ok(())) => Ok(StatusCode::NO_CONTENT),
+        Some(Err(detail)) => Err(bad(detail)),
+        None => Err(unknown("unknown_verb", &format!("it has {}", desk.verbs()))),
+    }
 }

@@ -1,7 +1,7 @@
-//! What has happened, numbered, in a bounded log that can be waited on. Tokens appear as digests only.
+//! What has happened, numbered, in a bounded log that can be waited on. Devices appear by name; no token, no text of a user.
 
 use std::collections::VecDeque;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -65,13 +65,8 @@ pub enum What {
     Waits {
         /// Which one.
         device: String,
-        /// It took the place of a waiting one of the same topic.
+        /// It took the place of a waiting one under the same key or topic.
         replaced: bool,
-    },
-    /// A push came to nothing: its time was over before the device was back.
-    Dropped {
-        /// Which device.
-        device: String,
     },
     /// A push came to a device that could not read it.
     Unreadable {
@@ -80,11 +75,52 @@ pub enum What {
         /// Why not.
         why: Unreadable,
     },
+    /// A push will not be shown.
+    Dropped {
+        /// On which device.
+        device: String,
+        /// Why not.
+        why: Why,
+    },
     /// A fault on demand was applied.
     Fault {
         /// The rule's number.
         rule: u64,
+        /// What went wrong.
+        effect: &'static str,
     },
+    /// A connection was opened.
+    Connected {
+        /// It speaks HTTP/2.
+        http2: bool,
+    },
+    /// A connection was told to go away.
+    Goaway {
+        /// The last stream it was told to have been processed.
+        last: u32,
+    },
+    /// The connections were told how many streams they may carry.
+    StreamLimit {
+        /// How many.
+        streams: u32,
+    },
+    /// A stream over the limit was refused.
+    Refused {
+        /// Its number.
+        stream: u32,
+    },
+}
+
+/// Why a push is not shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// Notifications are switched off on the device.
+    Muted,
+    /// Its time to live ran out while the device was offline.
+    Expired,
+    /// More was kept for the device than the vendor keeps.
+    Overflow,
 }
 
 #[derive(Default)]
@@ -94,9 +130,7 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    pub(crate) fn add(&self, what: What) {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let at_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    pub(crate) fn add(&self, at_ms: u64, what: What) {
         {
             let mut events = self.events.lock();
             events.0 += 1;
@@ -116,12 +150,18 @@ impl Log {
     /// The first event that matches, whether it has happened or happens within `patience`.
     pub(crate) async fn wait(&self, wanted: impl Fn(&What) -> bool, patience: Duration) -> Option<Event> {
         let deadline = tokio::time::Instant::now() + patience;
+        let mut seen = 0;
         loop {
             let rung = self.rung.notified();
             tokio::pin!(rung);
             rung.as_mut().enable();
-            if let Some(event) = self.events.lock().1.iter().find(|event| wanted(&event.what)) {
-                return Some(event.clone());
+            {
+                let events = self.events.lock();
+                let mut new = events.1.iter().filter(|event| event.seq > seen);
+                if let Some(event) = new.find(|event| wanted(&event.what)) {
+                    return Some(event.clone());
+                }
+                seen = events.0;
             }
             tokio::time::timeout_at(deadline, rung).await.ok()?;
         }

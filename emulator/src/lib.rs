@@ -2,29 +2,43 @@
 //!
 //! Shares no code with the channels, so that one cannot hide the other's mistake. Everything is in memory and on loopback.
 
+mod clock;
 mod control;
-mod device;
+mod desk;
 mod event;
 mod fault;
 mod google;
+mod mailbox;
 mod push_crypto;
-mod serve;
+mod rig;
 mod tls;
 mod webpush;
+mod wire;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-pub use device::{Device, Platform, Shown};
-pub use event::{Event, What};
-pub use fault::{Effect, Fault, Where};
-pub use google::Vendor;
+pub use event::{Event, What, Why};
+pub use fault::{Effect, Fault, Goaway, Last, RetryAfter, Share, Then, Where};
+pub use google::{BearerLife, Device, Platform, Vendor};
+pub use mailbox::{Change, Shown, State};
 pub use push_crypto::Unreadable;
 pub use webpush::{BadKey, Keys, Push, Service, Subscription, Urgency, WebPush};
+
+use clock::Clock;
+use control::Control;
+use desk::Desk;
+use rig::Rig;
+use wire::{Lines, Port};
+
+/// As many streams as Google allows on a connection.
+const STREAMS: u32 = 100;
 
 /// How an emulator is started.
 #[derive(Debug, Clone)]
@@ -37,11 +51,13 @@ pub struct Options {
     pub directory: Option<PathBuf>,
     /// The Firebase project it plays.
     pub project: String,
+    /// What decides which requests a fault of a share hits; the same seed hits the same ones.
+    pub seed: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { port: 0, control_port: 0, directory: None, project: "demo".to_owned() }
+        Self { port: 0, control_port: 0, directory: None, project: "demo".to_owned(), seed: 0 }
     }
 }
 
@@ -63,6 +79,7 @@ impl Error {
 pub struct Emulator {
     vendor: Arc<Vendor>,
     webpush: Arc<WebPush>,
+    clock: Clock,
     address: SocketAddr,
     control_address: SocketAddr,
     ca_pem: String,
@@ -82,13 +99,24 @@ impl Emulator {
         let (listener, control) = (bind(options.port).await?, bind(options.control_port).await?);
         let local = |l: &TcpListener| l.local_addr().map_err(|e| Error::new("reading its address", e));
         let (address, control_address) = (local(&listener)?, local(&control)?);
-        let tls = tls::Authority::new().map_err(|e| Error::new("making certificates", e))?;
-        let vendor = Arc::new(Vendor::new(&options.project, &format!("https://{address}"))?);
-        let webpush = Arc::new(WebPush::default());
+        let failed = |e| Error::new("making certificates", e);
+        let authority = tls::Authority::new().map_err(failed)?;
+        let clock = Clock::default();
+        let url = format!("https://{address}");
+        let lines = Arc::new(Lines::new(STREAMS));
+        let rig = || Rig::new(clock.clone(), options.seed, Arc::clone(&lines));
+        let vendor = Arc::new(Vendor::new(&options.project, &url, rig())?);
+        let webpush = Arc::new(WebPush::new(rig()));
         let mut tasks = JoinSet::new();
-        tasks.spawn(serve::vendor(listener, tls.server, Arc::clone(&vendor), Arc::clone(&webpush)));
-        tasks.spawn(control::serve(control, Arc::clone(&vendor), Arc::clone(&webpush)));
-        let emulator = Self { vendor, webpush, address, control_address, ca_pem: tls.ca_pem, _tasks: tasks };
+        let port = Port { keeper: vendor.clone(), others: vec![webpush.clone()] };
+        let server = authority.server(&["h2", "http/1.1"]).map_err(failed)?;
+        tasks.spawn(wire::serve(listener, server, port));
+        let (fcm, web): (Arc<dyn Desk>, Arc<dyn Desk>) = (vendor.clone(), webpush.clone());
+        let desks = BTreeMap::from([("fcm", fcm), ("webpush", web)]);
+        let own = webpush::control::routes(Arc::clone(&webpush));
+        tasks.spawn(control::serve(control, Control { clock: clock.clone(), desks }, own));
+        let ca_pem = authority.ca_pem;
+        let emulator = Self { vendor, webpush, clock, address, control_address, ca_pem, _tasks: tasks };
         if let Some(directory) = options.directory {
             emulator.write(&directory).map_err(|e| Error::new("writing its directory", e))?;
         }
@@ -137,5 +165,10 @@ impl Emulator {
     #[must_use]
     pub fn webpush(&self) -> &Arc<WebPush> {
         &self.webpush
+    }
+
+    /// Lets time go by for the vendors: bearers grow old, what is kept for offline devices expires. It never comes back.
+    pub fn advance(&self, by: Duration) {
+        self.clock.advance(by);
     }
 }

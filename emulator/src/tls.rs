@@ -4,15 +4,19 @@ use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
-use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+/// Who signs the vendors' certificates.
 pub(crate) struct Authority {
     pub(crate) ca_pem: String,
-    pub(crate) server: Arc<ServerConfig>,
+    leaf: CertificateDer<'static>,
+    leaf_key: KeyPair,
 }
 
 impl Authority {
-    pub(crate) fn new() -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+    pub(crate) fn new() -> Result<Self, Failed> {
         let mut ca = CertificateParams::new(Vec::<String>::new())?;
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         ca.distinguished_name.push(rcgen::DnType::CommonName, "pushgate emulator");
@@ -23,13 +27,18 @@ impl Authority {
         let names = names.iter().chain(&crate::webpush::HOSTS).map(|name| (*name).to_owned());
         let leaf_key = KeyPair::generate()?;
         let leaf = CertificateParams::new(names.collect::<Vec<_>>())?.signed_by(&leaf_key, &issuer)?;
+        Ok(Self { ca_pem, leaf: leaf.der().clone(), leaf_key })
+    }
+
+    /// A server that speaks these protocols, the most wanted one first.
+    pub(crate) fn server(&self, alpn: &[&str]) -> Result<Arc<ServerConfig>, Failed> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf_key.serialize_der()));
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.leaf_key.serialize_der()));
         let mut server = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
-            .with_single_cert(vec![leaf.der().clone()], key)?;
-        server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self { ca_pem, server: Arc::new(server) })
+            .with_single_cert(vec![self.leaf.clone()], key)?;
+        server.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Ok(Arc::new(server))
     }
 }

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use pushgate_emulator::{Effect, Emulator, Fault, Options, Platform, What, Where};
+use pushgate_emulator::{Effect, Emulator, Fault, Options, Platform, What};
 use serde_json::json;
 
 use crate::house::{Client, PATIENCE, configure};
@@ -51,7 +51,7 @@ async fn killed_between_202_and_the_vendors_answer_it_is_delivered_under_the_sam
     let key = configure(folder.path());
     let device = emulator.vendor().add_device("bob-web", Platform::Web).unwrap();
     // The vendor takes the first push, and its answer never comes.
-    emulator.vendor().fail(Fault { at: Where::Send, next: 1, effect: Effect::LoseAnswer });
+    emulator.vendor().fail(Fault::next(1, Effect::LoseAnswer));
 
     let (server, address) = Server::start(folder.path());
     let client = Client::new(&address, &key);

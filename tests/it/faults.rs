@@ -9,7 +9,7 @@ use pushgate::{
     Address, ChannelName, Clock, Device, DeviceId, Gateway, Kind, Notification, Platform, Receipt, State,
     Store, Timestamp, TokenKind, Traits, UserId,
 };
-use pushgate_emulator::{Effect, Emulator, Fault, Options, What, Where};
+use pushgate_emulator::{Effect, Emulator, Fault, Options, RetryAfter, What};
 use pushgate_fcm::{Config, Fcm};
 use pushgate_kit::clock::ManualClock;
 use pushgate_transport::{HttpTransport, Roots};
@@ -61,8 +61,9 @@ impl Bench {
 
     fn fail(&self, status: u16, code: Option<&str>, retry_after: Option<&str>) {
         let owned = |text: Option<&str>| text.map(str::to_owned);
-        let effect = Effect::Error { status, code: owned(code), retry_after: owned(retry_after) };
-        self.emulator.vendor().fail(Fault { at: Where::Send, next: 1, effect });
+        let retry_after = owned(retry_after).map(RetryAfter::Text);
+        let effect = Effect::Error { status, code: owned(code), retry_after };
+        self.emulator.vendor().fail(Fault::next(1, effect));
     }
 
     async fn submit(&self, ttl: Duration) -> pushgate::NotificationId {
@@ -192,7 +193,7 @@ async fn an_expired_bearer_is_renewed_and_the_push_sent_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_breaks_is_tried_again() {
     let bench = Bench::new().await;
-    bench.emulator.vendor().fail(Fault { at: Where::Send, next: 1, effect: Effect::Reset });
+    bench.emulator.vendor().fail(Fault::next(1, Effect::reset()));
     let id = bench.submit(HOUR).await;
     let receipt = bench.after_attempt(id, 1).await;
     assert_eq!((receipt.state, receipt.fault.unwrap().kind), (State::Queued, Kind::VendorDown));

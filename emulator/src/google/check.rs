@@ -3,7 +3,8 @@
 
 use serde_json::Value;
 
-use super::Answer;
+use super::answer;
+use crate::wire::Reply;
 
 const FIELDS: [&str; 11] = [
     "name",
@@ -18,6 +19,7 @@ const FIELDS: [&str; 11] = [
     "condition",
     "fid",
 ];
+/// In bytes, without the target; half of it for a topic.
 const LIMIT: usize = 4096;
 
 /// The target of a good message.
@@ -27,15 +29,15 @@ pub(super) enum Target<'a> {
     Topic,
 }
 
-pub(super) fn check(message: &Value) -> Result<Target<'_>, Answer> {
+pub(super) fn check(message: &Value) -> Result<Target<'_>, Reply> {
     let Some(fields) = message.as_object() else {
-        return Err(Answer::field("message", "Message is required."));
+        return Err(answer::field("message", "Message is required."));
     };
     if let Some(unknown) = fields.keys().find(|key| !FIELDS.contains(&key.as_str())) {
         let text = format!(
             "Invalid JSON payload received. Unknown name \"{unknown}\" at 'message': Cannot find field."
         );
-        return Err(Answer::field("message", &text));
+        return Err(answer::field("message", &text));
     }
     data(&message["data"], "message.data")?;
     data(&message["webpush"]["data"], "message.webpush.data")?;
@@ -45,16 +47,18 @@ pub(super) fn check(message: &Value) -> Result<Target<'_>, Answer> {
     strings(&message["apns"]["headers"], "message.apns.headers")?;
     let counted: serde_json::Map<_, _> = fields
         .iter()
-        .filter(|(key, _)| !["token", "fid", "topic"].contains(&key.as_str()))
+        .filter(|(key, _)| !["token", "fid", "topic", "condition"].contains(&key.as_str()))
         .map(|(k, v)| (k.clone(), v.clone()))
         .collect();
-    if Value::Object(counted).to_string().len() > LIMIT {
-        return Err(Answer::fcm(400, "INVALID_ARGUMENT", "Android message is too big", "INVALID_ARGUMENT"));
+    let target = target(message)?;
+    let limit = if matches!(target, Target::Topic) { LIMIT / 2 } else { LIMIT };
+    if Value::Object(counted).to_string().len() > limit {
+        return Err(answer::invalid("Android message is too big"));
     }
-    target(message)
+    Ok(target)
 }
 
-fn target(message: &Value) -> Result<Target<'_>, Answer> {
+fn target(message: &Value) -> Result<Target<'_>, Reply> {
     let given =
         ["token", "fid", "topic", "condition"].map(|kind| message[kind].as_str().map(|text| (kind, text)));
     let mut given = given.into_iter().flatten();
@@ -62,39 +66,34 @@ fn target(message: &Value) -> Result<Target<'_>, Answer> {
         (Some(("token", token)), None) => Ok(Target::Token(token)),
         (Some(("fid", fid)), None) => Ok(Target::Fid(fid)),
         (Some(_), None) => Ok(Target::Topic),
-        _ => Err(Answer::field("message", "Exactly one of token, topic or condition is required")),
+        _ => Err(answer::field("message", "Exactly one of token, topic or condition is required")),
     }
 }
 
-fn strings(object: &Value, field: &str) -> Result<(), Answer> {
+fn strings(object: &Value, field: &str) -> Result<(), Reply> {
     for (i, (_, value)) in object.as_object().into_iter().flatten().enumerate() {
         if !value.is_string() {
             let text = format!("Invalid value at '{field}[{i}].value' (TYPE_STRING), {value}");
-            return Err(Answer::field(&format!("{field}[{i}].value"), &text));
+            return Err(answer::field(&format!("{field}[{i}].value"), &text));
         }
     }
     Ok(())
 }
 
-fn data(data: &Value, field: &str) -> Result<(), Answer> {
+fn data(data: &Value, field: &str) -> Result<(), Reply> {
     strings(data, field)?;
     for key in data.as_object().into_iter().flatten().map(|(key, _)| key) {
         if key == "from" || key == "message_type" || key.starts_with("google") || key.starts_with("gcm") {
-            return Err(Answer::fcm(
-                400,
-                "INVALID_ARGUMENT",
-                &format!("Invalid data payload key: {key}"),
-                "INVALID_ARGUMENT",
-            ));
+            return Err(answer::invalid(&format!("Invalid data payload key: {key}")));
         }
     }
     Ok(())
 }
 
-fn web(web: &Value) -> Result<(), Answer> {
+fn web(web: &Value) -> Result<(), Reply> {
     strings(&web["headers"], "message.webpush.headers")?;
     let header = |name: &str| web["headers"][name].as_str();
-    let bad = |field: &str, text: &str| Err(Answer::field(&format!("message.webpush.{field}"), text));
+    let bad = |field: &str, text: &str| Err(answer::field(&format!("message.webpush.{field}"), text));
     if header("TTL")
         .is_some_and(|ttl| ttl.parse::<u32>().is_ok_and(|ttl| ttl > 2_419_200) || ttl.parse::<u32>().is_err())
     {
@@ -113,17 +112,17 @@ fn web(web: &Value) -> Result<(), Answer> {
     Ok(())
 }
 
-fn android(android: &Value) -> Result<(), Answer> {
+fn android(android: &Value) -> Result<(), Reply> {
     let seconds =
         android["ttl"].as_str().map(|ttl| ttl.strip_suffix('s').and_then(|s| s.parse::<f64>().ok()));
     if seconds.is_some_and(|seconds| seconds.is_none_or(|s| !(0.0..=2_419_200.0).contains(&s))) {
-        return Err(Answer::field(
+        return Err(answer::field(
             "message.android.ttl",
             "Illegal duration format; duration must end with 's'",
         ));
     }
     if android["priority"].as_str().is_some_and(|p| !["NORMAL", "HIGH", "normal", "high"].contains(&p)) {
-        return Err(Answer::field("message.android.priority", "Invalid value at 'message.android.priority'"));
+        return Err(answer::field("message.android.priority", "Invalid value at 'message.android.priority'"));
     }
     Ok(())
 }

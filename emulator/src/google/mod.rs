@@ -1,24 +1,32 @@
 //! Google as FCM's callers see it: the token endpoint and `messages:send`, and what stands behind them.
 
 mod answer;
+mod bearers;
 mod check;
+mod device;
 mod send;
 mod token;
 
-use std::collections::HashMap;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use parking_lot::Mutex;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
 
 use crate::Error;
-use crate::device::{Device, Installed, Platform, Shown};
-use crate::event::{Event, Log, What};
-use crate::fault::{Effect, Fault, Faults, Where};
-pub(crate) use answer::Answer;
+use crate::desk::Desk;
+use crate::event::{Event, What};
+use crate::fault::{Fault, Goaway, Where};
+use crate::mailbox::{Change, Shown, State};
+use crate::rig::{Rig, Site};
+use crate::wire::{Asked, Reply};
+pub use bearers::BearerLife;
+use bearers::Bearers;
+use device::Devices;
+pub(crate) use device::shown;
+pub use device::{Device, Platform};
 
 /// A Firebase project with its devices.
 pub struct Vendor {
@@ -26,34 +34,22 @@ pub struct Vendor {
     token_uri: String,
     key: KeyPair,
     key_id: String,
-    bearers: Mutex<HashMap<String, SystemTime>>,
-    devices: Mutex<Vec<Installed>>,
-    faults: Faults,
-    log: Log,
-}
-
-/// What a request meets.
-pub(crate) enum Met {
-    /// An answer.
-    Answer(Answer),
-    /// Silence.
-    Hang,
-    /// A reset.
-    Reset,
+    bearers: Bearers,
+    devices: Devices,
+    rig: Rig,
 }
 
 impl Vendor {
-    pub(crate) fn new(project: &str, url: &str) -> Result<Self, Error> {
+    pub(crate) fn new(project: &str, url: &str, rig: Rig) -> Result<Self, Error> {
         let key = KeyPair::generate(KeySize::Rsa2048).map_err(|e| Error::new("making a key", e))?;
         Ok(Self {
             project: project.to_owned(),
             token_uri: format!("{url}/token"),
             key,
             key_id: uuid::Uuid::now_v7().simple().to_string(),
-            bearers: Mutex::default(),
-            devices: Mutex::default(),
-            faults: Faults::default(),
-            log: Log::default(),
+            bearers: Bearers::default(),
+            devices: Devices::default(),
+            rig,
         })
     }
 
@@ -65,7 +61,7 @@ impl Vendor {
         let der = AsDer::<Pkcs8V1Der<'_>>::as_der(&self.key).map(|der| STANDARD.encode(der.as_ref()));
         let pem =
             format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", der.unwrap_or_default());
-        serde_json::json!({
+        json!({
             "type": "service_account", "project_id": self.project, "private_key_id": self.key_id,
             "private_key": pem, "client_email": self.email(), "client_id": "100000000000000000001",
             "auth_uri": "https://accounts.google.com/o/oauth2/auth", "token_uri": self.token_uri,
@@ -73,111 +69,195 @@ impl Vendor {
         .to_string()
     }
 
-    /// A new virtual device.
+    /// A new virtual device; it takes the place of one of the same name. None when no keys could be made.
     pub fn add_device(&self, id: &str, platform: Platform) -> Option<Device> {
-        let part = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-        let fid = format!("c{}", &part(&rand::random::<[u8; 16]>())[..21]);
-        let token = format!("{fid}:APA91b{}", part(&rand::random::<[u8; 100]>()));
-        let device = Device { id: id.to_owned(), platform, token, fid };
-        let mut devices = self.devices.lock();
-        devices.retain(|old| old.device.id != id);
-        devices.push(Installed::new(device.clone())?);
-        Some(device)
+        self.devices.add(id, platform)
     }
 
     /// The names and platforms of the devices.
     #[must_use]
     pub fn devices(&self) -> Vec<(String, Platform)> {
-        self.devices.lock().iter().map(|one| (one.device.id.clone(), one.device.platform)).collect()
+        self.devices.all().iter().map(|one| (one.device.id.clone(), one.device.platform)).collect()
     }
 
-    /// What a device shows, newest first.
+    /// What a device shows, newest first, at most the last 1,000.
     #[must_use]
     pub fn inbox(&self, id: &str) -> Option<Vec<Shown>> {
-        self.devices.lock().iter().find(|one| one.device.id == id).map(|one| one.inbox.clone())
+        self.devices.named(id).map(|one| one.mailbox.inbox())
+    }
+
+    /// Changes a device: offline, its pushes are kept as their TTL and collapse key say, and shown when it is online again;
+    /// muted, they are taken and not shown; not registered, its token is dead. Whether there is such a device.
+    pub fn change(&self, id: &str, change: Change) -> bool {
+        let Some(device) = self.devices.named(id) else { return false };
+        let told = device.mailbox.change(&change, self.rig.clock.now_ms());
+        told.into_iter().for_each(|what| self.rig.tell(what));
+        true
+    }
+
+    /// How a device is.
+    #[must_use]
+    pub fn state(&self, id: &str) -> Option<State> {
+        self.devices.named(id).map(|one| one.mailbox.state())
     }
 
     /// The app is removed from the device: its token is dead from now on.
     pub fn unregister(&self, id: &str) -> bool {
-        let mut devices = self.devices.lock();
-        devices.iter_mut().find(|one| one.device.id == id).map(|one| one.registered = false).is_some()
+        self.change(id, Change { registered: Some(false), ..Change::default() })
+    }
+
+    /// The device is reached, or not.
+    pub fn set_online(&self, id: &str, online: bool) -> bool {
+        self.change(id, Change { online: Some(online), ..Change::default() })
     }
 
     /// Every bearer given out so far is refused from now on.
     pub fn revoke_bearers(&self) {
-        self.bearers.lock().clear();
+        self.bearers.revoke();
     }
 
-    /// Makes the next requests go wrong. Gives the rule's number.
+    /// How long bearers live that are given out from now on.
+    pub fn bearer_life(&self, life: BearerLife) {
+        self.bearers.life(life);
+    }
+
+    /// Every bearer given out so far is older by so much.
+    pub fn age_bearers(&self, by: Duration) {
+        self.bearers.age(by);
+    }
+
+    /// Makes requests go wrong. Gives the rule's number.
     pub fn fail(&self, fault: Fault) -> u64 {
-        self.faults.add(fault)
+        self.rig.fail(fault)
     }
 
     /// Nothing goes wrong any more.
     pub fn heal(&self) {
-        self.faults.clear();
+        self.rig.faults.clear();
+    }
+
+    /// How many streams every connection carries at most, the living ones and those to come.
+    pub fn limit_streams(&self, streams: u32) {
+        self.rig.limit_streams(streams);
+    }
+
+    /// Tells every living connection to go away.
+    pub fn send_away(&self, goaway: &Goaway) {
+        self.rig.send_away(goaway);
+    }
+
+    /// How many HTTP/2 connections live.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.rig.lines.count()
     }
 
     /// What has happened since event number `seq`.
     #[must_use]
     pub fn events(&self, seq: u64) -> Vec<Event> {
-        self.log.after(seq)
+        self.rig.events(seq)
     }
 
     /// The first event that matches, whether it has happened or happens within `patience`.
     pub async fn wait_for(&self, wanted: impl Fn(&What) -> bool, patience: Duration) -> Option<Event> {
-        self.log.wait(wanted, patience).await
+        self.rig.wait_for(wanted, patience).await
+    }
+}
+
+impl Site for Vendor {
+    fn rig(&self) -> &Rig {
+        &self.rig
     }
 
-    pub(crate) fn answer(&self, head: &http::request::Parts, body: &[u8]) -> Met {
-        let at = if head.uri.path() == "/token" { Where::Token } else { Where::Send };
-        let due = self.faults.due(at);
-        if let Some((rule, _)) = &due {
-            self.log.add(What::Fault { rule: *rule });
-        }
-        match due.map(|(_, effect)| effect) {
-            None => Met::Answer(self.route(head, body)),
-            Some(Effect::Error { status, code, retry_after }) => {
-                self.note(at, status, code.clone());
-                Met::Answer(Answer::injected(status, code.as_deref()).retry_after(retry_after))
+    fn place(&self, asked: &Asked) -> Where {
+        if asked.head.uri.path() == "/token" { Where::Token } else { Where::Send }
+    }
+
+    fn names(&self, asked: &Asked) -> Vec<String> {
+        let request: Value = serde_json::from_slice(&asked.body).unwrap_or_default();
+        let message = &request["message"];
+        let Some(key) = message["token"].as_str().or_else(|| message["fid"].as_str()) else {
+            return Vec::new();
+        };
+        let device = self.devices.addressed(key).map(|one| one.device.id.clone());
+        device.into_iter().chain([key.to_owned()]).collect()
+    }
+
+    fn answer(&self, asked: &Asked) -> Reply {
+        let path = asked.head.uri.path();
+        let project = path.strip_prefix("/v1/projects/").and_then(|rest| rest.strip_suffix("/messages:send"));
+        match (asked.head.method.as_str(), path, project) {
+            ("POST", "/token", _) => {
+                let reply = self.token(&asked.body);
+                self.rig.tell(What::Token { status: reply.status });
+                reply
             }
-            Some(Effect::Raw { status, body }) => {
-                self.note(at, status, None);
-                Met::Answer(Answer::raw(status, body))
-            }
-            Some(Effect::Redirect { status, location }) => {
-                self.note(at, status, None);
-                Met::Answer(Answer { location: Some(location), ..Answer::raw(status, String::new()) })
-            }
-            Some(Effect::Hang) => Met::Hang,
-            Some(Effect::LoseAnswer) => {
-                self.route(head, body);
-                Met::Hang
-            }
-            Some(Effect::Reset) => Met::Reset,
+            ("POST", _, Some(project)) => self.send(project, asked),
+            _ => answer::not_found(),
         }
     }
 
-    fn note(&self, at: Where, status: u16, code: Option<String>) {
-        self.log.add(match at {
-            Where::Token => What::Token { status },
-            Where::Send => What::Send { status, code, device: None },
-        });
+    fn error(&self, asked: &Asked, status: u16, code: Option<&str>) -> Reply {
+        match self.place(asked) {
+            Where::Token => {
+                answer::oauth(status, code.unwrap_or("internal_failure"), "An error was asked for.")
+            }
+            Where::Send | Where::Manage => answer::injected(status, code),
+        }
     }
 
-    fn route(&self, head: &http::request::Parts, body: &[u8]) -> Answer {
-        let path = head.uri.path();
-        match (head.method.as_str(), path) {
-            ("POST", "/token") => {
-                let answer = self.token(body);
-                self.log.add(What::Token { status: answer.status });
-                answer
-            }
-            ("POST", _) if path.starts_with("/v1/projects/") && path.ends_with("/messages:send") => {
-                let project = &path["/v1/projects/".len()..path.len() - "/messages:send".len()];
-                self.send(project, head, body)
-            }
-            _ => Answer::raw(404, "<!DOCTYPE html><title>Error 404 (Not Found)!!1</title>".to_owned()),
+    fn expired(&self, _asked: &Asked) -> Reply {
+        answer::unauthenticated()
+    }
+}
+
+impl Desk for Vendor {
+    fn add(&self, wish: Value) -> Result<Value, String> {
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Wish {
+            id: String,
+            platform: Platform,
         }
+        let Wish { id, platform } = serde_json::from_value(wish).map_err(|error| error.to_string())?;
+        let device = self.add_device(&id, platform).ok_or("no keys could be made")?;
+        Ok(json!(device))
+    }
+
+    fn list(&self) -> Vec<Value> {
+        let one = |d: &std::sync::Arc<device::Installed>| json!({"id": d.device.id, "kind": d.device.platform, "state": d.mailbox.state()});
+        self.devices.all().iter().map(one).collect()
+    }
+
+    fn shown(&self, id: &str) -> Option<Vec<Shown>> {
+        self.inbox(id)
+    }
+
+    fn change(&self, id: &str, change: Change) -> bool {
+        Self::change(self, id, change)
+    }
+
+    fn verbs(&self) -> Value {
+        json!({"revoke_bearers": {}, "bearer_life": {"announced_s": 3599, "real_s": 3599}, "age_bearers": {"by_s": 3600}})
+    }
+
+    fn verb(&self, name: &str, body: Value) -> Option<Result<(), String>> {
+        Some(match name {
+            "revoke_bearers" => {
+                self.revoke_bearers();
+                Ok(())
+            }
+            "bearer_life" => {
+                serde_json::from_value(body).map(|life| self.bearer_life(life)).map_err(|e| e.to_string())
+            }
+            "age_bearers" => match body["by_s"].as_u64() {
+                Some(seconds) => {
+                    self.age_bearers(Duration::from_secs(seconds));
+                    Ok(())
+                }
+                None => Err("by_s: seconds are wanted".to_owned()),
+            },
+            _ => return None,
+        })
     }
 }

@@ -1,78 +1,63 @@
 //! `messages:send`: bearer, project, message, device; then it arrives.
 
-use std::time::SystemTime;
-
 use serde_json::{Value, json};
 
 use super::check::{Target, check};
-use super::{Answer, Vendor};
+use super::{Vendor, answer};
 use crate::event::What;
+use crate::wire::{Asked, Reply};
 
 /// A token has two parts with a colon between them and some length; anything else is no token at all.
 const SHORTEST_TOKEN: usize = 100;
 
 impl Vendor {
-    pub(super) fn send(&self, project: &str, head: &http::request::Parts, body: &[u8]) -> Answer {
-        let (answer, device) = match self.judged(project, head, body) {
-            Ok((answer, device)) => (answer, device),
-            Err(answer) => (answer, None),
+    pub(super) fn send(&self, project: &str, asked: &Asked) -> Reply {
+        let (reply, device) = match self.judged(project, asked) {
+            Ok((reply, device)) => (reply, device),
+            Err(reply) => (reply, None),
         };
-        let error: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+        let error: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
         let code =
             error["error"]["details"][0]["errorCode"].as_str().or_else(|| error["error"]["status"].as_str());
-        self.log.add(What::Send { status: answer.status, code: code.map(str::to_owned), device });
-        answer
+        self.rig.tell(What::Send { status: reply.status, code: code.map(str::to_owned), device });
+        reply
     }
 
-    fn judged(
-        &self,
-        project: &str,
-        head: &http::request::Parts,
-        body: &[u8],
-    ) -> Result<(Answer, Option<String>), Answer> {
-        self.bearer(head)?;
+    fn judged(&self, project: &str, asked: &Asked) -> Result<(Reply, Option<String>), Reply> {
+        let bearer = asked.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
+        if !bearer.is_some_and(|bearer| self.bearers.good(bearer, self.rig.clock.now())) {
+            return Err(answer::unauthenticated());
+        }
         if project != self.project {
             let text =
                 "Permission 'cloudmessaging.messages.create' denied on resource (or it may not exist).";
-            return Err(Answer::google(403, "PERMISSION_DENIED", text, &[]));
+            return Err(answer::google(403, "PERMISSION_DENIED", text, &[]));
         }
-        let request: Value = serde_json::from_slice(body)
-            .map_err(|_| Answer::google(400, "INVALID_ARGUMENT", "Invalid JSON payload received.", &[]))?;
+        let request: Value = serde_json::from_slice(&asked.body)
+            .map_err(|_| answer::google(400, "INVALID_ARGUMENT", "Invalid JSON payload received.", &[]))?;
         let message = &request["message"];
         let target = check(message)?;
-        let dry = request["validate_only"] == true;
+        let dry = request["validate_only"] == true || request["validateOnly"] == true;
         let device = self.deliver(&target, message, dry)?;
         let name = if dry { "fake_message_id".to_owned() } else { format!("{:x}", rand::random::<u64>()) };
-        Ok((Answer::ok(&json!({"name": format!("projects/{project}/messages/0:{name}")})), device))
+        Ok((answer::ok(&json!({"name": format!("projects/{project}/messages/0:{name}")})), device))
     }
 
-    fn bearer(&self, head: &http::request::Parts) -> Result<(), Answer> {
-        let given = head.headers.get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let given = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-        let good = self.bearers.lock().get(given).is_some_and(|until| *until > SystemTime::now());
-        if good { Ok(()) } else { Err(Answer::unauthenticated()) }
-    }
-
-    fn deliver(&self, target: &Target<'_>, message: &Value, dry: bool) -> Result<Option<String>, Answer> {
-        let mut devices = self.devices.lock();
+    fn deliver(&self, target: &Target<'_>, message: &Value, dry: bool) -> Result<Option<String>, Reply> {
         let found = match target {
             Target::Topic => return Ok(None),
             Target::Token(token) if token.len() < SHORTEST_TOKEN || !token.contains(':') => {
-                let text = "The registration token is not a valid FCM registration token";
-                return Err(Answer::fcm(400, "INVALID_ARGUMENT", text, "INVALID_ARGUMENT"));
+                return Err(answer::invalid("The registration token is not a valid FCM registration token"));
             }
-            Target::Token(token) => devices.iter_mut().find(|one| one.device.token == *token),
-            Target::Fid(fid) => devices.iter_mut().find(|one| one.device.fid == *fid),
+            Target::Token(key) | Target::Fid(key) => self.devices.addressed(key),
         };
-        let device = found.filter(|one| one.registered).ok_or_else(Answer::unregistered)?;
-        let id = device.device.id.clone();
-        if dry {
-            return Ok(Some(id));
+        let device = found.filter(|one| one.mailbox.registered()).ok_or_else(answer::unregistered)?;
+        if !dry {
+            let told = device
+                .arrive(message, self.rig.clock.now_ms())
+                .ok_or_else(|| answer::fcm(500, "INTERNAL", "Internal error encountered.", "INTERNAL"))?;
+            told.into_iter().for_each(|what| self.rig.tell(what));
         }
-        let replaced = device
-            .arrive(message)
-            .ok_or_else(|| Answer::fcm(500, "INTERNAL", "Internal error encountered.", "INTERNAL"))?;
-        self.log.add(What::Arrived { device: id.clone(), replaced });
-        Ok(Some(id))
+        Ok(Some(device.device.id.clone()))
     }
 }

@@ -1,7 +1,5 @@
 //! Google's token endpoint: a signed assertion against a bearer (RFC 7523).
 
-use std::time::{Duration, SystemTime};
-
 use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::alphabet;
@@ -9,7 +7,8 @@ use base64::engine::general_purpose::{GeneralPurpose, URL_SAFE_NO_PAD};
 use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
 use serde_json::{Value, json};
 
-use super::{Answer, Vendor};
+use super::{Vendor, answer};
+use crate::wire::Reply;
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const SCOPES: [&str; 2] =
@@ -25,21 +24,21 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 const SKEW: i64 = 60;
 
 impl Vendor {
-    pub(super) fn token(&self, body: &[u8]) -> Answer {
+    pub(super) fn token(&self, body: &[u8]) -> Reply {
         let form = form(body);
         let field = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
         if field("grant_type") != Some(GRANT) {
-            return Answer::oauth(400, "unsupported_grant_type", "Invalid grant_type: ");
+            return answer::oauth(400, "unsupported_grant_type", "Invalid grant_type: ");
         }
         let Some(assertion) = field("assertion") else {
-            return Answer::oauth(400, "invalid_request", "Missing required parameter: assertion");
+            return answer::oauth(400, "invalid_request", "Missing required parameter: assertion");
         };
         if let Err((error, description)) = self.verify(assertion) {
-            return Answer::oauth(400, error, description);
+            return answer::oauth(400, error, description);
         }
         let bearer = format!("ya29.{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; 48]>()));
-        self.bearers.lock().insert(bearer.clone(), SystemTime::now() + Duration::from_secs(3599));
-        Answer::ok(&json!({"access_token": bearer, "expires_in": 3599, "token_type": "Bearer"}))
+        let life = self.bearers.give(&bearer, self.rig.clock.now());
+        answer::ok(&json!({"access_token": bearer, "expires_in": life, "token_type": "Bearer"}))
     }
 
     fn verify(&self, assertion: &str) -> Result<(), (&'static str, &'static str)> {
@@ -77,8 +76,7 @@ impl Vendor {
         if !scope.split(' ').any(|one| SCOPES.contains(&one)) {
             return Err(("invalid_scope", "Invalid OAuth scope or ID token audience provided."));
         }
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        let now = i64::try_from(self.rig.clock.now_s()).unwrap_or(i64::MAX);
         let (iat, exp) = (said["iat"].as_i64().unwrap_or(i64::MAX), said["exp"].as_i64().unwrap_or(0));
         if iat > now + SKEW || exp < now - SKEW || exp > iat.saturating_add(3600) {
             let text = "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat and exp values in the JWT claim.";

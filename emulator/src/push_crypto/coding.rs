@@ -52,7 +52,9 @@ pub(super) fn sealed(plaintext: &[u8], material: &[u8], salt: &[u8; 16], key_id:
     record.push(2);
     key.seal_in_place_append_tag(nonce, Aad::empty(), &mut record).ok()?;
     let mut body = salt.to_vec();
-    body.extend_from_slice(&4096_u32.to_be_bytes());
+    // One record it is, however long.
+    let size = u32::try_from(record.len()).ok()?.max(4096);
+    body.extend_from_slice(&size.to_be_bytes());
     body.push(u8::try_from(key_id.len()).ok()?);
     body.extend_from_slice(key_id);
     body.extend_from_slice(&record);

@@ -1,5 +1,7 @@
 //! An answer of a Web Push service: status, headers, body.
 
+use crate::wire::Reply;
+
 /// What is sent back.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
@@ -41,5 +43,11 @@ impl Answer {
     #[cfg(test)]
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(one, _)| *one == name).map(|(_, value)| value.as_str())
+    }
+}
+
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Self {
+        Self { status: answer.status, headers: answer.headers, body: answer.body.into() }
     }
 }

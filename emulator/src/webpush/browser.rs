@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use super::request::{Asked, Urgency};
 use super::services::Service;
 use super::subscription::Subscription;
-use crate::device::{self, Shown};
+use crate::google;
+use crate::mailbox::{self, Shown};
 use crate::push_crypto::{Keys, Unreadable};
 
 /// The most that is kept for one browser that is offline.
@@ -128,8 +129,8 @@ impl Browser {
             },
         };
         let text = data.as_ref().and_then(|data| String::from_utf8(data.clone()).ok());
-        let shown = Shown { at_ms: now_ms, ..device::shown(&notification(text.as_deref())) };
-        let replaced = device::show(&mut self.shown, shown);
+        let shown = Shown { at_ms: now_ms, ..google::shown(&notification(text.as_deref())) };
+        let replaced = mailbox::show(&mut self.shown, shown);
         let (ttl, urgency, topic) = (asked.ttl, asked.urgency, asked.topic.clone());
         self.inbox.insert(0, Push { data, text, ttl, urgency, topic, at_ms: now_ms });
         Fate::Arrived { replaced }
@@ -250,7 +251,7 @@ mod tests {
 
     #[test]
     fn fcm_s_shape_flat_objects_and_plain_text_are_all_shown() {
-        let shown = |text: &str| device::shown(&notification(Some(text)));
+        let shown = |text: &str| google::shown(&notification(Some(text)));
         assert_eq!(shown(r#"{"notification":{"title":"T","body":"B"},"data":{"payload":"p"}}"#).title, "T");
         assert_eq!(shown(r#"{"title":"T","body":"B"}"#).body, "B");
         assert_eq!(shown("hello").body, "hello");

@@ -1,9 +1,9 @@
-//! The control API's part for Web Push: subscriptions, inboxes, faults and events of the virtual browsers, as JSON.
+//! The control API's part for Web Push: subscriptions and inboxes of the virtual browsers, as JSON.
 
 use std::sync::Arc;
 
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, Query, State as Shared};
+use axum::extract::{Path, State as Shared};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -12,8 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::browser::State;
-use super::{Service, WebPush};
-use crate::fault::Fault;
+use super::{BadKey, Service, WebPush};
 
 /// The routes, ready to be merged.
 pub(crate) fn routes(webpush: Arc<WebPush>) -> Router {
@@ -23,8 +22,6 @@ pub(crate) fn routes(webpush: Arc<WebPush>) -> Router {
         .route("/control/webpush/subscriptions/{id}/inbox", get(inbox))
         .route("/control/webpush/subscriptions/{id}/shown", get(shown))
         .route("/control/webpush/subscriptions/{id}/{state}", post(put))
-        .route("/control/webpush/faults", post(fail).delete(heal))
-        .route("/control/webpush/events", get(events))
         .with_state(webpush)
 }
 
@@ -37,10 +34,7 @@ async fn verbs() -> Json<Value> {
         "POST /control/webpush/subscriptions/{id}/expired": "the subscription is dead",
         "POST /control/webpush/subscriptions/{id}/offline": "the browser is closed",
         "POST /control/webpush/subscriptions/{id}/online": "the browser is back",
-        "POST /control/webpush/faults": {"next": 1, "effect": {"error": {"status": 429, "retry_after": "30"}}},
-        "effects": ["error", "raw", "redirect", "hang", "lose_answer", "reset"],
-        "DELETE /control/webpush/faults": "nothing goes wrong any more",
-        "GET /control/webpush/events?after=0": "what has happened",
+        "GET /control": "what it has in common with the other vendors: faults, connections, events",
     }))
 }
 
@@ -67,17 +61,26 @@ async fn subscribe(Shared(webpush): Services, body: Result<Json<New>, JsonReject
         Ok(body) => body,
         Err(error) => return refused(error.status(), "bad_request", &error.body_text()),
     };
-    match webpush.subscribe(new.service, &new.vapid_public_key) {
-        Ok(subscription) => {
-            let subscription = match new.origin {
-                Some(origin) => subscription.at(&origin),
-                None => subscription,
-            };
-            let answer = json!({"id": subscription.id, "subscription": subscription});
-            (StatusCode::CREATED, Json(answer)).into_response()
-        }
+    match made(&webpush, new) {
+        Ok(answer) => (StatusCode::CREATED, Json(answer)).into_response(),
         Err(error) => refused(StatusCode::BAD_REQUEST, "bad_key", &error.to_string()),
     }
+}
+
+/// A new browser as its owner needs to know it.
+fn made(webpush: &WebPush, new: New) -> Result<Value, BadKey> {
+    let subscription = webpush.subscribe(new.service, &new.vapid_public_key)?;
+    let subscription = match new.origin {
+        Some(origin) => subscription.at(&origin),
+        None => subscription,
+    };
+    Ok(json!({"id": subscription.id, "subscription": subscription}))
+}
+
+/// The same, for the verbs that all vendors share.
+pub(super) fn subscribed(webpush: &WebPush, wish: Value) -> Result<Value, String> {
+    let new: New = serde_json::from_value(wish).map_err(|error| error.to_string())?;
+    made(webpush, new).map_err(|error| error.to_string())
 }
 
 async fn all(Shared(webpush): Services) -> Json<Value> {
@@ -99,26 +102,4 @@ async fn shown(Shared(webpush): Services, Path(id): Path<String>) -> Response {
 
 async fn put(Shared(webpush): Services, Path((id, state)): Path<(String, State)>) -> Response {
     if webpush.put(&id, state) { StatusCode::NO_CONTENT.into_response() } else { unknown() }
-}
-
-async fn fail(Shared(webpush): Services, body: Result<Json<Fault>, JsonRejection>) -> Response {
-    match body {
-        Ok(Json(fault)) => (StatusCode::CREATED, Json(json!({"rule": webpush.fail(fault)}))).into_response(),
-        Err(error) => refused(error.status(), "bad_request", &error.body_text()),
-    }
-}
-
-async fn heal(Shared(webpush): Services) -> StatusCode {
-    webpush.heal();
-    StatusCode::NO_CONTENT
-}
-
-#[derive(Deserialize)]
-struct After {
-    #[serde(default)]
-    after: u64,
-}
-
-async fn events(Shared(webpush): Services, Query(After { after }): Query<After>) -> Json<Vec<crate::Event>> {
-    Json(webpush.events(after))
 }

@@ -16,10 +16,12 @@ mod subscription;
 mod tests;
 mod vapid;
 
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::Duration;
 
 use http::request::Parts;
 use parking_lot::Mutex;
+use serde_json::{Value, json};
 
 pub(crate) use answer::Answer;
 pub use browser::Push;
@@ -32,27 +34,25 @@ pub use services::Service;
 pub use subscription::{Keys, Subscription};
 use vapid::Expected;
 
-use crate::device::Shown;
-use crate::event::{Event, Log, What};
-use crate::fault::{Effect, Fault, Faults, Where};
+use crate::clock::Clock;
+use crate::desk::Desk;
+use crate::event::{Event, What, Why};
+use crate::fault::{Fault, Where};
+use crate::mailbox::{Change, Shown};
+use crate::rig::{Rig, Site};
+use crate::wire::{self, Lines, Reply};
 
 /// The services and the virtual browsers that have subscribed to them.
-#[derive(Default)]
 pub struct WebPush {
     browsers: Mutex<Vec<Browser>>,
-    faults: Faults,
-    log: Log,
+    rig: Arc<Rig>,
 }
 
-/// What a request meets.
-#[derive(Debug)]
-pub(crate) enum Met {
-    /// An answer.
-    Answer(Answer),
-    /// Silence.
-    Hang,
-    /// A reset.
-    Reset,
+impl Default for WebPush {
+    /// Without a port: what it answers can be asked all the same.
+    fn default() -> Self {
+        Self::new(Rig::new(Clock::default(), 0, Arc::new(Lines::new(100))))
+    }
 }
 
 /// Not the public key of an application server: 65 bytes, uncompressed P-256, base64url without padding.
@@ -61,6 +61,10 @@ pub(crate) enum Met {
 pub struct BadKey;
 
 impl WebPush {
+    pub(crate) fn new(rig: Rig) -> Self {
+        Self { browsers: Mutex::default(), rig: Arc::new(rig) }
+    }
+
     /// A new virtual browser, online, subscribed for the application server of this key (`applicationServerKey`).
     ///
     /// # Errors
@@ -98,23 +102,23 @@ impl WebPush {
 
     /// Makes the next requests go wrong. Gives the rule's number.
     pub fn fail(&self, fault: Fault) -> u64 {
-        self.faults.add(fault)
+        self.rig.fail(fault)
     }
 
     /// Nothing goes wrong any more.
     pub fn heal(&self) {
-        self.faults.clear();
+        self.rig.faults.clear();
     }
 
     /// What has happened since event number `seq`.
     #[must_use]
     pub fn events(&self, seq: u64) -> Vec<Event> {
-        self.log.after(seq)
+        self.rig.events(seq)
     }
 
     /// The first event that matches, whether it has happened or happens within `patience`.
     pub async fn wait_for(&self, wanted: impl Fn(&What) -> bool, patience: Duration) -> Option<Event> {
-        self.log.wait(wanted, patience).await
+        self.rig.wait_for(wanted, patience).await
     }
 
     fn with<T>(&self, id: &str, look: impl FnOnce(&mut Browser) -> T) -> Option<T> {
@@ -127,7 +131,7 @@ impl WebPush {
                 return None;
             }
             if state == State::Online {
-                return Some(browser.come_online(now_ms()));
+                return Some(browser.come_online(self.rig.clock.now_ms()));
             }
             browser.state = state;
             Some(Vec::new())
@@ -145,11 +149,11 @@ impl WebPush {
 
     fn tell(&self, device: &str, fate: Fate) {
         let device = device.to_owned();
-        self.log.add(match fate {
+        self.rig.tell(match fate {
             Fate::Arrived { replaced } => What::Arrived { device, replaced },
             Fate::Unreadable(why) => What::Unreadable { device, why },
             Fate::Waits { replaced } => What::Waits { device, replaced },
-            Fate::Dropped => What::Dropped { device },
+            Fate::Dropped => What::Dropped { device, why: Why::Expired },
         });
     }
 }
@@ -165,42 +169,8 @@ impl WebPush {
         })
     }
 
-    /// What a request to a service meets.
-    pub(crate) fn meet(&self, service: Service, head: &Parts, body: &[u8]) -> Met {
-        let Some((rule, effect)) = self.faults.due(Where::Send) else {
-            return Met::Answer(self.answer(service, head, body));
-        };
-        self.log.add(What::Fault { rule });
-        match effect {
-            Effect::Error { status, code, retry_after } => {
-                let answer = service.personality().injected(status, code.as_deref());
-                self.note(service, head, &answer, code);
-                Met::Answer(match retry_after {
-                    Some(wish) => answer.with("retry-after", wish),
-                    None => answer,
-                })
-            }
-            Effect::Raw { status, body } => {
-                let answer = Answer { body, ..Answer::bare(status) };
-                self.note(service, head, &answer, None);
-                Met::Answer(answer)
-            }
-            Effect::Redirect { status, location } => {
-                let answer = Answer::bare(status).with("location", location);
-                self.note(service, head, &answer, None);
-                Met::Answer(answer)
-            }
-            Effect::Hang => Met::Hang,
-            Effect::LoseAnswer => {
-                self.answer(service, head, body);
-                Met::Hang
-            }
-            Effect::Reset => Met::Reset,
-        }
-    }
-
     /// The honest answer. What the push brings about has come about when it returns.
-    fn answer(&self, service: Service, head: &Parts, body: &[u8]) -> Answer {
+    fn honest(&self, service: Service, head: &Parts, body: &[u8]) -> Answer {
         let (answer, code, fate) = match self.taken(service, head, body) {
             Ok((ttl, fate)) => {
                 let personality = service.personality();
@@ -210,7 +180,7 @@ impl WebPush {
             }
             Err(refusal) => (service.personality().refused(refusal), Some(refusal.code().to_owned()), None),
         };
-        self.note(service, head, &answer, code);
+        self.rig.tell(self.told(service, head, answer.status, code));
         if let Some((device, fate)) = fate {
             self.tell(&device, fate);
         }
@@ -235,7 +205,8 @@ impl WebPush {
             return Err(Refusal::Gone);
         }
         let origin = format!("https://{}", authority(head));
-        let expected = Expected { origin: &origin, now: now_ms() / 1000, contact: personality.contact() };
+        let expected =
+            Expected { origin: &origin, now: self.rig.clock.now_s(), contact: personality.contact() };
         let key = vapid::proven(only(&head.headers, "authorization"), expected).map_err(Refusal::Vapid)?;
         if key != browser.vapid_key {
             return Err(Refusal::OtherKey);
@@ -244,16 +215,94 @@ impl WebPush {
         personality.own_rules(&asked, &head.headers)?;
         asked.ttl = asked.ttl.min(personality.longest_ttl());
         let ttl = asked.ttl;
-        let fate = browser.take(asked, now_ms());
+        let fate = browser.take(asked, self.rig.clock.now_ms());
         Ok((ttl, (browser.subscription.id.clone(), fate)))
     }
 
-    fn note(&self, service: Service, head: &Parts, answer: &Answer, code: Option<String>) {
+    fn told(&self, service: Service, head: &Parts, status: u16, code: Option<String>) -> What {
+        What::WebPush { service, status, code, device: self.named(head) }
+    }
+
+    /// The browser an endpoint belongs to.
+    fn named(&self, head: &Parts) -> Option<String> {
         let target = target(head);
         let browsers = self.browsers.lock();
-        let device =
-            browsers.iter().find(|one| same(path(one), target)).map(|one| one.subscription.id.clone());
-        self.log.add(What::WebPush { service, status: answer.status, code, device });
+        browsers.iter().find(|one| same(path(one), target)).map(|one| one.subscription.id.clone())
+    }
+
+    /// The service of a request that one of them has claimed.
+    fn claimed(&self, head: &Parts) -> Service {
+        self.service_of(head).unwrap_or(Service::Generic)
+    }
+}
+
+impl Site for WebPush {
+    fn rig(&self) -> &Rig {
+        &self.rig
+    }
+
+    fn claims(&self, asked: &wire::Asked) -> bool {
+        self.service_of(&asked.head).is_some()
+    }
+
+    fn place(&self, _asked: &wire::Asked) -> Where {
+        Where::Send
+    }
+
+    fn names(&self, asked: &wire::Asked) -> Vec<String> {
+        self.named(&asked.head).into_iter().collect()
+    }
+
+    fn answer(&self, asked: &wire::Asked) -> Reply {
+        self.honest(self.claimed(&asked.head), &asked.head, &asked.body).into()
+    }
+
+    fn error(&self, asked: &wire::Asked, status: u16, code: Option<&str>) -> Reply {
+        self.claimed(&asked.head).personality().injected(status, code).into()
+    }
+
+    fn expired(&self, asked: &wire::Asked) -> Reply {
+        self.claimed(&asked.head).personality().refused(Refusal::Vapid(vapid::Wrong::Expired)).into()
+    }
+
+    fn refusal(&self, asked: &wire::Asked, status: u16, code: Option<String>) -> What {
+        self.told(self.claimed(&asked.head), &asked.head, status, code)
+    }
+}
+
+impl Desk for WebPush {
+    fn add(&self, wish: Value) -> Result<Value, String> {
+        control::subscribed(self, wish)
+    }
+
+    fn list(&self) -> Vec<Value> {
+        let one = |browser: &Browser| {
+            json!({"id": browser.subscription.id, "kind": browser.service, "state": {
+                "registered": browser.state != State::Expired, "online": browser.state == State::Online}})
+        };
+        self.browsers.lock().iter().map(one).collect()
+    }
+
+    fn shown(&self, id: &str) -> Option<Vec<Shown>> {
+        Self::shown(self, id)
+    }
+
+    fn change(&self, id: &str, change: Change) -> bool {
+        let state = match (change.registered, change.online) {
+            (Some(false), _) => State::Expired,
+            (_, Some(true)) => State::Online,
+            (_, Some(false)) => State::Offline,
+            (_, None) => return self.with(id, |_| ()).is_some(),
+        };
+        self.put(id, state)
+    }
+
+    fn verbs(&self) -> Value {
+        json!({})
+    }
+
+    fn verb(&self, _name: &str, _body: Value) -> Option<Result<(), String>> {
+        None
     }
 }
 
@@ -302,9 +351,4 @@ fn is_mangled(target: &str, endpoint: &str) -> bool {
         text.replace("%2b", "+").replace("%2f", "/").replace("%3d", "=")
     };
     endpoint.contains('?') && decoded(endpoint).starts_with(&decoded(target))
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -8,8 +8,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::request::Parts;
 
 use super::sender::Sender;
-use super::{Answer, Met, Service, Subscription, WebPush};
+use super::{Answer, Service, Subscription, WebPush};
 use crate::push_crypto::Recipient;
+use crate::rig::{Met, Site as _, meet};
+use crate::wire::{Asked, Reply};
 
 /// A request that every service takes, to be spoilt in one point.
 struct Request {
@@ -57,9 +59,12 @@ impl Request {
 }
 
 fn answered(webpush: &WebPush, head: &Parts, body: &[u8]) -> Answer {
-    let service = webpush.service_of(head).expect("a Web Push service");
-    match webpush.meet(service, head, body) {
-        Met::Answer(answer) => answer,
+    let asked = Asked { head: head.clone(), body: body.to_vec().into() };
+    assert!(webpush.claims(&asked), "a Web Push service");
+    match meet(webpush, &asked) {
+        Met::Answer(Reply { status, headers, body }) => {
+            Answer { status, headers, body: String::from_utf8(body.to_vec()).unwrap() }
+        }
         other => panic!("{other:?}"),
     }
 }

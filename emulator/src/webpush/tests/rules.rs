@@ -6,7 +6,7 @@ use super::super::sender::now;
 use super::*;
 use crate::Unreadable;
 use crate::event::What;
-use crate::fault::{Effect, Fault, Where};
+use crate::fault::{Effect, Fault, RetryAfter};
 
 /// Status and the telling part of the answer of Mozilla, Google, Apple, Windows and the generic service.
 type Words = [(u16, &'static str); 5];
@@ -305,11 +305,11 @@ fn a_closed_browser_gets_the_newest_of_a_topic_when_it_is_back() {
 }
 
 fn fault(effect: Effect) -> Fault {
-    Fault { at: Where::Send, next: 1, effect }
+    Fault::next(1, effect)
 }
 
 fn error(status: u16, retry_after: Option<&str>) -> Fault {
-    let retry_after = retry_after.map(str::to_owned);
+    let retry_after = retry_after.map(|text| RetryAfter::Text(text.to_owned()));
     fault(Effect::Error { status, code: None, retry_after })
 }
 

@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 use super::super::Subscription;
 use super::*;
 use crate::event::What;
-use crate::fault::{Effect, Fault, Where};
+use crate::fault::{Effect, Fault};
 use crate::{Emulator, Options};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -107,8 +107,8 @@ async fn hang_reset_and_a_lost_answer_are_what_they_say() {
     let emulator = Arc::new(emulator().await);
     let (sender, subscription) = subscribed(&emulator, Service::Google);
     let webpush = emulator.webpush();
-    let fail = |effect| webpush.fail(Fault { at: Where::Send, next: 1, effect });
-    fail(Effect::Reset);
+    let fail = |effect| webpush.fail(Fault::next(1, effect));
+    fail(Effect::reset());
     assert!(ask(&emulator, b"h2", &Request::good(&subscription, &sender, "reset")).await.is_err());
     assert!(webpush.inbox(&subscription).is_empty());
     let lost = fail(Effect::LoseAnswer);
@@ -117,7 +117,10 @@ async fn hang_reset_and_a_lost_answer_are_what_they_say() {
         let emulator = Arc::clone(&emulator);
         async move { ask(&emulator, b"h2", &request).await.is_ok() }
     });
-    webpush.wait_for(|what| *what == What::Fault { rule: lost }, PATIENCE).await.unwrap();
+    webpush
+        .wait_for(|what| *what == What::Fault { rule: lost, effect: "lose_answer" }, PATIENCE)
+        .await
+        .unwrap();
     webpush.wait_for(|what| matches!(what, What::Arrived { .. }), PATIENCE).await.unwrap();
     assert!(!caller.is_finished(), "no answer comes");
     caller.abort();
@@ -127,7 +130,7 @@ async fn hang_reset_and_a_lost_answer_are_what_they_say() {
         let emulator = Arc::clone(&emulator);
         async move { ask(&emulator, b"h2", &request).await.is_ok() }
     });
-    webpush.wait_for(|what| *what == What::Fault { rule: hang }, PATIENCE).await.unwrap();
+    webpush.wait_for(|what| *what == What::Fault { rule: hang, effect: "hang" }, PATIENCE).await.unwrap();
     assert!(!caller.is_finished(), "no answer comes");
     caller.abort();
     assert_eq!(webpush.inbox(&subscription).len(), 1);

@@ -1,0 +1,242 @@
+//! One HTTP/2 connection as the vendor steers it: how many streams it carries, which have been processed, and how it ends.
+//! Never says of a stream that it was not processed when it was.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
+
+use bytes::{BufMut as _, BytesMut};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::fault::{Goaway, Last, Then};
+
+/// The highest stream number there is (RFC 9113 §5.1.1).
+const HIGHEST: u32 = 0x7fff_ffff;
+/// SETTINGS_MAX_CONCURRENT_STREAMS (RFC 9113 §6.5.2).
+pub(super) const MAX_CONCURRENT_STREAMS: u16 = 3;
+
+/// A living connection.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(super) state: Mutex<State>,
+    /// Rung when there is something to write, or the connection has been closed.
+    pub(super) rung: Notify,
+}
+
+/// What is known of its streams.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) limit: u32,
+    /// Frames of our own, written between those of the server.
+    pub(super) own: BytesMut,
+    /// The highest stream the peer has opened.
+    opened: u32,
+    /// The highest stream whose request was processed, and the highest below it.
+    processed: u32,
+    below: u32,
+    open: HashSet<u32>,
+    refused: HashSet<u32>,
+    /// Streams above it are not processed any more.
+    cut: Option<u32>,
+    pub(super) end: End,
+}
+
+/// How far the end of a connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// It lives.
+    Not,
+    /// It ends when its open streams are answered.
+    Drained,
+    /// It ends when what has been written is out.
+    Now,
+    /// Nothing is written any more; what the peer still sends is read and dropped.
+    Closed,
+    /// It is dropped where it stands.
+    Cut,
+}
+
+impl State {
+    /// The peer opens a stream, or sends more on one.
+    pub(super) fn open(&mut self, id: u32) {
+        if id <= self.opened {
+            return;
+        }
+        self.opened = id;
+        if self.cut.is_some_and(|cut| id > cut) {
+            return;
+        }
+        let full = self.open.len() >= usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let place = if full { &mut self.refused } else { &mut self.open };
+        place.insert(id);
+    }
+
+    /// A stream has ended on the wire.
+    pub(super) fn ended(&mut self, id: u32) {
+        self.open.remove(&id);
+    }
+
+    /// Whether the connection is to be closed now; a last GOAWAY is due if the peer was promised all streams there are.
+    pub(super) fn closes(&mut self) -> bool {
+        if self.end == End::Drained && self.open.is_empty() {
+            if self.cut.is_none() {
+                self.goaway(self.processed, 0, b"");
+                self.cut = Some(self.processed);
+            }
+            self.end = End::Now;
+        }
+        self.end == End::Now
+    }
+
+    fn settings(&mut self, id: u16, value: u32) {
+        self.frame(4, 6);
+        self.own.put_u16(id);
+        self.own.put_u32(value);
+    }
+
+    fn goaway(&mut self, last: u32, code: u32, debug: &[u8]) {
+        self.frame(7, 8 + debug.len());
+        self.own.put_u32(last);
+        self.own.put_u32(code);
+        self.own.extend_from_slice(debug);
+    }
+
+    /// The head of a frame on the connection itself (RFC 9113 §4.1).
+    fn frame(&mut self, kind: u8, length: usize) {
+        self.own.put_uint(length as u64, 3);
+        self.own.extend_from_slice(&[kind, 0, 0, 0, 0, 0]);
+    }
+}
+
+impl Line {
+    fn new(limit: u32) -> Self {
+        let state = State {
+            limit,
+            own: BytesMut::new(),
+            opened: 0,
+            processed: 0,
+            below: 0,
+            open: HashSet::new(),
+            refused: HashSet::new(),
+            cut: None,
+            end: End::Not,
+        };
+        Self { state: Mutex::new(state), rung: Notify::new() }
+    }
+
+    /// So many streams from now on.
+    pub(crate) fn limit(&self, streams: u32) {
+        {
+            let mut state = self.state.lock();
+            if state.limit == streams {
+                return;
+            }
+            state.limit = streams;
+            state.settings(MAX_CONCURRENT_STREAMS, streams);
+        }
+        self.rung.notify_one();
+    }
+
+    /// Whether the stream was over the limit when it was opened; asked once.
+    pub(super) fn refuses(&self, id: u32) -> bool {
+        self.state.lock().refused.remove(&id)
+    }
+
+    /// Whether the stream's request is to be processed; then it counts as processed.
+    pub(super) fn admits(&self, id: u32) -> bool {
+        let mut state = self.state.lock();
+        if matches!(state.end, End::Closed | End::Cut) || state.cut.is_some_and(|cut| id > cut) {
+            return false;
+        }
+        if id > state.processed {
+            state.below = state.processed;
+            state.processed = id;
+        } else {
+            state.below = state.below.max(id);
+        }
+        true
+    }
+
+    /// Tells the peer to go away, once; gives the last stream it is told of. `stream` is the one that brought it about.
+    pub(super) fn send_away(&self, goaway: &Goaway, stream: Option<u32>) -> Option<u32> {
+        let last = {
+            let mut state = self.state.lock();
+            if state.end != End::Not {
+                return None;
+            }
+            let last = match goaway.last {
+                Last::Highest => HIGHEST,
+                Last::Before if stream == Some(state.processed) => state.below,
+                Last::Before | Last::This => state.processed,
+            };
+            // Longer debug data than a frame takes has no use.
+            let debug = &goaway.debug.as_bytes()[..goaway.debug.len().min(8 * 1024)];
+            state.goaway(last, goaway.code, debug);
+            if last != HIGHEST {
+                state.cut = Some(last);
+                state.open.retain(|id| *id <= last);
+            }
+            state.end = if goaway.then == Then::Drain { End::Drained } else { End::Now };
+            last
+        };
+        self.rung.notify_one();
+        Some(last)
+    }
+
+    /// Drops the connection where it stands.
+    pub(super) fn cut(&self) {
+        self.state.lock().end = End::Cut;
+        self.rung.notify_one();
+    }
+
+    pub(super) fn end(&self) -> End {
+        self.state.lock().end
+    }
+}
+
+/// The living connections of one vendor.
+pub(crate) struct Lines {
+    limit: AtomicU32,
+    lines: Mutex<Vec<Weak<Line>>>,
+}
+
+impl Lines {
+    pub(crate) fn new(limit: u32) -> Self {
+        Self { limit: AtomicU32::new(limit), lines: Mutex::default() }
+    }
+
+    pub(crate) fn open(&self) -> Arc<Line> {
+        let mut lines = self.lines.lock();
+        lines.retain(|line| line.strong_count() > 0);
+        let line = Arc::new(Line::new(self.limit.load(Ordering::Acquire)));
+        lines.push(Arc::downgrade(&line));
+        line
+    }
+
+    /// How many live.
+    pub(crate) fn count(&self) -> usize {
+        self.living().len()
+    }
+
+    /// The limit of every connection, the living ones and those to come.
+    pub(crate) fn limit(&self, streams: u32) {
+        self.limit.store(streams, Ordering::Release);
+        self.living().iter().for_each(|line| line.limit(streams));
+    }
+
+    /// The limit of a connection that is opened now.
+    pub(crate) fn streams(&self) -> u32 {
+        self.limit.load(Ordering::Acquire)
+    }
+
+    /// Tells all of them to go away; gives what each was told.
+    pub(crate) fn send_away(&self, goaway: &Goaway) -> Vec<u32> {
+        self.living().iter().filter_map(|line| line.send_away(goaway, None)).collect()
+    }
+
+    fn living(&self) -> Vec<Arc<Line>> {
+        let living: Vec<_> = self.lines.lock().iter().filter_map(Weak::upgrade).collect();
+        living.into_iter().filter(|line| matches!(line.end(), End::Not | End::Drained)).collect()
+    }
+}

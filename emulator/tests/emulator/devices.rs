@@ -1,0 +1,101 @@
+//! Virtual devices: offline, muted, gone; and what each platform shows of a message.
+
+use std::time::Duration;
+
+use pushgate_emulator::{Change, Platform, What};
+use serde_json::{Value, json};
+
+use crate::client::App;
+
+fn titles(app: &App, device: &str) -> Vec<String> {
+    app.emulator.vendor().inbox(device).unwrap().into_iter().map(|shown| shown.title).collect()
+}
+
+async fn sent(app: &App, token: &str, title: &str, block: Value) {
+    let mut message = json!({"token": token, "notification": {"title": title}});
+    message.as_object_mut().unwrap().extend(block.as_object().unwrap().clone());
+    assert_eq!(app.send(&json!({"message": message})).await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn pushes_for_an_offline_device_are_kept_while_their_ttl_lasts_and_shown_when_it_is_back() {
+    let app = App::new().await;
+    app.emulator.vendor().set_online("bob", false);
+    let ttl = |seconds: &str| json!({"webpush": {"headers": {"TTL": seconds}}});
+    sent(&app, &app.device.token, "short", ttl("60")).await;
+    sent(&app, &app.device.token, "long", ttl("600")).await;
+    sent(&app, &app.device.token, "now or never", ttl("0")).await;
+    assert_eq!((app.seen(), app.emulator.vendor().state("bob").unwrap().held), (0, 2));
+    app.emulator.advance(Duration::from_secs(61));
+    app.emulator.vendor().set_online("bob", true);
+    assert_eq!(titles(&app, "bob"), ["long"]);
+}
+
+#[tokio::test]
+async fn pushes_kept_under_one_topic_or_collapse_key_are_one() {
+    let app = App::new().await;
+    let phone = app.emulator.vendor().add_device("phone", Platform::Android).unwrap();
+    for device in ["bob", "phone"] {
+        app.emulator.vendor().set_online(device, false);
+    }
+    for title in ["one", "two"] {
+        sent(&app, &app.device.token, title, json!({"webpush": {"headers": {"TTL": "60", "Topic": "chat"}}}))
+            .await;
+        sent(&app, &phone.token, title, json!({"android": {"collapse_key": "chat"}})).await;
+        sent(&app, &phone.token, title, json!({"android": {"ttl": "60s"}})).await;
+    }
+    for device in ["bob", "phone"] {
+        app.emulator.vendor().set_online(device, true);
+    }
+    assert_eq!(titles(&app, "bob"), ["two"]);
+    assert_eq!(
+        titles(&app, "phone"),
+        ["two", "two", "one"],
+        "newest first; what has no key is not collapsed"
+    );
+    let collapsed = |what: &What| matches!(what, What::Waits { replaced: true, .. });
+    assert_eq!(app.emulator.vendor().events(0).iter().filter(|event| collapsed(&event.what)).count(), 2);
+}
+
+#[tokio::test]
+async fn a_muted_device_takes_a_push_and_shows_nothing() {
+    let app = App::new().await;
+    app.emulator.vendor().change("bob", Change { muted: Some(true), ..Change::default() });
+    assert_eq!((app.send(&app.hello()).await.unwrap().status, app.seen()), (200, 0));
+    app.emulator.vendor().change("bob", Change { muted: Some(false), ..Change::default() });
+    assert_eq!((app.send(&app.hello()).await.unwrap().status, app.seen()), (200, 1));
+}
+
+#[tokio::test]
+async fn the_same_tag_takes_the_place_of_what_is_shown() {
+    let app = App::new().await;
+    for title in ["one", "two"] {
+        sent(&app, &app.device.token, title, json!({"webpush": {"notification": {"tag": "chat"}}})).await;
+    }
+    let inbox = app.emulator.vendor().inbox("bob").unwrap();
+    assert_eq!((inbox.len(), inbox[0].title.as_str(), inbox[0].times_replaced), (1, "two", 1));
+}
+
+#[tokio::test]
+async fn each_platform_shows_its_own_block_over_the_common_one() {
+    let app = App::new().await;
+    let block = json!({"notification": {"title": "common", "body": "text"}, "data": {"k": "v"},
+        "webpush": {"notification": {"title": "web"}, "fcm_options": {"link": "https://chat.example/7"}},
+        "android": {"notification": {"title": "android", "sound": "ping", "notification_count": 3}},
+        "apns": {"headers": {"apns-collapse-id": "c"}, "payload": {"aps": {"alert": {"title": "ios"}, "badge": 5, "thread-id": "t"}}}});
+    for (id, platform) in [("web", Platform::Web), ("android", Platform::Android), ("ios", Platform::Ios)] {
+        let device = app.emulator.vendor().add_device(id, platform).unwrap();
+        sent(&app, &device.token, "", block.clone()).await;
+        let shown = app.emulator.vendor().inbox(id).unwrap().remove(0);
+        assert_eq!((shown.title.as_str(), shown.body.as_str()), (id, "text"));
+        assert_eq!(shown.data["k"], "v");
+        match platform {
+            Platform::Web => assert_eq!(shown.link.as_deref(), Some("https://chat.example/7")),
+            Platform::Android => assert_eq!((shown.badge, shown.sound.as_deref()), (Some(3), Some("ping"))),
+            Platform::Ios => assert_eq!(
+                (shown.badge, shown.thread.as_deref(), shown.tag.as_deref()),
+                (Some(5), Some("t"), Some("c"))
+            ),
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The emulator on the wire, asked by clients that know nothing of it: its strictness, its faults, its devices.
+
+#![expect(clippy::unwrap_used, reason = "the failure of a test is its message")]
+
+mod client;
+mod control;
+mod devices;
+mod fcm;
+mod goaway;
+mod http1;
+mod mishaps;
+mod token;
