@@ -9,12 +9,13 @@ use pushgate::{
     Address, ChannelName, Clock, Device, DeviceId, Gateway, Kind, Notification, Platform, Receipt, State,
     Store, Timestamp, TokenKind, Traits, UserId,
 };
-use pushgate_emulator::{Effect, Emulator, Fault, Options, RetryAfter, What};
+use pushgate_emulator::{Effect, Emulator, Fault, Goaway, Last, Options, RetryAfter, Then, What};
 use pushgate_fcm::{Config, Fcm};
 use pushgate_kit::clock::ManualClock;
 use pushgate_transport::{HttpTransport, Roots};
+use serde_json::json;
 
-use crate::house::PATIENCE;
+use crate::house::{House, PATIENCE};
 
 struct Bench {
     emulator: Emulator,
@@ -26,12 +27,17 @@ struct Bench {
 
 impl Bench {
     async fn new() -> Self {
+        Self::with_timeout(Duration::from_secs(15)).await
+    }
+
+    async fn with_timeout(timeout: Duration) -> Self {
         let emulator = Emulator::start(Options::default()).await.unwrap();
         // The emulator's own clock is real: the tests begin now and move on from there.
         let clock = Arc::new(ManualClock::at(std::time::SystemTime::now().into()));
         let roots = Roots::Pem(emulator.ca_pem().to_owned());
         let transport = Arc::new(HttpTransport::builder().roots(roots).build().unwrap());
-        let config = Config { base_url: emulator.url(), ..Config::new(&emulator.service_account_json()) };
+        let config =
+            Config { base_url: emulator.url(), timeout, ..Config::new(&emulator.service_account_json()) };
         let name = ChannelName::new("fcm").unwrap();
         let shared: Arc<dyn Clock> = clock.clone();
         let fcm = Fcm::new(name.clone(), &config, transport, shared.clone()).unwrap();
@@ -226,4 +232,110 @@ async fn nothing_is_tried_after_its_ttl() {
     let receipt = bench.after_attempt(late, 1).await;
     assert_eq!((receipt.state, receipt.fault.unwrap().kind), (State::Expired, Kind::Expired));
     assert!(bench.sends() <= sends + 1, "only the throttled one was sent again");
+}
+
+/// Sends so many notifications at once, and sees that each is sent and arrives exactly once.
+async fn all_arrive_once(house: &House, notifications: usize) {
+    let asked = |n: usize| json!({"to": {"users": ["bob"]}, "title": format!("{n}")});
+    let submits: Vec<_> = (0..notifications)
+        .map(|n| {
+            let (client, asked) = (house.client.clone(), asked(n));
+            tokio::spawn(async move { client.submit(&asked, "?wait=25s").await })
+        })
+        .collect();
+    for submit in submits {
+        let (_, answer) = submit.await.unwrap();
+        assert_eq!(answer["status"]["counts"], json!({"sent": 1}), "{answer}");
+    }
+    let arrived = house.emulator.vendor().events(0);
+    let arrived = arrived.iter().filter(|event| matches!(event.what, What::Arrived { .. })).count();
+    let mut titles: Vec<_> =
+        house.emulator.vendor().inbox("bob-web").unwrap().into_iter().map(|shown| shown.title).collect();
+    titles.sort();
+    titles.dedup();
+    assert_eq!((arrived, titles.len()), (notifications, notifications), "each one, and none twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn goaway_loses_nothing_and_duplicates_nothing() {
+    for last in [Last::This, Last::Before, Last::Highest] {
+        let house = House::open().await;
+        house.page_of("bob").await;
+        let goaway = Goaway { last, then: Then::Drain, ..Goaway::default() };
+        house.emulator.vendor().fail(Fault::next(10, Effect::Goaway(goaway)).share(0.05));
+        all_arrive_once(&house, 300).await;
+        let told = |what: &What| matches!(what, What::Goaway { .. });
+        let events = house.emulator.vendor().events(0);
+        assert!(events.iter().any(|event| told(&event.what)), "a connection was told to go away: {last:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_limit_that_shrinks_to_one_slows_but_loses_nothing() {
+    let house = House::open().await;
+    house.page_of("bob").await;
+    house.emulator.vendor().fail(Fault::next(1, Effect::StreamLimit(1)).skip(50));
+    all_arrive_once(&house, 300).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bearer_that_expires_early_costs_one_token_fetch() {
+    let house = House::open().await;
+    house.page_of("bob").await;
+    all_arrive_once(&house, 1).await;
+    house.emulator.vendor().age_bearers(HOUR);
+    let asked = json!({"to": {"users": ["bob"]}, "title": "Ann"});
+    let submits = (0..200).map(|_| house.client.submit(&asked, "?wait=25s"));
+    for (_, answer) in futures_util::future::join_all(submits).await {
+        assert_eq!(answer["status"]["counts"], json!({"sent": 1}), "{answer}");
+    }
+    let fetched = house.emulator.vendor().events(0);
+    let fetched = fetched.iter().filter(|event| matches!(event.what, What::Token { .. })).count();
+    assert_eq!(fetched, 2, "one at the start, one after the bearer's age");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_vendor_that_fails_now_and_then_everything_arrives_in_the_end() {
+    let bench = Bench::new().await;
+    bench.emulator.vendor().fail(Fault::always(Effect::error(503, "UNAVAILABLE")).share(0.4));
+    let mut waiting = Vec::new();
+    for _ in 0..60 {
+        waiting.push(bench.submit(HOUR).await);
+    }
+    let app = pushgate::AppId::new("demo").unwrap();
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !waiting.is_empty() {
+        assert!(tokio::time::Instant::now() < deadline, "{} have not arrived", waiting.len());
+        // To when somebody wants to be woken, unless somebody is still at work.
+        let next = tokio::time::timeout(Duration::from_millis(20), bench.clock.sleeper()).await;
+        if let Ok(next) = next {
+            bench.clock.set(next);
+        }
+        let mut left = Vec::new();
+        for id in waiting {
+            let state = bench.gateway.status(&app, id).await.unwrap().unwrap().receipts[0].state;
+            assert!(matches!(state, State::Queued | State::Sent), "{state:?}");
+            if state == State::Queued {
+                left.push(id);
+            }
+        }
+        waiting = left;
+    }
+    assert!(bench.sends() > 70, "some were tried more than once: {}", bench.sends());
+    assert_eq!(bench.emulator.vendor().inbox("bob-web").unwrap().len(), 60);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delay_beyond_the_timeout_is_tried_again_under_the_same_id_and_shown_once() {
+    let bench = Bench::with_timeout(Duration::from_millis(400)).await;
+    bench.emulator.vendor().fail(Fault::next(1, Effect::Delay { ms: 60_000 }));
+    let id = bench.submit(HOUR).await;
+    let receipt = bench.after_attempt(id, 1).await;
+    assert_eq!((receipt.state, receipt.fault.unwrap().kind), (State::Queued, Kind::Timeout));
+    let first = bench.emulator.vendor().inbox("bob-web").unwrap();
+    bench.clock.set(receipt.next_at.unwrap());
+    assert_eq!(bench.after_attempt(id, 2).await.state, State::Sent);
+    let inbox = bench.emulator.vendor().inbox("bob-web").unwrap();
+    assert_eq!((inbox.len(), inbox[0].times_replaced), (1, 1), "the vendor had taken the first one, too");
+    assert_eq!(inbox[0].data["zego"], first[0].data["zego"], "under the same id");
 }
