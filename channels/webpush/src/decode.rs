@@ -1,0 +1,294 @@
+//! From a push service's answer to an outcome: the one place that knows their errors. Pure; believes nothing it has not parsed.
+//! Sources: RFC 8030 §5–§8, RFC 8292 §4; Mozilla: autopush's error codes; Apple: "Sending web push notifications in web apps
+//! and browsers"; Windows: "Push notification service request and response headers"; Google: answers seen in the field.
+//!
+//! No fault reaches the lane: four services and strangers' own share it, and none may stop the others.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use http::header::{DATE, HeaderName, LOCATION, RETRY_AFTER};
+use http::{HeaderMap, StatusCode, Uri};
+use pushgate::{Fault, Kind, Message, Outcome, Response, Timestamp};
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
+
+use crate::subscription::Service;
+
+/// What to keep where a throttle does not say how long: Google's minute, which is longer than what others ask.
+const PAUSE: Duration = Duration::from_secs(60);
+/// A longer wish would hold a message for good by one mistaken header; after an hour it may be told again.
+const LONGEST_WISH: Duration = Duration::from_secs(3600);
+/// The longest text of a service quoted, in characters.
+const LONGEST_QUOTE: usize = 200;
+/// The longest message name kept, in bytes. Mozilla's are some 200.
+const LONGEST_NAME: usize = 256;
+/// A clock that is further off than this spoils tokens.
+const SKEW: Duration = Duration::from_secs(300);
+
+/// What was asked, as far as it tells what the answer means, and what must not be repeated from it.
+pub(crate) struct Asked<'a> {
+    pub(crate) service: Service,
+    pub(crate) endpoint: &'a Uri,
+    pub(crate) message: &'a Message,
+    pub(crate) now: Timestamp,
+}
+
+/// The outcome for the one subscription that was asked.
+pub(crate) fn outcome(response: &Response, asked: &Asked<'_>) -> Outcome {
+    let success = response.status.is_success();
+    if success && asked.service != Service::Windows {
+        return taken(response, asked);
+    }
+    let said = Said::read(response, asked.service);
+    let kind = match (success, dropped(&said)) {
+        (true, None) => return taken(response, asked),
+        (true, Some(kind)) => kind,
+        (false, _) => meaning(response.status, asked.service, &said),
+    };
+    let mut detail = quote(response.status, &said.text, asked);
+    if kind == Kind::AuthExpired
+        && let Some(advice) = clock_advice(&response.headers, asked.now)
+    {
+        detail = format!("{advice}; {detail}");
+    }
+    let mut fault = Fault::new(kind, detail);
+    // A piece of the endpoint is no code, whoever says so.
+    let endpoint = asked.endpoint.to_string();
+    if let Some(code) = said.code.filter(|code| code.len() < 16 || !endpoint.contains(code)) {
+        fault = fault.with_code(code);
+    }
+    // A wish for no wait at all would be a loop without a pause.
+    let wish = retry_after(&response.headers, asked.now).filter(|wish| !wish.is_zero());
+    let pause = (kind == Kind::Throttled).then_some(PAUSE);
+    Outcome::Failed(fault.retry_after(wish.or(pause)))
+}
+
+/// Any success is one. The name is for the receipts; services give it in places of their own.
+fn taken(response: &Response, asked: &Asked<'_>) -> Outcome {
+    let header = |name: &str| response.headers.get(name).and_then(|value| value.to_str().ok());
+    let name = match asked.service {
+        Service::Apple => header("apns-id"),
+        Service::Windows => header("x-wns-msg-id"),
+        Service::Mozilla | Service::Google | Service::Other => {
+            header(LOCATION.as_str()).and_then(|location| location.rsplit('/').next())
+        }
+    };
+    let readable = |name: &&str| {
+        (1..=LONGEST_NAME).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_graphic())
+            // A service that repeats the endpoint has told us nothing, and nobody else should read it.
+            && !asked.endpoint.to_string().contains(*name)
+    };
+    Outcome::Accepted { vendor_id: name.filter(readable).map(str::to_owned) }
+}
+
+/// Windows takes some messages only to say in a header that it has thrown them away.
+fn dropped(said: &Said<'_>) -> Option<Kind> {
+    match said.code.as_deref() {
+        Some("channelthrottled") => Some(Kind::Throttled),
+        Some("dropped") => Some(Kind::TokenMuted),
+        _ => None,
+    }
+}
+
+/// What can be read of a refusal. Everything is optional, because anybody may answer.
+#[derive(Default)]
+struct Said<'a> {
+    /// The service's own code.
+    code: Option<String>,
+    /// What it says in words.
+    text: Cow<'a, str>,
+}
+
+impl<'a> Said<'a> {
+    fn read(response: &'a Response, service: Service) -> Self {
+        let body = || serde_json::from_slice::<Value>(&response.body).unwrap_or_default();
+        match service {
+            Service::Mozilla => {
+                let body = body();
+                let errno = body["errno"].as_u64().filter(|errno| *errno < 1000);
+                Self { code: errno.map(|errno| errno.to_string()), text: owned(&body["message"]) }
+            }
+            Service::Apple => Self { code: word(body()["reason"].as_str()), text: Cow::Borrowed("") },
+            Service::Windows => {
+                let header = |name: &str| response.headers.get(name).and_then(|value| value.to_str().ok());
+                let body = body();
+                let code = word(header("x-wns-status")).or_else(|| match &body["ErrCode"] {
+                    Value::Number(code) => Some(code.to_string()),
+                    code => word(code.as_str()),
+                });
+                let text =
+                    header("x-wns-error-description").map_or_else(|| owned(&body["ErrDesc"]), Cow::Borrowed);
+                Self { code, text }
+            }
+            Service::Google => {
+                let text = String::from_utf8_lossy(&response.body);
+                // A page is quoted by its title: old answers are one word in HTML.
+                let title = text.split_once("<TITLE>").and_then(|(_, rest)| rest.split_once("</TITLE>"));
+                match title {
+                    Some((title, _)) => Self { code: word(Some(title)), text: Cow::Owned(title.to_owned()) },
+                    None => Self { code: None, text },
+                }
+            }
+            Service::Other => Self { code: None, text: String::from_utf8_lossy(&response.body) },
+        }
+    }
+}
+
+fn owned<'a>(value: &Value) -> Cow<'a, str> {
+    Cow::Owned(value.as_str().unwrap_or_default().to_owned())
+}
+
+/// A code as services write them; anything else is not repeated, because it could be anything.
+fn word(text: Option<&str>) -> Option<String> {
+    let is_code = |text: &&str| {
+        let text = text.trim();
+        (1..=24).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric())
+    };
+    text.filter(is_code).map(|text| text.trim().to_owned())
+}
+
+/// The table: what the service itself says first, then the status line.
+fn meaning(status: StatusCode, service: Service, said: &Said<'_>) -> Kind {
+    let code = said.code.as_deref().unwrap_or_default();
+    let own = match service {
+        Service::Mozilla => mozilla(code, &said.text),
+        Service::Google => google(&said.text),
+        Service::Apple => apple(code),
+        Service::Windows => windows(status),
+        Service::Other => None,
+    };
+    own.unwrap_or(match status.as_u16() {
+        // Ours may have ended or be wrong; a new one is tried once, then an operator has to look.
+        401 | 403 => Kind::AuthExpired,
+        404 | 410 => Kind::TokenGone,
+        408 => Kind::Timeout,
+        413 => Kind::TooLarge,
+        429 => Kind::Throttled,
+        400..=499 => Kind::BadMessage,
+        // A redirect is an answer nobody follows: a stranger chose where it leads.
+        _ => Kind::VendorDown,
+    })
+}
+
+/// <https://mozilla-services.github.io/autopush-rs/errors.html>
+fn mozilla(errno: &str, message: &str) -> Option<Kind> {
+    Some(match errno {
+        "101" | "110" | "111" | "112" | "113" => Kind::BadMessage,
+        "102" | "103" | "105" | "106" | "108" => Kind::TokenGone,
+        "104" => Kind::TooLarge,
+        // The subscription was made for another key. Our own key is as good as before.
+        "109" if message.to_ascii_lowercase().contains("public key mismatch") => Kind::TokenGone,
+        "109" => Kind::AuthExpired,
+        "201" | "202" | "900" | "901" | "902" | "903" => Kind::VendorDown,
+        _ => return None,
+    })
+}
+
+/// Google answers in words, of which these are known.
+fn google(text: &str) -> Option<Kind> {
+    const OTHER_KEY: [&str; 3] = [
+        "do not correspond to the credentials used to create the subscription",
+        "does not correspond to the sender ID used to subscribe",
+        "MismatchSenderId",
+    ];
+    if OTHER_KEY.iter().any(|words| text.contains(words)) {
+        return Some(Kind::TokenGone);
+    }
+    text.contains("UnauthorizedRegistration").then_some(Kind::AuthExpired)
+}
+
+/// <https://developer.apple.com/documentation/usernotifications/sending-web-push-notifications-in-web-apps-and-browsers>
+fn apple(reason: &str) -> Option<Kind> {
+    Some(match reason {
+        "BadTtl" | "BadUrgency" | "BadWebPushTopic" | "BadWebPushRequest" | "MethodNotAllowed" => {
+            Kind::BadMessage
+        }
+        "VapidPkHashMismatch" | "BadPath" | "Unregistered" | "ExpiredToken" => Kind::TokenGone,
+        "BadAuthorizationHeader" | "BadJwtToken" | "BadVapidPublicKey" => Kind::AuthExpired,
+        "PayloadTooLarge" => Kind::TooLarge,
+        // Of this device alone.
+        "TooManyRequests" => Kind::Throttled,
+        "IdleTimeout" | "InternalServerError" | "ServiceUnavailable" | "Shutdown" => Kind::VendorDown,
+        _ => return None,
+    })
+}
+
+/// Windows' reasons are sentences; only the status can be relied on.
+fn windows(status: StatusCode) -> Option<Kind> {
+    match status.as_u16() {
+        // A channel of another application server, which may be our own before a change of keys.
+        403 => Some(Kind::WrongApp),
+        406 => Some(Kind::Throttled),
+        _ => None,
+    }
+}
+
+fn quote(status: StatusCode, text: &str, asked: &Asked<'_>) -> String {
+    let service = match asked.service {
+        Service::Mozilla => "mozilla",
+        Service::Google => "google",
+        Service::Apple => "apple",
+        Service::Windows => "windows",
+        Service::Other => "the push service",
+    };
+    let Message { title, content, payload, .. } = asked.message;
+    let payload = payload.as_ref().map_or("", |payload| payload.expose());
+    let endpoint = asked.endpoint.path_and_query().map_or("", |path| path.as_str());
+    let mut private = vec![endpoint, title.expose(), content.expose(), payload];
+    private.extend(endpoint.split(['/', '?', '&', '=']).filter(|part| part.len() >= 16));
+    match safe(text, &private) {
+        said if said.is_empty() => format!("{service} answers {status}"),
+        said => format!("{service} answers {status}: {said}"),
+    }
+}
+
+/// A token is refused most often because a clock is wrong, and the service's date measures ours.
+fn clock_advice(headers: &HeaderMap, now: Timestamp) -> Option<String> {
+    let theirs = date(headers, &DATE)?;
+    let off = theirs.since(now).max(now.since(theirs));
+    let side = if theirs > now { "behind" } else { "ahead of" };
+    (off > SKEW)
+        .then(|| format!("this machine's clock is {} s {side} the service's: set it right", off.as_secs()))
+}
+
+/// A stranger's text as it may be logged: one line, bounded, without control characters and without what is private.
+fn safe(text: &str, private: &[&str]) -> String {
+    // First the characters that could hide a private word, then the words, then the length, which could leave half of one.
+    let mut text: String = text
+        .chars()
+        .filter_map(|c| match c {
+            '\n' | '\t' => Some(' '),
+            // Marks that turn or hide a text in a terminal.
+            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => None,
+            c => Some(c).filter(|c| !c.is_control()),
+        })
+        .collect();
+    // Shorter words are no secret, and blanking them would tear every text apart.
+    for word in private.iter().filter(|word| word.len() >= 4) {
+        text = text.replace(word, "…");
+    }
+    text.trim().chars().take(LONGEST_QUOTE).collect()
+}
+
+/// Retry-After in seconds or as a date (RFC 9110 §10.2.3). What is neither, or negative, is no wish.
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        // Too many digits for a number is a long time, too.
+        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)).min(LONGEST_WISH));
+    }
+    Some(date(headers, &RETRY_AFTER)?.since(now).min(LONGEST_WISH))
+}
+
+/// The date in a header, as HTTP writes it (RFC 9110 §5.6.7).
+fn date(headers: &HeaderMap, name: &HeaderName) -> Option<Timestamp> {
+    let text = headers.get(name)?.to_str().ok()?.trim();
+    let date = OffsetDateTime::parse(&text.replace("GMT", "+0000"), &Rfc2822).ok()?;
+    Some(Timestamp::from_millis(date.unix_timestamp().saturating_mul(1000)))
+}
+
+#[cfg(test)]
+mod tests;

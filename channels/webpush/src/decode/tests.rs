@@ -1,0 +1,301 @@
+//! Every row of the four tables, and what hostile answers come to.
+
+use proptest::prelude::*;
+use pushgate::Scope;
+use pushgate_kit::sample::message as sample;
+use pushgate_kit::transport::{answer, answer_with};
+use serde_json::json;
+
+use super::*;
+
+const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+const TOKEN: &str = "gAAAAABlVAaQ_the-token-itself";
+const SERVICES: [Service; 5] =
+    [Service::Mozilla, Service::Google, Service::Apple, Service::Windows, Service::Other];
+
+fn read(service: Service, response: &Response) -> Outcome {
+    let endpoint: Uri = format!("https://push.test/v2/{TOKEN}").parse().unwrap();
+    let message = Message { title: "a title of a user".into(), ..sample() };
+    outcome(response, &Asked { service, endpoint: &endpoint, message: &message, now: NOW })
+}
+
+fn fault(service: Service, response: &Response) -> Fault {
+    match read(service, response) {
+        Outcome::Failed(fault) => fault,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn mozilla_says(code: u16, errno: u64, message: &str) -> Response {
+    let body = json!({"code": code, "errno": errno, "error": "…", "message": message, "more_info": "http://autopush…"});
+    answer(code, body.to_string())
+}
+
+#[test]
+fn every_row_of_mozillas_table_gives_its_kind() {
+    use Kind::{AuthExpired, BadMessage, TokenGone, TooLarge, VendorDown};
+    let rows = [
+        (400, 101, BadMessage),
+        (404, 102, TokenGone),
+        (410, 103, TokenGone),
+        (413, 104, TooLarge),
+        (410, 105, TokenGone),
+        (410, 106, TokenGone),
+        (400, 108, TokenGone),
+        (401, 109, AuthExpired),
+        (400, 110, BadMessage),
+        (400, 111, BadMessage),
+        (400, 112, BadMessage),
+        (400, 113, BadMessage),
+        (503, 201, VendorDown),
+        (503, 202, VendorDown),
+        (502, 900, VendorDown),
+        (502, 901, VendorDown),
+        (502, 902, VendorDown),
+        (502, 903, VendorDown),
+        (500, 999, VendorDown),
+    ];
+    for (status, errno, kind) in rows {
+        let fault = fault(Service::Mozilla, &mozilla_says(status, errno, "why"));
+        assert_eq!((fault.kind, fault.vendor_code), (kind, Some(errno.to_string())));
+        assert_eq!(fault.scope, Scope::Address);
+    }
+    let null =
+        answer(500, r#"{"code":500,"errno":null,"error":"Internal Server Error","message":"General error"}"#);
+    assert_eq!(fault(Service::Mozilla, &null).kind, VendorDown);
+}
+
+#[test]
+fn a_subscription_made_for_another_key_is_dead_and_says_nothing_about_ours() {
+    let cases = [
+        (Service::Mozilla, mozilla_says(401, 109, "VAPID public key mismatch")),
+        (
+            Service::Google,
+            answer(
+                403,
+                "the VAPID credentials in the authorization header do not correspond to the credentials used to create the subscriptions.\n",
+            ),
+        ),
+        (
+            Service::Google,
+            answer(
+                403,
+                "the key in the authorization header does not correspond to the sender ID used to subscribe this user.",
+            ),
+        ),
+        (Service::Google, answer(403, "<HTML>\n<HEAD>\n<TITLE>MismatchSenderId</TITLE>\n</HEAD></HTML>")),
+        (Service::Apple, answer(403, r#"{"reason":"VapidPkHashMismatch"}"#)),
+        (Service::Apple, answer(400, r#"{"reason":"VapidPkHashMismatch"}"#)),
+    ];
+    for (service, response) in cases {
+        let fault = fault(service, &response);
+        assert_eq!((fault.kind, fault.scope), (Kind::TokenGone, Scope::Address), "{fault}");
+    }
+}
+
+#[test]
+fn a_refused_token_of_ours_costs_no_subscription() {
+    let cases = [
+        (Service::Mozilla, mozilla_says(401, 109, "InvalidSignature")),
+        (Service::Mozilla, mozilla_says(401, 109, "Missing VAPID token")),
+        (Service::Google, answer(400, "<HTML><HEAD><TITLE>UnauthorizedRegistration</TITLE></HEAD></HTML>")),
+        (Service::Google, answer(403, "invalid JWT provided\n")),
+        (Service::Google, answer(401, "")),
+        (Service::Apple, answer(403, r#"{"reason":"BadJwtToken"}"#)),
+        (Service::Apple, answer(403, r#"{"reason":"BadAuthorizationHeader"}"#)),
+        (Service::Apple, answer(403, r#"{"reason":"BadVapidPublicKey"}"#)),
+        (Service::Windows, answer_with(401, &[("x-wns-error-description", "The JWT is invalid.")], "")),
+        (Service::Other, answer(401, "VapidPkHashMismatch")),
+        (Service::Other, answer(403, "MismatchSenderId")),
+    ];
+    for (service, response) in cases {
+        let fault = fault(service, &response);
+        assert_eq!((fault.kind, fault.scope), (Kind::AuthExpired, Scope::Address), "{fault}");
+    }
+}
+
+#[test]
+fn every_row_of_apples_table_gives_its_kind() {
+    use Kind::{BadMessage, Throttled, TokenGone, TooLarge, VendorDown};
+    let rows = [
+        (400, "BadTtl", BadMessage),
+        (400, "BadUrgency", BadMessage),
+        (400, "BadWebPushTopic", BadMessage),
+        (400, "BadWebPushRequest", BadMessage),
+        (404, "BadPath", TokenGone),
+        (405, "MethodNotAllowed", BadMessage),
+        (410, "Unregistered", TokenGone),
+        (410, "ExpiredToken", TokenGone),
+        (413, "PayloadTooLarge", TooLarge),
+        (429, "TooManyRequests", Throttled),
+        (400, "IdleTimeout", VendorDown),
+        (500, "InternalServerError", VendorDown),
+        (503, "ServiceUnavailable", VendorDown),
+        (503, "Shutdown", VendorDown),
+        (400, "AReasonOfTomorrow", BadMessage),
+    ];
+    for (status, reason, kind) in rows {
+        let fault = fault(Service::Apple, &answer(status, json!({ "reason": reason }).to_string()));
+        assert_eq!((fault.kind, fault.vendor_code.as_deref()), (kind, Some(reason)));
+    }
+}
+
+#[test]
+fn windows_tells_in_headers_what_it_thinks() {
+    let conflict = [
+        ("x-wns-error-description", "Ttl value conflicts with X-WNS-Cache-Policy."),
+        ("x-wns-status", "dropped"),
+    ];
+    let refused = fault(Service::Windows, &answer_with(400, &conflict, ""));
+    assert_eq!((refused.kind, refused.vendor_code.as_deref()), (Kind::BadMessage, Some("dropped")));
+    assert!(refused.detail.ends_with("Ttl value conflicts with X-WNS-Cache-Policy."));
+    for status in [406, 429] {
+        let fault = fault(Service::Windows, &answer_with(status, &[("retry-after", "30")], ""));
+        assert_eq!((fault.kind, fault.retry_after), (Kind::Throttled, Some(Duration::from_secs(30))));
+    }
+    assert_eq!(fault(Service::Windows, &answer(403, "")).kind, Kind::WrongApp);
+    let numbered = fault(Service::Windows, &answer(500, r#"{"ErrCode":500,"ErrDesc":""}"#));
+    assert_eq!((numbered.kind, numbered.vendor_code.as_deref()), (Kind::VendorDown, Some("500")));
+    let body = r#"{"MsgID":"7","DebugTrace":"DB5","DeviceStatus":"","ErrCode":"InternalError","ErrDesc":"try again"}"#;
+    let trouble = fault(Service::Windows, &answer(500, body));
+    assert_eq!((trouble.kind, trouble.vendor_code.as_deref()), (Kind::VendorDown, Some("InternalError")));
+    let status = |status: &str| {
+        let headers = [("x-wns-status", status), ("x-wns-msg-id", "4B2F6C")];
+        read(Service::Windows, &answer_with(201, &headers, ""))
+    };
+    assert_eq!(status("received"), Outcome::accepted("4B2F6C"));
+    assert_eq!(status("channelthrottled").code(), "throttled");
+    assert_eq!(status("dropped").code(), "token_muted");
+}
+
+#[test]
+fn the_status_line_decides_where_nothing_else_is_said() {
+    use Kind::{AuthExpired, BadMessage, Throttled, Timeout, TokenGone, TooLarge, VendorDown};
+    for service in SERVICES {
+        for (status, kind) in [
+            (400, BadMessage),
+            (401, AuthExpired),
+            (404, TokenGone),
+            (408, Timeout),
+            (410, TokenGone),
+            (413, TooLarge),
+            (429, Throttled),
+            (301, VendorDown),
+            (307, VendorDown),
+            (308, VendorDown),
+            (500, VendorDown),
+            (502, VendorDown),
+            (503, VendorDown),
+        ] {
+            assert_eq!(fault(service, &answer(status, "")).kind, kind, "{service:?} {status}");
+        }
+    }
+    assert_eq!(fault(Service::Windows, &answer(406, "")).kind, Throttled);
+    assert_eq!(fault(Service::Google, &answer(406, "")).kind, BadMessage);
+}
+
+#[test]
+fn any_success_is_one_and_carries_the_services_name_for_it() {
+    for service in SERVICES {
+        for status in [200, 201, 202, 204] {
+            assert_eq!(read(service, &answer(status, "<html>")), Outcome::Accepted { vendor_id: None });
+        }
+    }
+    let located = |location: &str| read(Service::Google, &answer_with(201, &[("location", location)], ""));
+    assert_eq!(
+        located("https://fcm.googleapis.com/0:1700000000123456%7031b2e6f9fd7ecd"),
+        Outcome::accepted("0:1700000000123456%7031b2e6f9fd7ecd")
+    );
+    let id = answer_with(201, &[("apns-id", "eabeae54-14a8-11e5-b60b-1697f925ec7b")], "");
+    assert_eq!(read(Service::Apple, &id), Outcome::accepted("eabeae54-14a8-11e5-b60b-1697f925ec7b"));
+    let long = format!("https://push.test/{}", "x".repeat(257));
+    let echo = format!("https://push.test/m/{TOKEN}");
+    for nothing in ["", "/", "https://push.test/m/", &long, &echo, "https://push.test/a b"] {
+        assert_eq!(located(nothing), Outcome::Accepted { vendor_id: None }, "{nothing}");
+    }
+}
+
+#[test]
+fn retry_after_is_read_as_seconds_and_as_a_date() {
+    let wish =
+        |value: &str| fault(Service::Mozilla, &answer_with(503, &[("retry-after", value)], "")).retry_after;
+    assert_eq!(wish("120"), Some(Duration::from_secs(120)));
+    assert_eq!(wish("Tue, 14 Nov 2023 22:15:20 GMT"), Some(Duration::from_secs(120)));
+    assert_eq!(wish("99999999999999999999999"), Some(LONGEST_WISH));
+    assert_eq!(wish("Tue, 14 Nov 2090 22:11:20 GMT"), Some(LONGEST_WISH));
+    // Zero would be a loop without a pause.
+    for nonsense in ["0", "Tue, 14 Nov 2023 22:11:20 GMT", "-5", "soon", "", "5x", "1.5"] {
+        assert_eq!(wish(nonsense), None, "{nonsense}");
+    }
+    assert_eq!(fault(Service::Apple, &answer(429, "")).retry_after, Some(PAUSE));
+}
+
+#[test]
+fn a_wrong_clock_is_named_where_a_token_is_refused() {
+    let detail = |date: &str| fault(Service::Google, &answer_with(403, &[("date", date)], "no")).detail;
+    let behind = detail("Wed, 15 Nov 2023 22:13:20 GMT");
+    assert!(behind.starts_with("this machine's clock is 86400 s behind the service's"), "{behind}");
+    let ahead = detail("Tue, 14 Nov 2023 12:13:20 GMT");
+    assert!(ahead.starts_with("this machine's clock is 36000 s ahead of the service's"), "{ahead}");
+    assert_eq!(detail("Tue, 14 Nov 2023 22:14:20 GMT"), "google answers 403 Forbidden: no");
+}
+
+#[test]
+fn hostile_answers_are_judged_by_their_status() {
+    let deep = "[".repeat(8000);
+    let bodies: [&[u8]; 11] = [
+        b"",
+        b"<html>",
+        b"<TITLE>",
+        b"{\"errno\":",
+        b"[]",
+        b"null",
+        b"7",
+        b"{\"errno\":[],\"reason\":{},\"message\":7,\"ErrCode\":{}}",
+        b"{\"errno\":-1,\"reason\":\"\"}",
+        b"\xff\xfe\x00",
+        deep.as_bytes(),
+    ];
+    for service in SERVICES {
+        for body in bodies {
+            for (status, kind) in [(400, Kind::BadMessage), (401, Kind::AuthExpired), (502, Kind::VendorDown)]
+            {
+                let fault = fault(service, &answer(status, body.to_vec()));
+                assert_eq!((fault.kind, fault.vendor_code), (kind, None));
+            }
+        }
+    }
+}
+
+#[test]
+fn neither_endpoint_nor_text_nor_control_character_gets_into_a_detail() {
+    let told = "bad: gAAAAABl\u{0}VAaQ_the-\u{200b}token-itself\r\n«a title of a user» \u{1b}[31m\u{202e}";
+    let said = fault(Service::Mozilla, &mozilla_says(400, 110, told));
+    assert_eq!(said.detail, "mozilla answers 400 Bad Request: bad: … «…» [31m");
+    let long = format!("{}{TOKEN}", "x".repeat(LONGEST_QUOTE - 5));
+    assert!(!fault(Service::Other, &answer(500, long)).detail.contains("gAAA"));
+    let as_code = fault(Service::Apple, &answer(400, json!({ "reason": TOKEN }).to_string()));
+    assert_eq!(as_code.vendor_code, None);
+    let endpoint: Uri = "https://web.push.apple.com/QGuQyavXutnMH7iOFqLz".parse().unwrap();
+    let asked = Asked { service: Service::Apple, endpoint: &endpoint, message: &sample(), now: NOW };
+    let echoed = outcome(&answer(400, r#"{"reason":"QGuQyavXutnMH7iOFqLz"}"#), &asked);
+    assert_eq!(echoed.fault().unwrap().vendor_code, None);
+}
+
+proptest! {
+    #[test]
+    fn no_answer_makes_a_panic_or_tells_the_token(
+        status in 100u16..1000, head in ".{0,40}", tail in ".{0,40}", body in proptest::collection::vec(any::<u8>(), 0..200),
+    ) {
+        for service in SERVICES {
+            let _ = read(service, &answer(status, body.clone()));
+            let told = format!("{head}{TOKEN}{tail}");
+            let body = json!({"errno": 110, "message": told, "reason": told, "ErrDesc": told}).to_string();
+            for body in [body, told.clone(), format!("<TITLE>{told}</TITLE>")] {
+                if let Outcome::Failed(fault) = read(service, &answer(status, body)) {
+                    prop_assert!(!fault.to_string().contains(TOKEN));
+                }
+            }
+        }
+    }
+}
