@@ -9,7 +9,8 @@ use pushgate_config::{ChannelConfig, Config, ConfigErrors, Roots, StorageKind, n
 use pushgate_dummy::Dummy;
 use pushgate_fcm::Fcm;
 use pushgate_sqlite::SqliteStore;
-use pushgate_transport::HttpTransport;
+use pushgate_transport::{Destinations, HttpTransport};
+use pushgate_webpush::WebPush;
 
 /// Why a gateway cannot be put together.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +65,7 @@ pub fn builder(config: &Config) -> Result<Builder, Error> {
 }
 
 /// What `kind` may be.
-const KINDS: [&str; 2] = ["fcm", "dummy"];
+const KINDS: [&str; 3] = ["fcm", "webpush", "dummy"];
 
 /// One channel, by its kind.
 ///
@@ -73,10 +74,21 @@ const KINDS: [&str; 2] = ["fcm", "dummy"];
 pub fn channel(name: &ChannelName, one: &ChannelConfig) -> Result<Arc<dyn PushChannel>, ConfigErrors> {
     match one.kind.as_str() {
         "fcm" => {
-            let transport = Arc::new(transport(one)?);
+            let transport = Arc::new(transport(one, Destinations::Any)?);
             let clock: Arc<dyn Clock> = Arc::new(SystemClock);
             let fcm = Fcm::new(name.clone(), &one.section.parse()?, transport, clock);
             Ok(Arc::new(fcm.map_err(|error| one.section.refuse(error.key(), error.to_string()))?))
+        }
+        "webpush" => {
+            let config: pushgate_webpush::Config = one.section.parse()?;
+            // Endpoints are strangers' choices. Only tests on one machine have a reason to let them lead back to it.
+            let destinations = match config.insecure_loopback_endpoints {
+                false => Destinations::Public,
+                true => Destinations::Any,
+            };
+            let transport = Arc::new(transport(one, destinations)?);
+            let webpush = WebPush::new(name.clone(), &config, transport, Arc::new(SystemClock));
+            Ok(Arc::new(webpush.map_err(|error| one.section.refuse(error.key(), error.to_string()))?))
         }
         "dummy" => Ok(Arc::new(Dummy::new(name.clone(), one.section.parse()?))),
         other => {
@@ -87,7 +99,7 @@ pub fn channel(name: &ChannelName, one: &ChannelConfig) -> Result<Arc<dyn PushCh
     }
 }
 
-fn transport(one: &ChannelConfig) -> Result<HttpTransport, ConfigErrors> {
+fn transport(one: &ChannelConfig, destinations: Destinations) -> Result<HttpTransport, ConfigErrors> {
     use pushgate_transport::Roots as Trusted;
     let asked = &one.transport;
     let roots = match &asked.roots {
@@ -96,7 +108,7 @@ fn transport(one: &ChannelConfig) -> Result<HttpTransport, ConfigErrors> {
         Roots::Pem(pem) => Trusted::Pem(pem.expose().to_owned()),
     };
     let proxy = asked.proxy.as_ref().map(|proxy| proxy.expose().to_owned());
-    let mut builder = HttpTransport::builder().roots(roots).proxy(proxy);
+    let mut builder = HttpTransport::builder().roots(roots).proxy(proxy).destinations(destinations);
     if let Some(limit) = asked.connect_timeout {
         builder = builder.connect_timeout(limit);
     }

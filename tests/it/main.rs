@@ -10,3 +10,4 @@ mod house;
 mod once;
 mod secrecy;
 mod tidy;
+mod vapid;

@@ -6,6 +6,7 @@ mod emulate;
 mod http;
 mod send;
 mod serve;
+mod vapid;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -59,7 +60,7 @@ enum Command {
     /// Print every configuration key with its default
     #[command(after_help = "Example:\n  pushgate config > pushgate.toml")]
     Config,
-    /// Make server keys
+    /// Make keys: for servers that call the gateway, and for Web Push
     #[command(subcommand)]
     Keys(Keys),
 }
@@ -76,6 +77,9 @@ enum Keys {
         #[arg(long = "scope", value_parser = ["send", "devices", "admin"])]
         scopes: Vec<String>,
     },
+    /// Make a VAPID key pair: the gateway signs with one half, pages subscribe with the other
+    #[command(after_help = "Example:\n  pushgate keys vapid")]
+    Vapid,
 }
 
 /// Where the configuration comes from.
@@ -125,6 +129,7 @@ pub(crate) fn run() -> ExitCode {
                 new_key(apps, scopes);
                 Ok(())
             }
+            Command::Keys(Keys::Vapid) => vapid::run(),
         }
     });
     match outcome {
