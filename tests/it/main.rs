@@ -11,3 +11,4 @@ mod once;
 mod secrecy;
 mod tidy;
 mod vapid;
+mod webpush;
