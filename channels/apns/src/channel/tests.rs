@@ -1,0 +1,294 @@
+//! Requests and outcomes side by side, the provider token's life, and what a probe learns.
+
+use pushgate::{Response, SystemClock, TransportError};
+use pushgate_kit::clock::ManualClock;
+use pushgate_kit::sample::{self, message as sample};
+use pushgate_kit::transport::{ScriptedTransport, answer, answer_with};
+
+use super::*;
+use crate::auth::tests::{p8, verified};
+use crate::certificate::tests::certificate;
+use crate::config::Environment;
+
+const TOKEN: &str = "00fc13adff785122b4ad28809a3420982341241421348097878e577c991de8f0";
+
+fn config() -> Config {
+    Config {
+        key: Some(p8().into()),
+        key_id: Some("ABC123DEFG".to_owned()),
+        team_id: Some("DEF123GHIJ".to_owned()),
+        ..Config::new("com.example.MyApp")
+    }
+}
+
+fn with_certificate() -> Config {
+    Config { certificate: Some(certificate().into()), ..Config::new("com.example.MyApp") }
+}
+
+struct Stage {
+    apns: Apns,
+    transport: Arc<ScriptedTransport>,
+    clock: Arc<ManualClock>,
+}
+
+fn stage(config: &Config, answers: impl IntoIterator<Item = Response>) -> Stage {
+    let transport = Arc::new(ScriptedTransport::new());
+    answers.into_iter().for_each(|answer| transport.then(answer));
+    let clock = Arc::new(ManualClock::default());
+    let name = ChannelName::new("apns").unwrap();
+    let tokens = ProviderTokens::default();
+    let apns = Apns::new(name, config, transport.clone(), clock.clone(), &tokens).unwrap();
+    Stage { apns, transport, clock }
+}
+
+fn refused(status: u16, reason: &str) -> Response {
+    answer(status, format!(r#"{{"reason":"{reason}"}}"#))
+}
+
+fn delivery(tokens: &[&str]) -> Delivery {
+    let address = |token: &&str| sample::address("apns", TokenKind::Token, token);
+    sample::delivery(sample(), tokens.iter().map(address))
+}
+
+fn codes(report: &Report) -> Vec<&'static str> {
+    report.outcomes().iter().map(Outcome::code).collect()
+}
+
+#[tokio::test]
+async fn each_device_gets_the_outcome_of_its_own_request() {
+    let gone = answer(410, r#"{"reason":"Unregistered","timestamp":1699999000000}"#);
+    let stage = stage(&config(), [answer(200, ""), refused(503, "Shutdown"), gone]);
+    let report = stage.apns.send(&delivery(&[TOKEN, TOKEN, TOKEN])).await;
+    assert_eq!(codes(&report), ["accepted", "vendor_down", "token_gone"]);
+}
+
+#[tokio::test]
+async fn a_token_that_could_lead_elsewhere_is_never_sent() {
+    let stage = stage(&config(), [answer(200, "")]);
+    let report = stage.apns.send(&delivery(&["../../1/apps", TOKEN, "", "zz"])).await;
+    assert_eq!(codes(&report), ["bad_message", "accepted", "bad_message", "bad_message"]);
+    assert_eq!(stage.transport.requests_at(&format!("/3/device/{TOKEN}")).len(), 1);
+    assert_eq!(stage.transport.requests().len(), 1);
+}
+
+#[test]
+fn a_token_is_hexadecimal_bytes_and_nothing_else() {
+    let apns = stage(&config(), []).apns;
+    let code = |kind, token: &str| {
+        let refusal = apns.admits(&sample::address("apns", kind, token)).err()?;
+        assert!(token.is_empty() || !refusal.detail.contains(token));
+        Some(refusal.kind)
+    };
+    for good in [TOKEN.to_owned(), TOKEN.to_uppercase(), "ab".repeat(80), "ab".repeat(100)] {
+        assert_eq!(code(TokenKind::Token, &good), None);
+    }
+    let short = "ab".repeat(31);
+    let long = "ab".repeat(101);
+    let odd = format!("{TOKEN}a");
+    let spaced = format!("<{}>", &TOKEN[..62]);
+    for bad in ["", &short, &long, &odd, &spaced] {
+        assert_eq!(code(TokenKind::Token, bad), Some(Kind::BadMessage), "{bad}");
+    }
+    assert_eq!(code(TokenKind::Subscription, TOKEN), Some(Kind::Unsupported));
+}
+
+#[tokio::test]
+async fn what_the_transport_says_is_said_of_each_device() {
+    let stage = stage(&config(), []);
+    let host = || "api.push.apple.com".to_owned();
+    stage.transport.then(TransportError::Timeout { host: host(), after: Duration::from_secs(15) });
+    stage.transport.then(TransportError::Unreachable { host: host(), why: "no route".to_owned() });
+    let report = stage.apns.send(&delivery(&[TOKEN, TOKEN])).await;
+    assert_eq!(codes(&report), ["timeout", "unreachable"]);
+}
+
+#[tokio::test]
+async fn every_request_carries_one_provider_token_and_all_of_the_time() {
+    let stage = stage(&config(), [answer(200, ""), answer(200, "")]);
+    stage.apns.send(&delivery(&[TOKEN])).await;
+    stage.clock.advance(Duration::from_secs(900));
+    stage.apns.send(&delivery(&[TOKEN])).await;
+    let requests = stage.transport.requests();
+    let bearers: Vec<_> = requests.iter().map(|request| &request.headers[AUTHORIZATION]).collect();
+    assert_eq!(bearers[0], bearers[1]);
+    assert!(bearers[0].is_sensitive());
+    assert_eq!(verified(bearers[0]).1, r#"{"iss":"DEF123GHIJ","iat":1699999200}"#);
+    assert!(requests.iter().all(|request| request.timeout == Duration::from_secs(15)));
+}
+
+#[tokio::test]
+async fn an_expired_provider_token_is_replaced_once_for_a_whole_batch() {
+    let expired = || refused(403, "ExpiredProviderToken");
+    let stage = stage(&config(), [answer(200, ""), expired(), expired(), answer(200, ""), answer(200, "")]);
+    // A token of the beginning of its window, 22:00, is used for half an hour.
+    stage.clock.set(Timestamp::from_millis(1_699_999_200_000));
+    stage.apns.send(&delivery(&[TOKEN])).await;
+    stage.clock.advance(Duration::from_secs(21 * 60));
+    let report = stage.apns.send(&delivery(&[TOKEN, TOKEN])).await;
+    assert_eq!(codes(&report), ["auth_expired", "auth_expired"]);
+    let report = stage.apns.send(&delivery(&[TOKEN, TOKEN])).await;
+    assert_eq!(codes(&report), ["accepted", "accepted"]);
+    let requests = stage.transport.requests();
+    let bearer = |i: usize| &requests[i].headers[AUTHORIZATION];
+    assert!(bearer(0) == bearer(2) && bearer(2) != bearer(3) && bearer(3) == bearer(4));
+}
+
+#[tokio::test]
+async fn a_fresh_token_called_expired_points_at_the_clock_and_is_not_replaced() {
+    let stage = stage(&config(), [refused(403, "ExpiredProviderToken"), answer(200, "")]);
+    let report = stage.apns.send(&delivery(&[TOKEN])).await;
+    let fault = report.outcomes()[0].fault().unwrap();
+    assert_eq!((fault.kind, fault.scope), (Kind::Credentials, pushgate::Scope::Lane));
+    assert_eq!(fault.retry_after, Some(Duration::from_secs(20 * 60)));
+    assert!(fault.detail.contains("clock"));
+    stage.apns.send(&delivery(&[TOKEN])).await;
+    let requests = stage.transport.requests();
+    assert_eq!(requests[0].headers[AUTHORIZATION], requests[1].headers[AUTHORIZATION]);
+}
+
+#[tokio::test]
+async fn told_that_tokens_change_too_often_it_keeps_its_own() {
+    let stage = stage(&config(), [refused(429, "TooManyProviderTokenUpdates"), answer(200, "")]);
+    // The first token would be renewed at 22:33:20.
+    stage.apns.auth.bearer(stage.clock.now()).unwrap();
+    stage.clock.advance(Duration::from_secs(19 * 60));
+    let report = stage.apns.send(&delivery(&[TOKEN])).await;
+    assert_eq!(report.outcomes()[0].fault().unwrap().scope, pushgate::Scope::Lane);
+    stage.clock.advance(Duration::from_secs(19 * 60));
+    stage.apns.send(&delivery(&[TOKEN])).await;
+    let requests = stage.transport.requests();
+    assert_eq!(requests[0].headers[AUTHORIZATION], requests[1].headers[AUTHORIZATION]);
+}
+
+#[tokio::test]
+async fn overrides_that_cannot_be_read_are_refused_before_anything_is_sent() {
+    let stage = stage(&config(), []);
+    let mut delivery = delivery(&[TOKEN, TOKEN]);
+    let message = Message { overrides: Some(serde_json::json!({"headers": {"x": 1}})), ..sample() };
+    delivery.message = Arc::new(message);
+    assert_eq!(codes(&stage.apns.send(&delivery).await), ["bad_message", "bad_message"]);
+    assert!(stage.transport.requests().is_empty());
+    // Planning still knows its size.
+    assert!(stage.apns.render(&delivery.message).counted > 0);
+}
+
+#[tokio::test]
+async fn what_is_rendered_is_what_is_sent() {
+    let stage = stage(&config(), [answer(200, "")]);
+    let delivery = delivery(&[TOKEN]);
+    let rendered = stage.apns.render(&delivery.message);
+    stage.apns.send(&delivery).await;
+    let sent = stage.transport.requests().remove(0);
+    assert_eq!(rendered.body["payload"], serde_json::from_slice::<serde_json::Value>(&sent.body).unwrap());
+    assert_eq!(rendered.counted, sent.body.len());
+    let headers = rendered.body["headers"].as_object().unwrap();
+    assert!(headers.iter().all(|(name, value)| sent.headers[name] == value.as_str().unwrap()));
+    assert!(!headers.contains_key("authorization"));
+}
+
+#[tokio::test]
+async fn with_a_certificate_the_connection_is_all_the_proof() {
+    let stage = stage(&with_certificate(), [answer(200, "")]);
+    assert_eq!(codes(&stage.apns.send(&delivery(&[TOKEN])).await), ["accepted"]);
+    let sent = stage.transport.requests().remove(0);
+    assert!(!sent.headers.contains_key(AUTHORIZATION));
+    assert_eq!(sent.headers["apns-topic"], "com.example.MyApp");
+}
+
+#[tokio::test]
+async fn an_ended_certificate_is_told_without_a_connection() {
+    let stage = stage(&with_certificate(), []);
+    stage.clock.set(Timestamp::from_millis(1_735_700_000_000));
+    let report = stage.apns.send(&delivery(&[TOKEN])).await;
+    let fault = report.outcomes()[0].fault().unwrap();
+    assert_eq!(fault.kind, Kind::Credentials);
+    assert!(fault.detail.contains("2024-12-31T00:00:00Z"), "{fault}");
+    assert_eq!(stage.apns.probe().await.unwrap_err().kind, Kind::Credentials);
+    assert!(stage.transport.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_probe_that_finds_nobody_has_found_good_credentials_and_reaches_no_user() {
+    let good = [
+        refused(400, "BadDeviceToken"),
+        refused(400, "DeviceTokenNotForTopic"),
+        answer(410, r#"{"reason":"Unregistered","timestamp":1}"#),
+        answer_with(200, &[("apns-id", "a")], ""),
+    ];
+    for answer in good {
+        let stage = stage(&config(), [answer]);
+        let probe = stage.apns.probe().await.unwrap();
+        assert_eq!(
+            probe.identity,
+            "team DEF123GHIJ, key ABC123DEFG, com.example.MyApp at https://api.push.apple.com"
+        );
+        assert_eq!(probe.expires_at, None);
+        let sent = stage.transport.requests_at(&format!("/3/device/{NOBODY}")).remove(0);
+        let header = |name: &str| sent.headers[name].to_str().unwrap().to_owned();
+        assert_eq!(
+            [header("apns-push-type"), header("apns-priority"), header("apns-expiration")],
+            ["background", "5", "0"]
+        );
+        let payload: serde_json::Value = serde_json::from_slice(&sent.body).unwrap();
+        assert_eq!(payload["aps"], serde_json::json!({"content-available": 1}));
+    }
+}
+
+#[tokio::test]
+async fn a_probe_tells_when_a_certificate_ends_and_for_whom_it_is_not() {
+    let stage_of = |config: &Config| stage(config, [refused(400, "BadDeviceToken")]);
+    let probe = stage_of(&with_certificate()).apns.probe().await.unwrap();
+    assert_eq!(probe.identity, "certificate, com.example.MyApp at https://api.push.apple.com");
+    assert_eq!(probe.expires_at.unwrap().to_string(), "2024-12-31T00:00:00Z");
+    let other = Config { topic: "com.example.Other".to_owned(), ..with_certificate() };
+    let stage = stage_of(&other);
+    let fault = stage.apns.probe().await.unwrap_err();
+    assert_eq!(fault.kind, Kind::Credentials);
+    assert!(
+        fault.detail.contains("com.example.MyApp, com.example.MyApp.voip, not for com.example.Other"),
+        "{fault}"
+    );
+    assert!(stage.transport.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_probe_says_what_is_wrong() {
+    let cases = [
+        (refused(403, "InvalidProviderToken"), Kind::Credentials),
+        (refused(400, "TopicDisallowed"), Kind::Credentials),
+        (refused(400, "BadTopic"), Kind::Credentials),
+        (refused(403, "ExpiredProviderToken"), Kind::Credentials),
+        (refused(503, "ServiceUnavailable"), Kind::VendorDown),
+        (answer(404, "<html>"), Kind::BadMessage),
+        (answer(200, "<html>"), Kind::VendorDown),
+    ];
+    for (answer, kind) in cases {
+        let fault = stage(&config(), [answer]).apns.probe().await.unwrap_err();
+        assert_eq!(fault.kind, kind, "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn the_environment_chooses_the_host_and_base_url_another() {
+    let host = async |config: Config| {
+        let stage = stage(&config, [answer(200, "")]);
+        stage.apns.send(&delivery(&[TOKEN])).await;
+        stage.transport.requests().remove(0).uri.to_string().replace(TOKEN, "…")
+    };
+    assert_eq!(host(config()).await, "https://api.push.apple.com/3/device/…");
+    let sandbox = Config { environment: Environment::Sandbox, ..config() };
+    assert_eq!(host(sandbox).await, "https://api.sandbox.push.apple.com/3/device/…");
+    let local = Config { base_url: Some("http://127.0.0.1:9090/".to_owned()), ..config() };
+    assert_eq!(host(local).await, "http://127.0.0.1:9090/3/device/…");
+}
+
+#[test]
+fn debug_shows_no_secret() {
+    let name = ChannelName::new("apns").unwrap();
+    let transport = Arc::new(ScriptedTransport::new());
+    let tokens = ProviderTokens::default();
+    let apns = Apns::new(name, &config(), transport, Arc::new(SystemClock), &tokens).unwrap();
+    let shown = format!("{apns:?} {:?} {:?}", config(), with_certificate());
+    assert!(shown.starts_with("Apns(apns: com.example.MyApp at https://api.push.apple.com)"), "{shown}");
+    assert!(!shown.contains("PRIVATE KEY") && !shown.contains("CERTIFICATE"), "{shown}");
+}

@@ -1,0 +1,301 @@
+//! From a message to APNs' headers and payload. Pure, and written once for each message: only the path differs between
+//! devices. Sources: <https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns>
+//! and <https://developer.apple.com/documentation/usernotifications/generating-a-remote-notification>.
+
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use pushgate::{Fault, Kind, Message, Priority, Secret, Timestamp};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::config::is_topic;
+
+/// What kind of push it is (`apns-push-type`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum PushType {
+    /// Shown, heard, or a number on the icon.
+    Alert,
+    /// Wakes the app for a moment and shows nothing; a few an hour.
+    Background,
+    /// An incoming call (PushKit).
+    Voip,
+    /// A watch face (PushKit).
+    Complication,
+    /// Files changed (PushKit).
+    Fileprovider,
+    /// A managed device is to ask its server.
+    Mdm,
+    /// Asks an extension where the device is.
+    Location,
+    /// A Live Activity starts, changes or ends.
+    Liveactivity,
+    /// Somebody speaks (PushToTalk).
+    Pushtotalk,
+    /// A widget reloads.
+    Widgets,
+    /// A control reloads.
+    Controls,
+}
+
+impl PushType {
+    /// Its name, what is added to the bundle id, and the priorities it may have, the most urgent first.
+    #[rustfmt::skip]
+    const fn row(self) -> (&'static str, &'static str, &'static [u64]) {
+        const ANY: &[u64] = &[10, 5, 1];
+        const LIVE: &[u64] = &[10, 5];
+        const SILENT: &[u64] = &[5];
+        const AT_ONCE: &[u64] = &[10];
+        match self {
+            Self::Alert        => ("alert",        "",                        ANY),
+            Self::Background   => ("background",   "",                        SILENT),
+            Self::Voip         => ("voip",         ".voip",                   ANY),
+            Self::Complication => ("complication", ".complication",           ANY),
+            Self::Fileprovider => ("fileprovider", ".pushkit.fileprovider",   ANY),
+            Self::Mdm          => ("mdm",          "",                        ANY),
+            Self::Location     => ("location",     ".location-query",         ANY),
+            Self::Liveactivity => ("liveactivity", ".push-type.liveactivity", LIVE),
+            Self::Pushtotalk   => ("pushtotalk",   ".voip-ptt",               AT_ONCE),
+            Self::Widgets      => ("widgets",      ".push-type.widgets",      ANY),
+            Self::Controls     => ("controls",     ".push-type.controls",     ANY),
+        }
+    }
+
+    /// The allowed priority next to the message's, rather more urgent than less.
+    fn priority(self, message: Priority) -> u64 {
+        let wanted = match message {
+            Priority::High => 10,
+            Priority::Normal => 5,
+            Priority::Low => 1,
+        };
+        let (_, _, allowed) = self.row();
+        *allowed.iter().rev().find(|priority| **priority >= wanted).unwrap_or(&allowed[0])
+    }
+}
+
+/// How the channel's notifications are, where the message does not say.
+#[derive(Debug, Clone)]
+pub(crate) struct Style {
+    pub(crate) topic: String,
+    pub(crate) sound: Option<String>,
+}
+
+/// What every request of one delivery has in common.
+pub(crate) struct Encoded {
+    pub(crate) kind: PushType,
+    pub(crate) headers: HeaderMap,
+    pub(crate) payload: Value,
+}
+
+impl Encoded {
+    /// The bytes that count against 4,096. A VoIP push may be 5,120 long: its first 1,024 are free.
+    pub(crate) fn counted(&self) -> usize {
+        let free = if self.kind == PushType::Voip { 1024 } else { 0 };
+        self.payload.to_string().len().saturating_sub(free)
+    }
+}
+
+/// The caller's native options: the headers he may choose, and what is merged into the payload.
+#[derive(Default)]
+pub(crate) struct Overrides {
+    headers: Headers,
+    payload: Map<String, Value>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Headers {
+    apns_push_type: Option<PushType>,
+    apns_topic: Option<String>,
+    apns_priority: Option<Value>,
+    apns_collapse_id: Option<String>,
+}
+
+impl Overrides {
+    /// What a message asks for. The fault quotes nothing of it.
+    pub(crate) fn of(message: &Message) -> Result<Self, Fault> {
+        let wrong = |why: &str| Fault::new(Kind::BadMessage, format!("overrides for apns: {why}"));
+        let mut payload = match &message.overrides {
+            None => return Ok(Self::default()),
+            Some(Value::Object(patch)) => patch.clone(),
+            Some(_) => return Err(wrong("must be a JSON object, merged into the payload")),
+        };
+        let headers = payload.remove("headers").unwrap_or(Value::Object(Map::new()));
+        let headers: Headers = serde_json::from_value(headers).map_err(|_| {
+            wrong("headers may hold apns-push-type, apns-topic, apns-priority and apns-collapse-id, as Apple documents them")
+        })?;
+        if headers.apns_topic.as_deref().is_some_and(|topic| !is_topic(topic)) {
+            return Err(wrong("apns-topic is not a topic"));
+        }
+        let overrides = Self { headers, payload };
+        let (_, _, priorities) = overrides.kind(message).row();
+        if overrides.headers.priority().is_some_and(|priority| !priorities.contains(&priority)) {
+            return Err(wrong("apns-priority is none that Apple takes for this push type"));
+        }
+        Ok(overrides)
+    }
+
+    /// Whether the caller, and not the operator, chose whom the push is for.
+    pub(crate) const fn chooses_topic(&self) -> bool {
+        self.headers.apns_topic.is_some() || self.headers.apns_push_type.is_some()
+    }
+
+    fn kind(&self, message: &Message) -> PushType {
+        // A number on the icon is seen, so Apple counts it as an alert.
+        let own =
+            if message.silent && message.badge.is_none() { PushType::Background } else { PushType::Alert };
+        self.headers.apns_push_type.unwrap_or(own)
+    }
+}
+
+impl Headers {
+    /// A number, or a text of one as in a real header; zero, which is no priority, for anything else.
+    fn priority(&self) -> Option<u64> {
+        let given = self.apns_priority.as_ref()?;
+        Some(given.as_u64().or_else(|| given.as_str()?.parse().ok()).unwrap_or(0))
+    }
+}
+
+/// Headers and payload for a message.
+pub(crate) fn encode(message: &Message, overrides: &Overrides, style: &Style) -> Encoded {
+    let kind = overrides.kind(message);
+    let mut payload = payload(message, kind, style);
+    merge(&mut payload, &overrides.payload);
+    Encoded { kind, headers: headers(message, &overrides.headers, kind, style), payload: payload.into() }
+}
+
+/// Shows nothing, and is kept for nobody: what a probe sends.
+pub(crate) fn probe(now: Timestamp) -> Message {
+    let message = json!({
+        "id": "00000000-0000-0000-0000-000000000000", "app": "probe", "title": "", "content": "", "priority": "normal", "silent": true,
+        "created_at": now, "ttl": Duration::ZERO,
+    });
+    serde_json::from_value(message).expect("a message that says nothing is one")
+}
+
+fn headers(message: &Message, chosen: &Headers, kind: PushType, style: &Style) -> HeaderMap {
+    let (name, suffix, _) = kind.row();
+    let topic = chosen.apns_topic.clone().unwrap_or_else(|| format!("{}{suffix}", style.topic));
+    let priority = chosen.priority().unwrap_or_else(|| kind.priority(message.priority));
+    // Zero is Apple's now or never. Otherwise the second in which the time to live ends, the same at each attempt.
+    let expiration =
+        if message.ttl.is_zero() { 0 } else { (message.expires_at().as_millis() + 999).div_euclid(1000) };
+    let mut headers = HeaderMap::with_capacity(8);
+    let mut put = |name: &'static str, value: &str| {
+        let value = HeaderValue::try_from(value).expect("topics and collapse ids are printable ASCII");
+        headers.insert(HeaderName::from_static(name), value);
+    };
+    put("content-type", "application/json");
+    // Every attempt has the same id, so that Apple and the device can tell a duplicate.
+    put("apns-id", &message.id.to_string());
+    put("apns-push-type", name);
+    put("apns-topic", &topic);
+    put("apns-priority", &priority.to_string());
+    put("apns-expiration", &expiration.to_string());
+    if let Some(id) = collapse_id(message, chosen, kind) {
+        put("apns-collapse-id", &id);
+    }
+    headers
+}
+
+/// Under which name the device shows it. What shows nothing has one only when it is asked for.
+fn collapse_id(message: &Message, chosen: &Headers, kind: PushType) -> Option<String> {
+    let asked =
+        chosen.apns_collapse_id.clone().or(message.collapse_key.clone()).filter(|key| !key.is_empty());
+    // Under the same id a duplicate replaces what is shown already.
+    let tag = asked.or_else(|| (kind == PushType::Alert).then(|| message.id.to_string()))?;
+    if tag.len() <= 64 && tag.bytes().all(|b| b.is_ascii_graphic()) {
+        return Some(tag);
+    }
+    // Apple takes 64 bytes; a longer name is known by its digest.
+    Some(URL_SAFE_NO_PAD.encode(&digest(&SHA256, tag.as_bytes()).as_ref()[..24]))
+}
+
+/// The payload: what the system reads, and beside it what the app reads.
+fn payload(message: &Message, kind: PushType, style: &Style) -> Map<String, Value> {
+    object([
+        ("aps", Some(aps(message, kind, style).into())),
+        ("payload", text(&message.payload)),
+        ("link", text(&message.link)),
+        // For the app's service extension, which fetches it.
+        ("image", text(&message.image).filter(|_| !message.silent)),
+        // What clients of ZPNs look for beside the payload; its id tells a duplicate.
+        ("zego", Some(json!({"version": 1, "zpns_request_id": message.id.to_string()}))),
+    ])
+}
+
+fn aps(message: &Message, kind: PushType, style: &Style) -> Map<String, Value> {
+    let shown = !message.silent;
+    let filled = |text: &Secret| Some(text.expose()).filter(|text| !text.is_empty()).map(Value::from);
+    let alert = || {
+        let alert = object([("title", filled(&message.title)), ("body", filled(&message.content))]);
+        shown.then(|| alert.into())
+    };
+    match kind {
+        PushType::Alert => object([
+            ("alert", alert()),
+            ("badge", message.badge.map(Value::from)),
+            ("sound", style.sound.as_deref().filter(|_| shown).map(Value::from)),
+            ("thread-id", message.thread.as_deref().map(Value::from)),
+            ("category", message.category.as_deref().map(Value::from)),
+            // What may wait until it costs nothing does not light up the screen either.
+            ("interruption-level", (shown && message.priority == Priority::Low).then(|| "passive".into())),
+            // Without it the app's extension is not asked to fetch the picture.
+            ("mutable-content", message.image.as_ref().filter(|_| shown).map(|_| 1.into())),
+            ("content-available", message.silent.then(|| 1.into())),
+        ]),
+        PushType::Background => object([("content-available", Some(1.into()))]),
+        // The name for the call's screen.
+        PushType::Voip => object([("alert", alert())]),
+        PushType::Liveactivity => object([
+            ("alert", alert()),
+            ("event", Some("update".into())),
+            // The device drops what is older than what it shows: a late retry must not win over later news.
+            ("timestamp", Some(message.created_at.as_secs().into())),
+        ]),
+        PushType::Widgets | PushType::Controls => object([("content-changed", Some(true.into()))]),
+        PushType::Complication
+        | PushType::Fileprovider
+        | PushType::Mdm
+        | PushType::Location
+        | PushType::Pushtotalk => Map::new(),
+    }
+}
+
+/// Of what there is: an absent field is Apple's default, and every byte counts.
+fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Map<String, Value> {
+    fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
+fn text(text: &Option<Secret>) -> Option<Value> {
+    text.as_ref().map(|text| text.expose().into())
+}
+
+/// JSON merge patch (RFC 7396): null removes, objects merge, anything else replaces.
+fn merge(into: &mut Map<String, Value>, patch: &Map<String, Value>) {
+    for (key, value) in patch {
+        match value {
+            Value::Null => {
+                into.remove(key);
+            }
+            Value::Object(patch) => {
+                let mut below = match into.remove(key) {
+                    Some(Value::Object(below)) => below,
+                    Some(_) | None => Map::new(),
+                };
+                merge(&mut below, patch);
+                into.insert(key.clone(), Value::Object(below));
+            }
+            other => {
+                into.insert(key.clone(), other.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
