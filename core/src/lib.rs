@@ -14,6 +14,7 @@ pub mod layer;
 pub mod memory;
 pub mod notification;
 pub mod observe;
+pub mod overrides;
 pub mod plan;
 pub mod presence;
 pub mod queue;

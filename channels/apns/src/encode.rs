@@ -8,6 +8,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use pushgate::overrides::merge;
 use pushgate::{Fault, Kind, Message, Priority, Secret, Timestamp};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -273,28 +274,6 @@ fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Map<String, Val
 
 fn text(text: &Option<Secret>) -> Option<Value> {
     text.as_ref().map(|text| text.expose().into())
-}
-
-/// JSON merge patch (RFC 7396): null removes, objects merge, anything else replaces.
-fn merge(into: &mut Map<String, Value>, patch: &Map<String, Value>) {
-    for (key, value) in patch {
-        match value {
-            Value::Null => {
-                into.remove(key);
-            }
-            Value::Object(patch) => {
-                let mut below = match into.remove(key) {
-                    Some(Value::Object(below)) => below,
-                    Some(_) | None => Map::new(),
-                };
-                merge(&mut below, patch);
-                into.insert(key.clone(), Value::Object(below));
-            }
-            other => {
-                into.insert(key.clone(), other.clone());
-            }
-        }
-    }
 }
 
 #[cfg(test)]

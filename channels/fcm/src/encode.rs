@@ -7,6 +7,7 @@ use std::fmt;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use pushgate::overrides::merge;
 use pushgate::{Address, Message, Notification, Priority, Secret, Timestamp, TokenKind};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -213,28 +214,6 @@ fn patched(json: &str, patch: &Map<String, Value>) -> String {
         object.remove(target);
     }
     Value::Object(object).to_string()
-}
-
-/// JSON merge patch (RFC 7396): null removes, objects merge, anything else replaces.
-fn merge(into: &mut Map<String, Value>, patch: &Map<String, Value>) {
-    for (key, value) in patch {
-        match value {
-            Value::Null => {
-                into.remove(key);
-            }
-            Value::Object(patch) => {
-                let mut below = match into.remove(key) {
-                    Some(Value::Object(below)) => below,
-                    Some(_) | None => Map::new(),
-                };
-                merge(&mut below, patch);
-                into.insert(key.clone(), Value::Object(below));
-            }
-            other => {
-                into.insert(key.clone(), other.clone());
-            }
-        }
-    }
 }
 
 /// A JSON object on its way into the text. Written straight from the message: a tree of values for each message would

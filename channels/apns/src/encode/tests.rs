@@ -187,23 +187,6 @@ fn overrides_that_apple_would_refuse_are_refused_and_not_quoted() {
     }
 }
 
-#[test]
-fn the_merge_is_that_of_rfc_7396_appendix_a() {
-    let cases = [
-        (r#"{"a":"b"}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#),
-        (r#"{"a":"b","b":"c"}"#, r#"{"a":null}"#, r#"{"b":"c"}"#),
-        (r#"{"a":["b"]}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#),
-        (r#"{"a":{"b":"c"}}"#, r#"{"a":{"b":"d","c":null}}"#, r#"{"a":{"b":"d"}}"#),
-        (r#"{"e":null}"#, r#"{"a":1}"#, r#"{"a":1,"e":null}"#),
-        ("{}", r#"{"a":{"bb":{"ccc":null}}}"#, r#"{"a":{"bb":{}}}"#),
-    ];
-    for (from, patch, expected) in cases {
-        let mut object = serde_json::from_str(from).unwrap();
-        merge(&mut object, &serde_json::from_str(patch).unwrap());
-        assert_eq!(Value::Object(object).to_string(), expected, "{from} + {patch}");
-    }
-}
-
 fn any_message() -> impl Strategy<Value = Message> {
     let text = proptest::collection::vec(any::<char>(), 0..80).prop_map(|c| c.into_iter().collect());
     let texts = proptest::array::uniform5(text);

@@ -95,27 +95,6 @@ fn an_override_is_merged_last_and_cannot_choose_the_target() {
 }
 
 #[test]
-fn the_merge_is_that_of_rfc_7396_appendix_a() {
-    let cases = [
-        (r#"{"a":"b"}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#),
-        (r#"{"a":"b"}"#, r#"{"b":"c"}"#, r#"{"a":"b","b":"c"}"#),
-        (r#"{"a":"b"}"#, r#"{"a":null}"#, "{}"),
-        (r#"{"a":"b","b":"c"}"#, r#"{"a":null}"#, r#"{"b":"c"}"#),
-        (r#"{"a":["b"]}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#),
-        (r#"{"a":"c"}"#, r#"{"a":["b"]}"#, r#"{"a":["b"]}"#),
-        (r#"{"a":{"b":"c"}}"#, r#"{"a":{"b":"d","c":null}}"#, r#"{"a":{"b":"d"}}"#),
-        (r#"{"a":[{"b":"c"}]}"#, r#"{"a":[1]}"#, r#"{"a":[1]}"#),
-        (r#"{"e":null}"#, r#"{"a":1}"#, r#"{"a":1,"e":null}"#),
-        ("{}", r#"{"a":{"bb":{"ccc":null}}}"#, r#"{"a":{"bb":{}}}"#),
-    ];
-    for (from, patch, expected) in cases {
-        let mut object = serde_json::from_str(from).unwrap();
-        merge(&mut object, &serde_json::from_str(patch).unwrap());
-        assert_eq!(Value::Object(object).to_string(), expected, "{from} + {patch}");
-    }
-}
-
-#[test]
 fn an_override_that_empties_the_message_leaves_a_request_with_a_target() {
     let nothing = serde_json::json!({"notification": null, "data": null, "webpush": null, "android": null, "apns": null});
     let body = body(&Message { overrides: Some(nothing), ..sample() });
