@@ -61,7 +61,7 @@ fn no_file_is_over_500_lines_and_each_says_what_it_is_for() {
 
 #[test]
 fn core_and_server_doors_name_no_vendor() {
-    let vendors = ["fcm", "firebase", "google", "huawei", "xiaomi", "meizu"];
+    let vendors = ["fcm", "firebase", "google", "apns", "huawei", "xiaomi", "meizu"];
     let folders = [root().join("core"), root().join("server/src/doors")];
     for path in
         tracked(".rs").into_iter().filter(|path| folders.iter().any(|folder| path.starts_with(folder)))

@@ -12,12 +12,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(config: Config) -> Outcome {
     let mut bad = 0;
+    let shared = assemble::Shared::default();
     for (app, configured) in &config.apps {
         for (name, one) in &configured.channels {
-            let channel = assemble::channel(name, one)?;
+            let channel = assemble::channel(name, one, &shared)?;
             let place = format!("apps.{app}.channels.{name} ({})", one.kind);
             match tokio::time::timeout(PATIENCE, channel.probe()).await {
-                Ok(Ok(probe)) => say(format!("ok    {place}: {}", probe.identity)),
+                Ok(Ok(probe)) => {
+                    let until = probe.expires_at.map(|at| format!(", until {at}")).unwrap_or_default();
+                    say(format!("ok    {place}: {}{until}", probe.identity));
+                }
                 Ok(Err(fault)) => {
                     bad += 1;
                     say(format!("FAIL  {place}: {fault}\n      {}", fault.row().advice));
