@@ -82,6 +82,21 @@ pub enum What {
         /// Why not.
         why: Why,
     },
+    /// A real browser has registered for an application server.
+    Registered {
+        /// What the browser is called for that server.
+        device: String,
+    },
+    /// A real browser has its push connection.
+    LoggedIn {
+        /// Which one.
+        device: String,
+    },
+    /// A real browser has lost its push connection.
+    LoggedOut {
+        /// Which one.
+        device: String,
+    },
     /// A fault on demand was applied.
     Fault {
         /// The rule's number.

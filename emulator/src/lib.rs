@@ -2,6 +2,7 @@
 //!
 //! Shares no code with the channels, so that one cannot hide the other's mistake. Everything is in memory and on loopback.
 
+mod browser;
 mod clock;
 mod control;
 mod desk;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+pub use browser::Browsers;
 pub use event::{Event, What, Why};
 pub use fault::{Effect, Fault, Goaway, Last, RetryAfter, Share, Then, Where};
 pub use google::{BearerLife, Device, Platform, Vendor};
@@ -47,6 +49,8 @@ pub struct Options {
     pub port: u16,
     /// Port of control API and inbox page; 0 takes a free one.
     pub control_port: u16,
+    /// Port of the push connection of real browsers; 0 takes a free one. Browsers that know no better want 5228.
+    pub mcs_port: u16,
     /// Where CA, service account and a configuration for the gateway are written; none writes nothing.
     pub directory: Option<PathBuf>,
     /// The Firebase project it plays.
@@ -57,7 +61,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { port: 0, control_port: 0, directory: None, project: "demo".to_owned(), seed: 0 }
+        Self { port: 0, control_port: 0, mcs_port: 0, directory: None, project: "demo".to_owned(), seed: 0 }
     }
 }
 
@@ -79,6 +83,8 @@ impl Error {
 pub struct Emulator {
     vendor: Arc<Vendor>,
     webpush: Arc<WebPush>,
+    browsers: Arc<Browsers>,
+    mcs_address: SocketAddr,
     clock: Clock,
     address: SocketAddr,
     control_address: SocketAddr,
@@ -97,8 +103,9 @@ impl Emulator {
             TcpListener::bind((loopback, port)).await.map_err(|e| Error::new("taking a port", e))
         };
         let (listener, control) = (bind(options.port).await?, bind(options.control_port).await?);
+        let mcs = bind(options.mcs_port).await?;
         let local = |l: &TcpListener| l.local_addr().map_err(|e| Error::new("reading its address", e));
-        let (address, control_address) = (local(&listener)?, local(&control)?);
+        let (address, control_address, mcs_address) = (local(&listener)?, local(&control)?, local(&mcs)?);
         let failed = |e| Error::new("making certificates", e);
         let authority = tls::Authority::new().map_err(failed)?;
         let clock = Clock::default();
@@ -107,16 +114,30 @@ impl Emulator {
         let rig = || Rig::new(clock.clone(), options.seed, Arc::clone(&lines));
         let vendor = Arc::new(Vendor::new(&options.project, &url, rig())?);
         let webpush = Arc::new(WebPush::new(rig()));
+        let browsers = Browsers::new(&options.project, Arc::clone(&vendor), Arc::clone(&webpush), rig());
+        let browsers = Arc::new(browsers);
         let mut tasks = JoinSet::new();
-        let port = Port { keeper: vendor.clone(), others: vec![webpush.clone()] };
+        let port = Port { keeper: vendor.clone(), others: vec![browsers.clone(), webpush.clone()] };
         let server = authority.server(&["h2", "http/1.1"]).map_err(failed)?;
         tasks.spawn(wire::serve(listener, server, port));
+        tasks.spawn(browsers.mcs(mcs, authority.server(&[]).map_err(failed)?));
+        let real: Arc<dyn Desk> = browsers.clone();
         let (fcm, web): (Arc<dyn Desk>, Arc<dyn Desk>) = (vendor.clone(), webpush.clone());
-        let desks = BTreeMap::from([("fcm", fcm), ("webpush", web)]);
+        let desks = BTreeMap::from([("fcm", fcm), ("webpush", web), ("browsers", real)]);
         let own = webpush::control::routes(Arc::clone(&webpush));
         tasks.spawn(control::serve(control, Control { clock: clock.clone(), desks }, own));
         let ca_pem = authority.ca_pem;
-        let emulator = Self { vendor, webpush, clock, address, control_address, ca_pem, _tasks: tasks };
+        let emulator = Self {
+            vendor,
+            webpush,
+            browsers,
+            mcs_address,
+            clock,
+            address,
+            control_address,
+            ca_pem,
+            _tasks: tasks,
+        };
         if let Some(directory) = options.directory {
             emulator.write(&directory).map_err(|e| Error::new("writing its directory", e))?;
         }
@@ -143,6 +164,12 @@ impl Emulator {
         format!("http://{}", self.control_address)
     }
 
+    /// Where real browsers keep their push connection: MCS over TLS, as `--gcm-mcs-endpoint` wants it.
+    #[must_use]
+    pub fn mcs_url(&self) -> String {
+        format!("https://{}", self.mcs_address)
+    }
+
     /// The authority to trust.
     #[must_use]
     pub fn ca_pem(&self) -> &str {
@@ -159,6 +186,12 @@ impl Emulator {
     #[must_use]
     pub fn vendor(&self) -> &Arc<Vendor> {
         &self.vendor
+    }
+
+    /// The real browsers that have found the way here.
+    #[must_use]
+    pub fn browsers(&self) -> &Arc<Browsers> {
+        &self.browsers
     }
 
     /// The Web Push services behind it: subscriptions, faults, events.

@@ -23,6 +23,12 @@ impl Rig {
         Self { clock, lines, faults: Faults::new(seed), log: Log::default() }
     }
 
+    /// Without a port, for what is asked without a wire.
+    #[cfg(test)]
+    pub(crate) fn alone() -> Self {
+        Self::new(Clock::default(), 0, Arc::new(Lines::new(100)))
+    }
+
     pub(crate) fn tell(&self, what: What) {
         self.log.add(self.clock.now_ms(), what);
     }

@@ -24,7 +24,11 @@ impl Authority {
         let ca_pem = ca.self_signed(&ca_key)?.pem();
         let issuer = Issuer::new(ca, ca_key);
         let names = ["localhost", "127.0.0.1", "::1", "oauth2.googleapis.com"];
-        let names = names.iter().chain(&crate::webpush::HOSTS).map(|name| (*name).to_owned());
+        let names = names
+            .iter()
+            .chain(&crate::webpush::HOSTS)
+            .chain(&crate::browser::HOSTS)
+            .map(|name| (*name).to_owned());
         let leaf_key = KeyPair::generate()?;
         let leaf = CertificateParams::new(names.collect::<Vec<_>>())?.signed_by(&leaf_key, &issuer)?;
         Ok(Self { ca_pem, leaf: leaf.der().clone(), leaf_key })

@@ -44,11 +44,16 @@ pub struct Device {
     pub fid: String,
 }
 
+/// Takes what a browser gets, and the message it comes from, to a real browser. Whether it could be done.
+pub(crate) type Relay = Box<dyn Fn(&Value, &Value) -> bool + Send + Sync>;
+
 /// A device with the app on it.
 pub(super) struct Installed {
     pub(super) device: Device,
     pub(super) mailbox: Mailbox,
     keys: Option<Keys>,
+    /// Where a real browser's pushes go.
+    relay: Option<Relay>,
 }
 
 impl Installed {
@@ -58,11 +63,14 @@ impl Installed {
         let token = format!("{fid}:APA91b{}", part(&rand::random::<[u8; 100]>()));
         let keys = if platform == Platform::Web { Some(Keys::generate()?) } else { None };
         let device = Device { id: id.to_owned(), platform, token, fid };
-        Some(Self { device, mailbox: Mailbox::new(id), keys })
+        Some(Self { device, mailbox: Mailbox::new(id), keys, relay: None })
     }
 
     /// Takes a message; what became of it, or none when it could not be read.
     pub(super) fn arrive(&self, message: &Value, now_ms: u64) -> Option<Vec<What>> {
+        if let Some(relay) = &self.relay {
+            return relay(&browser_push(message), message).then(Vec::new);
+        }
         let push = match &self.keys {
             Some(keys) => {
                 let body = keys.recipient().encrypt(browser_push(message).to_string().as_bytes())?;
@@ -87,9 +95,22 @@ struct Index {
 impl Devices {
     /// A new one; it takes the place of one of the same name.
     pub(super) fn add(&self, id: &str, platform: Platform) -> Option<Device> {
-        let new = Arc::new(Installed::new(id, platform)?);
+        let new = Installed::new(id, platform)?;
+        let device = new.device.clone();
+        self.put(new);
+        Some(device)
+    }
+
+    /// A real one, likewise.
+    pub(super) fn adopt(&self, device: Device, relay: Relay) {
+        let mailbox = Mailbox::new(&device.id);
+        self.put(Installed { device, mailbox, keys: None, relay: Some(relay) });
+    }
+
+    fn put(&self, new: Installed) {
+        let new = Arc::new(new);
         let mut index = self.0.write();
-        if let Some(place) = index.in_order.iter().position(|old| old.device.id == id) {
+        if let Some(place) = index.in_order.iter().position(|old| old.device.id == new.device.id) {
             let old = index.in_order.remove(place);
             index.by_key.remove(&old.device.token);
             index.by_key.remove(&old.device.fid);
@@ -97,8 +118,7 @@ impl Devices {
         for key in [&new.device.token, &new.device.fid] {
             index.by_key.insert(key.clone(), Arc::clone(&new));
         }
-        index.in_order.push(Arc::clone(&new));
-        Some(new.device.clone())
+        index.in_order.push(new);
     }
 
     pub(super) fn all(&self) -> Vec<Arc<Installed>> {

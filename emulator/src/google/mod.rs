@@ -25,8 +25,9 @@ use crate::wire::{Asked, Reply};
 pub use bearers::BearerLife;
 use bearers::Bearers;
 use device::Devices;
-pub(crate) use device::shown;
 pub use device::{Device, Platform};
+pub(crate) use device::{Relay, shown};
+pub(crate) use token::form;
 
 /// A Firebase project with its devices.
 pub struct Vendor {
@@ -72,6 +73,11 @@ impl Vendor {
     /// A new virtual device; it takes the place of one of the same name. None when no keys could be made.
     pub fn add_device(&self, id: &str, platform: Platform) -> Option<Device> {
         self.devices.add(id, platform)
+    }
+
+    /// A device that is no virtual one: its pushes go where the relay takes them.
+    pub(crate) fn adopt(&self, device: Device, relay: Relay) {
+        self.devices.adopt(device, relay);
     }
 
     /// The names and platforms of the devices.

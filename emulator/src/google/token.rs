@@ -87,7 +87,7 @@ impl Vendor {
 }
 
 /// `application/x-www-form-urlencoded`, as the URL standard reads it.
-fn form(body: &[u8]) -> Vec<(String, String)> {
+pub(crate) fn form(body: &[u8]) -> Vec<(String, String)> {
     let text = String::from_utf8_lossy(body);
     text.split('&')
         .filter_map(|pair| pair.split_once('='))

@@ -61,6 +61,24 @@ pub(super) fn sealed(plaintext: &[u8], material: &[u8], salt: &[u8; 16], key_id:
     Some(body)
 }
 
+/// A record of the older coding `aesgcm` (draft-ietf-httpbis-encryption-encoding-03), without padding.
+pub(super) fn sealed_aesgcm(
+    plaintext: &[u8],
+    material: &[u8],
+    salt: &[u8],
+    context: &[u8],
+) -> Option<Vec<u8>> {
+    let prk = mac(salt, &[material]);
+    let key = mac(&prk, &[b"Content-Encoding: aesgcm\0", context, &[1]]);
+    let nonce = mac(&prk, &[b"Content-Encoding: nonce\0", context, &[1]]);
+    let key = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &key[..16]).ok()?);
+    let nonce = Nonce::try_assume_unique_for_key(&nonce[..12]).ok()?;
+    // Two bytes say how long the padding is that follows them.
+    let mut record = [&[0, 0], plaintext].concat();
+    key.seal_in_place_append_tag(nonce, Aad::empty(), &mut record).ok()?;
+    Some(record)
+}
+
 /// Key and nonce of the first record (RFC 8188 §2.2 and §2.3).
 fn derived(material: &[u8], salt: &[u8]) -> Option<(LessSafeKey, Nonce)> {
     let prk = mac(salt, &[material]);

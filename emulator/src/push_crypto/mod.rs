@@ -40,6 +40,13 @@ pub(crate) struct Recipient {
     pub(crate) auth: [u8; 16],
 }
 
+/// A message in the older encoding, with what belongs into its headers.
+pub(crate) struct Sealed {
+    pub(crate) salt: [u8; 16],
+    pub(crate) public: Vec<u8>,
+    pub(crate) body: Vec<u8>,
+}
+
 impl Keys {
     pub(crate) fn generate() -> Option<Self> {
         Self::of(PrivateKey::generate(&ECDH_P256).ok()?, rand::random())
@@ -76,6 +83,21 @@ impl Recipient {
         let secret = ecdh(sender, &self.public)?;
         let material = self.material(&secret, sender_public.as_ref());
         sealed(plaintext, &material, &salt, sender_public.as_ref())
+    }
+
+    /// What older clients read: the draft before RFC 8291, whose salt and key travel in headers.
+    pub(crate) fn encrypt_aesgcm(&self, plaintext: &[u8]) -> Option<Sealed> {
+        let sender = PrivateKey::generate(&ECDH_P256).ok()?;
+        self.encrypt_aesgcm_with(plaintext, &sender, rand::random())
+    }
+
+    fn encrypt_aesgcm_with(&self, plaintext: &[u8], sender: &PrivateKey, salt: [u8; 16]) -> Option<Sealed> {
+        let public = sender.compute_public_key().ok()?.as_ref().to_vec();
+        let key = mac(&self.auth, &[&ecdh(sender, &self.public)?]);
+        let material = mac(&key, &[b"Content-Encoding: auth\0", &[1]]);
+        let context = [b"P-256\0\0\x41", self.public.as_slice(), b"\0\x41", &public].concat();
+        let body = coding::sealed_aesgcm(plaintext, &material, &salt, &context)?;
+        Some(Sealed { salt, public, body })
     }
 
     /// The input keying material for the content coding (RFC 8291 §3.4).
@@ -127,6 +149,17 @@ mod tests {
             .encrypt_with(b"When I grow up, I want to be a watermelon", &sender, salt)
             .unwrap();
         assert_eq!(URL_SAFE_NO_PAD.encode(body), BODY);
+    }
+
+    #[test]
+    fn the_older_encoding_is_the_one_of_http_ece() {
+        // Made by the npm package http_ece with the keys and the salt of RFC 8291 Appendix A.
+        let expected = "4qwOLFm_mNy0vf1A8f3Bm6B5UD15y3aV_xZy14pixUhcPTIoZKHzq5i3dZ6PzqSMxBI_-VDUZ4jW04M";
+        let sender = private("yfWPiYE-n46HLnH0KqZOF1fJJU3MYrct3AELtAQ-oRw");
+        let salt = bytes("DGv6ra1nlYgDCS1FRnbzlw").try_into().unwrap();
+        let plaintext = b"When I grow up, I want to be a watermelon";
+        let sealed = keys().recipient.encrypt_aesgcm_with(plaintext, &sender, salt).unwrap();
+        assert_eq!(URL_SAFE_NO_PAD.encode(sealed.body), expected);
     }
 
     #[test]

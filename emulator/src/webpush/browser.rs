@@ -1,5 +1,7 @@
 //! A virtual browser and what its push service keeps for it: what waits while it is offline, what has arrived, what is shown.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -48,6 +50,8 @@ pub(super) enum Fate {
     Unreadable(Unreadable),
     /// It waits for the browser.
     Waits { replaced: bool },
+    /// A real browser's connection has it.
+    HandedOver,
     /// The browser was offline, and it was not worth waiting.
     Dropped,
 }
@@ -72,10 +76,26 @@ pub(super) struct Browser {
     /// The key the subscription is bound to.
     pub(super) vapid_key: Vec<u8>,
     pub(super) state: State,
-    pub(super) inbox: Vec<Push>,
-    pub(super) shown: Vec<Shown>,
+    end: End,
+}
+
+/// Where pushes end.
+enum End {
+    /// A browser that is only played.
+    Virtual(Screen),
+    /// A real one, somewhere behind this.
+    Real(Relay),
+}
+
+/// Takes pushes to a real browser, as they came.
+pub(crate) type Relay = Arc<dyn Fn(&Asked) + Send + Sync>;
+
+/// What a virtual browser has.
+struct Screen {
     keys: Keys,
     waiting: Vec<Waiting>,
+    inbox: Vec<Push>,
+    shown: Vec<Shown>,
 }
 
 impl Browser {
@@ -84,15 +104,61 @@ impl Browser {
         let personality = service.personality();
         let endpoint = format!("{}{}", personality.origin(), personality.path());
         let subscription = Subscription::new(id, endpoint, keys.recipient());
-        let (inbox, shown, waiting) = (Vec::new(), Vec::new(), Vec::new());
-        Some(Self { subscription, service, vapid_key, state: State::Online, inbox, shown, keys, waiting })
+        let screen = Screen { keys, waiting: Vec::new(), inbox: Vec::new(), shown: Vec::new() };
+        Some(Self { subscription, service, vapid_key, state: State::Online, end: End::Virtual(screen) })
+    }
+
+    /// A real browser's subscription, which keeps its keys to itself.
+    pub(super) fn real(
+        subscription: Subscription,
+        service: Service,
+        vapid_key: Vec<u8>,
+        relay: Relay,
+    ) -> Self {
+        Self { subscription, service, vapid_key, state: State::Online, end: End::Real(relay) }
+    }
+
+    /// What has arrived, newest first.
+    pub(super) fn inbox(&self) -> Vec<Push> {
+        self.screen().map(|screen| screen.inbox.clone()).unwrap_or_default()
+    }
+
+    /// What is shown, newest first.
+    pub(super) fn shown(&self) -> Vec<Shown> {
+        self.screen().map(|screen| screen.shown.clone()).unwrap_or_default()
+    }
+
+    fn screen(&self) -> Option<&Screen> {
+        match &self.end {
+            End::Virtual(screen) => Some(screen),
+            End::Real(_) => None,
+        }
     }
 
     /// Takes a push from its service.
     pub(super) fn take(&mut self, asked: Asked, now_ms: u64) -> Fate {
-        if self.state == State::Online {
-            return self.arrive(&asked, now_ms);
+        match &mut self.end {
+            End::Real(relay) => {
+                relay(&asked);
+                Fate::HandedOver
+            }
+            End::Virtual(screen) if self.state == State::Online => screen.arrive(&asked, now_ms),
+            End::Virtual(screen) => screen.keep(asked, now_ms),
         }
+    }
+
+    /// The browser is back: what waits arrives, the oldest first, unless its time is over.
+    pub(super) fn come_online(&mut self, now_ms: u64) -> Vec<Fate> {
+        self.state = State::Online;
+        match &mut self.end {
+            End::Virtual(screen) => screen.catch_up(now_ms),
+            End::Real(_) => Vec::new(),
+        }
+    }
+}
+
+impl Screen {
+    fn keep(&mut self, asked: Asked, now_ms: u64) -> Fate {
         if asked.ttl == 0 {
             return Fate::Dropped;
         }
@@ -110,9 +176,7 @@ impl Browser {
         Fate::Waits { replaced: place.is_some() }
     }
 
-    /// The browser is back: what waits arrives, the oldest first, unless its time is over.
-    pub(super) fn come_online(&mut self, now_ms: u64) -> Vec<Fate> {
-        self.state = State::Online;
+    fn catch_up(&mut self, now_ms: u64) -> Vec<Fate> {
         let waiting = std::mem::take(&mut self.waiting);
         let fate = |one: Waiting| {
             if one.until_ms > now_ms { self.arrive(&one.asked, now_ms) } else { Fate::Dropped }
@@ -160,12 +224,12 @@ mod tests {
     }
 
     fn asked(browser: &Browser, ttl: u64, topic: Option<&str>, text: &str) -> Asked {
-        let body = browser.keys.recipient().encrypt(text.as_bytes()).unwrap();
+        let body = browser.screen().unwrap().keys.recipient().encrypt(text.as_bytes()).unwrap();
         Asked { ttl, urgency: Urgency::High, topic: topic.map(str::to_owned), body }
     }
 
     fn texts(browser: &Browser) -> Vec<&str> {
-        browser.inbox.iter().filter_map(|push| push.text.as_deref()).collect()
+        browser.screen().unwrap().inbox.iter().filter_map(|push| push.text.as_deref()).collect()
     }
 
     #[test]
@@ -173,12 +237,12 @@ mod tests {
         let mut browser = browser();
         let push = asked(&browser, 60, Some("t"), r#"{"title":"Ann","content":"hi","payload":"p"}"#);
         assert_eq!(browser.take(push, 5), Fate::Arrived { replaced: false });
-        let [push] = browser.inbox.as_slice() else { panic!("one push") };
+        let [push] = &browser.inbox()[..] else { panic!("one push") };
         assert_eq!(
             (push.ttl, push.urgency, push.topic.as_deref(), push.at_ms),
             (60, Urgency::High, Some("t"), 5)
         );
-        let shown = &browser.shown[0];
+        let shown = &browser.shown()[0];
         assert_eq!(
             (shown.title.as_str(), shown.body.as_str(), &shown.data["payload"]),
             ("Ann", "hi", &json!("p"))
@@ -190,7 +254,7 @@ mod tests {
         let (mut browser, other) = (browser(), browser());
         let push = asked(&other, 60, None, "secret");
         assert_eq!(browser.take(push, 0), Fate::Unreadable(Unreadable::Sealed));
-        assert!(browser.inbox.is_empty());
+        assert!(browser.inbox().is_empty());
     }
 
     #[test]
@@ -198,7 +262,7 @@ mod tests {
         let mut browser = browser();
         let push = Asked { ttl: 1, urgency: Urgency::Normal, topic: None, body: Vec::new() };
         assert_eq!(browser.take(push, 0), Fate::Arrived { replaced: false });
-        assert_eq!(browser.inbox[0].data, None);
+        assert_eq!(browser.inbox()[0].data, None);
     }
 
     #[test]
@@ -209,7 +273,7 @@ mod tests {
         for text in ["one", "two"] {
             assert_eq!(browser.take(asked(&browser, 60, None, text), 0), Fate::Waits { replaced: false });
         }
-        assert!(browser.inbox.is_empty());
+        assert!(browser.inbox().is_empty());
         assert_eq!(browser.come_online(1000), [Fate::Arrived { replaced: false }; 2]);
         assert_eq!(texts(&browser), ["two", "one"]);
     }

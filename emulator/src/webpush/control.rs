@@ -90,7 +90,7 @@ async fn all(Shared(webpush): Services) -> Json<Value> {
 }
 
 async fn inbox(Shared(webpush): Services, Path(id): Path<String>) -> Response {
-    match webpush.with(&id, |browser| browser.inbox.clone()) {
+    match webpush.with(&id, |browser| browser.inbox()) {
         Some(inbox) => Json(inbox).into_response(),
         None => unknown(),
     }

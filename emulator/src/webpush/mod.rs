@@ -25,14 +25,17 @@ use serde_json::{Value, json};
 
 pub(crate) use answer::Answer;
 pub use browser::Push;
+pub(crate) use browser::Relay;
 use browser::{Browser, Fate, State};
 use refusal::Refusal;
+pub(crate) use request::Asked;
 pub use request::Urgency;
-use request::{Asked, only};
+use request::only;
 pub(crate) use services::HOSTS;
 pub use services::Service;
 pub use subscription::{Keys, Subscription};
 use vapid::Expected;
+pub(crate) use vapid::public_key;
 
 use crate::clock::Clock;
 use crate::desk::Desk;
@@ -82,7 +85,7 @@ impl WebPush {
     /// What has arrived at a browser, newest first; nothing for a subscription that is not known.
     #[must_use]
     pub fn inbox(&self, subscription: &Subscription) -> Vec<Push> {
-        self.with(&subscription.id, |browser| browser.inbox.clone()).unwrap_or_default()
+        self.with(&subscription.id, |browser| browser.inbox()).unwrap_or_default()
     }
 
     /// The user has taken back the permission: the subscription is dead. Whether it was known.
@@ -144,17 +147,38 @@ impl WebPush {
     }
 
     fn shown(&self, id: &str) -> Option<Vec<Shown>> {
-        self.with(id, |browser| browser.shown.clone())
+        self.with(id, |browser| browser.shown())
     }
 
     fn tell(&self, device: &str, fate: Fate) {
         let device = device.to_owned();
-        self.rig.tell(match fate {
+        let what = match fate {
             Fate::Arrived { replaced } => What::Arrived { device, replaced },
             Fate::Unreadable(why) => What::Unreadable { device, why },
             Fate::Waits { replaced } => What::Waits { device, replaced },
             Fate::Dropped => What::Dropped { device, why: Why::Expired },
-        });
+            // The connection of the browser tells what becomes of it.
+            Fate::HandedOver => return,
+        };
+        self.rig.tell(what);
+    }
+}
+
+/// The side of the real browsers.
+impl WebPush {
+    /// A real browser has subscribed for the application server of this key; FCM's token is the last part of its endpoint.
+    pub(crate) fn attach(&self, id: &str, token: &str, vapid_key: Vec<u8>, relay: Relay) {
+        let service = Service::Google;
+        let endpoint = format!("{}/fcm/send/{token}", service.personality().origin());
+        let subscription = Subscription::kept(id.to_owned(), endpoint);
+        self.browsers.lock().push(Browser::real(subscription, service, vapid_key, relay));
+    }
+
+    /// The subscription with this token has ended.
+    pub(crate) fn detach(&self, token: &str) {
+        let mut browsers = self.browsers.lock();
+        let ended = |one: &&mut Browser| services::google_token(path(one)) == Some(token);
+        browsers.iter_mut().filter(ended).for_each(|browser| browser.state = State::Expired);
     }
 }
 
@@ -341,7 +365,9 @@ fn same(one: &str, other: &str) -> bool {
         };
         text.chars().map(lower).collect::<String>()
     };
-    one.len() == other.len() && lowered(one) == lowered(other)
+    let google = services::google_token(one);
+    google.is_some() && google == services::google_token(other)
+        || one.len() == other.len() && lowered(one) == lowered(other)
 }
 
 /// Whether somebody has decoded, encoded again or cut an endpoint with a query.

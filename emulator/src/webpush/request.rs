@@ -27,13 +27,13 @@ pub enum Urgency {
 }
 
 /// A push as it was asked for.
-pub(super) struct Asked {
+pub(crate) struct Asked {
     /// Seconds.
-    pub(super) ttl: u64,
-    pub(super) urgency: Urgency,
-    pub(super) topic: Option<String>,
+    pub(crate) ttl: u64,
+    pub(crate) urgency: Urgency,
+    pub(crate) topic: Option<String>,
     /// Encrypted; empty for a push without data.
-    pub(super) body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Asked {

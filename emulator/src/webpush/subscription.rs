@@ -39,6 +39,12 @@ impl Subscription {
         Self { id, endpoint, expiration_time: None, keys }
     }
 
+    /// One whose keys only its browser knows.
+    pub(super) fn kept(id: String, endpoint: String) -> Self {
+        let keys = Keys { p256dh: String::new(), auth: String::new() };
+        Self { id, endpoint, expiration_time: None, keys }
+    }
+
     /// The same subscription behind another origin (`https://127.0.0.1:4430`): every service answers under any name, and
     /// `aud` has to be the origin that was asked.
     #[must_use]

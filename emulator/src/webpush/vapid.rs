@@ -76,7 +76,7 @@ pub(super) fn proven(header: Option<&str>, expected: Expected<'_>) -> Result<Vec
 }
 
 /// A public key as applications give it: 65 bytes, uncompressed, base64url without padding.
-pub(super) fn public_key(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn public_key(text: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok().filter(|key| key.len() == 65 && key[0] == 4)
 }
 

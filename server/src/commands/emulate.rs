@@ -20,17 +20,22 @@ pub(super) struct EmulateArgs {
     /// Port of control API and inbox page (0: any)
     #[arg(long, default_value_t = 8444)]
     control_port: u16,
+    /// Port of the push connection of real browsers (0: any)
+    #[arg(long, default_value_t = 8445)]
+    mcs_port: u16,
 }
 
 pub(super) async fn run(args: EmulateArgs) -> Outcome {
     let options = Options {
         port: args.port,
         control_port: args.control_port,
+        mcs_port: args.mcs_port,
         directory: Some(args.dir.clone()),
         ..Options::default()
     };
     let emulator = Emulator::start(options).await?;
     say(format!("vendors    {}", emulator.url()));
+    say(format!("browsers   {}", emulator.mcs_url()));
     say(format!("inbox page {}", emulator.control_url()));
     say(format!("gateway    pushgate serve --config {}/pushgate.toml", args.dir.display()));
     tokio::signal::ctrl_c().await?;

@@ -125,6 +125,11 @@ impl Service {
     }
 }
 
+/// The token at the end of an endpoint of FCM, which has two paths for the same.
+pub(super) fn google_token(path: &str) -> Option<&str> {
+    path.strip_prefix("/fcm/send/").or_else(|| path.strip_prefix("/wp/"))
+}
+
 /// Random bytes as base64url, for ids nobody may guess.
 fn unguessable<const N: usize>() -> String {
     use base64::Engine as _;
