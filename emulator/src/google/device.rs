@@ -163,8 +163,15 @@ fn browser_push(message: &Value) -> Value {
     let web = &message["webpush"];
     let data = if web["data"].is_object() { &web["data"] } else { &message["data"] };
     let notification = overlaid(&message["notification"], &web["notification"]);
-    json!({"from": "123456789012", "fcmMessageId": uuid::Uuid::now_v7().to_string(), "priority": "normal",
-        "notification": notification, "data": data, "fcmOptions": web["fcm_options"]})
+    let mut push = json!({"from": "123456789012", "fcmMessageId": uuid::Uuid::now_v7().to_string(), "priority": "normal"});
+    // The SDK shows whatever is there, were it empty.
+    for (key, part) in [("notification", &notification), ("data", data), ("fcmOptions", &web["fcm_options"])]
+    {
+        if part.as_object().is_some_and(|part| !part.is_empty()) {
+            push[key] = part.clone();
+        }
+    }
+    push
 }
 
 fn native_push(message: &Value, platform: Platform) -> Value {

@@ -59,9 +59,13 @@ impl Page {
     }
 
     async fn send(&self, target: &str, key: &str) -> Answer {
-        let bearer = format!("Bearer {}", bearer(&self.stage.client, &self.stage.emulator).await);
         let message = json!({"message": {target: key, "notification": {"title": "Ann", "body": "hello"},
             "webpush": {"headers": {"TTL": "60"}, "fcm_options": {"link": "https://app.example/chat"}}}});
+        self.post(&message).await
+    }
+
+    async fn post(&self, message: &Value) -> Answer {
+        let bearer = format!("Bearer {}", bearer(&self.stage.client, &self.stage.emulator).await);
         self.stage.client.ask(SEND, &[("authorization", &bearer)], message.to_string()).await.unwrap()
     }
 
@@ -118,6 +122,20 @@ async fn a_message_to_a_page_s_token_comes_down_its_browser_s_connection() {
     assert_eq!(shown["notification"], json!({"title": "Ann", "body": "hello"}));
     assert_eq!(shown["fcmOptions"]["link"], "https://app.example/chat");
     assert_eq!(page.register(&json!({"web": page.web()})).await.json()["token"], token, "asked again");
+}
+
+#[tokio::test]
+async fn a_message_of_data_alone_has_no_notification_for_the_sdk_to_show() {
+    let page = Page::new().await;
+    let mut connection = page.stage.log_in(&[]).await;
+    let made = page.register(&json!({"web": page.web()})).await.json();
+    let message = json!({"message": {"token": made["token"], "data": {"payload": "p"}}});
+    assert_eq!(page.post(&message).await.status, 200);
+    let push = page.decrypted(&connection.push().await);
+    assert_eq!(push["data"], json!({"payload": "p"}));
+    for absent in ["notification", "fcmOptions"] {
+        assert!(push.get(absent).is_none(), "{push}");
+    }
 }
 
 #[tokio::test]
