@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -36,6 +36,8 @@ pub(crate) struct Connection {
     limit: AtomicUsize,
     /// Whether more than one stream may be opened.
     trusted: AtomicBool,
+    /// Why it was given up, if it was.
+    given_up: OnceLock<String>,
 }
 
 /// A stream that may be opened; free again when dropped.
@@ -63,6 +65,7 @@ impl Connection {
             in_flight: AtomicUsize::new(0),
             limit: AtomicUsize::new(limit),
             trusted: AtomicBool::new(!limits.first_stream_alone),
+            given_up: OnceLock::new(),
         });
         let watch = Watch { connection: Arc::downgrade(&connection), pool: Arc::downgrade(pool), limit };
         tokio::spawn(watch.run(driver, alive(ping, heard, limits.idle_ping)));
@@ -106,15 +109,23 @@ struct Watch {
 
 impl Watch {
     async fn run(mut self, mut driver: Driver, alive: impl Future<Output = String>) {
-        let why = tokio::select! {
+        let (ended, given_up) = tokio::select! {
             biased;
-            ended = poll_fn(|cx| self.drive(&mut driver, cx)) => ended.err().map(|error| goaway::words(&error)),
-            why = alive => Some(why),
+            ended = poll_fn(|cx| self.drive(&mut driver, cx)) => (ended.err(), None),
+            why = alive => (None, Some(why)),
         };
-        if let (Some(pool), Some(connection)) = (self.pool.upgrade(), self.connection.upgrade()) {
-            tracing::debug!(host = pool.host(), why, "connection ended");
-            pool.forget(&connection);
+        let (Some(pool), Some(connection)) = (self.pool.upgrade(), self.connection.upgrade()) else { return };
+        tracing::debug!(
+            host = pool.host(),
+            ?given_up,
+            why = ended.as_ref().map(goaway::words),
+            "connection ended"
+        );
+        if let Some(why) = given_up {
+            // Before the driver is dropped: those who have a stream here look for it.
+            connection.given_up.get_or_init(|| why);
         }
+        pool.forget(&connection);
     }
 
     fn drive(&mut self, driver: &mut Driver, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
@@ -177,7 +188,7 @@ impl Slot {
         let mut all = BytesMut::new();
         while let Some(chunk) = body.data().await {
             // With the answer begun the peer has acted, whatever it says afterwards.
-            let chunk = chunk.map_err(|error| Failed::Broken(goaway::words(&error)))?;
+            let chunk = chunk.map_err(|error| self.broken(&error))?;
             if all.len() + chunk.len() > request.max_answer {
                 return Err(Failed::TooLong);
             }
@@ -212,7 +223,11 @@ impl Slot {
         if error.is_remote() && error.reason() == Some(Reason::REFUSED_STREAM) {
             return Failed::Unsent(Unsent::Refused(Arc::clone(&self.connection)));
         }
-        Failed::Broken(goaway::words(error))
+        self.broken(error)
+    }
+
+    fn broken(&self, error: &h2::Error) -> Failed {
+        Failed::Broken(self.connection.given_up.get().cloned().unwrap_or_else(|| goaway::words(error)))
     }
 }
 

@@ -2,8 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "the failure of a test is its message")]
 
+mod deadlines;
 mod goaway;
 mod guard;
+mod http1;
+mod outage;
 mod peer;
+mod proxy;
 mod streams;
 mod trust;

@@ -69,9 +69,18 @@ impl Peer {
         Self::with(&["h2", "http/1.1"], false).await
     }
 
+    pub(crate) async fn at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        Self::on(listener, &["h2"], false)
+    }
+
     /// With these protocols, and asking for a client certificate or not.
     pub(crate) async fn with(protocols: &[&str], asks_for_identity: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::on(listener, protocols, asks_for_identity)
+    }
+
+    fn on(listener: TcpListener, protocols: &[&str], asks_for_identity: bool) -> Self {
         let mut ca = CertificateParams::new(Vec::<String>::new()).unwrap();
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         // A name of its own: with one name for all, another peer's authority would seem to have signed badly.
@@ -115,7 +124,16 @@ impl Peer {
 
     /// A transport that trusts this peer, and finds it under [`HOST`].
     pub(crate) fn builder(&self) -> Builder {
-        HttpTransport::builder().roots(Roots::Pem(self.roots.clone())).connect_to(HOST, self.address())
+        HttpTransport::builder().roots(self.roots()).connect_to(HOST, self.address())
+    }
+
+    /// The same for two peers.
+    pub(crate) fn builder_with(&self, other: &Self) -> Builder {
+        self.builder().roots(Roots::Pem(format!("{}{}", self.roots, other.roots)))
+    }
+
+    pub(crate) fn roots(&self) -> Roots {
+        Roots::Pem(self.roots.clone())
     }
 
     pub(crate) fn transport(&self) -> Arc<HttpTransport> {
@@ -138,6 +156,21 @@ impl Peer {
         self.accept_on(self.accept_tcp().await, most_streams).await
     }
 
+    /// The next connection, after which the peer takes no others.
+    pub(crate) async fn accept_last(self, most_streams: u32) -> Talk {
+        let tcp = self.accept_tcp().await;
+        let Self { listener, acceptor, .. } = self;
+        drop(listener);
+        let mut talk = Talk::begin(acceptor.accept(tcp).await.unwrap()).await;
+        talk.limit(most_streams).await;
+        talk
+    }
+
+    /// A connection before anything of HTTP is said.
+    pub(crate) async fn accept_tls(&self) -> TlsStream<TcpStream> {
+        self.acceptor.accept(self.accept_tcp().await).await.unwrap()
+    }
+
     pub(crate) async fn accept_on(&self, tcp: TcpStream, most_streams: u32) -> Talk {
         let mut talk = self.accept_silently(tcp).await;
         talk.limit(most_streams).await;
@@ -146,11 +179,7 @@ impl Peer {
 
     /// With TLS and the client's preface behind it, and nothing said.
     pub(crate) async fn accept_silently(&self, tcp: TcpStream) -> Talk {
-        let mut stream = self.acceptor.accept(tcp).await.unwrap();
-        let mut preface = [0; 24];
-        stream.read_exact(&mut preface).await.unwrap();
-        assert_eq!(&preface, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-        Talk { stream, bodies: HashMap::new(), seen: VecDeque::new() }
+        Talk::begin(self.acceptor.accept(tcp).await.unwrap()).await
     }
 
     /// Whether a connection is waiting to be accepted.
@@ -161,6 +190,13 @@ impl Peer {
 }
 
 impl Talk {
+    async fn begin(mut stream: TlsStream<TcpStream>) -> Self {
+        let mut preface = [0; 24];
+        stream.read_exact(&mut preface).await.unwrap();
+        assert_eq!(&preface, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+        Self { stream, bodies: HashMap::new(), seen: VecDeque::new() }
+    }
+
     async fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         let mut frame = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
         frame.extend([kind, flags]);
