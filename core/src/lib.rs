@@ -2,6 +2,7 @@
 //!
 //! Knows no vendor and no member of this workspace. `docs/ARCHITECTURE.md` is the map.
 
+pub mod answer;
 pub mod app;
 pub mod channel;
 pub mod clock;

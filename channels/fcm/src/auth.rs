@@ -11,11 +11,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderValue;
 use http::header::{CONTENT_TYPE, DATE};
 use parking_lot::Mutex;
+use pushgate::answer::{date, retry_after, safe};
 use pushgate::{Clock, Fault, Kind, Request, Response, Timestamp, Transport, TransportError};
 use serde_json::Value;
 
 use crate::config::ServiceAccount;
-use crate::decode::{date, retry_after, safe};
 
 const SCOPE: &str = "https://www.googleapis.com/auth/firebase.messaging";
 /// How long an assertion is good for: the longest Google takes. It is used at once.

@@ -3,21 +3,15 @@
 
 use std::time::Duration;
 
-use http::header::{HeaderName, RETRY_AFTER};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
+use pushgate::answer::{retry_after, safe, seconds};
 use pushgate::{Fault, Kind, Outcome, Response, Timestamp};
 use serde_json::Value;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc2822;
 
 /// The only text under which INVALID_ARGUMENT means a dead token and not a bad message.
 const DEAD_TOKEN: &str = "The registration token is not a valid FCM registration token";
 /// What Google asks for where a 429 does not say how long (docs/cloud-messaging/scale-fcm).
 const PAUSE: Duration = Duration::from_secs(60);
-/// A longer wish would close a lane for good by one mistaken header; after an hour it may be told again.
-const LONGEST_WISH: Duration = Duration::from_secs(3600);
-/// The longest vendor's text quoted, in characters.
-const LONGEST_QUOTE: usize = 200;
 /// The longest message name kept, in bytes; Google's have some 60.
 const LONGEST_NAME: usize = 256;
 
@@ -161,56 +155,12 @@ fn quote(status: StatusCode, message: &str, private: &[&str]) -> String {
     }
 }
 
-/// A stranger's text as it may be logged: one line, bounded, without control characters and without what is private.
-pub(crate) fn safe(text: &str, private: &[&str]) -> String {
-    // First the characters that could hide a private word, then the words, then the length, which could leave half of one.
-    let mut text: String = text
-        .chars()
-        .filter_map(|c| match c {
-            '\n' | '\t' => Some(' '),
-            // Marks that turn or hide a text in a terminal.
-            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => None,
-            c => Some(c).filter(|c| !c.is_control()),
-        })
-        .collect();
-    // Shorter words are no secret, and blanking them would tear every text apart.
-    for word in private.iter().filter(|word| word.len() >= 4) {
-        text = text.replace(word, "…");
-    }
-    text.trim().chars().take(LONGEST_QUOTE).collect()
-}
-
-/// Retry-After in seconds or as a date (RFC 9110 §10.2.3). What is neither, or negative, is no wish.
-pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    seconds(text).or_else(|| Some(date(headers, &RETRY_AFTER)?.since(now).min(LONGEST_WISH)))
-}
-
-/// The date in a header, as HTTP writes it (RFC 9110 §5.6.7).
-pub(crate) fn date(headers: &HeaderMap, name: &HeaderName) -> Option<Timestamp> {
-    let text = headers.get(name)?.to_str().ok()?.trim();
-    let date = OffsetDateTime::parse(&text.replace("GMT", "+0000"), &Rfc2822).ok()?;
-    Some(Timestamp::from_millis(date.unix_timestamp().saturating_mul(1000)))
-}
-
-/// Seconds, with or without a fraction, rounded up: earlier than asked is too early.
-fn seconds(text: &str) -> Option<Duration> {
-    let (whole, rest) = text.split_once('.').unwrap_or((text, "0"));
-    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    if !is_number(whole) || !is_number(rest) {
-        return None;
-    }
-    // Too many digits for a number is a long time, too.
-    let whole: u64 = whole.parse().unwrap_or(u64::MAX);
-    let part = u64::from(rest.bytes().any(|digit| digit != b'0'));
-    Some(Duration::from_secs(whole.saturating_add(part)).min(LONGEST_WISH))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use pushgate::Scope;
-    use pushgate_kit::transport::{answer, answer_with};
+    use pushgate::answer::LONGEST_QUOTE;
+    use pushgate_kit::transport::answer;
 
     use super::*;
 
@@ -276,20 +226,6 @@ mod tests {
                 fault_of(&google(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT", text)).kind,
                 Kind::BadMessage
             );
-        }
-    }
-
-    #[test]
-    fn retry_after_is_read_as_seconds_and_as_a_date() {
-        let wish = |value: &str| fault_of(&answer_with(503, &[("retry-after", value)], "")).retry_after;
-        assert_eq!(wish("120"), Some(Duration::from_secs(120)));
-        assert_eq!(wish("0.5"), Some(Duration::from_secs(1)));
-        assert_eq!(wish("Tue, 14 Nov 2023 22:15:20 GMT"), Some(Duration::from_secs(120)));
-        assert_eq!(wish("Tue, 14 Nov 2023 22:11:20 GMT"), Some(Duration::ZERO));
-        assert_eq!(wish("99999999999999999999999"), Some(LONGEST_WISH));
-        assert_eq!(wish("Tue, 14 Nov 2090 22:11:20 GMT"), Some(LONGEST_WISH));
-        for nonsense in ["-5", "soon", "", "5x", "."] {
-            assert_eq!(wish(nonsense), None, "{nonsense}");
         }
     }
 
