@@ -6,6 +6,8 @@
 mod auth;
 mod channel;
 mod config;
+#[cfg(test)]
+mod conformance;
 mod decode;
 mod encode;
 #[cfg(test)]

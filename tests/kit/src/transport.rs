@@ -15,7 +15,8 @@ pub type Reply = Result<Response, TransportError>;
 type Rule = Box<dyn Fn(&Request) -> Option<Reply> + Send + Sync>;
 
 /// The transport. A request is put to the rules, in their order; what no rule answers takes the next reply of the queue;
-/// and where nothing is left it is [`TransportError::Unreachable`], with a text that says so.
+/// and where nothing is left it is [`TransportError::Unreachable`], with a text that says so. An answer longer than the
+/// request takes is [`TransportError::AnswerTooLong`], as everywhere.
 #[derive(Default)]
 pub struct ScriptedTransport {
     rules: Vec<Rule>,
@@ -84,14 +85,19 @@ impl Transport for ScriptedTransport {
         self.requests.lock().push(request.clone());
         self.progress.send_modify(|progress| progress.arrived += 1);
         let _ = self.progress.subscribe().wait_for(|progress| !progress.held).await;
-        if let Some(reply) = self.rules.iter().find_map(|rule| rule(&request)) {
-            return reply;
+        let ruled = self.rules.iter().find_map(|rule| rule(&request));
+        let reply = ruled.or_else(|| self.queue.lock().pop_front());
+        let host = || request.uri.host().unwrap_or_default().to_owned();
+        match reply {
+            Some(Ok(answer)) if answer.body.len() > request.max_answer => {
+                Err(TransportError::AnswerTooLong { host: host(), limit: request.max_answer })
+            }
+            Some(reply) => reply,
+            None => {
+                let why = "the script has no answer left".to_owned();
+                Err(TransportError::Unreachable { host: host(), why })
+            }
         }
-        let next = self.queue.lock().pop_front();
-        next.unwrap_or_else(|| {
-            let host = request.uri.host().unwrap_or_default().to_owned();
-            Err(TransportError::Unreachable { host, why: "the script has no answer left".to_owned() })
-        })
     }
 }
 
@@ -158,6 +164,16 @@ mod tests {
         assert!(error.to_string().contains("the script has no answer left"));
         assert_eq!(transport.requests().len(), 3);
         assert_eq!(transport.requests_at("/free").len(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_answer_longer_than_the_request_takes_is_an_error() {
+        let transport = ScriptedTransport::new();
+        transport.then(answer(200, vec![b' '; Request::MAX_ANSWER]));
+        transport.then(answer(200, vec![b' '; Request::MAX_ANSWER + 1]));
+        assert!(transport.send(request("https://a.test/")).await.is_ok());
+        let error = transport.send(request("https://a.test/")).await.unwrap_err();
+        assert!(matches!(error, TransportError::AnswerTooLong { limit: Request::MAX_ANSWER, .. }));
     }
 
     #[tokio::test]

@@ -128,13 +128,6 @@ async fn the_grant_is_a_form_with_an_assertion_the_accounts_key_has_signed() {
 }
 
 #[tokio::test]
-async fn a_thousand_callers_share_one_fetch() {
-    let stage = stage([grant("one")]);
-    assert!(stage.thousand().await.into_iter().all(|bearer| bearer.unwrap().header == "Bearer one"));
-    assert_eq!(stage.fetches(), 1);
-}
-
-#[tokio::test]
 async fn a_failed_flight_is_told_to_all_who_waited_and_the_next_call_tries_again() {
     let stage = stage([answer(503, "down"), grant("one")]);
     for fault in stage.thousand().await {

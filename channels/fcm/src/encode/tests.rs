@@ -13,40 +13,14 @@ pub(crate) fn address(kind: TokenKind) -> Address {
     pushgate_kit::sample::address("fcm", kind, "tok\"en")
 }
 
-fn body_at(m: &Message, now: Timestamp) -> Value {
-    let json = request(&message(m, &Style::default(), now), &address(TokenKind::Token));
-    serde_json::from_str(&json).unwrap()
-}
-
 fn body(m: &Message) -> Value {
-    body_at(m, NOW)
+    let json = request(&message(m, &Style::default(), NOW), &address(TokenKind::Token));
+    serde_json::from_str(&json).unwrap()
 }
 
 #[test]
 fn the_topic_is_a_digest_every_push_service_takes() {
     assert_eq!(digest_of("conv:42"), "vQgyPC3A4_7oVyWQ1Gs0u8SgO7WE6CAU");
-}
-
-#[test]
-fn a_later_attempt_carries_what_is_left_of_the_time_to_live() {
-    let body = body_at(&sample(), NOW + Duration::from_millis(600_500));
-    assert_eq!(body["message"]["webpush"]["headers"]["TTL"], "3000");
-    assert_eq!(body["message"]["android"]["ttl"], "3000s");
-    assert_eq!(body["message"]["apns"]["headers"]["apns-expiration"], "1700003600");
-}
-
-#[test]
-fn now_or_never_is_zero_for_every_platform() {
-    let body = body(&Message { ttl: Duration::ZERO, ..sample() });
-    assert_eq!(body["message"]["webpush"]["headers"]["TTL"], "0");
-    assert_eq!(body["message"]["android"]["ttl"], "0s");
-    assert_eq!(body["message"]["apns"]["headers"]["apns-expiration"], "0");
-}
-
-#[test]
-fn a_time_to_live_above_four_weeks_is_clamped() {
-    let body = body(&Message { ttl: Duration::from_secs(40 * 86_400), ..sample() });
-    assert_eq!(body["message"]["webpush"]["headers"]["TTL"], "2419200");
 }
 
 #[test]

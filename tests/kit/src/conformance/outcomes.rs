@@ -1,0 +1,154 @@
+//! One outcome for each address, in order, whatever the vendor does; and addresses that are refused before anything is sent.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use pushgate::fault::Retry;
+use pushgate::{Kind, Outcome, PushChannel, TokenKind, TransportError};
+
+use super::theatre::{Theatre, accepted, errors, play, took};
+use super::{Subject, Verdict};
+use crate::sample;
+
+const KINDS: [TokenKind; 3] = [TokenKind::Token, TokenKind::Fid, TokenKind::Subscription];
+
+/// A batch and a time of at least one, a kind that can be written in a configuration, some kind of token.
+///
+/// # Panics
+/// When the promise is broken, as every function of this suite.
+pub fn what_is_declared_makes_sense<S: Subject>(subject: S) {
+    let theatre = Theatre::open(subject);
+    let info = theatre.info();
+    let capability = &info.capability;
+    let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    assert!(!info.kind.is_empty() && info.kind.chars().all(is_word), "kind is a word: {}", info.kind);
+    assert!(!info.timeout.is_zero(), "a send needs some time");
+    assert!(capability.max_batch > 0 && capability.max_bytes > 0, "{capability:?}");
+    assert!(!capability.tokens.is_empty(), "it takes no kind of token");
+    assert!(!capability.max_ttl.is_zero(), "nothing lives for no time");
+}
+
+/// A pattern that no batch size repeats.
+fn verdict(number: usize) -> Verdict {
+    if (number * number + number / 3) % 3 == 1 { Verdict::Gone } else { Verdict::Accepted }
+}
+
+/// Among answers that differ, each address gets the answer that was given for it.
+pub fn each_address_gets_its_own_outcome_in_order<S: Subject>(subject: S) {
+    let theatre = Theatre::answering(subject, |subject, request| {
+        let verdicts: Vec<_> = subject.to(request).into_iter().map(verdict).collect();
+        Ok(subject.answer(&verdicts))
+    });
+    play(async {
+        for wanted in [1, 2, 7, usize::MAX] {
+            // Backwards, so that the order is the delivery's and not the numbers'.
+            let numbers: Vec<_> = (0..theatre.batch(wanted)).rev().collect();
+            let outcomes = theatre.send(&theatre.delivery(sample::message(), numbers.clone())).await;
+            for (number, outcome) in numbers.into_iter().zip(outcomes) {
+                match verdict(number) {
+                    Verdict::Accepted => assert!(took(&outcome), "{number}: {outcome:?}"),
+                    Verdict::Gone => assert_eq!(outcome.code(), "token_gone", "{number}: {outcome:?}"),
+                }
+            }
+        }
+    });
+}
+
+/// Each way a transport fails becomes a fault of those addresses whose request failed, with the right kind, and of nobody else.
+pub fn an_error_of_the_transport_is_told_for_whom_it_concerns<S: Subject>(subject: S) {
+    let subject = Arc::new(subject);
+    for shift in 0..6 {
+        let failed: Arc<Mutex<HashMap<usize, Option<TransportError>>>> = Arc::default();
+        let told = Arc::clone(&failed);
+        let theatre = Theatre::ruled(Arc::clone(&subject), move |subject, _, request| {
+            if let Some(grant) = subject.grant(request) {
+                return Ok(grant);
+            }
+            let numbers = subject.to(request);
+            let error = errors(request).into_iter().nth((numbers[0] + shift) % 6);
+            told.lock().extend(numbers.iter().map(|number| (*number, error.clone())));
+            error.map_or_else(|| Ok(accepted(subject, request)), Err)
+        });
+        let numbers = 0..theatre.batch(12);
+        let outcomes = play(theatre.send(&theatre.delivery(sample::message(), numbers.clone())));
+        let failed = failed.lock();
+        for (number, outcome) in numbers.zip(outcomes) {
+            is_told(failed.get(&number).map(Option::as_ref), &outcome);
+        }
+    }
+}
+
+/// `happened` is `None` where nothing was sent for the address at all.
+fn is_told(happened: Option<Option<&TransportError>>, outcome: &Outcome) {
+    let Some(fault) = outcome.fault() else {
+        assert!(matches!(happened, Some(None)), "{happened:?} is no success");
+        return;
+    };
+    assert_ne!(fault.kind, Kind::TokenGone, "{fault}");
+    match happened {
+        None => {}
+        Some(None) => panic!("it was taken, and the channel says {fault}"),
+        Some(Some(TransportError::Unreachable { .. })) => assert_eq!(fault.kind, Kind::Unreachable),
+        Some(Some(TransportError::Timeout { .. })) => assert_eq!(fault.kind, Kind::Timeout),
+        Some(Some(TransportError::Refused { .. })) => {}
+        Some(Some(TransportError::Broken { .. } | TransportError::AnswerTooLong { .. })) => {
+            assert_ne!(fault.row().retry, Retry::Never, "nobody knows what became of it: {fault}");
+        }
+    }
+}
+
+/// An address of another kind is `Unsupported`, is not sent, and the others of its delivery are.
+pub fn a_kind_of_token_not_declared_is_unsupported_and_delays_nobody<S: Subject>(subject: S) {
+    let theatre = Theatre::open(subject);
+    let declared = theatre.info().capability.tokens;
+    play(async {
+        for kind in KINDS.into_iter().filter(|kind| !declared.contains(kind)) {
+            let mut delivery = theatre.delivery(sample::message(), 0..theatre.batch(3));
+            for target in delivery.targets.iter_mut().step_by(2) {
+                target.address.kind = kind;
+                let admitted = theatre.channel.admits(&target.address);
+                assert_eq!(admitted.map_err(|fault| fault.kind), Err(Kind::Unsupported));
+            }
+            let before = theatre.sends().len();
+            let outcomes = theatre.send(&delivery).await;
+            for (number, outcome) in outcomes.iter().enumerate() {
+                let expected = if number % 2 == 0 { "unsupported" } else { "accepted" };
+                assert_eq!(outcome.code(), expected, "{number}: {outcome:?}");
+            }
+            let sent: Vec<_> = theatre.sends()[before..].iter().map(|one| theatre.subject.to(one)).collect();
+            assert!(sent.concat().iter().all(|number| number % 2 == 1), "sent to {sent:?}");
+        }
+    });
+}
+
+/// What registration takes can be sent to, and what it refuses is refused by `send` for the same reason, unsent.
+pub fn what_admits_refuses_is_not_sent_and_what_it_takes_is<S: Subject>(subject: S) {
+    let theatre = Theatre::answering(subject, |subject, _| Ok(subject.answer(&[Verdict::Accepted])));
+    let odd = ["", " ", "a b", "a\nb", "a\0b", "../../evil", "{}", "[]", "{\"endpoint\":7}", "é", "x\"}"];
+    let addresses = ["https://127.0.0.1/push", "{\"endpoint\":\"https://10.0.0.1/\"}"];
+    let long = "x".repeat(pushgate::Address::MAX_TOKEN);
+    play(async {
+        for kind in theatre.info().capability.tokens {
+            let good = theatre.subject.token(*kind, 0);
+            let texts = [good.as_str(), &long].into_iter().chain(odd).chain(addresses);
+            for text in texts {
+                let address = theatre.address(*kind, text);
+                let admitted = theatre.channel.admits(&address);
+                assert!(text != good || admitted.is_ok(), "its own token is refused: {admitted:?}");
+                let before = theatre.sends().len();
+                let outcomes = theatre.send(&sample::delivery(sample::message(), [address])).await;
+                let sent = theatre.sends().len() - before;
+                match admitted {
+                    Ok(()) => assert_eq!(sent, 1, "{text:?} is admitted and not sent: {outcomes:?}"),
+                    Err(refused) => {
+                        let fault = outcomes[0].fault();
+                        let kind = fault.map(|fault| fault.kind);
+                        assert_eq!((sent, kind), (0, Some(refused.kind)), "{text:?}: {refused}");
+                        assert!(text.len() < 8 || !refused.to_string().contains(text), "{refused}");
+                    }
+                }
+            }
+        }
+    });
+}
