@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::delivery::{Delivery, Message};
@@ -63,7 +64,7 @@ pub struct ChannelInfo {
 }
 
 /// What a channel can do. The conformance suite tests what is declared, so declare what is true.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Capability {
     /// The most addresses in one delivery.
     pub max_batch: usize,

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use pushgate::app::App;
 use pushgate::gateway::Builder;
-use pushgate::{ChannelName, Clock, Gateway, PushChannel, SystemClock};
+use pushgate::{ChannelName, Gateway, PushChannel, SystemClock};
 use pushgate_apns::{Apns, ProviderTokens};
 use pushgate_config::{ChannelConfig, Config, ConfigErrors, Roots, StorageKind, nearest};
 use pushgate_dummy::Dummy;
-use pushgate_fcm::Fcm;
 use pushgate_sqlite::SqliteStore;
 use pushgate_transport::{BuildError, Destinations, HttpTransport};
 use pushgate_webpush::WebPush;
@@ -72,60 +71,87 @@ pub fn builder(config: &Config) -> Result<Builder, Error> {
     Ok(builder)
 }
 
-/// What `kind` may be.
-const KINDS: [&str; 4] = ["fcm", "webpush", "apns", "dummy"];
+type Made = Result<Arc<dyn PushChannel>, ConfigErrors>;
+
+/// What a channel is made of.
+struct Wanted<'a> {
+    name: &'a ChannelName,
+    one: &'a ChannelConfig,
+    shared: &'a Shared,
+}
+
+/// A channel made as almost all are: of its table, an HTTP client and a clock.
+macro_rules! made {
+    ($channel:ty) => {
+        |wanted| {
+            let client = client(wanted.one, transport(wanted.one))?;
+            let config = wanted.one.section.parse()?;
+            let channel = <$channel>::new(wanted.name.clone(), &config, client, Arc::new(SystemClock));
+            let refused = |error| wanted.one.section.refuse(error.key(), error.to_string());
+            Ok(Arc::new(channel.map_err(refused)?))
+        }
+    };
+}
+
+/// What `kind` may be, and how each is made. A new channel is a line here.
+const KINDS: &[(&str, fn(&Wanted<'_>) -> Made)] = &[
+    ("apns", apns),
+    ("fcm", made!(pushgate_fcm::Fcm)),
+    ("webpush", webpush),
+    ("dummy", |wanted| Ok(Arc::new(Dummy::scripted(wanted.name.clone(), wanted.one.section.parse()?)))),
+];
 
 /// One channel, by its kind.
 ///
 /// # Errors
 /// [`ConfigErrors`] with file, line and key.
-pub fn channel(
-    name: &ChannelName,
-    one: &ChannelConfig,
-    shared: &Shared,
-) -> Result<Arc<dyn PushChannel>, ConfigErrors> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let built = |builder: pushgate_transport::Builder| {
-        let built = builder.build();
-        built.map(Arc::new).map_err(|error| {
-            let key = if matches!(error, BuildError::Identity(_)) { "certificate" } else { "transport" };
-            one.section.refuse(key, error.to_string())
-        })
-    };
-    match one.kind.as_str() {
-        "fcm" => {
-            let transport = built(transport(one))?;
-            let fcm = Fcm::new(name.clone(), &one.section.parse()?, transport, clock);
-            Ok(Arc::new(fcm.map_err(|error| one.section.refuse(error.key(), error.to_string()))?))
-        }
-        "webpush" => {
-            let config: pushgate_webpush::Config = one.section.parse()?;
-            // Endpoints are strangers' choices. Only tests on one machine have a reason to let them lead back to it.
-            let destinations = match config.insecure_loopback_endpoints {
-                false => Destinations::Public,
-                true => Destinations::Any,
-            };
-            let transport = built(transport(one).destinations(destinations))?;
-            let webpush = WebPush::new(name.clone(), &config, transport, clock);
-            Ok(Arc::new(webpush.map_err(|error| one.section.refuse(error.key(), error.to_string()))?))
-        }
-        "apns" => {
-            let config: pushgate_apns::Config = one.section.parse()?;
-            // Apple asks for both: a certificate is shown by the connection, and a key is trusted after its first success.
-            let transport = match config.identity() {
-                Some(own) => transport(one).identity(own.certificate.expose(), own.key.clone()),
-                None => transport(one).first_stream_alone(),
-            };
-            let apns = Apns::new(name.clone(), &config, built(transport)?, clock, &shared.provider_tokens);
-            Ok(Arc::new(apns.map_err(|error| one.section.refuse(error.key(), error.to_string()))?))
-        }
-        "dummy" => Ok(Arc::new(Dummy::new(name.clone(), one.section.parse()?))),
-        other => {
-            let near = nearest(other, KINDS)
-                .map_or_else(|| KINDS.join(", "), |near| format!("did you mean `{near}`?"));
-            Err(one.section.refuse("kind", format!("\"{other}\" is no kind of channel: {near}")).into())
-        }
+pub fn channel(name: &ChannelName, one: &ChannelConfig, shared: &Shared) -> Made {
+    let asked = one.kind.as_str();
+    if let Some((_, made)) = KINDS.iter().find(|(kind, _)| *kind == asked) {
+        return made(&Wanted { name, one, shared });
     }
+    let kinds = KINDS.iter().map(|(kind, _)| *kind);
+    let near = nearest(asked, kinds.clone())
+        .map_or_else(|| kinds.collect::<Vec<_>>().join(", "), |near| format!("did you mean `{near}`?"));
+    Err(one.section.refuse("kind", format!("\"{asked}\" is no kind of channel: {near}")).into())
+}
+
+fn webpush(wanted: &Wanted<'_>) -> Made {
+    let section = &wanted.one.section;
+    let config: pushgate_webpush::Config = section.parse()?;
+    // Endpoints are strangers' choices. Only tests on one machine have a reason to let them lead back to it.
+    let destinations = match config.insecure_loopback_endpoints {
+        false => Destinations::Public,
+        true => Destinations::Any,
+    };
+    let client = client(wanted.one, transport(wanted.one).destinations(destinations))?;
+    let webpush = WebPush::new(wanted.name.clone(), &config, client, Arc::new(SystemClock));
+    Ok(Arc::new(webpush.map_err(|error| section.refuse(error.key(), error.to_string()))?))
+}
+
+fn apns(wanted: &Wanted<'_>) -> Made {
+    let section = &wanted.one.section;
+    let config: pushgate_apns::Config = section.parse()?;
+    // Apple asks for both: a certificate is shown by the connection, and a key is trusted after its first success.
+    let transport = match config.identity() {
+        Some(own) => transport(wanted.one).identity(own.certificate.expose(), own.key.clone()),
+        None => transport(wanted.one).first_stream_alone(),
+    };
+    let client = client(wanted.one, transport)?;
+    let tokens = &wanted.shared.provider_tokens;
+    let apns = Apns::new(wanted.name.clone(), &config, client, Arc::new(SystemClock), tokens);
+    Ok(Arc::new(apns.map_err(|error| section.refuse(error.key(), error.to_string()))?))
+}
+
+fn client(
+    one: &ChannelConfig,
+    builder: pushgate_transport::Builder,
+) -> Result<Arc<HttpTransport>, ConfigErrors> {
+    let refused = |error: BuildError| {
+        let key = if matches!(error, BuildError::Identity(_)) { "certificate" } else { "transport" };
+        one.section.refuse(key, error.to_string()).into()
+    };
+    builder.build().map(Arc::new).map_err(refused)
 }
 
 fn transport(one: &ChannelConfig) -> pushgate_transport::Builder {

@@ -13,7 +13,7 @@ use pushgate::{
     Notification, NotificationId, Probe, PushChannel, Rendered, Report, State, Status, StorageError,
     Timestamp, TokenKind,
 };
-use pushgate_dummy::{Config, Dummy};
+use pushgate_dummy::{Dummy, Script};
 use tokio::sync::{Notify, mpsc};
 
 use crate::house::PATIENCE;
@@ -91,7 +91,7 @@ fn way() -> ChannelName {
 }
 
 fn dummy() -> Dummy {
-    Dummy::new(way(), Config::default())
+    Dummy::scripted(way(), Script::default())
 }
 
 fn hello() -> Notification {

@@ -1,29 +1,21 @@
-//! The channel: gives each address its scripted answer and remembers what it was sent.
+//! The channel: encode, send, decode. Nothing is judged, repeated or waited for here.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use parking_lot::Mutex;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderValue, Method, Uri};
 use pushgate::{
-    Capability, ChannelInfo, ChannelName, Delivery, Fault, Message, Outcome, Probe, PushChannel, Rendered,
-    Report, TokenKind,
+    Capability, ChannelInfo, ChannelName, Clock, Delivery, Fault, Message, Outcome, Probe, PushChannel,
+    Rendered, Report, Request, Target, TokenKind, Transport,
 };
-use serde_json::json;
 
-use crate::config::{Answer, Config};
+use crate::config::{Config, ConfigError};
+use crate::{decode, encode};
 
-/// A channel without a vendor.
-#[derive(Debug)]
-pub struct Dummy {
-    info: ChannelInfo,
-    answers: Vec<Answer>,
-    turn: AtomicUsize,
-    sent: Mutex<Vec<Delivery>>,
-}
-
-/// Declare what is true: the suite in `tests/kit` holds a channel to it.
-const CAPABILITY: Capability = Capability {
+/// Declare what is true: `conformance.rs` holds the channel to it.
+pub(crate) const CAPABILITY: Capability = Capability {
     max_batch: 100,
     tokens: &[TokenKind::Token, TokenKind::Fid, TokenKind::Subscription],
     collapse: true,
@@ -33,29 +25,65 @@ const CAPABILITY: Capability = Capability {
     image: true,
     ..Capability::BASIC
 };
-/// Only the last so many deliveries are remembered: a demonstration may run for long.
-const REMEMBERED: usize = 1000;
+/// How long one send may take. The worker tries again; a longer wait would only hold its place.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A channel to one account at the vendor.
+pub struct Dummy {
+    info: ChannelInfo,
+    send_uri: Uri,
+    probe_uri: Uri,
+    key: String,
+    authorization: HeaderValue,
+    transport: Arc<dyn Transport>,
+    clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for Dummy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dummy").field("name", &self.info.name).finish_non_exhaustive()
+    }
+}
 
 impl Dummy {
-    /// A channel under `name` that answers as configured.
-    #[must_use]
-    pub fn new(name: ChannelName, config: Config) -> Self {
-        let info =
-            ChannelInfo { kind: "dummy", name, timeout: Duration::from_secs(5), capability: CAPABILITY };
-        Self { info, answers: config.answers, turn: AtomicUsize::new(0), sent: Mutex::default() }
+    /// A channel under `name`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming the key and what would be right.
+    pub fn new(
+        name: ChannelName,
+        config: &Config,
+        transport: Arc<dyn Transport>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, ConfigError> {
+        Ok(Self {
+            info: ChannelInfo { kind: "dummy", name, timeout: TIMEOUT, capability: CAPABILITY },
+            send_uri: config.uri("/v1/send")?,
+            probe_uri: config.uri("/v1/key")?,
+            key: config.key.expose().to_owned(),
+            authorization: config.authorization()?,
+            transport,
+            clock,
+        })
     }
 
-    /// What it was sent, oldest first.
-    #[must_use]
-    pub fn sent(&self) -> Vec<Delivery> {
-        self.sent.lock().clone()
+    fn request(&self, uri: &Uri, body: String) -> Request {
+        let mut request = Request::post(uri.clone(), body, self.info.timeout);
+        request.headers.insert(AUTHORIZATION, self.authorization.clone());
+        request.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        request
     }
 
-    fn answer(&self) -> Outcome {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        match self.answers.get(turn % self.answers.len().max(1)) {
-            None | Some(Answer::Accepted) => Outcome::accepted(format!("dummy-{turn}")),
-            Some(Answer::Fault(kind)) => Outcome::Failed(Fault::new(*kind, "scripted")),
+    /// One request for all of them, one outcome for each.
+    async fn exchange(&self, message: &Message, targets: &[&Target]) -> Vec<Outcome> {
+        let tokens: Vec<_> = targets.iter().map(|target| target.address.token.expose()).collect();
+        let payload = message.payload.as_ref().map_or("", |payload| payload.expose());
+        let texts = [message.title.expose(), message.content.expose(), payload, &self.key];
+        let private = [&texts[..], &tokens[..]].concat();
+        let body = encode::request(message, tokens, self.clock.now());
+        match self.transport.send(self.request(&self.send_uri, body)).await {
+            Ok(response) => decode::outcomes(&response, targets.len(), &private, self.clock.now()),
+            Err(error) => vec![Outcome::Failed(error.into()); targets.len()],
         }
     }
 }
@@ -66,30 +94,38 @@ impl PushChannel for Dummy {
         &self.info
     }
 
-    // Pure: planning calls it for the size, preview for the body. A real channel's `encode.rs` is behind it.
+    // Pure: planning calls it for the size, preview for the body. With the whole time to live: what is sent later is never
+    // longer.
     fn render(&self, message: &Message) -> Rendered {
-        let body = json!({
-            "title": message.title.expose(),
-            "content": message.content.expose(),
-            "payload": message.payload.as_ref().map(pushgate::Secret::expose),
-        });
-        let counted = body.to_string().len();
-        Rendered { body, counted }
+        let body = serde_json::to_value(encode::body(message, message.created_at))
+            .expect("texts and numbers always have a JSON form");
+        Rendered { counted: body.to_string().len(), body }
     }
 
-    // Infallible: every failure is an outcome, one for each target, in order. No retry, no sleep, no clock in here.
+    // Infallible: every failure is an outcome, one for each target, in order. Who cannot be sent to delays nobody.
     async fn send(&self, delivery: &Delivery) -> Report {
-        let outcomes = delivery.targets.iter().map(|_| self.answer()).collect();
-        let mut sent = self.sent.lock();
-        if sent.len() == REMEMBERED {
-            sent.remove(0);
-        }
-        sent.push(delivery.clone());
-        Report::new(delivery.targets.len(), outcomes)
+        let refused: Vec<_> =
+            delivery.targets.iter().map(|target| self.admits(&target.address).err()).collect();
+        let rest = delivery.targets.iter().zip(&refused).filter(|(_, fault)| fault.is_none());
+        let rest: Vec<_> = rest.map(|(target, _)| target).collect();
+        let sent = match rest.is_empty() {
+            true => Vec::new(),
+            false => self.exchange(&delivery.message, &rest).await,
+        };
+        let mut sent = sent.into_iter();
+        let outcomes =
+            refused.into_iter().filter_map(|fault| fault.map(Outcome::Failed).or_else(|| sent.next()));
+        Report::new(delivery.targets.len(), outcomes.collect())
     }
 
-    // Whether the credentials are good. There are none.
+    // Asks the vendor whom it takes us for. Never a message to anybody.
     async fn probe(&self) -> Result<Probe, Fault> {
-        Ok(Probe { identity: "nobody".to_owned(), expires_at: None })
+        let mut request = self.request(&self.probe_uri, String::new());
+        request.method = Method::GET;
+        let response = self.transport.send(request).await?;
+        if !response.status.is_success() {
+            return Err(decode::refused(&response, &[&self.key], self.clock.now()));
+        }
+        Ok(Probe { identity: "the owner of the key".to_owned(), expires_at: None })
     }
 }

@@ -130,6 +130,11 @@ pub struct Sent {
 #[macro_export]
 macro_rules! conformance {
     ($subject:path) => {
+        #[test]
+        fn what_is_declared_is_written_down() {
+            $crate::conformance::what_is_declared_is_written_down($subject(), env!("CARGO_MANIFEST_DIR"));
+        }
+
         $crate::conformance! { @each $subject:
             what_is_declared_makes_sense
             each_address_gets_its_own_outcome_in_order

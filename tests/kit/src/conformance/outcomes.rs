@@ -1,11 +1,14 @@
 //! One outcome for each address, in order, whatever the vendor does; and addresses that are refused before anything is sent.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
+use std::{env, fs};
 
 use parking_lot::Mutex;
 use pushgate::fault::Retry;
 use pushgate::{Kind, Outcome, PushChannel, TokenKind, TransportError};
+use serde_json::json;
 
 use super::theatre::{Theatre, accepted, errors, play, took};
 use super::{Subject, Verdict};
@@ -27,6 +30,21 @@ pub fn what_is_declared_makes_sense<S: Subject>(subject: S) {
     assert!(capability.max_batch > 0 && capability.max_bytes > 0, "{capability:?}");
     assert!(!capability.tokens.is_empty(), "it takes no kind of token");
     assert!(!capability.max_ttl.is_zero(), "nothing lives for no time");
+}
+
+/// `capability.json` beside the crate's `Cargo.toml` says what the channel declares: what the README's table is made of.
+/// `UPDATE_GOLDEN=1` writes it.
+pub fn what_is_declared_is_written_down<S: Subject>(subject: S, manifest: &str) {
+    let theatre = Theatre::open(subject);
+    let info = theatre.info();
+    let declared = json!({ "kind": info.kind, "timeout": info.timeout, "capability": info.capability });
+    let declared = format!("{declared:#}\n");
+    let file = Path::new(manifest).join("capability.json");
+    if env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&file, &declared).expect("the crate's folder can be written");
+    }
+    let written = fs::read_to_string(&file).unwrap_or_default();
+    assert_eq!(written, declared, "{}; UPDATE_GOLDEN=1 writes it", file.display());
 }
 
 /// A pattern that no batch size repeats.
