@@ -1,0 +1,29 @@
+//! Who may depend on whom.
+
+use std::process::Command;
+
+use super::root;
+
+#[test]
+fn the_arrows_between_crates_point_downwards() {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let may = |from: &str, to: &str| match from {
+        "pushgate" | "pushgate-emulator" | "pushgate-xtask" => false,
+        "pushgate-server" | "pushgate-benches" => true,
+        _ => to == "pushgate",
+    };
+    for package in metadata["packages"].as_array().unwrap() {
+        let from = package["name"].as_str().unwrap();
+        for dependency in package["dependencies"].as_array().unwrap() {
+            let to = dependency["name"].as_str().unwrap();
+            if to.starts_with("pushgate") && dependency["kind"] != "dev" {
+                assert!(may(from, to), "{from} may not depend on {to}");
+            }
+        }
+    }
+}

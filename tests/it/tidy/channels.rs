@@ -1,0 +1,84 @@
+//! Every channel is cast in one mould: the same files, held to the same suite, small enough to be read in one sitting.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use syn::spanned::Spanned;
+use syn::{Attribute, Item};
+
+use super::{channels, files, read, shown};
+
+/// Of code: without tests, comments and empty lines. A channel that needs more has something in it that belongs below all channels.
+const MOST_LINES: usize = 900;
+
+#[test]
+fn every_channel_has_the_files_every_channel_has() {
+    let names = ["lib", "config", "channel", "encode", "decode", "conformance", "golden"];
+    for folder in channels() {
+        for name in names {
+            let file = folder.join(format!("src/{name}.rs"));
+            assert!(file.exists(), "{} is missing", shown(&file));
+        }
+        let suite = read(&folder.join("src/conformance.rs"));
+        assert!(suite.contains("pushgate_kit::conformance!("), "{} is held to no suite", shown(&folder));
+        assert!(
+            folder.join("capability.json").exists(),
+            "{} does not write down what it declares",
+            shown(&folder)
+        );
+        let page = read(&folder.join("README.md"));
+        for heading in ["\n## Credentials\n", "\n## Limits\n", "\n## Sources\n"] {
+            assert!(page.contains(heading), "{}/README.md has no {heading:?}", shown(&folder));
+        }
+    }
+}
+
+#[test]
+fn no_channel_is_over_900_lines() {
+    for folder in channels() {
+        let is_code = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with("//");
+        let lines: usize = sources(&folder).iter().map(|(_, text)| text.lines().filter(is_code).count()).sum();
+        assert!(lines <= MOST_LINES, "{} has {lines} lines of code", shown(&folder));
+    }
+}
+
+/// The sources of a channel without its tests.
+pub(super) fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
+    let all = files(&folder.join("src"), ".rs");
+    let mut of_tests = BTreeSet::new();
+    let mut kept = Vec::new();
+    for path in all {
+        let text = read(&path);
+        let parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", shown(&path)));
+        let mut lines: Vec<_> = text.lines().map(Some).collect();
+        for item in &parsed.items {
+            let Item::Mod(module) = item else { continue };
+            if !module.attrs.iter().any(is_test) {
+                continue;
+            }
+            if module.content.is_none() {
+                of_tests.insert(of_module(&path, &module.ident.to_string()));
+            }
+            let span = module.span();
+            lines[span.start().line - 1..span.end().line].fill(None);
+        }
+        let left: String = lines.into_iter().flatten().map(|line| format!("{line}\n")).collect();
+        kept.push((path, left));
+    }
+    kept.retain(|(path, _)| !of_tests.contains(path));
+    kept
+}
+
+fn is_test(attribute: &Attribute) -> bool {
+    attribute.path().is_ident("cfg")
+        && attribute.parse_args::<syn::Path>().is_ok_and(|path| path.is_ident("test"))
+}
+
+/// The file of a module that is declared in `path` without a body.
+fn of_module(path: &Path, name: &str) -> PathBuf {
+    let folder = path.parent().unwrap();
+    match path.file_stem().unwrap().to_str().unwrap() {
+        "lib" | "mod" => folder.join(format!("{name}.rs")),
+        stem => folder.join(stem).join(format!("{name}.rs")),
+    }
+}

@@ -1,0 +1,114 @@
+//! How large files and functions grow, and how many things a function asks for.
+
+use syn::spanned::Spanned;
+use syn::visit::{self, Visit};
+use syn::{Block, FnArg, ImplItemFn, ItemFn, ItemImpl, Signature, TraitItemFn, Type, Visibility};
+
+use super::{files, read, root, shown};
+
+/// A function that does not fit a screen has a second thing in it.
+const MOST_LINES: usize = 80;
+/// More of them are a struct. The receiver is not counted.
+const MOST_PARAMETERS: usize = 5;
+
+#[test]
+fn no_file_is_over_500_lines_and_each_says_what_it_is_for() {
+    for path in files(&root(), ".rs") {
+        let text = read(&path);
+        assert!(text.lines().count() <= 500, "{} has {} lines", shown(&path), text.lines().count());
+        assert!(text.starts_with("//!"), "{} does not say what it is for", shown(&path));
+    }
+}
+
+#[test]
+fn no_function_is_over_80_lines_or_asks_for_more_than_five_things() {
+    let mut wrong = Vec::new();
+    for path in files(&root(), ".rs") {
+        let file = syn::parse_file(&read(&path)).unwrap_or_else(|error| panic!("{}: {error}", shown(&path)));
+        let mut look = Look::default();
+        look.visit_file(&file);
+        wrong.extend(look.wrong.into_iter().map(|what| format!("{}: {what}", shown(&path))));
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Walks a file. What stands inside a macro's call is not seen.
+#[derive(Default)]
+struct Look {
+    wrong: Vec<String>,
+    /// Inside an `impl Trait for …`, whose signatures are somebody else's.
+    of_trait: bool,
+}
+
+impl Look {
+    fn judge(&mut self, visibility: &Visibility, signature: &Signature, body: Option<&Block>) {
+        let name = &signature.ident;
+        if let Some(body) = body {
+            let lines = body.span().end().line - signature.span().start().line + 1;
+            if lines > MOST_LINES {
+                self.wrong.push(format!("{name} has {lines} lines"));
+            }
+        }
+        if self.of_trait {
+            return;
+        }
+        let types: Vec<_> = signature.inputs.iter().filter_map(type_of).collect();
+        if types.len() > MOST_PARAMETERS {
+            self.wrong.push(format!("{name} has {} parameters", types.len()));
+        }
+        let is_public = matches!(visibility, Visibility::Public(_));
+        if is_public && types.iter().any(|of| matches!(of, Type::Path(path) if path.path.is_ident("bool"))) {
+            self.wrong.push(format!("{name} asks for a bool: at the call nobody reads what it means"));
+        }
+    }
+}
+
+fn type_of(parameter: &FnArg) -> Option<&Type> {
+    match parameter {
+        FnArg::Typed(typed) => Some(&typed.ty),
+        _ => None,
+    }
+}
+
+impl<'a> Visit<'a> for Look {
+    fn visit_item_fn(&mut self, function: &'a ItemFn) {
+        self.judge(&function.vis, &function.sig, Some(&function.block));
+        visit::visit_item_fn(self, function);
+    }
+
+    fn visit_impl_item_fn(&mut self, function: &'a ImplItemFn) {
+        self.judge(&function.vis, &function.sig, Some(&function.block));
+        visit::visit_impl_item_fn(self, function);
+    }
+
+    fn visit_trait_item_fn(&mut self, function: &'a TraitItemFn) {
+        self.judge(&Visibility::Inherited, &function.sig, function.default.as_ref());
+        visit::visit_trait_item_fn(self, function);
+    }
+
+    fn visit_item_impl(&mut self, item: &'a ItemImpl) {
+        let before = std::mem::replace(&mut self.of_trait, item.trait_.is_some());
+        visit::visit_item_impl(self, item);
+        self.of_trait = before;
+    }
+}
+
+#[test]
+fn the_look_at_functions_sees_what_it_should() {
+    let long = format!("fn long() {{\n{}}}", "\n".repeat(80));
+    let wrong = |text: &str| {
+        let mut look = Look::default();
+        look.visit_file(&syn::parse_str(text).unwrap());
+        look.wrong
+    };
+    assert_eq!(wrong(&long), ["long has 82 lines"]);
+    assert_eq!(
+        wrong("impl A { fn f(&self, a: u8, b: u8, c: u8, d: u8, e: u8, f: u8) {} }"),
+        ["f has 6 parameters"]
+    );
+    assert_eq!(wrong("mod m { pub fn f(yes: bool) {} }").len(), 1);
+    assert!(
+        wrong("impl T for A { fn f(yes: bool) {} } impl A { pub fn g(&self, a: u8) -> bool { true } }")
+            .is_empty()
+    );
+}
