@@ -17,7 +17,7 @@ use crate::crypto::{MAX_PLAIN, Randomness, SystemRandomness, encrypted};
 use crate::decode::{self, Asked};
 use crate::encode::{self, Style};
 use crate::subscription::{Allowed, Service, Subscription};
-use crate::vapid::{Token, Vapid, private_key};
+use crate::vapid::{Vapid, private_key};
 
 const CAPABILITY: Capability = Capability {
     // Encryption takes some 60 µs a subscription; more at once would keep a thread from everybody else for too long.
@@ -151,16 +151,12 @@ impl WebPush {
                 let now = self.clock.now();
                 let asked = Asked { service, endpoint: &endpoint, message: call.message, now };
                 let outcome = decode::outcome(&response, &asked);
-                self.heed(&outcome, &origin, &token);
+                if outcome.fault().is_some_and(|fault| fault.kind == Kind::AuthExpired) {
+                    self.vapid.refused(&origin, &token, now);
+                }
                 outcome
             }
             Err(error) => Outcome::Failed(error.into()),
-        }
-    }
-
-    fn heed(&self, outcome: &Outcome, origin: &str, token: &Token) {
-        if outcome.fault().is_some_and(|fault| fault.kind == Kind::AuthExpired) {
-            self.vapid.refused(origin, token, self.clock.now());
         }
     }
 

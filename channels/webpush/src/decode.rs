@@ -37,16 +37,8 @@ pub(crate) struct Asked<'a> {
 
 /// The outcome for the one subscription that was asked.
 pub(crate) fn outcome(response: &Response, asked: &Asked<'_>) -> Outcome {
-    let success = response.status.is_success();
-    if success && asked.service != Service::Windows {
-        return taken(response, asked);
-    }
     let said = Said::read(response, asked.service);
-    let kind = match (success, dropped(&said)) {
-        (true, None) => return taken(response, asked),
-        (true, Some(kind)) => kind,
-        (false, _) => meaning(response.status, asked.service, &said),
-    };
+    let Some(kind) = meaning(response.status, asked.service, &said) else { return taken(response, asked) };
     let mut detail = quote(response.status, &said.text, asked);
     if kind == Kind::AuthExpired
         && let Some(advice) = clock_advice(&response.headers, asked.now)
@@ -84,17 +76,7 @@ fn taken(response: &Response, asked: &Asked<'_>) -> Outcome {
     Outcome::Accepted { vendor_id: name.filter(readable).map(str::to_owned) }
 }
 
-/// Windows takes some messages only to say in a header that it has thrown them away.
-fn dropped(said: &Said<'_>) -> Option<Kind> {
-    match said.code.as_deref() {
-        Some("channelthrottled") => Some(Kind::Throttled),
-        Some("dropped") => Some(Kind::TokenMuted),
-        _ => None,
-    }
-}
-
 /// What can be read of a refusal. Everything is optional, because anybody may answer.
-#[derive(Default)]
 struct Said<'a> {
     /// The service's own code.
     code: Option<String>,
@@ -150,17 +132,19 @@ fn word(text: Option<&str>) -> Option<String> {
     text.filter(is_code).map(|text| text.trim().to_owned())
 }
 
-/// The table: what the service itself says first, then the status line.
-fn meaning(status: StatusCode, service: Service, said: &Said<'_>) -> Kind {
+/// The table: what the service itself says first, then the status line. None where the message was taken.
+fn meaning(status: StatusCode, service: Service, said: &Said<'_>) -> Option<Kind> {
     let code = said.code.as_deref().unwrap_or_default();
     let own = match service {
+        Service::Windows => windows(status, code),
+        _ if status.is_success() => None,
         Service::Mozilla => mozilla(code, &said.text),
         Service::Google => google(&said.text),
         Service::Apple => apple(code),
-        Service::Windows => windows(status),
         Service::Other => None,
     };
-    own.unwrap_or(match status.as_u16() {
+    let plain = match status.as_u16() {
+        200..=299 => return own,
         // Ours may have ended or be wrong; a new one is tried once, then an operator has to look.
         401 | 403 => Kind::AuthExpired,
         404 | 410 => Kind::TokenGone,
@@ -170,7 +154,8 @@ fn meaning(status: StatusCode, service: Service, said: &Said<'_>) -> Kind {
         400..=499 => Kind::BadMessage,
         // A redirect is an answer nobody follows: a stranger chose where it leads.
         _ => Kind::VendorDown,
-    })
+    };
+    own.or(Some(plain))
 }
 
 /// <https://mozilla-services.github.io/autopush-rs/errors.html>
@@ -216,12 +201,14 @@ fn apple(reason: &str) -> Option<Kind> {
     })
 }
 
-/// Windows' reasons are sentences; only the status can be relied on.
-fn windows(status: StatusCode) -> Option<Kind> {
-    match status.as_u16() {
+/// Windows' reasons are sentences, which cannot be relied on. It takes some messages only to say in a header that it has
+/// thrown them away.
+fn windows(status: StatusCode, code: &str) -> Option<Kind> {
+    match (status.as_u16(), code) {
+        (200..=299, "channelthrottled") | (406, _) => Some(Kind::Throttled),
+        (200..=299, "dropped") => Some(Kind::TokenMuted),
         // A channel of another application server, which may be our own before a change of keys.
-        403 => Some(Kind::WrongApp),
-        406 => Some(Kind::Throttled),
+        (403, _) => Some(Kind::WrongApp),
         _ => None,
     }
 }

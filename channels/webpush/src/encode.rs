@@ -5,7 +5,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 use pushgate::{Message, Notification, Priority, Secret};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -13,11 +13,6 @@ use serde_json::{Map, Value};
 use crate::crypto::MAX_PLAIN;
 use crate::subscription::Service;
 use crate::vapid::Token;
-
-const TTL: HeaderName = HeaderName::from_static("ttl");
-const URGENCY: HeaderName = HeaderName::from_static("urgency");
-const TOPIC: HeaderName = HeaderName::from_static("topic");
-const CACHE_POLICY: HeaderName = HeaderName::from_static("x-wns-cache-policy");
 
 /// How notifications look where the message does not say.
 #[derive(Debug, Default)]
@@ -110,11 +105,11 @@ pub(crate) fn headers(message: &Message) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(CONTENT_ENCODING, HeaderValue::from_static("aes128gcm"));
-    headers.insert(URGENCY, HeaderValue::from_static(urgency));
+    headers.insert("urgency", HeaderValue::from_static(urgency));
     // None without a key: Google keeps four topics a device at the most, so a topic for each message would push other
     // messages out. A duplicate is told by tag and id instead.
     if let Some(key) = key(message) {
-        headers.insert(TOPIC, HeaderValue::try_from(topic(key)).expect("base64url is a header value"));
+        headers.insert("topic", HeaderValue::try_from(topic(key)).expect("base64url is a header value"));
     }
     headers
 }
@@ -128,9 +123,9 @@ pub(crate) fn add_for(headers: &mut HeaderMap, service: Service, left: u64, toke
     if service == Service::Windows {
         // Without it Windows answers 400 to a TTL of zero.
         let policy = if left == 0 { "no-cache" } else { "cache" };
-        headers.insert(CACHE_POLICY, HeaderValue::from_static(policy));
+        headers.insert("x-wns-cache-policy", HeaderValue::from_static(policy));
     }
-    headers.insert(TTL, HeaderValue::from(left));
+    headers.insert("ttl", HeaderValue::from(left));
     headers.insert(AUTHORIZATION, token.header.clone());
 }
 

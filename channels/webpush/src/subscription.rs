@@ -1,8 +1,6 @@
 //! What a browser gave us: an endpoint, and keys to encrypt for. All of it is a stranger's word, so it is taken apart here,
 //! once, and nothing that is not an address of a known push service gets further. Never repeats any of it in an error.
 
-use std::borrow::Cow;
-
 use base64::Engine as _;
 use http::Uri;
 use pushgate::{Fault, Kind};
@@ -53,19 +51,15 @@ pub(crate) struct Allowed {
 
 /// `PushSubscription.toJSON()`. Browsers may add fields.
 #[derive(Deserialize)]
-struct Json<'a> {
-    #[serde(borrow)]
-    endpoint: Cow<'a, str>,
-    #[serde(borrow)]
-    keys: JsonKeys<'a>,
+struct Json {
+    endpoint: String,
+    keys: JsonKeys,
 }
 
 #[derive(Deserialize)]
-struct JsonKeys<'a> {
-    #[serde(borrow)]
-    p256dh: Cow<'a, str>,
-    #[serde(borrow)]
-    auth: Cow<'a, str>,
+struct JsonKeys {
+    p256dh: String,
+    auth: String,
 }
 
 impl Allowed {
@@ -80,7 +74,7 @@ impl Allowed {
 
     /// Takes a subscription apart. The fault says what would be right.
     pub(crate) fn read(&self, token: &str) -> Result<Subscription, Fault> {
-        let Ok(json) = serde_json::from_str::<Json<'_>>(token) else {
+        let Ok(json) = serde_json::from_str::<Json>(token) else {
             return Err(wrong(
                 "a subscription is the JSON of PushSubscription.toJSON(): {\"endpoint\", \"keys\": {\"p256dh\", \"auth\"}}",
             ));

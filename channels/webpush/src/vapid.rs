@@ -10,11 +10,13 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING as ES256, EcdsaKeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::alphabet;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::HeaderValue;
 use parking_lot::Mutex;
 use pushgate::{Secret, Timestamp};
+use rustls_pki_types::PrivateKeyDer;
+use rustls_pki_types::pem::PemObject as _;
 use serde_json::Value;
 
 /// base64url as strangers write it: with or without padding.
@@ -55,20 +57,13 @@ impl KeyPair {
 pub(crate) fn private_key(text: &str) -> Option<EcdsaKeyPair> {
     let text = text.trim();
     if text.starts_with("-----BEGIN") {
-        return EcdsaKeyPair::from_private_key_der(&ES256, &pem(text)?).ok();
+        // Before a SEC 1 key, OpenSSL writes the name of the curve in a block of its own, which is passed over.
+        let der = PrivateKeyDer::from_pem_slice(text.as_bytes()).ok()?;
+        return EcdsaKeyPair::from_private_key_der(&ES256, der.secret_der()).ok();
     }
     let raw = BASE64URL.decode(text).ok()?;
     let public = PrivateKey::from_private_key(&ECDH_P256, &raw).ok()?.compute_public_key().ok()?;
     EcdsaKeyPair::from_private_key_and_public_key(&ES256, &raw, public.as_ref()).ok()
-}
-
-fn pem(text: &str) -> Option<Vec<u8>> {
-    // Before a SEC 1 key, OpenSSL writes the name of the curve in a block of its own.
-    let (_, block) = ["-----BEGIN PRIVATE KEY-----", "-----BEGIN EC PRIVATE KEY-----"]
-        .iter()
-        .find_map(|begin| text.split_once(begin))?;
-    let inside: String = block.split("-----END").next()?.split_ascii_whitespace().collect();
-    STANDARD.decode(inside).ok()
 }
 
 /// The key, and the tokens made with it.

@@ -1,8 +1,10 @@
 //! Keys and tokens, held to the RFCs' own examples. What Apple, Mozilla and RFC 8292 ask of a token is a test each.
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
+use base64::engine::general_purpose::STANDARD;
 
 use super::*;
+use crate::crypto::tests::bytes;
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -66,6 +68,17 @@ fn the_tests_take_the_signature_of_rfc_7515_for_what_it_is() {
     let key = "BH_Nzidw9sRdQYPL7m_bS3tYBzM1e-nvE7rPbjx70VRFx_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0";
     let token = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
     assert!(is_signed(token, key));
+}
+
+/// RFC 6979 A.2.5, "sample": its key is that of these tests, so the private half we read is the one that signed.
+#[test]
+fn the_tests_take_the_signature_of_rfc_6979_for_what_it_is() {
+    let signature =
+        bytes("79SLKqy2qP0RQN2c1F6B1p0sh3tWqvmRw00OqE6vNxb3yxyULWV8QdQ2x6G24p9l8-kA27mv9AZNxKsvhDrNqA");
+    let key = private_key(PRIVATE).unwrap();
+    let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key.public_key().as_ref());
+    assert!(key.verify(b"sample", &signature).is_ok());
+    assert!(key.verify(b"test", &signature).is_err());
 }
 
 #[test]
