@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
+use pushgate::overrides::merge;
 use pushgate::{Message, Notification, Priority, Secret};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -146,28 +147,6 @@ fn patched(json: &[u8], patch: &Map<String, Value>) -> Vec<u8> {
     let mut object: Map<String, Value> = serde_json::from_slice(json).expect("we have just written it");
     merge(&mut object, patch);
     Value::Object(object).to_string().into_bytes()
-}
-
-/// JSON merge patch (RFC 7396): null removes, objects merge, anything else replaces.
-fn merge(into: &mut Map<String, Value>, patch: &Map<String, Value>) {
-    for (key, value) in patch {
-        match value {
-            Value::Null => {
-                into.remove(key);
-            }
-            Value::Object(patch) => {
-                let mut below = match into.remove(key) {
-                    Some(Value::Object(below)) => below,
-                    Some(_) | None => Map::new(),
-                };
-                merge(&mut below, patch);
-                into.insert(key.clone(), Value::Object(below));
-            }
-            other => {
-                into.insert(key.clone(), other.clone());
-            }
-        }
-    }
 }
 
 #[cfg(test)]
