@@ -146,18 +146,16 @@ impl WebPush {
         request.headers = call.headers.clone();
         request.max_answer = LONGEST_ANSWER;
         encode::add_for(&mut request.headers, service, call.message.seconds_left(now), &token);
-        match self.transport.send(request).await {
-            Ok(response) => {
-                let now = self.clock.now();
-                let asked = Asked { service, endpoint: &endpoint, message: call.message, now };
-                let outcome = decode::outcome(&response, &asked);
-                if outcome.fault().is_some_and(|fault| fault.kind == Kind::AuthExpired) {
-                    self.vapid.refused(&origin, &token, now);
-                }
-                outcome
-            }
-            Err(error) => Outcome::Failed(error.into()),
+        let answer = self.transport.send(request).await;
+        let asked = Asked { service, endpoint: &endpoint, message: call.message, now: self.clock.now() };
+        let outcome = match answer {
+            Ok(response) => decode::outcome(&response, &asked),
+            Err(error) => Outcome::Failed(decode::unanswered(error, &asked)),
+        };
+        if outcome.fault().is_some_and(|fault| fault.kind == Kind::AuthExpired) {
+            self.vapid.refused(&origin, &token, asked.now);
         }
+        outcome
     }
 
     fn subscription(&self, address: &Address) -> Result<Subscription, Fault> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http::header::{DATE, HeaderName, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, StatusCode, Uri};
-use pushgate::{Fault, Kind, Message, Outcome, Response, Timestamp};
+use pushgate::{Fault, Kind, Message, Outcome, Response, Timestamp, TransportError};
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
@@ -24,6 +24,8 @@ const LONGEST_WISH: Duration = Duration::from_secs(3600);
 const LONGEST_QUOTE: usize = 200;
 /// The longest message name kept, in bytes. Mozilla's are some 200.
 const LONGEST_NAME: usize = 256;
+/// The statuses of a message that was taken; RFC 8030 §5 has 201 and 202, and self-hosted services the others.
+const TAKEN: [u16; 4] = [200, 201, 202, 204];
 /// A clock that is further off than this spoils tokens.
 const SKEW: Duration = Duration::from_secs(300);
 
@@ -57,7 +59,13 @@ pub(crate) fn outcome(response: &Response, asked: &Asked<'_>) -> Outcome {
     Outcome::Failed(fault.retry_after(wish.or(pause)))
 }
 
-/// Any success is one. The name is for the receipts; services give it in places of their own.
+/// No answer. What a peer gives as its reason is a stranger's text as well.
+pub(crate) fn unanswered(error: TransportError, asked: &Asked<'_>) -> Fault {
+    let fault = Fault::from(error);
+    Fault { detail: safe(&fault.detail, &private(asked)), ..fault }
+}
+
+/// The name is for the receipts; services give it in places of their own.
 fn taken(response: &Response, asked: &Asked<'_>) -> Outcome {
     let header = |name: &str| response.headers.get(name).and_then(|value| value.to_str().ok());
     let name = match asked.service {
@@ -137,14 +145,14 @@ fn meaning(status: StatusCode, service: Service, said: &Said<'_>) -> Option<Kind
     let code = said.code.as_deref().unwrap_or_default();
     let own = match service {
         Service::Windows => windows(status, code),
-        _ if status.is_success() => None,
+        _ if TAKEN.contains(&status.as_u16()) => None,
         Service::Mozilla => mozilla(code, &said.text),
         Service::Google => google(&said.text),
         Service::Apple => apple(code),
         Service::Other => None,
     };
     let plain = match status.as_u16() {
-        200..=299 => return own,
+        status if TAKEN.contains(&status) => return own,
         // Ours may have ended or be wrong; a new one is tried once, then an operator has to look.
         401 | 403 => Kind::AuthExpired,
         404 | 410 => Kind::TokenGone,
@@ -205,8 +213,8 @@ fn apple(reason: &str) -> Option<Kind> {
 /// thrown them away.
 fn windows(status: StatusCode, code: &str) -> Option<Kind> {
     match (status.as_u16(), code) {
-        (200..=299, "channelthrottled") | (406, _) => Some(Kind::Throttled),
-        (200..=299, "dropped") => Some(Kind::TokenMuted),
+        (200 | 201, "channelthrottled") | (406, _) => Some(Kind::Throttled),
+        (200 | 201, "dropped") => Some(Kind::TokenMuted),
         // A channel of another application server, which may be our own before a change of keys.
         (403, _) => Some(Kind::WrongApp),
         _ => None,
@@ -221,15 +229,19 @@ fn quote(status: StatusCode, text: &str, asked: &Asked<'_>) -> String {
         Service::Windows => "windows",
         Service::Other => "the push service",
     };
-    let Message { title, content, payload, .. } = asked.message;
-    let payload = payload.as_ref().map_or("", |payload| payload.expose());
-    let endpoint = asked.endpoint.path_and_query().map_or("", |path| path.as_str());
-    let mut private = vec![endpoint, title.expose(), content.expose(), payload];
-    private.extend(endpoint.split(['/', '?', '&', '=']).filter(|part| part.len() >= 16));
-    match safe(text, &private) {
+    match safe(text, &private(asked)) {
         said if said.is_empty() => format!("{service} answers {status}"),
         said => format!("{service} answers {status}: {said}"),
     }
+}
+
+/// What no fault may repeat: the endpoint, whole or in parts, and what the user is shown.
+fn private<'a>(asked: &Asked<'a>) -> Vec<&'a str> {
+    let Message { title, content, payload, .. } = asked.message;
+    let payload = payload.as_ref().map_or("", |payload| payload.expose());
+    let endpoint = asked.endpoint.path_and_query().map_or("", |path| path.as_str());
+    let parts = endpoint.split(['/', '?', '&', '=']).filter(|part| part.len() >= 16);
+    [endpoint, title.expose(), content.expose(), payload].into_iter().chain(parts).collect()
 }
 
 /// A token is refused most often because a clock is wrong, and the service's date measures ours.

@@ -195,11 +195,14 @@ fn the_status_line_decides_where_nothing_else_is_said() {
 }
 
 #[test]
-fn any_success_is_one_and_carries_the_services_name_for_it() {
+fn a_message_that_was_taken_carries_the_services_name_for_it() {
     for service in SERVICES {
         for status in [200, 201, 202, 204] {
             assert_eq!(read(service, &answer(status, "<html>")), Outcome::Accepted { vendor_id: None });
         }
+    }
+    for service in SERVICES {
+        assert_eq!(fault(service, &answer(206, "{}")).kind, Kind::VendorDown);
     }
     let located = |location: &str| read(Service::Google, &answer_with(201, &[("location", location)], ""));
     assert_eq!(
@@ -272,6 +275,11 @@ fn neither_endpoint_nor_text_nor_control_character_gets_into_a_detail() {
     let told = "bad: gAAAAABl\u{0}VAaQ_the-\u{200b}token-itself\r\n«a title of a user» \u{1b}[31m\u{202e}";
     let said = fault(Service::Mozilla, &mozilla_says(400, 110, told));
     assert_eq!(said.detail, "mozilla answers 400 Bad Request: bad: … «…» [31m");
+    let endpoint: Uri = format!("https://push.test/v2/{TOKEN}").parse().unwrap();
+    let asked = Asked { service: Service::Other, endpoint: &endpoint, message: &sample(), now: NOW };
+    let reason = format!("busy with {TOKEN}\u{1b}[31m");
+    let gone = unanswered(TransportError::GoneAway { host: "push.test".to_owned(), reason }, &asked);
+    assert_eq!(gone.detail, "push.test went away without looking at the request: busy with …[31m");
     let long = format!("{}{TOKEN}", "x".repeat(LONGEST_QUOTE - 5));
     assert!(!fault(Service::Other, &answer(500, long)).detail.contains("gAAA"));
     let as_code = fault(Service::Apple, &answer(400, json!({ "reason": TOKEN }).to_string()));
