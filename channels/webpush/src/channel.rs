@@ -48,7 +48,7 @@ pub struct WebPush {
     padding: usize,
     allowed: Allowed,
     vapid: Vapid,
-    random: Box<dyn Randomness>,
+    pub(crate) random: Box<dyn Randomness>,
     transport: Arc<dyn Transport>,
     clock: Arc<dyn Clock>,
 }
@@ -104,12 +104,6 @@ impl WebPush {
     #[must_use]
     pub fn public_key(&self) -> &str {
         self.vapid.public()
-    }
-
-    #[cfg(test)]
-    pub(crate) fn with_randomness(mut self, random: impl Randomness) -> Self {
-        self.random = Box::new(random);
-        self
     }
 
     /// What the requests of one delivery have in common.

@@ -7,21 +7,15 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use http::header::{DATE, HeaderName, LOCATION, RETRY_AFTER};
+use crate::subscription::Service;
+use http::header::{DATE, LOCATION};
 use http::{HeaderMap, StatusCode, Uri};
+use pushgate::answer::{date, retry_after, safe};
 use pushgate::{Fault, Kind, Message, Outcome, Response, Timestamp, TransportError};
 use serde_json::Value;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc2822;
-
-use crate::subscription::Service;
 
 /// What to keep where a throttle does not say how long: Google's minute, which is longer than what others ask.
 const PAUSE: Duration = Duration::from_secs(60);
-/// A longer wish would hold a message for good by one mistaken header; after an hour it may be told again.
-const LONGEST_WISH: Duration = Duration::from_secs(3600);
-/// The longest text of a service quoted, in characters.
-const LONGEST_QUOTE: usize = 200;
 /// The longest message name kept, in bytes. Mozilla's are some 200.
 const LONGEST_NAME: usize = 256;
 /// The statuses of a message that was taken; RFC 8030 §5 has 201 and 202, and self-hosted services the others.
@@ -251,42 +245,6 @@ fn clock_advice(headers: &HeaderMap, now: Timestamp) -> Option<String> {
     let side = if theirs > now { "behind" } else { "ahead of" };
     (off > SKEW)
         .then(|| format!("this machine's clock is {} s {side} the service's: set it right", off.as_secs()))
-}
-
-/// A stranger's text as it may be logged: one line, bounded, without control characters and without what is private.
-fn safe(text: &str, private: &[&str]) -> String {
-    // First the characters that could hide a private word, then the words, then the length, which could leave half of one.
-    let mut text: String = text
-        .chars()
-        .filter_map(|c| match c {
-            '\n' | '\t' => Some(' '),
-            // Marks that turn or hide a text in a terminal.
-            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => None,
-            c => Some(c).filter(|c| !c.is_control()),
-        })
-        .collect();
-    // Shorter words are no secret, and blanking them would tear every text apart.
-    for word in private.iter().filter(|word| word.len() >= 4) {
-        text = text.replace(word, "…");
-    }
-    text.trim().chars().take(LONGEST_QUOTE).collect()
-}
-
-/// Retry-After in seconds or as a date (RFC 9110 §10.2.3). What is neither, or negative, is no wish.
-fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        // Too many digits for a number is a long time, too.
-        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)).min(LONGEST_WISH));
-    }
-    Some(date(headers, &RETRY_AFTER)?.since(now).min(LONGEST_WISH))
-}
-
-/// The date in a header, as HTTP writes it (RFC 9110 §5.6.7).
-fn date(headers: &HeaderMap, name: &HeaderName) -> Option<Timestamp> {
-    let text = headers.get(name)?.to_str().ok()?.trim();
-    let date = OffsetDateTime::parse(&text.replace("GMT", "+0000"), &Rfc2822).ok()?;
-    Some(Timestamp::from_millis(date.unix_timestamp().saturating_mul(1000)))
 }
 
 #[cfg(test)]

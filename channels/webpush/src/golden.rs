@@ -39,8 +39,9 @@ fn golden() -> Golden {
         let base = json!({"private_key": PRIVATE, "subject": "mailto:push@example.com"});
         let name = ChannelName::new("webpush").unwrap();
         let transport = Arc::new(Checked(stage.transport));
-        let channel = WebPush::new(name, &config(base, stage.config), transport, stage.clock).unwrap();
-        Arc::new(channel.with_randomness(Appendix))
+        let mut channel = WebPush::new(name, &config(base, stage.config), transport, stage.clock).unwrap();
+        channel.random = Box::new(Appendix);
+        Arc::new(channel)
     };
     Golden::of(env!("CARGO_MANIFEST_DIR"), channel)
 }

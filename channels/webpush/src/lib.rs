@@ -4,6 +4,8 @@
 
 mod channel;
 mod config;
+#[cfg(test)]
+mod conformance;
 mod crypto;
 mod decode;
 mod encode;
