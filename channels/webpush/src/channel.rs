@@ -20,7 +20,7 @@ use crate::subscription::{Allowed, Service, Subscription};
 use crate::vapid::{Vapid, private_key};
 
 const CAPABILITY: Capability = Capability {
-    // Encryption takes some 60 µs a subscription; more at once would keep a thread from everybody else for too long.
+    // Encryption takes some 50 µs a subscription; more at once would keep a thread from everybody else for too long.
     max_batch: 32,
     max_bytes: MAX_PLAIN,
     max_ttl: Notification::MAX_TTL,

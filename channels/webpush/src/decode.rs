@@ -7,12 +7,13 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::subscription::Service;
 use http::header::{DATE, LOCATION};
 use http::{HeaderMap, StatusCode, Uri};
 use pushgate::answer::{date, retry_after, safe};
 use pushgate::{Fault, Kind, Message, Outcome, Response, Timestamp, TransportError};
 use serde_json::Value;
+
+use crate::subscription::Service;
 
 /// What to keep where a throttle does not say how long: Google's minute, which is longer than what others ask.
 const PAUSE: Duration = Duration::from_secs(60);

@@ -107,7 +107,7 @@ pub(crate) fn headers(message: &Message) -> HeaderMap {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(CONTENT_ENCODING, HeaderValue::from_static("aes128gcm"));
     headers.insert("urgency", HeaderValue::from_static(urgency));
-    // None without a key: Google keeps four topics a device at the most, so a topic for each message would push other
+    // None without a key: Google keeps four collapse keys a device at the most, so one for each message would push other
     // messages out. A duplicate is told by tag and id instead.
     if let Some(key) = key(message) {
         headers.insert("topic", HeaderValue::try_from(topic(key)).expect("base64url is a header value"));

@@ -103,7 +103,9 @@ impl Allowed {
         let host = authority.host().to_ascii_lowercase();
         let is_loopback = matches!(host.as_str(), "127.0.0.1" | "[::1]" | "localhost");
         if self.loopback && is_loopback && matches!(scheme, "http" | "https") {
-            let port = authority.port().map_or_else(String::new, |port| format!(":{port}"));
+            let usual = if scheme == "https" { 443 } else { 80 };
+            let port = authority.port_u16().filter(|port| *port != usual);
+            let port = port.map_or_else(String::new, |port| format!(":{port}"));
             let origin = format!("{scheme}://{host}{port}");
             return Ok((uri, Service::Other, origin));
         }

@@ -151,7 +151,7 @@ fn loopback_is_taken_where_tests_ask_for_it_and_nowhere_else() {
     for (endpoint, origin) in [
         ("http://127.0.0.1:9090/wpush/v2/x", "http://127.0.0.1:9090"),
         ("https://localhost:8443/x", "https://localhost:8443"),
-        ("http://[::1]:80/x", "http://[::1]:80"),
+        ("http://[::1]:80/x", "http://[::1]"),
     ] {
         assert_eq!(allowed(&[], true).read(&subscription(endpoint)).unwrap().origin, origin);
         why(&allowed(&["*"], false), &subscription(endpoint));
