@@ -22,17 +22,13 @@ use crate::encode::{self, Encoded, Overrides, Style};
 const CAPABILITY: Capability = Capability {
     // Apple has no batches: single requests side by side on one connection.
     max_batch: 64,
-    max_bytes: 4096,
     max_ttl: Duration::from_secs(30 * 24 * 3600),
-    tokens: &[TokenKind::Token],
     collapse: true,
     priority: true,
     badge: true,
     silent: true,
     image: true,
-    receipts: false,
-    retry_floor: Duration::from_millis(500),
-    throttle_pause: Duration::from_secs(60),
+    ..Capability::BASIC
 };
 
 /// The bytes of a device token. Apple fixes no length: devices have 32, Live Activities more.
@@ -96,7 +92,7 @@ impl Apns {
         let app_reads = message.payload.as_ref().map_or("", Secret::expose);
         let private = [message.title.expose(), message.content.expose(), app_reads];
         let asked = Asked { chooses_topic: overrides.chooses_topic(), private };
-        Ok(Call { asked, headers, payload: payload.to_string().into(), bearer })
+        Ok(Call { asked, headers, payload: payload.into(), bearer })
     }
 
     async fn send_one(&self, call: &Call<'_>, address: &Address) -> Outcome {
@@ -152,7 +148,8 @@ impl PushChannel for Apns {
         let headers = encoded.headers.iter().map(|(name, value)| (name.to_string(), shown(value)));
         let headers: Value = headers.collect();
         let counted = encoded.counted();
-        Rendered { body: json!({ "headers": headers, "payload": encoded.payload }), counted }
+        let payload: Value = serde_json::from_str(&encoded.payload).expect("we have just written it");
+        Rendered { body: json!({ "headers": headers, "payload": payload }), counted }
     }
 
     async fn send(&self, delivery: &Delivery) -> Report {

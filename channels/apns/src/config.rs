@@ -60,15 +60,6 @@ pub enum Environment {
     Sandbox,
 }
 
-impl Environment {
-    const fn host(self) -> &'static str {
-        match self {
-            Self::Production => "https://api.push.apple.com",
-            Self::Sandbox => "https://api.sandbox.push.apple.com",
-        }
-    }
-}
-
 /// What the transport shows Apple as our side of TLS.
 #[derive(Debug, Clone, Copy)]
 pub struct Identity<'a> {
@@ -112,7 +103,11 @@ impl Config {
 
     /// Where to send to, without a slash at the end.
     pub(crate) fn base(&self) -> Result<&str, ConfigError> {
-        let base = self.base_url.as_deref().unwrap_or(self.environment.host()).trim_end_matches('/');
+        let own = match self.environment {
+            Environment::Production => "https://api.push.apple.com",
+            Environment::Sandbox => "https://api.sandbox.push.apple.com",
+        };
+        let base = self.base_url.as_deref().unwrap_or(own).trim_end_matches('/');
         let uri: Uri = base.parse().unwrap_or_default();
         let is_plain = base.len() <= 1024 && !base.contains(['?', '#']);
         match (uri.scheme_str(), uri.authority()) {

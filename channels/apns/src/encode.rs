@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pushgate::overrides::merge;
 use pushgate::{Fault, Kind, Message, Priority, Secret, Timestamp};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::config::is_topic;
@@ -89,14 +89,14 @@ pub(crate) struct Style {
 pub(crate) struct Encoded {
     pub(crate) kind: PushType,
     pub(crate) headers: HeaderMap,
-    pub(crate) payload: Value,
+    pub(crate) payload: String,
 }
 
 impl Encoded {
     /// The bytes that count against 4,096. A VoIP push may be 5,120 long: its first 1,024 are free.
     pub(crate) fn counted(&self) -> usize {
         let free = if self.kind == PushType::Voip { 1024 } else { 0 };
-        self.payload.to_string().len().saturating_sub(free)
+        self.payload.len().saturating_sub(free)
     }
 }
 
@@ -163,10 +163,15 @@ impl Headers {
 
 /// Headers and payload for a message.
 pub(crate) fn encode(message: &Message, overrides: &Overrides, style: &Style) -> Encoded {
-    let kind = overrides.kind(message);
-    let mut payload = payload(message, kind, style);
-    merge(&mut payload, &overrides.payload);
-    Encoded { kind, headers: headers(message, &overrides.headers, kind, style), payload: payload.into() }
+    let (kind, id) = (overrides.kind(message), message.id.to_string());
+    let fields = payload(message, &id, kind, style);
+    let mut payload = serde_json::to_string(&fields).expect("texts and numbers always have a JSON form");
+    if !overrides.payload.is_empty() {
+        let mut object = serde_json::from_str(&payload).expect("we have just written it");
+        merge(&mut object, &overrides.payload);
+        payload = Value::Object(object).to_string();
+    }
+    Encoded { kind, headers: headers(message, &overrides.headers, kind, style), payload }
 }
 
 /// Shows nothing, and is kept for nobody: what a probe sends.
@@ -216,64 +221,81 @@ fn collapse_id(message: &Message, chosen: &Headers, kind: PushType) -> Option<St
     Some(URL_SAFE_NO_PAD.encode(&digest(&SHA256, tag.as_bytes()).as_ref()[..24]))
 }
 
-/// The payload: what the system reads, and beside it what the app reads.
-fn payload(message: &Message, kind: PushType, style: &Style) -> Map<String, Value> {
-    object([
-        ("aps", Some(aps(message, kind, style).into())),
+/// The payload: what the system reads, and beside it what the app reads. `id` is the message's.
+fn payload<'a>(message: &'a Message, id: &'a str, kind: PushType, style: &'a Style) -> Fields<'a> {
+    Fields(vec![
+        ("aps", Some(Field::Object(aps(message, kind, style)))),
         ("payload", text(&message.payload)),
         ("link", text(&message.link)),
         // For the app's service extension, which fetches it.
         ("image", text(&message.image).filter(|_| !message.silent)),
         // What clients of ZPNs look for beside the payload; its id tells a duplicate.
-        ("zego", Some(json!({"version": 1, "zpns_request_id": message.id.to_string()}))),
+        ("zego", object([("version", Some(Field::Number(1))), ("zpns_request_id", Some(Field::Text(id)))])),
     ])
 }
 
-fn aps(message: &Message, kind: PushType, style: &Style) -> Map<String, Value> {
+fn aps<'a>(message: &'a Message, kind: PushType, style: &'a Style) -> Fields<'a> {
     let shown = !message.silent;
-    let filled = |text: &Secret| Some(text.expose()).filter(|text| !text.is_empty()).map(Value::from);
-    let alert = || {
-        let alert = object([("title", filled(&message.title)), ("body", filled(&message.content))]);
-        shown.then(|| alert.into())
-    };
-    match kind {
-        PushType::Alert => object([
-            ("alert", alert()),
-            ("badge", message.badge.map(Value::from)),
-            ("sound", style.sound.as_deref().filter(|_| shown).map(Value::from)),
-            ("thread-id", message.thread.as_deref().map(Value::from)),
-            ("category", message.category.as_deref().map(Value::from)),
+    let one = |is: bool| is.then_some(Field::Number(1));
+    let filled = |text: &'a Secret| Some(Field::Text(text.expose())).filter(|_| !text.expose().is_empty());
+    let alert =
+        object([("title", filled(&message.title)), ("body", filled(&message.content))]).filter(|_| shown);
+    Fields(match kind {
+        PushType::Alert => vec![
+            ("alert", alert),
+            ("badge", message.badge.map(|badge| Field::Number(badge.into()))),
+            ("sound", style.sound.as_deref().filter(|_| shown).map(Field::Text)),
+            ("thread-id", message.thread.as_deref().map(Field::Text)),
+            ("category", message.category.as_deref().map(Field::Text)),
             // What may wait until it costs nothing does not light up the screen either.
-            ("interruption-level", (shown && message.priority == Priority::Low).then(|| "passive".into())),
+            (
+                "interruption-level",
+                Some(Field::Text("passive")).filter(|_| shown && message.priority == Priority::Low),
+            ),
             // Without it the app's extension is not asked to fetch the picture.
-            ("mutable-content", message.image.as_ref().filter(|_| shown).map(|_| 1.into())),
-            ("content-available", message.silent.then(|| 1.into())),
-        ]),
-        PushType::Background => object([("content-available", Some(1.into()))]),
+            ("mutable-content", one(shown && message.image.is_some())),
+            ("content-available", one(message.silent)),
+        ],
+        PushType::Background => vec![("content-available", one(true))],
         // The name for the call's screen.
-        PushType::Voip => object([("alert", alert())]),
-        PushType::Liveactivity => object([
-            ("alert", alert()),
-            ("event", Some("update".into())),
+        PushType::Voip => vec![("alert", alert)],
+        PushType::Liveactivity => vec![
+            ("alert", alert),
+            ("event", Some(Field::Text("update"))),
             // The device drops what is older than what it shows: a late retry must not win over later news.
-            ("timestamp", Some(message.created_at.as_secs().into())),
-        ]),
-        PushType::Widgets | PushType::Controls => object([("content-changed", Some(true.into()))]),
-        PushType::Complication
-        | PushType::Fileprovider
-        | PushType::Mdm
-        | PushType::Location
-        | PushType::Pushtotalk => Map::new(),
+            ("timestamp", Some(Field::Number(message.created_at.as_secs()))),
+        ],
+        PushType::Widgets | PushType::Controls => vec![("content-changed", Some(Field::Flag(true)))],
+        // The rest is the caller's own.
+        _ => Vec::new(),
+    })
+}
+
+/// A JSON object of what there is: an absent field is Apple's default, and every byte counts. Borrowed, because a tree of
+/// values for each message would cost twice as much.
+struct Fields<'a>(Vec<(&'static str, Option<Field<'a>>)>);
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Field<'a> {
+    Text(&'a str),
+    Number(i64),
+    Flag(bool),
+    Object(Fields<'a>),
+}
+
+impl Serialize for Fields<'_> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_map(self.0.iter().filter_map(|(name, field)| Some((name, field.as_ref()?))))
     }
 }
 
-/// Of what there is: an absent field is Apple's default, and every byte counts.
-fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Map<String, Value> {
-    fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+fn object<'a, const N: usize>(fields: [(&'static str, Option<Field<'a>>); N]) -> Option<Field<'a>> {
+    Some(Field::Object(Fields(fields.into())))
 }
 
-fn text(text: &Option<Secret>) -> Option<Value> {
-    text.as_ref().map(|text| text.expose().into())
+fn text(text: &Option<Secret>) -> Option<Field<'_>> {
+    text.as_ref().map(|text| Field::Text(text.expose()))
 }
 
 #[cfg(test)]
