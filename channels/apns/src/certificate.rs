@@ -2,10 +2,10 @@
 //! nothing else; it proves nothing, Apple does. Source: RFC 5280 §4.1, and Apple's extension 1.2.840.113635.100.6.3.6.
 
 use pushgate::Timestamp;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use time::PrimitiveDateTime;
 use time::macros::format_description;
-
-use crate::config::pem;
 
 /// The extension's identifier as it stands in DER (ITU-T X.690 §8.19).
 const TOPICS: &[u8] = b"\x2a\x86\x48\x86\xf7\x63\x64\x06\x03\x06";
@@ -33,7 +33,7 @@ pub(crate) struct Certificate {
 impl Certificate {
     /// The first certificate of a PEM text; `None` when there is none or it cannot be read.
     pub(crate) fn read(text: &str) -> Option<Self> {
-        let der = pem(text, "CERTIFICATE")?;
+        let der = CertificateDer::from_pem_slice(text.as_bytes()).ok()?;
         let mut body = Der(Der(Der(&der).inside(SEQUENCE)?).inside(SEQUENCE)?);
         body.skip(VERSION);
         let (_serial, _algorithm, _issuer) = (body.next()?, body.next()?, body.next()?);
@@ -188,11 +188,11 @@ pub(crate) mod tests {
         fn a_broken_certificate_never_makes_a_panic(at in 0usize..400, byte in any::<u8>(), cut in 0usize..400) {
             use base64::Engine as _;
             use base64::engine::general_purpose::STANDARD;
-            let mut der = pem(&certificate(), "CERTIFICATE").unwrap();
+            let mut der = CertificateDer::from_pem_slice(certificate().as_bytes()).unwrap().to_vec();
             let at = at % der.len();
             der[at] = byte;
             der.truncate(der.len() - cut % 2 * (cut % der.len()));
-            let text = format!("-----BEGIN CERTIFICATE-----{}-----END CERTIFICATE-----", STANDARD.encode(&der));
+            let text = format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(&der));
             let _ = Certificate::read(&text);
         }
     }

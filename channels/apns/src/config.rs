@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::Uri;
 use pushgate::Secret;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Deserializer};
 
 use crate::auth::{Auth, ProviderTokens};
@@ -130,9 +130,10 @@ impl Config {
     }
 
     fn signing_key(&self, p8: &Secret) -> Result<SigningKey, ConfigError> {
-        let der = pem(p8.expose(), "PRIVATE KEY").ok_or(ConfigError::NO_KEY)?;
+        let der =
+            PrivatePkcs8KeyDer::from_pem_slice(p8.expose().as_bytes()).map_err(|_| ConfigError::NO_KEY)?;
         Ok(SigningKey {
-            pair: EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &der)
+            pair: EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der.secret_pkcs8_der())
                 .map_err(|_| ConfigError::NO_KEY)?,
             key_id: id(self.key_id.as_deref()).ok_or(ConfigError::NO_KEY_ID)?,
             team_id: id(self.team_id.as_deref()).ok_or(ConfigError::NO_TEAM_ID)?,
@@ -141,7 +142,7 @@ impl Config {
 
     fn certificate(&self, chain: &Secret) -> Result<Certificate, ConfigError> {
         let key = self.certificate_key.as_ref().unwrap_or(chain);
-        if !key.expose().contains("PRIVATE KEY-----") {
+        if PrivateKeyDer::from_pem_slice(key.expose().as_bytes()).is_err() {
             return Err(ConfigError::NO_CERTIFICATE_KEY);
         }
         Certificate::read(chain.expose()).ok_or(ConfigError::NO_CERTIFICATE)
@@ -164,14 +165,6 @@ pub(crate) struct SigningKey {
 fn id(text: Option<&str>) -> Option<String> {
     let is_id = |text: &&str| text.len() == 10 && text.bytes().all(|b| b.is_ascii_alphanumeric());
     text.filter(is_id).map(str::to_owned)
-}
-
-/// What the first block of this name holds (RFC 7468).
-pub(crate) fn pem(text: &str, name: &str) -> Option<Vec<u8>> {
-    let (_, rest) = text.split_once(&format!("-----BEGIN {name}-----"))?;
-    let (inside, _) = rest.split_once(&format!("-----END {name}-----"))?;
-    let base64: String = inside.chars().filter(|c| !c.is_whitespace()).collect();
-    STANDARD.decode(base64).ok()
 }
 
 /// What is wrong with the configuration: a key of the channel's table, and what would be right.

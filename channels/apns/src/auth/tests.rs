@@ -6,9 +6,10 @@ use aws_lc_rs::signature::{
 use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 use pushgate_kit::sample::NOW;
+use rustls_pki_types::PrivatePkcs8KeyDer;
+use rustls_pki_types::pem::PemObject as _;
 
 use super::*;
-use crate::config::pem;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -54,9 +55,9 @@ fn is_signed(token: &str, public_key: &[u8]) -> bool {
 }
 
 fn key(p8: &str) -> SigningKey {
+    let der = PrivatePkcs8KeyDer::from_pem_slice(p8.as_bytes()).unwrap();
     SigningKey {
-        pair: EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pem(p8, "PRIVATE KEY").unwrap())
-            .unwrap(),
+        pair: EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der.secret_pkcs8_der()).unwrap(),
         key_id: "ABC123DEFG".to_owned(),
         team_id: "DEF123GHIJ".to_owned(),
     }
