@@ -1,7 +1,6 @@
 //! The channel: encode once, send to each device over one HTTP/2 connection, decode. Nothing is judged or repeated here.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,12 +16,12 @@ use serde_json::{Value, json};
 use crate::auth::{Auth, Bearer, ProviderTokens};
 use crate::config::{Config, ConfigError};
 use crate::decode::{self, Asked};
-use crate::encode::{self, Encoded, Overrides, Style};
+use crate::encode::{self, Encoded, LONGEST_LIFE, Overrides, Style};
 
 const CAPABILITY: Capability = Capability {
     // Apple has no batches: single requests side by side on one connection.
     max_batch: 64,
-    max_ttl: Duration::from_secs(30 * 24 * 3600),
+    max_ttl: LONGEST_LIFE,
     collapse: true,
     priority: true,
     badge: true,

@@ -15,6 +15,9 @@ use serde_json::{Map, Value, json};
 
 use crate::config::is_topic;
 
+/// The longest that Apple keeps a notification.
+pub(crate) const LONGEST_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+
 /// What kind of push it is (`apns-push-type`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -188,8 +191,8 @@ fn headers(message: &Message, chosen: &Headers, kind: PushType, style: &Style) -
     let topic = chosen.apns_topic.clone().unwrap_or_else(|| format!("{}{suffix}", style.topic));
     let priority = chosen.priority().unwrap_or_else(|| kind.priority(message.priority));
     // Zero is Apple's now or never. Otherwise the second in which the time to live ends, the same at each attempt.
-    let expiration =
-        if message.ttl.is_zero() { 0 } else { (message.expires_at().as_millis() + 999).div_euclid(1000) };
+    let ends_at = message.created_at + message.ttl.min(LONGEST_LIFE);
+    let expiration = if message.ttl.is_zero() { 0 } else { (ends_at.as_millis() + 999).div_euclid(1000) };
     let mut headers = HeaderMap::with_capacity(8);
     let mut put = |name: &'static str, value: &str| {
         let value = HeaderValue::try_from(value).expect("topics and collapse ids are printable ASCII");

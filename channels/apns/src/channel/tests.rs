@@ -1,5 +1,7 @@
 //! Requests and outcomes side by side, the provider token's life, and what a probe learns.
 
+use std::time::Duration;
+
 use pushgate::{Response, SystemClock, TransportError};
 use pushgate_kit::clock::ManualClock;
 use pushgate_kit::sample::{self, message as sample};

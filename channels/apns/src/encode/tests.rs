@@ -60,6 +60,8 @@ fn the_expiration_is_the_same_at_every_attempt_and_zero_for_now_or_never() {
     assert_eq!(header(&sample(), "apns-expiration").unwrap(), "1700003600");
     let half = Message { ttl: Duration::from_millis(1500), ..sample() };
     assert_eq!(header(&half, "apns-expiration").unwrap(), "1700000002");
+    let long = Message { ttl: Duration::from_secs(40 * 86_400), ..sample() };
+    assert_eq!(header(&long, "apns-expiration").unwrap(), "1702592000");
     assert_eq!(header(&Message { ttl: Duration::ZERO, ..sample() }, "apns-expiration").unwrap(), "0");
 }
 
