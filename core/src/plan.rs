@@ -59,7 +59,7 @@ pub fn plan(
     now: Timestamp,
     resolved: Resolved,
 ) -> Result<Plan, SubmitError> {
-    let mut plan = Plan { deliveries: Vec::new(), skipped: resolved.missing };
+    let mut skipped = resolved.missing;
     let mut lots: BTreeMap<Lot, Vec<Target>> = BTreeMap::new();
     let localised = asked.template.is_some();
     for device in resolved.devices {
@@ -69,7 +69,7 @@ pub fn plan(
                 lots.entry((channel, locale)).or_default().push(target(device, place));
             }
             Err(reason) => {
-                plan.skipped.push(Skip { user: device.user, device: Some(device.id), reason });
+                skipped.push(Skip { user: device.user, device: Some(device.id), reason });
             }
         }
     }
@@ -82,8 +82,9 @@ pub fn plan(
         // Nobody gets it, but a mistake in the text is still told.
         compose(app, asked, id, now, None)?;
     }
-    fill(app, asked, id, now, lots, &mut plan)?;
-    Ok(plan)
+    let Plan { deliveries, skipped: too_large } = filled(app, asked, id, now, lots)?;
+    skipped.extend(too_large);
+    Ok(Plan { deliveries, skipped })
 }
 
 /// Where one device gets it, or why it does not.
@@ -114,15 +115,15 @@ fn target(mut device: Device, place: usize) -> Target {
     }
 }
 
-/// Composes a message for each lot, makes it fit, and cuts the lot into batches.
-fn fill(
+/// Composes a message for each lot, makes it fit, and cuts the lot into batches; skips who cannot be sent so much.
+fn filled(
     app: &App,
     asked: &Notification,
     id: NotificationId,
     now: Timestamp,
     lots: BTreeMap<Lot, Vec<Target>>,
-    plan: &mut Plan,
-) -> Result<(), SubmitError> {
+) -> Result<Plan, SubmitError> {
+    let mut plan = Plan { deliveries: Vec::new(), skipped: Vec::new() };
     let mut too_large = None;
     let mut index = 0;
     for ((name, locale), targets) in lots {
@@ -158,7 +159,7 @@ fn fill(
     }
     match too_large {
         Some(error) if plan.deliveries.is_empty() => Err(error),
-        _ => Ok(()),
+        _ => Ok(plan),
     }
 }
 

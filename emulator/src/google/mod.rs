@@ -112,9 +112,14 @@ impl Vendor {
         self.change(id, Change { registered: Some(false), ..Change::default() })
     }
 
-    /// The device is reached, or not.
-    pub fn set_online(&self, id: &str, online: bool) -> bool {
-        self.change(id, Change { online: Some(online), ..Change::default() })
+    /// The device is reached from now on. Whether there is such a device.
+    pub fn set_online(&self, id: &str) -> bool {
+        self.change(id, Change { online: Some(true), ..Change::default() })
+    }
+
+    /// The device is not reached from now on. Whether there is such a device.
+    pub fn set_offline(&self, id: &str) -> bool {
+        self.change(id, Change { online: Some(false), ..Change::default() })
     }
 
     /// Every bearer given out so far is refused from now on.

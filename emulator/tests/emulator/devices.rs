@@ -20,14 +20,14 @@ async fn sent(app: &App, token: &str, title: &str, block: Value) {
 #[tokio::test]
 async fn pushes_for_an_offline_device_are_kept_while_their_ttl_lasts_and_shown_when_it_is_back() {
     let app = App::new().await;
-    app.emulator.vendor().set_online("bob", false);
+    app.emulator.vendor().set_offline("bob");
     let ttl = |seconds: &str| json!({"webpush": {"headers": {"TTL": seconds}}});
     sent(&app, &app.device.token, "short", ttl("60")).await;
     sent(&app, &app.device.token, "long", ttl("600")).await;
     sent(&app, &app.device.token, "now or never", ttl("0")).await;
     assert_eq!((app.seen(), app.emulator.vendor().state("bob").unwrap().held), (0, 2));
     app.emulator.advance(Duration::from_secs(61));
-    app.emulator.vendor().set_online("bob", true);
+    app.emulator.vendor().set_online("bob");
     assert_eq!(titles(&app, "bob"), ["long"]);
 }
 
@@ -36,7 +36,7 @@ async fn pushes_kept_under_one_topic_or_collapse_key_are_one() {
     let app = App::new().await;
     let phone = app.emulator.vendor().add_device("phone", Platform::Android).unwrap();
     for device in ["bob", "phone"] {
-        app.emulator.vendor().set_online(device, false);
+        app.emulator.vendor().set_offline(device);
     }
     for title in ["one", "two"] {
         sent(&app, &app.device.token, title, json!({"webpush": {"headers": {"TTL": "60", "Topic": "chat"}}}))
@@ -45,7 +45,7 @@ async fn pushes_kept_under_one_topic_or_collapse_key_are_one() {
         sent(&app, &phone.token, title, json!({"android": {"ttl": "60s"}})).await;
     }
     for device in ["bob", "phone"] {
-        app.emulator.vendor().set_online(device, true);
+        app.emulator.vendor().set_online(device);
     }
     assert_eq!(titles(&app, "bob"), ["two"]);
     assert_eq!(
