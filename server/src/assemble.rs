@@ -72,6 +72,7 @@ pub fn builder(config: &Config) -> Result<Builder, Error> {
 }
 
 type Made = Result<Arc<dyn PushChannel>, ConfigErrors>;
+type Make = fn(&Wanted<'_>) -> Made;
 
 /// What a channel is made of.
 struct Wanted<'a> {
@@ -87,14 +88,13 @@ macro_rules! made {
             let client = client(wanted.one, transport(wanted.one))?;
             let config = wanted.one.section.parse()?;
             let channel = <$channel>::new(wanted.name.clone(), &config, client, Arc::new(SystemClock));
-            let refused = |error| wanted.one.section.refuse(error.key(), error.to_string());
-            Ok(Arc::new(channel.map_err(refused)?))
+            Ok(Arc::new(channel.map_err(|error| wanted.one.section.refuse(error.key(), error.to_string()))?))
         }
     };
 }
 
 /// What `kind` may be, and how each is made. A new channel is a line here.
-const KINDS: &[(&str, fn(&Wanted<'_>) -> Made)] = &[
+const KINDS: &[(&str, Make)] = &[
     ("apns", apns),
     ("fcm", made!(pushgate_fcm::Fcm)),
     ("webpush", webpush),

@@ -15,6 +15,9 @@ fn the_arrows_between_crates_point_downwards() {
     let may = |from: &str, to: &str| match from {
         "pushgate" | "pushgate-emulator" | "pushgate-xtask" => false,
         "pushgate-server" | "pushgate-benches" => true,
+        // Host and sdk speak the interface; only the sample, like any author's plugin, needs the sdk alone.
+        "pushgate-plugin-host" | "pushgate-plugin-sdk" => matches!(to, "pushgate" | "pushgate-plugin-abi"),
+        "pushgate-plugin-webhook" => to == "pushgate-plugin-sdk",
         _ => to == "pushgate",
     };
     for package in metadata["packages"].as_array().unwrap() {

@@ -22,6 +22,12 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", shown(path)))
 }
 
+fn parsed(path: &Path) -> syn::File {
+    // The parser wants half-open ranges of a slice pattern in parentheses; the compiler does not.
+    let text = read(path).replace(", ..=", ", 0..=");
+    syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", shown(path)))
+}
+
 /// The files of this ending in the folder, without what is built or fetched.
 fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
+use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use pushgate::{Kind, Outcome, PushChannel, Scope};
 use serde_json::Value;
@@ -120,6 +121,8 @@ pub fn debug_shows_no_secret<S: Subject>(subject: S) {
     // `HeaderMap` prints what is not marked.
     for request in &requests {
         shows_none(&format!("{:?}", request.headers), &private);
+        let bearer = request.headers.get(AUTHORIZATION);
+        assert!(bearer.is_none_or(HeaderValue::is_sensitive), "the bearer is not marked as sensitive");
     }
 }
 
@@ -174,7 +177,7 @@ pub fn a_probe_reaches_no_user_and_tells_no_secret<S: Subject>(subject: S) {
     shows_none(&format!("{probe:?}"), &private);
     let asked = open.sends();
     assert!(asked.iter().all(|request| subject.reaches_nobody(request)), "a user sees this probe: {asked:?}");
-    for number in 0..5 {
+    for number in 0..6 {
         let dead =
             Theatre::ruled(Arc::clone(&subject), move |_, _, request| Err(errors(request)[number].clone()));
         let probed = play(dead.channel.probe());

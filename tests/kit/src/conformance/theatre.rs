@@ -118,7 +118,7 @@ pub(super) fn took(outcome: &Outcome) -> bool {
 }
 
 /// Every way a transport fails, for this request.
-pub(super) fn errors(request: &Request) -> [TransportError; 5] {
+pub(super) fn errors(request: &Request) -> [TransportError; 6] {
     let host = || request.uri.host().unwrap_or_default().to_owned();
     let why = || "a test".to_owned();
     [
@@ -126,6 +126,7 @@ pub(super) fn errors(request: &Request) -> [TransportError; 5] {
         TransportError::Refused { host: host(), why: why() },
         TransportError::Timeout { host: host(), after: request.timeout },
         TransportError::Broken { host: host(), why: why() },
+        TransportError::GoneAway { host: host(), reason: why() },
         TransportError::AnswerTooLong { host: host(), limit: request.max_answer },
     ]
 }
