@@ -2,15 +2,11 @@
 //! calls no token dead that Apple does not call dead.
 //! Source: <https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns>.
 
-use std::time::Duration;
-
 use http::StatusCode;
-use http::header::RETRY_AFTER;
+use pushgate::answer::retry_after;
 use pushgate::{Fault, Kind, Outcome, Response, Scope, Timestamp, TransportError};
 use serde_json::Value;
 
-/// A longer wish would close a lane for good by one mistaken header; after an hour it may be told again.
-const LONGEST_WISH: Duration = Duration::from_secs(3600);
 /// The longest id kept, in bytes; Apple's are UUIDs.
 const LONGEST_ID: usize = 64;
 
@@ -39,7 +35,7 @@ pub(crate) fn outcome(response: &Response, asked: &Asked<'_>, now: Timestamp) ->
     let since = body["timestamp"].as_i64().filter(|millis| *millis > 0).map(Timestamp::from_millis);
     Outcome::Failed(match since.filter(|_| fault.kind == Kind::TokenGone) {
         Some(since) => fault.since(since.min(now)),
-        None => fault.retry_after(retry_after(response)),
+        None => fault.retry_after(retry_after(&response.headers, now)),
     })
 }
 
@@ -160,12 +156,6 @@ fn by_status(status: StatusCode) -> Fault {
     }
 }
 
-/// Whole seconds (RFC 9110 §10.2.3). Apple documents no such header, but balancers on the way send it.
-fn retry_after(response: &Response) -> Option<Duration> {
-    let seconds: u64 = response.headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).min(LONGEST_WISH))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -272,16 +262,6 @@ mod tests {
         for private in [TOKEN, "Annabelle", "hello", "a sentence", "Ann\u{0}abelle", "«", ""] {
             let fault = fault_of(&refusal(400, private));
             assert_eq!((fault.detail.as_str(), fault.vendor_code), ("apns answers 400 Bad Request", None));
-        }
-    }
-
-    #[test]
-    fn a_wish_to_wait_is_kept_and_bounded() {
-        let wish = |value: &str| fault_of(&answer_with(503, &[("retry-after", value)], "")).retry_after;
-        assert_eq!(wish("120"), Some(Duration::from_secs(120)));
-        assert_eq!(wish("999999999"), Some(LONGEST_WISH));
-        for nonsense in ["-5", "soon", "", "5x"] {
-            assert_eq!(wish(nonsense), None, "{nonsense}");
         }
     }
 

@@ -7,6 +7,8 @@ mod auth;
 mod certificate;
 mod channel;
 mod config;
+#[cfg(test)]
+mod conformance;
 mod decode;
 mod encode;
 #[cfg(test)]
