@@ -37,6 +37,7 @@ use clock::Clock;
 use control::Control;
 use desk::Desk;
 use rig::Rig;
+use tls::Authority;
 use wire::{Lines, Port};
 
 /// As many streams as Google allows on a connection.
@@ -88,7 +89,7 @@ pub struct Emulator {
     clock: Clock,
     address: SocketAddr,
     control_address: SocketAddr,
-    ca_pem: String,
+    authority: Authority,
     _tasks: JoinSet<()>,
 }
 
@@ -107,7 +108,7 @@ impl Emulator {
         let local = |l: &TcpListener| l.local_addr().map_err(|e| Error::new("reading its address", e));
         let (address, control_address, mcs_address) = (local(&listener)?, local(&control)?, local(&mcs)?);
         let failed = |e| Error::new("making certificates", e);
-        let authority = tls::Authority::new().map_err(failed)?;
+        let authority = Authority::new().map_err(failed)?;
         let clock = Clock::default();
         let url = format!("https://{address}");
         let lines = Arc::new(Lines::new(STREAMS));
@@ -126,7 +127,6 @@ impl Emulator {
         let desks = BTreeMap::from([("fcm", fcm), ("webpush", web), ("browsers", real)]);
         let own = webpush::control::routes(Arc::clone(&webpush));
         tasks.spawn(control::serve(control, Control { clock: clock.clone(), desks }, own));
-        let ca_pem = authority.ca_pem;
         let emulator = Self {
             vendor,
             webpush,
@@ -135,7 +135,7 @@ impl Emulator {
             clock,
             address,
             control_address,
-            ca_pem,
+            authority,
             _tasks: tasks,
         };
         if let Some(directory) = options.directory {
@@ -146,8 +146,9 @@ impl Emulator {
 
     fn write(&self, directory: &std::path::Path) -> std::io::Result<()> {
         std::fs::create_dir_all(directory)?;
-        std::fs::write(directory.join("ca.pem"), &self.ca_pem)?;
+        std::fs::write(directory.join("ca.pem"), self.ca_pem())?;
         std::fs::write(directory.join("service-account.json"), self.service_account_json())?;
+        std::fs::write(directory.join("chromium.args"), self.chromium_switches().join("\n") + "\n")?;
         let configuration = include_str!("gateway.toml").replace("VENDOR_URL", &self.url());
         std::fs::write(directory.join("pushgate.toml"), configuration)
     }
@@ -170,10 +171,18 @@ impl Emulator {
         format!("https://{}", self.mcs_address)
     }
 
+    /// What to start a Chromium with so that its pushes come from here: `subscribe()` of a page and the Firebase SDK work, with
+    /// no account. It also needs a real profile (`--user-data-dir`), and a network interface beside loopback, or it thinks itself
+    /// offline and never opens the push connection. The endpoints it gives name Google's hosts; this emulator answers for them.
+    #[must_use]
+    pub fn chromium_switches(&self) -> Vec<String> {
+        browser::switches(self.address, self.mcs_address, &self.authority.key_pin())
+    }
+
     /// The authority to trust.
     #[must_use]
     pub fn ca_pem(&self) -> &str {
-        &self.ca_pem
+        &self.authority.ca_pem
     }
 
     /// A service account of the project, as the Firebase console gives it out.

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, PublicKeyData as _};
 use rustls::ServerConfig;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -32,6 +35,12 @@ impl Authority {
         let leaf_key = KeyPair::generate()?;
         let leaf = CertificateParams::new(names.collect::<Vec<_>>())?.signed_by(&leaf_key, &issuer)?;
         Ok(Self { ca_pem, leaf: leaf.der().clone(), leaf_key })
+    }
+
+    /// SHA-256 of the SubjectPublicKeyInfo of the vendors' certificate in base64, as Chromium's switches name a key.
+    pub(crate) fn key_pin(&self) -> String {
+        let info = self.leaf_key.subject_public_key_info();
+        STANDARD.encode(digest(&SHA256, &info))
     }
 
     /// A server that speaks these protocols, the most wanted one first.

@@ -11,6 +11,7 @@ mod post;
 mod protobuf;
 mod register;
 mod registrations;
+mod switches;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,7 @@ use crate::wire::{Asked, Reply};
 use installations::Installations;
 use post::{Order, Post};
 use registrations::Registrations;
+pub(crate) use switches::switches;
 
 /// The names a browser asks for, beside those of Web Push.
 pub(crate) const HOSTS: [&str; 4] = [

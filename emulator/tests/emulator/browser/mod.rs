@@ -3,14 +3,15 @@
 mod device;
 mod firebase;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use pushgate_emulator::{Effect, Emulator, Fault, What, Where};
 use serde_json::json;
 
-use crate::client::{Answer, Client, PATIENCE, emulator};
+use crate::client::{Answer, Client, PATIENCE, emulator, tls};
 use device::{APP, Connection, Profile, SUBTYPE, number_of};
 
 /// An application server that pushes.
@@ -90,6 +91,21 @@ async fn a_push_comes_down_the_connection_as_it_was_sent() {
     }
     connection.acknowledge(3).await;
     stage.arrived().await;
+}
+
+#[tokio::test]
+async fn the_switches_for_chromium_name_the_ports_and_the_key_of_the_certificate() {
+    let emulator = emulator().await;
+    let switches = emulator.chromium_switches();
+    assert!(switches.contains(&format!("--gcm-mcs-endpoint={}", emulator.mcs_url())));
+    assert!(switches.contains(&format!("--gcm-checkin-url={}/checkin", emulator.url())));
+    let stream = tls(&emulator.url(), emulator.ca_pem(), &[]).await;
+    let certificate = stream.get_ref().1.peer_certificates().unwrap()[0].clone();
+    let pin = switches.iter().find_map(|one| one.strip_prefix("--ignore-certificate-errors-spki-list="));
+    let pinned = STANDARD.decode(pin.unwrap()).unwrap();
+    // A P-256 key's info has 91 bytes wherever it stands in the certificate.
+    let found = certificate.windows(91).any(|info| digest(&SHA256, info).as_ref() == pinned);
+    assert!(found, "the pin is of the certificate's key");
 }
 
 #[tokio::test]
