@@ -125,7 +125,8 @@ impl Emulator {
         let real: Arc<dyn Desk> = browsers.clone();
         let (fcm, web): (Arc<dyn Desk>, Arc<dyn Desk>) = (vendor.clone(), webpush.clone());
         let desks = BTreeMap::from([("fcm", fcm), ("webpush", web), ("browsers", real)]);
-        let own = webpush::control::routes(Arc::clone(&webpush));
+        let own = webpush::control::routes(Arc::clone(&webpush))
+            .merge(browser::autopush::routes(Arc::clone(&browsers)));
         tasks.spawn(control::serve(control, Control { clock: clock.clone(), desks }, own));
         let emulator = Self {
             vendor,
@@ -169,6 +170,12 @@ impl Emulator {
     #[must_use]
     pub fn mcs_url(&self) -> String {
         format!("https://{}", self.mcs_address)
+    }
+
+    /// What a Firefox has its push connection with (`dom.push.serverURL`): autopush over WebSocket, without TLS on loopback.
+    #[must_use]
+    pub fn autopush_url(&self) -> String {
+        format!("ws://{}/autopush", self.control_address)
     }
 
     /// What to start a Chromium with so that its pushes come from here: `subscribe()` of a page and the Firebase SDK work, with

@@ -92,7 +92,7 @@ impl Letters {
     /// A new connection: what the device says it has is done with, everything else is to be sent again. Gives the devices of
     /// what is done.
     pub(super) fn reconnect(&mut self, received: &[String]) -> Vec<String> {
-        let done = self.finish(|kept| received.contains(&kept.letter.persistent_id));
+        let done = self.received(received);
         self.letters.iter_mut().for_each(|kept| kept.frame = None);
         done
     }
@@ -108,6 +108,11 @@ impl Letters {
     /// The device has every frame up to this one. Gives the devices of what is done.
     pub(super) fn acknowledge(&mut self, frame: u64) -> Vec<String> {
         self.finish(|kept| kept.frame.is_some_and(|sent| sent <= frame))
+    }
+
+    /// The device has these. Gives the devices of what is done.
+    pub(super) fn received(&mut self, ids: &[String]) -> Vec<String> {
+        self.finish(|kept| ids.contains(&kept.letter.persistent_id))
     }
 
     fn finish(&mut self, done: impl Fn(&mut Kept) -> bool) -> Vec<String> {

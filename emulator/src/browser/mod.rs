@@ -2,6 +2,7 @@
 //! Chromium that is pointed here subscribes and gets its pushes as it would from Google; its tokens are devices of
 //! `messages:send`, its endpoints are served by the Web Push side.
 
+pub(crate) mod autopush;
 mod checkin;
 mod firebase;
 mod installations;
@@ -26,10 +27,10 @@ use crate::fault::{Fault, Where};
 use crate::google::Vendor;
 use crate::mailbox::{Change, Shown};
 use crate::rig::{Rig, Site};
-use crate::webpush::WebPush;
+use crate::webpush::{self, Real, Service, WebPush};
 use crate::wire::{Asked, Reply};
 use installations::Installations;
-use post::{Order, Post};
+use post::{Order, Parcel, Post, Registered};
 use registrations::Registrations;
 pub(crate) use switches::switches;
 
@@ -107,6 +108,19 @@ impl Browsers {
         tls: Arc<ServerConfig>,
     ) -> impl Future<Output = ()> + use<> {
         mcs::serve(listener, tls, Arc::clone(&self.post))
+    }
+
+    /// Lets the service of the browser's vendor take pushes for a registration; gives the endpoint.
+    fn attach(&self, service: Service, registered: &Registered, vapid_key: Vec<u8>) -> String {
+        let (post, to) = (Arc::clone(&self.post), registered.token.clone());
+        let relay = move |asked: &webpush::Asked| {
+            let body = (!asked.body.is_empty()).then(|| asked.body.clone());
+            let coding = body.is_some().then(|| ("content-encoding", "aes128gcm".to_owned()));
+            let headers = coding.into_iter().collect();
+            post.deliver(&to, Parcel { topic: asked.topic.clone(), headers, body, ttl: asked.ttl });
+        };
+        let (id, token, relay) = (registered.name.clone(), &registered.token, Arc::new(relay));
+        self.webpush.attach(service, token, Real { id, vapid_key, relay })
     }
 
     fn firebase(&self, asked: &Asked, project: &str, path: &[&str]) -> Reply {

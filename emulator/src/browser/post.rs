@@ -7,7 +7,6 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::letters::{Address, Letter, Letters, Posted, Reach};
-use super::random;
 use crate::event::{What, Why};
 use crate::rig::Rig;
 
@@ -73,6 +72,8 @@ struct Account {
     name: String,
     who: Identity,
     registrations: Vec<Registration>,
+    /// How many there ever were: a name is never used again.
+    registered: u32,
     letters: Letters,
     line: Option<(u64, UnboundedSender<Order>)>,
 }
@@ -95,7 +96,7 @@ impl Accounts {
             None => {
                 let name = format!("browser-{}", self.all.len() + 1);
                 let (registrations, letters) = (Vec::new(), Letters::default());
-                self.all.push(Account { name, who, registrations, letters, line: None });
+                self.all.push(Account { name, who, registrations, registered: 0, letters, line: None });
                 self.all.len() - 1
             }
         };
@@ -121,15 +122,20 @@ impl Post {
         self.accounts.lock().admit(who).map(|_| who)
     }
 
-    /// Registers a device for an address; the same address gives the same token.
-    pub(super) fn register(&self, who: Identity, to: &Address) -> Result<Registered, Stranger> {
+    /// Registers a device for an address under a new token; an address that is registered keeps the one it has.
+    pub(super) fn register(
+        &self,
+        who: Identity,
+        to: &Address,
+        token: String,
+    ) -> Result<Registered, Stranger> {
         let mut accounts = self.accounts.lock();
         let account = accounts.admit(who)?;
         if let Some(old) = account.registrations.iter().find(|old| old.to == *to) {
             return Ok(Registered { name: old.name.clone(), token: old.token.clone(), known: true });
         }
-        let token = format!("{}:APA91b{}", &random::<9>()[..11], random::<96>());
-        let name = format!("{}-{}", account.name, account.registrations.len() + 1);
+        account.registered += 1;
+        let name = format!("{}-{}", account.name, account.registered);
         self.rig.tell(What::Registered { device: name.clone() });
         account.registrations.push(Registration { name: name.clone(), token: token.clone(), to: to.clone() });
         Ok(Registered { name, token, known: false })
@@ -218,6 +224,13 @@ impl Post {
         self.accounts.lock().on_line(who, line)?.letters.send(frame, self.rig.clock.now_ms())
     }
 
+    /// The device has these letters.
+    pub(super) fn received(&self, who: Identity, line: u64, ids: &[String]) {
+        let mut accounts = self.accounts.lock();
+        let arrived = accounts.on_line(who, line).map(|account| account.letters.received(ids));
+        self.arrived(arrived.unwrap_or_default());
+    }
+
     /// The device has every frame of a connection up to this one.
     pub(super) fn acknowledge(&self, who: Identity, line: u64, frame: u64) {
         let mut accounts = self.accounts.lock();
@@ -285,18 +298,26 @@ mod tests {
     #[test]
     fn the_same_registration_gives_the_same_token_until_it_is_withdrawn() {
         let (post, who) = post();
-        let first = post.register(who, &to("a")).unwrap();
-        assert_eq!(post.register(who, &to("a")).unwrap(), Registered { known: true, ..first.clone() });
-        assert_ne!(post.register(who, &to("b")).unwrap().token, first.token);
+        let first = post.register(who, &to("a"), "t1".to_owned()).unwrap();
+        assert_eq!(
+            post.register(who, &to("a"), "t1".to_owned()).unwrap(),
+            Registered { known: true, ..first.clone() }
+        );
+        assert_ne!(post.register(who, &to("b"), "t2".to_owned()).unwrap().token, first.token);
         assert_eq!(post.withdraw(who, "org.chromium.linux", "a"), Ok(vec![first.token.clone()]));
         assert!(!post.deliver(&first.token, parcel()));
-        assert_ne!(post.register(who, &to("a")).unwrap().token, first.token);
+        let again = post.register(who, &to("a"), "t3".to_owned()).unwrap();
+        assert_eq!(
+            (again.token.as_str(), again.name.as_str()),
+            ("t3", "browser-1-3"),
+            "no name is used twice"
+        );
     }
 
     #[test]
     fn a_later_login_ends_the_earlier_connection_and_inherits_its_letters() {
         let (post, who) = post();
-        let token = post.register(who, &to("a")).unwrap().token;
+        let token = post.register(who, &to("a"), "t1".to_owned()).unwrap().token;
         let mut first = post.log_in(who, &[]).unwrap();
         assert!(post.deliver(&token, parcel()));
         assert_eq!(first.orders.try_recv(), Ok(Order::Wake));

@@ -3,11 +3,11 @@
 
 use http::HeaderMap;
 
-use super::Browsers;
 use super::letters::Address;
-use super::post::{Identity, Parcel};
+use super::post::Identity;
+use super::{Browsers, random};
 use crate::google::form;
-use crate::webpush::public_key;
+use crate::webpush::{Service, public_key};
 use crate::wire::Reply;
 
 /// What the body asks for.
@@ -51,24 +51,14 @@ impl Browsers {
             return said("Error", if sender.is_empty() { "INVALID_SENDER" } else { "INVALID_PARAMETERS" });
         }
         let to = Address { sender: sender.to_owned(), app: app.to_owned(), subtype: subtype.to_owned() };
-        let Ok(registered) = self.post.register(who, &to) else {
+        let token = format!("{}:APA91b{}", &random::<9>()[..11], random::<96>());
+        let Ok(registered) = self.post.register(who, &to, token) else {
             return said("Error", "AUTHENTICATION_FAILED");
         };
         // Browsers also register themselves, for senders that are project numbers: nobody pushes to those.
         if let (false, Some(key)) = (registered.known, public_key(sender.trim_end_matches('='))) {
-            self.attach(&registered.name, &registered.token, key);
+            self.attach(Service::Google, &registered, key);
         }
         said("token", &registered.token)
-    }
-
-    fn attach(&self, name: &str, token: &str, key: Vec<u8>) {
-        let (post, to) = (std::sync::Arc::clone(&self.post), token.to_owned());
-        let relay = move |asked: &crate::webpush::Asked| {
-            let body = (!asked.body.is_empty()).then(|| asked.body.clone());
-            let coding = body.is_some().then(|| ("content-encoding", "aes128gcm".to_owned()));
-            let headers = coding.into_iter().collect();
-            post.deliver(&to, Parcel { topic: asked.topic.clone(), headers, body, ttl: asked.ttl });
-        };
-        self.webpush.attach(name, token, key, std::sync::Arc::new(relay));
     }
 }

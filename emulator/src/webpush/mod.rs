@@ -45,6 +45,16 @@ use crate::mailbox::{Change, Shown};
 use crate::rig::{Rig, Site};
 use crate::wire::{self, Lines, Reply};
 
+/// A real browser's subscription.
+pub(crate) struct Real {
+    /// Its name.
+    pub(crate) id: String,
+    /// The key it is bound to.
+    pub(crate) vapid_key: Vec<u8>,
+    /// Where pushes go.
+    pub(crate) relay: Relay,
+}
+
 /// The services and the virtual browsers that have subscribed to them.
 pub struct WebPush {
     browsers: Mutex<Vec<Browser>>,
@@ -166,18 +176,18 @@ impl WebPush {
 
 /// The side of the real browsers.
 impl WebPush {
-    /// A real browser has subscribed for the application server of this key; FCM's token is the last part of its endpoint.
-    pub(crate) fn attach(&self, id: &str, token: &str, vapid_key: Vec<u8>, relay: Relay) {
-        let service = Service::Google;
-        let endpoint = format!("{}/fcm/send/{token}", service.personality().origin());
-        let subscription = Subscription::kept(id.to_owned(), endpoint);
-        self.browsers.lock().push(Browser::real(subscription, service, vapid_key, relay));
+    /// A real browser has subscribed; the token becomes the last part of its endpoint, which is given back.
+    pub(crate) fn attach(&self, service: Service, token: &str, real: Real) -> String {
+        let endpoint = service.endpoint(token);
+        let subscription = Subscription::kept(real.id, endpoint.clone());
+        self.browsers.lock().push(Browser::real(subscription, service, real.vapid_key, real.relay));
+        endpoint
     }
 
     /// The subscription with this token has ended.
     pub(crate) fn detach(&self, token: &str) {
         let mut browsers = self.browsers.lock();
-        let ended = |one: &&mut Browser| services::google_token(path(one)) == Some(token);
+        let ended = |one: &&mut Browser| path(one).rsplit('/').next() == Some(token);
         browsers.iter_mut().filter(ended).for_each(|browser| browser.state = State::Expired);
     }
 }

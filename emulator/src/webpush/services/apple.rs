@@ -13,8 +13,12 @@ impl Personality for Apple {
         "https://web.push.apple.com"
     }
 
+    fn prefix(&self) -> &'static str {
+        "/"
+    }
+
     fn path(&self) -> String {
-        format!("/Q{}", unguessable::<120>())
+        format!("{}Q{}", self.prefix(), unguessable::<120>())
     }
 
     fn longest_ttl(&self) -> u64 {

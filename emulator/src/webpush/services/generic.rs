@@ -10,8 +10,12 @@ impl Personality for Generic {
         "https://push.example.org"
     }
 
+    fn prefix(&self) -> &'static str {
+        "/push/"
+    }
+
     fn path(&self) -> String {
-        format!("/push/{}", unguessable::<32>())
+        format!("{}{}", self.prefix(), unguessable::<32>())
     }
 
     fn longest_ttl(&self) -> u64 {

@@ -12,8 +12,12 @@ impl Personality for Google {
         "https://fcm.googleapis.com"
     }
 
+    fn prefix(&self) -> &'static str {
+        "/fcm/send/"
+    }
+
     fn path(&self) -> String {
-        format!("/fcm/send/{}:APA91b{}", &unguessable::<9>()[..11], unguessable::<96>())
+        format!("{}{}:APA91b{}", self.prefix(), &unguessable::<9>()[..11], unguessable::<96>())
     }
 
     fn longest_ttl(&self) -> u64 {

@@ -46,6 +46,9 @@ pub(super) trait Personality: Sync {
     /// The origin of new endpoints.
     fn origin(&self) -> &'static str;
 
+    /// What stands before the token in its endpoints.
+    fn prefix(&self) -> &'static str;
+
     /// Path and query of a new endpoint.
     fn path(&self) -> String;
 
@@ -80,6 +83,12 @@ pub(super) trait Personality: Sync {
 impl Service {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::Mozilla, Self::Google, Self::Apple, Self::Windows, Self::Generic];
+
+    /// The endpoint with this token.
+    pub(crate) fn endpoint(self, token: &str) -> String {
+        let personality = self.personality();
+        format!("{}{}{token}", personality.origin(), personality.prefix())
+    }
 
     pub(super) fn personality(self) -> &'static dyn Personality {
         match self {

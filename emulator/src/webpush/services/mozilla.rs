@@ -14,9 +14,13 @@ impl Personality for Mozilla {
         "https://updates.push.services.mozilla.com"
     }
 
+    fn prefix(&self) -> &'static str {
+        "/wpush/v2/"
+    }
+
     /// `v2` endpoints are bound to a key.
     fn path(&self) -> String {
-        format!("/wpush/v2/gAAAA{}", unguessable::<135>())
+        format!("{}gAAAA{}", self.prefix(), unguessable::<135>())
     }
 
     fn longest_ttl(&self) -> u64 {

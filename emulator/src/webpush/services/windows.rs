@@ -13,13 +13,17 @@ impl Personality for Windows {
         "https://wns2-par02p.notify.windows.com"
     }
 
+    fn prefix(&self) -> &'static str {
+        "/w/?token="
+    }
+
     /// Base64 with its `+` and `/` percent-encoded in lower case; who decodes it and encodes it again changes it.
     fn path(&self) -> String {
         use base64::Engine as _;
         let bytes: [u8; 96] = std::array::from_fn(|_| rand::random());
         let token = base64::engine::general_purpose::STANDARD.encode(bytes);
         let token = token.replace('+', "%2b").replace('/', "%2f");
-        format!("/w/?token=BQYAAAC%2b{token}%2f%3d%3d")
+        format!("{}BQYAAAC%2b{token}%2f%3d%3d", self.prefix())
     }
 
     fn longest_ttl(&self) -> u64 {

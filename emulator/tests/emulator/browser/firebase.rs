@@ -150,6 +150,20 @@ async fn a_page_without_a_token_is_reached_by_its_installation() {
 }
 
 #[tokio::test]
+async fn a_firefox_with_the_sdk_is_reached_through_mozilla_s_connection() {
+    let mut page = Page::new().await;
+    let (mut firefox, _) = autopush::Firefox::hello(&page.stage.emulator, None).await;
+    let endpoint = firefox.register(&page.stage.sender.key()).await;
+    page.stage.token = endpoint.rsplit('/').next().unwrap().to_owned();
+    let made = page.register(&json!({"web": page.web()})).await.json();
+    assert_eq!(page.send("token", made["token"].as_str().unwrap()).await.status, 200);
+    let headers = firefox.read().await.unwrap()["headers"].clone();
+    assert_eq!(headers["encoding"], "aesgcm");
+    assert!(headers["encryption"].as_str().unwrap().starts_with("salt="));
+    assert!(headers["crypto_key"].as_str().unwrap().starts_with("dh="));
+}
+
+#[tokio::test]
 async fn a_deleted_token_is_unregistered() {
     for by in ["token", "fid"] {
         let page = Page::new().await;

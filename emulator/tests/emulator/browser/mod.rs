@@ -1,5 +1,6 @@
 //! Google's side of real browsers, asked by a browser that was written for these tests: subscription, connection, queue.
 
+mod autopush;
 mod device;
 mod firebase;
 
