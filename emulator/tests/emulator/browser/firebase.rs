@@ -94,7 +94,7 @@ impl Page {
 }
 
 /// HKDF (RFC 5869) as a library does it.
-fn derived(salt: &[u8], material: &[u8], info: &[u8], length: usize) -> Vec<u8> {
+pub(super) fn derived(salt: &[u8], material: &[u8], info: &[u8], length: usize) -> Vec<u8> {
     struct Length(usize);
     impl KeyType for Length {
         fn len(&self) -> usize {

@@ -1,6 +1,7 @@
 //! Google's side of real browsers, asked by a browser that was written for these tests: subscription, connection, queue.
 
 mod autopush;
+mod chromium;
 mod device;
 mod firebase;
 
