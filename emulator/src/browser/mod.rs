@@ -225,7 +225,8 @@ impl Desk for Browsers {
     }
 
     fn list(&self) -> Vec<Value> {
-        let one = |(id, online)| json!({"id": id, "kind": "browser", "state": {"registered": true, "online": online}});
+        let state = |online| json!({"registered": true, "online": online, "real": true});
+        let one = |(id, online)| json!({"id": id, "kind": "browser", "state": state(online)});
         self.devices().into_iter().map(one).collect()
     }
 

@@ -118,6 +118,11 @@ impl Browser {
         Self { subscription, service, vapid_key, state: State::Online, end: End::Real(relay) }
     }
 
+    /// Whether it is only played.
+    pub(super) fn is_virtual(&self) -> bool {
+        self.screen().is_some()
+    }
+
     /// What has arrived, newest first.
     pub(super) fn inbox(&self) -> Vec<Push> {
         self.screen().map(|screen| screen.inbox.clone()).unwrap_or_default()

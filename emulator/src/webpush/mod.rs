@@ -314,7 +314,8 @@ impl Desk for WebPush {
             json!({"id": browser.subscription.id, "kind": browser.service, "state": {
                 "registered": browser.state != State::Expired, "online": browser.state == State::Online}})
         };
-        self.browsers.lock().iter().map(one).collect()
+        // Real browsers are listed where they are connected.
+        self.browsers.lock().iter().filter(|browser| browser.is_virtual()).map(one).collect()
     }
 
     fn shown(&self, id: &str) -> Option<Vec<Shown>> {
