@@ -104,7 +104,7 @@ async fn manual(State(control): Shared) -> Json<Value> {
         "DELETE /control/{vendor}/faults": "nothing goes wrong any more",
         "DELETE /control/{vendor}/faults/{rule}": "this rule is gone",
         "GET /control/{vendor}/connections": "how many live, and their stream limit",
-        "POST /control/{vendor}/connections": {"streams": 1, "goaway": {"last": "this", "then": "drain"}},
+        "POST /control/{vendor}/connections": {"streams": 1, "stalled": false, "goaway": {"last": "this", "then": "drain"}},
         "GET /control/{vendor}/events?after=0": "what has happened",
         "POST /control/{vendor}/do/{verb}": own,
         "POST /control/clock": {"advance_s": 3600},
@@ -189,14 +189,20 @@ async fn connections(State(control): Shared, Path(vendor): Path<String>) -> Answ
 #[derive(Default)]
 struct Steering {
     streams: Option<u32>,
+    stalled: Option<bool>,
     goaway: Option<Goaway>,
 }
 
 async fn steer(State(control): Shared, Path(vendor): Path<String>, body: Bytes) -> Answer<StatusCode> {
-    let Steering { streams, goaway } = read(&body)?;
+    let Steering { streams, stalled, goaway } = read(&body)?;
     let rig = control.desk(&vendor)?.rig();
     if let Some(streams) = streams {
         rig.limit_streams(streams);
+    }
+    match stalled {
+        Some(true) => rig.lines.stall(),
+        Some(false) => rig.lines.resume(),
+        None => {}
     }
     if let Some(goaway) = goaway {
         rig.send_away(&goaway);

@@ -136,6 +136,8 @@ pub enum Why {
     Expired,
     /// More was kept for the device than the vendor keeps.
     Overflow,
+    /// The device makes nothing of it.
+    Meaningless,
 }
 
 #[derive(Default)]

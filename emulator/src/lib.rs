@@ -2,6 +2,7 @@
 //!
 //! Shares no code with the channels, so that one cannot hide the other's mistake. Everything is in memory and on loopback.
 
+mod apns;
 mod browser;
 mod clock;
 mod control;
@@ -12,19 +13,21 @@ mod google;
 mod mailbox;
 mod push_crypto;
 mod rig;
+mod start;
 mod tls;
 mod webpush;
 mod wire;
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+pub use apns::{
+    Apns, Environment, Key, MissingPushType, Phone, PushType, Rules, SameToken, Scope, WrongSuffix,
+};
 pub use browser::Browsers;
 pub use event::{Event, What, Why};
 pub use fault::{Effect, Fault, Goaway, Last, RetryAfter, Share, Then, Where};
@@ -34,14 +37,8 @@ pub use push_crypto::Unreadable;
 pub use webpush::{BadKey, Keys, Push, Service, Subscription, Urgency, WebPush};
 
 use clock::Clock;
-use control::Control;
-use desk::Desk;
-use rig::Rig;
+use start::{Google, Opening, bind};
 use tls::Authority;
-use wire::{Lines, Port};
-
-/// As many streams as Google allows on a connection.
-const STREAMS: u32 = 100;
 
 /// How an emulator is started.
 #[derive(Debug, Clone)]
@@ -52,17 +49,30 @@ pub struct Options {
     pub control_port: u16,
     /// Port of the push connection of real browsers; 0 takes a free one. Browsers that know no better want 5228.
     pub mcs_port: u16,
-    /// Where CA, service account and a configuration for the gateway are written; none writes nothing.
+    /// Where CA, credentials and a configuration for the gateway are written; none writes nothing.
     pub directory: Option<PathBuf>,
+    /// Port of APNs; 0 takes a free one. The sandbox takes a free one always.
+    pub apns_port: u16,
     /// The Firebase project it plays.
     pub project: String,
+    /// The bundle id of the app it plays APNs for.
+    pub bundle: String,
     /// What decides which requests a fault of a share hits; the same seed hits the same ones.
     pub seed: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { port: 0, control_port: 0, mcs_port: 0, directory: None, project: "demo".to_owned(), seed: 0 }
+        Self {
+            port: 0,
+            control_port: 0,
+            mcs_port: 0,
+            directory: None,
+            apns_port: 0,
+            project: "demo".to_owned(),
+            bundle: "com.example.demo".to_owned(),
+            seed: 0,
+        }
     }
 }
 
@@ -86,10 +96,11 @@ pub struct Emulator {
     webpush: Arc<WebPush>,
     browsers: Arc<Browsers>,
     mcs_address: SocketAddr,
+    apns: Arc<Apns>,
     clock: Clock,
     address: SocketAddr,
     control_address: SocketAddr,
-    authority: Authority,
+    authority: Arc<Authority>,
     _tasks: JoinSet<()>,
 }
 
@@ -99,40 +110,23 @@ impl Emulator {
     /// # Errors
     /// When a port is taken, or the directory cannot be written.
     pub async fn start(options: Options) -> Result<Self, Error> {
-        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let bind = async |port| {
-            TcpListener::bind((loopback, port)).await.map_err(|e| Error::new("taking a port", e))
-        };
-        let (listener, control) = (bind(options.port).await?, bind(options.control_port).await?);
-        let mcs = bind(options.mcs_port).await?;
-        let local = |l: &TcpListener| l.local_addr().map_err(|e| Error::new("reading its address", e));
-        let (address, control_address, mcs_address) = (local(&listener)?, local(&control)?, local(&mcs)?);
-        let failed = |e| Error::new("making certificates", e);
-        let authority = Authority::new().map_err(failed)?;
-        let clock = Clock::default();
-        let url = format!("https://{address}");
-        let lines = Arc::new(Lines::new(STREAMS));
-        let rig = || Rig::new(clock.clone(), options.seed, Arc::clone(&lines));
-        let vendor = Arc::new(Vendor::new(&options.project, &url, rig())?);
-        let webpush = Arc::new(WebPush::new(rig()));
-        let browsers = Browsers::new(&options.project, Arc::clone(&vendor), Arc::clone(&webpush), rig());
-        let browsers = Arc::new(browsers);
-        let mut tasks = JoinSet::new();
-        let port = Port { keeper: vendor.clone(), others: vec![browsers.clone(), webpush.clone()] };
-        let server = authority.server(&["h2", "http/1.1"]).map_err(failed)?;
-        tasks.spawn(wire::serve(listener, server, port));
-        tasks.spawn(browsers.mcs(mcs, authority.server(&[]).map_err(failed)?));
-        let real: Arc<dyn Desk> = browsers.clone();
-        let (fcm, web): (Arc<dyn Desk>, Arc<dyn Desk>) = (vendor.clone(), webpush.clone());
-        let desks = BTreeMap::from([("fcm", fcm), ("webpush", web), ("browsers", real)]);
+        let port = bind(options.port).await?;
+        let (control, control_address) = bind(options.control_port).await?;
+        let (mcs, mcs_address) = bind(options.mcs_port).await?;
+        let apple = [bind(options.apns_port).await?, bind(0).await?];
+        let mut opening = Opening::new(options.seed)?;
+        let address = port.1;
+        let Google { vendor, webpush, browsers } = opening.google(&options.project, port, mcs)?;
+        let apns = opening.apple(&options.bundle, apple)?;
         let own = webpush::control::routes(Arc::clone(&webpush))
             .merge(browser::autopush::routes(Arc::clone(&browsers)));
-        tasks.spawn(control::serve(control, Control { clock: clock.clone(), desks }, own));
+        let (tasks, clock, authority) = opening.control(control, own);
         let emulator = Self {
             vendor,
             webpush,
             browsers,
             mcs_address,
+            apns,
             clock,
             address,
             control_address,
@@ -145,19 +139,29 @@ impl Emulator {
         Ok(emulator)
     }
 
-    fn write(&self, directory: &std::path::Path) -> std::io::Result<()> {
+    fn write(&self, directory: &Path) -> std::io::Result<()> {
         std::fs::create_dir_all(directory)?;
+        let key = self.apns.key();
+        let key_file = format!("AuthKey_{}.p8", key.id);
+        let configuration = include_str!("gateway.toml")
+            .replace("VENDOR_URL", &self.url())
+            .replace("APNS_URL", self.apns.url())
+            .replace("APNS_TOPIC", self.apns.topic())
+            .replace("APNS_KEY_FILE", &key_file)
+            .replace("APNS_KEY_ID", &key.id)
+            .replace("APNS_TEAM_ID", self.apns.team_id());
         std::fs::write(directory.join("ca.pem"), self.ca_pem())?;
-        std::fs::write(directory.join("service-account.json"), self.service_account_json())?;
         std::fs::write(directory.join("chromium.args"), self.chromium_switches().join("\n") + "\n")?;
-        let configuration = include_str!("gateway.toml").replace("VENDOR_URL", &self.url());
+        std::fs::write(directory.join("service-account.json"), self.service_account_json())?;
+        std::fs::write(directory.join(key_file), &key.p8)?;
+        std::fs::write(directory.join("apns-certificate.pem"), self.apns.certificate_pem())?;
         std::fs::write(directory.join("pushgate.toml"), configuration)
     }
 
     /// Where the vendors are: HTTPS under its own authority.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("https://{}", self.address)
+        https(self.address)
     }
 
     /// Where control API and inbox page are: plain HTTP.
@@ -216,8 +220,18 @@ impl Emulator {
         &self.webpush
     }
 
+    /// Apple's push service behind it: keys and certificates, iPhones, faults, events.
+    #[must_use]
+    pub fn apns(&self) -> &Arc<Apns> {
+        &self.apns
+    }
+
     /// Lets time go by for the vendors: bearers grow old, what is kept for offline devices expires. It never comes back.
     pub fn advance(&self, by: Duration) {
         self.clock.advance(by);
     }
+}
+
+fn https(address: SocketAddr) -> String {
+    format!("https://{address}")
 }

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls_pki_types::CertificateDer;
+
 use crate::clock::Clock;
 use crate::event::{Event, Log, What};
 use crate::fault::{Effect, Fault, Faults, Goaway, Last, Subject, Where};
@@ -77,6 +79,10 @@ pub(crate) trait Site: Send + Sync + 'static {
     /// Whether a request is for it, where vendors share a port; the first one answers what nobody else claims.
     fn claims(&self, _asked: &Asked) -> bool {
         false
+    }
+    /// How many streams a new connection carries until the vendor has released it; none: as many as any other.
+    fn first_streams(&self, _certificate: Option<&CertificateDer<'_>>) -> Option<u32> {
+        None
     }
     /// What the log says of an answer on demand.
     fn refusal(&self, asked: &Asked, status: u16, code: Option<String>) -> What {

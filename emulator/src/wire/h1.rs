@@ -12,13 +12,13 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use super::{Asked, LARGEST_BODY, Port, Reply};
+use super::{Asked, LARGEST_BODY, Peer, Port, Reply};
 use crate::rig::{Met, meet};
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
-pub(super) async fn serve(stream: TlsStream<TcpStream>, port: Arc<Port>) {
-    let service = service_fn(move |request| exchange(Arc::clone(&port), request));
+pub(super) async fn serve(stream: TlsStream<TcpStream>, peer: Peer, port: Arc<Port>) {
+    let service = service_fn(move |request| exchange(Arc::clone(&port), peer.clone(), request));
     if let Err(error) = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await {
         tracing::debug!(%error, "connection ended");
     }
@@ -26,11 +26,12 @@ pub(super) async fn serve(stream: TlsStream<TcpStream>, port: Arc<Port>) {
 
 async fn exchange(
     port: Arc<Port>,
+    peer: Peer,
     request: http::Request<Incoming>,
 ) -> Result<http::Response<Full<Bytes>>, Failed> {
     let (head, body) = request.into_parts();
     let body = Limited::new(body, LARGEST_BODY).collect().await?.to_bytes();
-    let asked = Asked { head, body };
+    let asked = Asked { head, body, peer };
     match meet(port.site(&asked), &asked) {
         Met::Answer(reply) => Ok(response(reply)),
         Met::Late(reply, by) => {

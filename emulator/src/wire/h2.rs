@@ -13,7 +13,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::frames::Frames;
 use super::line::{End, Line};
-use super::{Asked, LARGEST_BODY, Port, Reply};
+use super::{Asked, LARGEST_BODY, Peer, Port, Reply};
 use crate::event::What;
 use crate::fault::Then;
 use crate::rig::{Met, meet};
@@ -24,12 +24,13 @@ const LINGER: Duration = Duration::from_secs(2);
 /// One stream of a connection.
 struct Exchange {
     port: Arc<Port>,
+    peer: Peer,
     line: Arc<Line>,
     id: u32,
     respond: SendResponse<Bytes>,
 }
 
-pub(super) async fn serve(stream: TlsStream<TcpStream>, line: Arc<Line>, port: Arc<Port>) {
+pub(super) async fn serve(stream: TlsStream<TcpStream>, peer: Peer, line: Arc<Line>, port: Arc<Port>) {
     // The limit of streams is the line's, not the server's, which could not change it.
     let mut builder = h2::server::Builder::new();
     builder.max_header_list_size(16 * 1024);
@@ -41,8 +42,8 @@ pub(super) async fn serve(stream: TlsStream<TcpStream>, line: Arc<Line>, port: A
             next = connection.accept() => match next {
                 Some(Ok((request, respond))) => {
                     let id = respond.stream_id().into();
-                    let (port, line) = (Arc::clone(&port), Arc::clone(&line));
-                    exchanges.spawn(Exchange { port, line, id, respond }.run(request));
+                    let (port, peer, line) = (Arc::clone(&port), peer.clone(), Arc::clone(&line));
+                    exchanges.spawn(Exchange { port, peer, line, id, respond }.run(request));
                     while exchanges.try_join_next().is_some() {}
                 }
                 Some(Err(error)) => {
@@ -78,7 +79,7 @@ impl Exchange {
             // Above the GOAWAY's last stream: ignored until the connection ends.
             return pending().await;
         }
-        let asked = Asked { head, body };
+        let asked = Asked { head, body, peer: self.peer.clone() };
         let port = Arc::clone(&self.port);
         let site = port.site(&asked);
         match meet(site, &asked) {

@@ -2,7 +2,7 @@
 //! Never says of a stream that it was not processed when it was.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::{BufMut as _, BytesMut};
@@ -15,6 +15,9 @@ use crate::fault::{Goaway, Last, Then};
 const HIGHEST: u32 = 0x7fff_ffff;
 /// SETTINGS_MAX_CONCURRENT_STREAMS (RFC 9113 §6.5.2).
 pub(super) const MAX_CONCURRENT_STREAMS: u16 = 3;
+/// SETTINGS_INITIAL_WINDOW_SIZE, and what it is unless somebody says otherwise.
+const INITIAL_WINDOW_SIZE: u16 = 4;
+const INITIAL_WINDOW: u32 = 65_535;
 
 /// A living connection.
 #[derive(Debug)]
@@ -28,6 +31,10 @@ pub(crate) struct Line {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) limit: u32,
+    /// The limit is the vendor's for a connection it does not trust yet.
+    held_back: bool,
+    /// Who it was first used for.
+    owner: Option<String>,
     /// Frames of our own, written between those of the server.
     pub(super) own: BytesMut,
     /// The highest stream the peer has opened.
@@ -110,9 +117,11 @@ impl State {
 }
 
 impl Line {
-    fn new(limit: u32) -> Self {
+    fn new(limit: u32, held_back: bool) -> Self {
         let state = State {
             limit,
+            held_back,
+            owner: None,
             own: BytesMut::new(),
             opened: 0,
             processed: 0,
@@ -125,17 +134,29 @@ impl Line {
         Self { state: Mutex::new(state), rung: Notify::new() }
     }
 
-    /// So many streams from now on.
-    pub(crate) fn limit(&self, streams: u32) {
+    /// So many streams from now on, unless it is held back.
+    fn limit(&self, streams: u32) {
         {
             let mut state = self.state.lock();
-            if state.limit == streams {
+            if state.limit == streams || state.held_back {
                 return;
             }
             state.limit = streams;
             state.settings(MAX_CONCURRENT_STREAMS, streams);
         }
         self.rung.notify_one();
+    }
+
+    /// Streams opened from now on may send so many bytes of a body before they are told to go on.
+    fn window(&self, bytes: u32) {
+        self.state.lock().settings(INITIAL_WINDOW_SIZE, bytes);
+        self.rung.notify_one();
+    }
+
+    /// Whether the connection is used for the same one as the first time it was asked.
+    pub(crate) fn belongs_to(&self, owner: &str) -> bool {
+        let mut state = self.state.lock();
+        state.owner.get_or_insert_with(|| owner.to_owned()) == owner
     }
 
     /// Whether the stream was over the limit when it was opened; asked once.
@@ -198,20 +219,45 @@ impl Line {
 /// The living connections of one vendor.
 pub(crate) struct Lines {
     limit: AtomicU32,
+    stalled: AtomicBool,
     lines: Mutex<Vec<Weak<Line>>>,
 }
 
 impl Lines {
     pub(crate) fn new(limit: u32) -> Self {
-        Self { limit: AtomicU32::new(limit), lines: Mutex::default() }
+        Self { limit: AtomicU32::new(limit), stalled: AtomicBool::new(false), lines: Mutex::default() }
     }
 
-    pub(crate) fn open(&self) -> Arc<Line> {
+    /// A new one, with the limit of all or one of its own until it is released.
+    pub(super) fn open(&self, first: Option<u32>) -> Arc<Line> {
         let mut lines = self.lines.lock();
         lines.retain(|line| line.strong_count() > 0);
-        let line = Arc::new(Line::new(self.limit.load(Ordering::Acquire)));
+        let line = Arc::new(Line::new(first.unwrap_or_else(|| self.streams()), first.is_some()));
         lines.push(Arc::downgrade(&line));
+        drop(lines);
+        if self.stalled.load(Ordering::Acquire) {
+            line.window(0);
+        }
         line
+    }
+
+    /// The connection is trusted from now on: it carries as many streams as any other.
+    pub(crate) fn release(&self, line: &Line) {
+        line.state.lock().held_back = false;
+        line.limit(self.streams());
+    }
+
+    /// No body is read any more: no stream gets room to send one.
+    pub(crate) fn stall(&self) {
+        self.stalled.store(true, Ordering::Release);
+        self.living().iter().for_each(|line| line.window(0));
+    }
+
+    /// Bodies are read again.
+    pub(crate) fn resume(&self) {
+        if self.stalled.swap(false, Ordering::AcqRel) {
+            self.living().iter().for_each(|line| line.window(INITIAL_WINDOW));
+        }
     }
 
     /// How many live.

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use rustls::ServerConfig;
+use rustls_pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-pub(crate) use line::Lines;
+pub(crate) use line::{Line, Lines};
 
 use crate::event::What;
 use crate::rig::Site;
@@ -27,6 +28,16 @@ const LARGEST_BODY: usize = 1024 * 1024;
 pub(crate) struct Asked {
     pub(crate) head: http::request::Parts,
     pub(crate) body: Bytes,
+    pub(crate) peer: Peer,
+}
+
+/// Who asks, on which connection.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Peer {
+    /// The certificate it has shown, verified against the emulator's authority.
+    pub(crate) certificate: Option<CertificateDer<'static>>,
+    /// Its HTTP/2 connection.
+    pub(crate) line: Option<Arc<Line>>,
 }
 
 impl Asked {
@@ -81,6 +92,8 @@ impl Reply {
 pub(crate) struct Port {
     pub(crate) keeper: Arc<dyn Site>,
     pub(crate) others: Vec<Arc<dyn Site>>,
+    /// Whoever does not agree on HTTP/2 is shut out.
+    pub(crate) http2_only: bool,
 }
 
 impl Port {
@@ -107,11 +120,18 @@ async fn connection(tcp: TcpStream, acceptor: TlsAcceptor, port: Arc<Port>) {
     let Ok(stream) = acceptor.accept(tcp).await else { return };
     let (_, session) = stream.get_ref();
     let http2 = session.alpn_protocol() == Some(b"h2");
-    port.keeper.rig().tell(What::Connected { http2 });
+    if port.http2_only && !http2 {
+        return;
+    }
+    let shown = session.peer_certificates().and_then(|chain| chain.first());
+    let certificate = shown.map(|certificate| certificate.clone().into_owned());
+    let rig = port.keeper.rig();
+    rig.tell(What::Connected { http2 });
     if http2 {
-        let line = port.keeper.rig().lines.open();
-        h2::serve(stream, line, port).await;
+        let line = rig.lines.open(port.keeper.first_streams(certificate.as_ref()));
+        let peer = Peer { certificate, line: Some(Arc::clone(&line)) };
+        h2::serve(stream, peer, line, port).await;
     } else {
-        h1::serve(stream, port).await;
+        h1::serve(stream, Peer { certificate, line: None }, port).await;
     }
 }

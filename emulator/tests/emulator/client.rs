@@ -12,7 +12,7 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use pushgate_emulator::{Device, Emulator, Options, Platform};
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -28,17 +28,35 @@ pub(crate) async fn emulator() -> Emulator {
 
 /// A TLS connection that offers these protocols.
 pub(crate) async fn tls(url: &str, ca_pem: &str, alpn: &[&str]) -> TlsStream<TcpStream> {
+    tls_as(None, url, ca_pem, alpn).await.unwrap()
+}
+
+/// The same for one who shows a certificate, or may be refused.
+pub(crate) async fn tls_as(
+    certificate: Option<&str>,
+    url: &str,
+    ca_pem: &str,
+    alpn: &[&str],
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder =
         ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    let builder = builder.with_root_certificates(roots);
+    let mut config = match certificate {
+        None => builder.with_no_client_auth(),
+        Some(pem) => {
+            let chain = vec![CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()];
+            let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).unwrap();
+            builder.with_client_auth_cert(chain, key).unwrap()
+        }
+    };
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     let address = url.strip_prefix("https://").unwrap();
-    let tcp = TcpStream::connect(address).await.unwrap();
+    let tcp = TcpStream::connect(address).await?;
     let name = ServerName::try_from("127.0.0.1").unwrap();
-    TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap()
+    TlsConnector::from(Arc::new(config)).connect(name, tcp).await
 }
 
 /// A request on its way.
@@ -70,10 +88,15 @@ impl Answer {
 
 impl Client {
     pub(crate) async fn connect(emulator: &Emulator) -> Self {
-        let stream = tls(&emulator.url(), emulator.ca_pem(), &["h2"]).await;
+        Self::at(&emulator.url(), emulator.ca_pem(), None).await
+    }
+
+    /// Anywhere, with a certificate or without.
+    pub(crate) async fn at(url: &str, ca_pem: &str, certificate: Option<&str>) -> Self {
+        let stream = tls_as(certificate, url, ca_pem, &["h2"]).await.unwrap();
         let (send, connection) = h2::client::handshake(stream).await.unwrap();
         let ended = tokio::spawn(connection);
-        Self { send, ended, authority: emulator.url() }
+        Self { send, ended, authority: url.to_owned() }
     }
 
     /// Once the peer's settings have come: until then a client may open as many streams as it likes.
@@ -87,11 +110,20 @@ impl Client {
 
     /// Sends a request now; the answer comes when it is awaited.
     pub(crate) fn ask(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Asked {
-        let mut request = http::Request::post(format!("{}{path}", self.authority));
+        self.request(http::Method::POST, path, headers, body.into())
+    }
+
+    /// The same with another method, and no body.
+    pub(crate) fn method(&self, method: http::Method, path: &str, headers: &[(&str, &str)]) -> Asked {
+        self.request(method, path, headers, Bytes::new())
+    }
+
+    fn request(&self, method: http::Method, path: &str, headers: &[(&str, &str)], body: Bytes) -> Asked {
+        let mut request = http::Request::builder().method(method).uri(format!("{}{path}", self.authority));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let (request, body, mut send) = (request.body(()).unwrap(), body.into(), self.send.clone());
+        let (request, body, mut send) = (request.body(()).unwrap(), body, self.send.clone());
         let sent = send.send_request(request, body.is_empty()).and_then(|(answer, mut stream)| {
             if !body.is_empty() {
                 stream.send_data(body, true)?;

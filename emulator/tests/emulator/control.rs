@@ -77,6 +77,10 @@ async fn every_example_of_a_vendors_own_verbs_works() {
     for (vendor, verbs) in verbs {
         for (verb, example) in verbs.as_object().unwrap() {
             let path = format!("/control/{vendor}/do/{verb}");
+            if example.get("device").is_some() {
+                let bob = json!({"id": example["device"]});
+                call(&url, "POST", &format!("/control/{vendor}/devices"), &bob).await;
+            }
             assert_eq!(call(&url, "POST", &path, example).await.0, 204, "{path}");
         }
         assert_eq!(call(&url, "POST", &format!("/control/{vendor}/do/nothing"), &json!({})).await.0, 404);

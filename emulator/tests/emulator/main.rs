@@ -2,6 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "the failure of a test is its message")]
 
+mod apns_auth;
+mod apns_phone;
+mod apns_rules;
+mod apns_wire;
+mod apple;
 mod browser;
 mod client;
 mod control;

@@ -11,7 +11,7 @@ use super::sender::Sender;
 use super::{Answer, Service, Subscription, WebPush};
 use crate::push_crypto::Recipient;
 use crate::rig::{Met, Site as _, meet};
-use crate::wire::{Asked, Reply};
+use crate::wire::{Asked, Peer, Reply};
 
 /// A request that every service takes, to be spoilt in one point.
 struct Request {
@@ -59,7 +59,7 @@ impl Request {
 }
 
 fn answered(webpush: &WebPush, head: &Parts, body: &[u8]) -> Answer {
-    let asked = Asked { head: head.clone(), body: body.to_vec().into() };
+    let asked = Asked { head: head.clone(), body: body.to_vec().into(), peer: Peer::default() };
     assert!(webpush.claims(&asked), "a Web Push service");
     match meet(webpush, &asked) {
         Met::Answer(Reply { status, headers, body }) => {
