@@ -274,7 +274,8 @@ fn topic_list(topics: &[String]) -> Vec<u8> {
         let mut all = vec![tag];
         match u8::try_from(content.len()) {
             Ok(length @ 0..=127) => all.push(length),
-            _ => {
+            Ok(length) => all.extend_from_slice(&[0x81, length]),
+            Err(_) => {
                 all.push(0x82);
                 all.extend_from_slice(&u16::try_from(content.len()).unwrap_or(u16::MAX).to_be_bytes());
             }
