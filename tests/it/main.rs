@@ -7,6 +7,7 @@ mod bad_input;
 mod crash;
 mod faults;
 mod house;
+mod iphone;
 mod once;
 mod secrecy;
 mod tidy;

@@ -209,9 +209,14 @@ impl Apns {
         known
     }
 
-    /// The iPhone is reached, or not.
-    pub fn set_online(&self, id: &str, online: bool) -> bool {
-        self.change(id, Change { online: Some(online), ..Change::default() })
+    /// The iPhone is reached again. Whether there is such an iPhone.
+    pub fn set_online(&self, id: &str) -> bool {
+        self.change(id, Change { online: Some(true), ..Change::default() })
+    }
+
+    /// The iPhone is not reached. Whether there is such an iPhone.
+    pub fn set_offline(&self, id: &str) -> bool {
+        self.change(id, Change { online: Some(false), ..Change::default() })
     }
 
     /// An activity on the iPhone follows a broadcast channel. Whether there is such an iPhone.

@@ -55,7 +55,7 @@ impl PushType {
     /// Whether it may be sent with this priority: what runs in the background may not hurry.
     pub(super) const fn allows(self, priority: u8) -> bool {
         match self {
-            Self::Background => matches!(priority, 5 | 1),
+            Self::Background => priority == 5,
             _ => matches!(priority, 10 | 5 | 1),
         }
     }

@@ -203,18 +203,18 @@ async fn credentials_are_looked_at_before_anything_else() {
 async fn what_is_kept_for_an_offline_phone_is_the_newest_push_until_it_expires() {
     let app = App::new().await;
     let apns = app.emulator.apns();
-    apns.set_online("bob", false);
+    apns.set_offline("bob");
     let later = |seconds: u64| app.hello().header("apns-expiration", &(now() + seconds).to_string());
     app.send(&later(600).body(json!({"aps": {"alert": "old"}}))).await;
     app.send(&later(600).body(json!({"aps": {"alert": "new"}}))).await;
     app.send(&app.hello().header("apns-expiration", "0")).await;
     assert_eq!(apns.state("bob").unwrap().held, 1);
-    apns.set_online("bob", true);
+    apns.set_online("bob");
     let bodies: Vec<_> = apns.inbox("bob").unwrap().into_iter().map(|shown| shown.body).collect();
     assert_eq!(bodies, ["new"]);
-    apns.set_online("bob", false);
+    apns.set_offline("bob");
     app.send(&later(60)).await;
     app.emulator.advance(Duration::from_secs(61));
-    apns.set_online("bob", true);
+    apns.set_online("bob");
     assert_eq!(app.seen(), 1);
 }
