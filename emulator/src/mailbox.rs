@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::event::{What, Why};
 
 /// The longest inbox. Older notifications are forgotten: a load test sends more than memory has room for.
-const KEPT: usize = 1000;
+pub(crate) const KEPT: usize = 1000;
 
 /// A notification as the device shows it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -86,13 +86,13 @@ struct Held {
 }
 
 /// Puts a notification on top, in place of one with the same tag. Whether there was one.
-pub(crate) fn show(inbox: &mut Vec<Shown>, mut shown: Shown) -> bool {
+pub(crate) fn show(inbox: &mut VecDeque<Shown>, mut shown: Shown) -> bool {
     let same = |old: &Shown| old.tag.is_some() && old.tag == shown.tag && !old.silent && !shown.silent;
     let place = inbox.iter().position(same);
-    if let Some(place) = place {
-        shown.times_replaced = inbox.remove(place).times_replaced + 1;
+    if let Some(old) = place.and_then(|place| inbox.remove(place)) {
+        shown.times_replaced = old.times_replaced + 1;
     }
-    inbox.insert(0, shown);
+    inbox.push_front(shown);
     inbox.truncate(KEPT);
     place.is_some()
 }
@@ -108,13 +108,18 @@ struct Inside {
     online: bool,
     muted: bool,
     held: VecDeque<Held>,
-    inbox: Vec<Shown>,
+    inbox: VecDeque<Shown>,
 }
 
 impl Mailbox {
     pub(crate) fn new(device: &str) -> Self {
-        let inside =
-            Inside { registered: true, online: true, muted: false, held: VecDeque::new(), inbox: Vec::new() };
+        let inside = Inside {
+            registered: true,
+            online: true,
+            muted: false,
+            held: VecDeque::new(),
+            inbox: VecDeque::new(),
+        };
         Self { device: device.to_owned(), inside: Mutex::new(inside) }
     }
 
@@ -130,7 +135,7 @@ impl Mailbox {
 
     /// What it shows, newest first.
     pub(crate) fn inbox(&self) -> Vec<Shown> {
-        self.inside.lock().inbox.clone()
+        self.inside.lock().inbox.iter().cloned().collect()
     }
 
     /// Takes a push; what became of it.

@@ -1,5 +1,6 @@
 //! A virtual browser and what its push service keeps for it: what waits while it is offline, what has arrived, what is shown.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -94,8 +95,8 @@ pub(crate) type Relay = Arc<dyn Fn(&Asked) + Send + Sync>;
 struct Screen {
     keys: Keys,
     waiting: Vec<Waiting>,
-    inbox: Vec<Push>,
-    shown: Vec<Shown>,
+    inbox: VecDeque<Push>,
+    shown: VecDeque<Shown>,
 }
 
 impl Browser {
@@ -104,7 +105,7 @@ impl Browser {
         let personality = service.personality();
         let endpoint = format!("{}{}", personality.origin(), personality.path());
         let subscription = Subscription::new(id, endpoint, keys.recipient());
-        let screen = Screen { keys, waiting: Vec::new(), inbox: Vec::new(), shown: Vec::new() };
+        let screen = Screen { keys, waiting: Vec::new(), inbox: VecDeque::new(), shown: VecDeque::new() };
         Some(Self { subscription, service, vapid_key, state: State::Online, end: End::Virtual(screen) })
     }
 
@@ -125,12 +126,12 @@ impl Browser {
 
     /// What has arrived, newest first.
     pub(super) fn inbox(&self) -> Vec<Push> {
-        self.screen().map(|screen| screen.inbox.clone()).unwrap_or_default()
+        self.screen().map(|screen| screen.inbox.iter().cloned().collect()).unwrap_or_default()
     }
 
     /// What is shown, newest first.
     pub(super) fn shown(&self) -> Vec<Shown> {
-        self.screen().map(|screen| screen.shown.clone()).unwrap_or_default()
+        self.screen().map(|screen| screen.shown.iter().cloned().collect()).unwrap_or_default()
     }
 
     fn screen(&self) -> Option<&Screen> {
@@ -201,7 +202,8 @@ impl Screen {
         let shown = Shown { at_ms: now_ms, ..google::shown(&notification(text.as_deref())) };
         let replaced = mailbox::show(&mut self.shown, shown);
         let (ttl, urgency, topic) = (asked.ttl, asked.urgency, asked.topic.clone());
-        self.inbox.insert(0, Push { data, text, ttl, urgency, topic, at_ms: now_ms });
+        self.inbox.push_front(Push { data, text, ttl, urgency, topic, at_ms: now_ms });
+        self.inbox.truncate(mailbox::KEPT);
         Fate::Arrived { replaced }
     }
 }
