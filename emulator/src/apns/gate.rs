@@ -106,7 +106,7 @@ impl Site for Gate {
     }
 
     fn first_streams(&self, certificate: Option<&CertificateDer<'_>>) -> Option<u32> {
-        certificate.is_none().then_some(1)
+        certificate.is_none().then(|| self.apns.rules.lock().first_streams)
     }
 
     fn place(&self, asked: &Asked) -> Where {

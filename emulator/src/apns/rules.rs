@@ -14,6 +14,8 @@ pub struct Rules {
     pub mint_every_s: u32,
     /// Which provider tokens count as the same.
     pub same_token: SameToken,
+    /// How many streams a connection carries that shows no certificate, until a provider token has proved good on it.
+    pub first_streams: u32,
     /// What is said to a push without `apns-push-type`.
     pub missing_push_type: MissingPushType,
     /// What is said to a topic that has not the suffix of its push type.
@@ -35,6 +37,7 @@ impl Default for Rules {
             token_skew_s: 60,
             mint_every_s: 1200,
             same_token: SameToken::Claims,
+            first_streams: 1,
             missing_push_type: MissingPushType::Refused,
             wrong_suffix: WrongSuffix::BadTopic,
             most_payload: 4096,

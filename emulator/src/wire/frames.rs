@@ -247,3 +247,150 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Frames<Io> {
         Pin::new(&mut this.io).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+
+    use super::*;
+    use crate::fault::{Goaway, Last, Then};
+    use crate::wire::Lines;
+
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let mut all = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
+        all.extend_from_slice(&[kind, flags]);
+        all.extend_from_slice(&stream.to_be_bytes());
+        all.extend_from_slice(payload);
+        all
+    }
+
+    /// Kind, flags, stream and payload of each.
+    fn read(mut bytes: &[u8]) -> Vec<(u8, u8, u32, Vec<u8>)> {
+        let mut frames = Vec::new();
+        while !bytes.is_empty() {
+            let length = usize::try_from(bytes.get_uint(3)).unwrap();
+            let (kind, flags, stream) = (bytes.get_u8(), bytes.get_u8(), bytes.get_u32());
+            frames.push((kind, flags, stream, bytes.split_to_vec(length)));
+        }
+        frames
+    }
+
+    trait SplitToVec {
+        fn split_to_vec(&mut self, length: usize) -> Vec<u8>;
+    }
+
+    impl SplitToVec for &[u8] {
+        fn split_to_vec(&mut self, length: usize) -> Vec<u8> {
+            let (taken, rest) = self.split_at(length);
+            *self = rest;
+            taken.to_vec()
+        }
+    }
+
+    /// A server's end with the line, and the peer's end.
+    fn pair(limit: u32) -> (Frames<DuplexStream>, Arc<Lines>, Arc<Line>, DuplexStream) {
+        let (near, far) = duplex(1024 * 1024);
+        let lines = Arc::new(Lines::new(limit));
+        let line = lines.open(None);
+        (Frames::new(near, Arc::clone(&line)), lines, line, far)
+    }
+
+    async fn arrived(peer: &mut DuplexStream) -> Vec<u8> {
+        let mut all = vec![0; 64 * 1024];
+        let count = peer.read(&mut all).await.unwrap();
+        all.truncate(count);
+        all
+    }
+
+    #[tokio::test]
+    async fn the_limit_stands_in_the_servers_first_settings() {
+        let (mut server, _lines, _line, mut peer) = pair(7);
+        server.write_all(&frame(SETTINGS, 0, 0, &[0, 5, 0, 0, 64, 0])).await.unwrap();
+        server.flush().await.unwrap();
+        let [(SETTINGS, 0, 0, settings)] = &read(&arrived(&mut peer).await)[..] else { panic!("one frame") };
+        assert_eq!(settings, &[0, 3, 0, 0, 0, 7, 0, 5, 0, 0, 64, 0]);
+    }
+
+    #[tokio::test]
+    async fn a_frame_of_our_own_stands_between_the_servers_frames_and_never_within_a_header_block() {
+        let (mut server, lines, _line, mut peer) = pair(100);
+        let servers = [
+            frame(SETTINGS, 0, 0, &[]),
+            frame(HEADERS, 0, 1, b"begin"),
+            frame(CONTINUATION, 0, 1, b"go on"),
+            frame(CONTINUATION, END_HEADERS, 1, b"end"),
+            frame(DATA, FIRST_FLAG, 1, b"body"),
+        ];
+        // Byte by byte, with an order before each.
+        for (n, byte) in servers.concat().into_iter().enumerate() {
+            lines.limit(u32::try_from(n).unwrap());
+            server.write_all(&[byte]).await.unwrap();
+        }
+        server.flush().await.unwrap();
+        let frames = read(&arrived(&mut peer).await);
+        let kinds: Vec<_> = frames.iter().map(|(kind, ..)| *kind).collect();
+        let block = kinds.iter().position(|kind| *kind == HEADERS).unwrap();
+        assert_eq!(&kinds[block..block + 3], [HEADERS, CONTINUATION, CONTINUATION]);
+        let own = frames.iter().filter(|(kind, ..)| *kind == SETTINGS).count() - 1;
+        assert!(own > 20, "{own} frames of our own");
+        let bodies: Vec<_> = frames.iter().filter(|(kind, ..)| *kind != SETTINGS).collect();
+        assert_eq!(bodies.len(), 4, "and all of the server's");
+        assert_eq!(bodies[3].3, b"body");
+    }
+
+    #[tokio::test]
+    async fn the_server_hears_of_its_own_settings_only() {
+        let (mut server, _lines, _line, mut peer) = pair(100);
+        let acknowledged = frame(SETTINGS, FIRST_FLAG, 0, &[]);
+        let ping = frame(6, 0, 0, &[0; 8]);
+        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        let sent =
+            [&preface, &acknowledged, &ping, &acknowledged, &acknowledged, &ping].map(|f| f.clone()).concat();
+        let mut heard = Vec::new();
+        for byte in sent {
+            peer.write_all(&[byte]).await.unwrap();
+            // What is not a whole head yet is held back, so nothing may come.
+            let some = tokio::time::timeout(std::time::Duration::ZERO, server.read_buf(&mut heard)).await;
+            assert!(some.is_err() || some.unwrap().is_ok());
+        }
+        assert_eq!(heard, [preface, acknowledged, ping.clone(), ping].concat());
+    }
+
+    #[tokio::test]
+    async fn a_line_that_drains_is_closed_when_its_last_answer_is_on_the_wire_and_no_sooner() {
+        let (mut server, _lines, line, mut peer) = pair(100);
+        server.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
+        peer.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+        peer.write_all(&[frame(HEADERS, 5, 1, b"a"), frame(HEADERS, 5, 3, b"b")].concat()).await.unwrap();
+        let mut heard = Vec::new();
+        server.read_buf(&mut heard).await.unwrap();
+        assert!(line.admits(1), "the first is processed");
+        let goaway = Goaway { last: Last::This, then: Then::Drain, ..Goaway::default() };
+        assert_eq!(line.send_away(&goaway, Some(1)), Some(1));
+        assert!(!line.admits(3), "the second is above the cut");
+        server.write_all(&frame(HEADERS, END_HEADERS, 1, b"200")).await.unwrap();
+        server.flush().await.unwrap();
+        assert_eq!(line.end(), End::Drained, "its body is still to come");
+        server.write_all(&frame(DATA, FIRST_FLAG, 1, b"body")).await.unwrap();
+        server.flush().await.unwrap();
+        assert_eq!(line.end(), End::Closed);
+        server.write_all(&frame(6, FIRST_FLAG, 0, &[0; 8])).await.unwrap();
+        server.flush().await.unwrap();
+        let mut all = Vec::new();
+        peer.read_to_end(&mut all).await.unwrap();
+        let kinds: Vec<_> = read(&all).into_iter().map(|(kind, ..)| kind).collect();
+        assert_eq!(kinds, [SETTINGS, 7, HEADERS, DATA], "nothing after the end");
+    }
+
+    #[tokio::test]
+    async fn streams_over_the_limit_are_refused_and_make_room_when_they_end() {
+        let (mut server, _lines, line, mut peer) = pair(1);
+        server.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
+        peer.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+        let mut heard = Vec::new();
+        let sent = [frame(HEADERS, 5, 1, b"a"), frame(HEADERS, 5, 3, b"b"), frame(RST_STREAM, 0, 1, &[0; 4])];
+        peer.write_all(&[sent.concat(), frame(HEADERS, 5, 5, b"c")].concat()).await.unwrap();
+        server.read_buf(&mut heard).await.unwrap();
+        assert_eq!([1, 3, 5].map(|id| line.refuses(id)), [false, true, false]);
+    }
+}
