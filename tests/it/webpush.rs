@@ -108,7 +108,7 @@ async fn now_or_never_with_a_collapse_key_is_taken_by_every_push_service() {
     for service in Service::ALL {
         shop.browser_of("bob", service).await;
     }
-    let asked = json!({"to": {"users": ["bob"]}, "title": "Ann", "content": "calls", "ttl": 0, "collapse_key": "call:7"});
+    let asked = json!({"to": {"users": ["bob"]}, "title": "Ann", "content": "is calling you", "ttl": 0, "collapse_key": "call:7"});
     let (_, answer) = shop.client.submit(&asked, "?wait=20s").await;
     assert_eq!(answer["status"]["counts"], json!({"sent": 5}), "{answer}");
 }
