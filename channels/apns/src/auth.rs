@@ -59,7 +59,7 @@ impl Auth {
         }
         // Too young to be replaced: it would be refused again at once, and so would a new one.
         let Some(wait) = token.expired(bearer, now) else { return fault };
-        let detail = "apns calls a provider token expired that is fresh: is this machine's clock right?";
+        let detail = "apns says that a fresh provider token has expired: is this machine's clock right?";
         Fault { kind: Kind::Credentials, detail: detail.to_owned(), ..fault }.retry_after(Some(wait))
     }
 }
