@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "the failure of a test is its message")]
 
 mod abandoned;
+mod apns;
 mod bad_input;
 mod crash;
+mod everywhere;
 mod faults;
 mod house;
 mod iphone;
