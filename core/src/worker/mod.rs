@@ -159,12 +159,10 @@ impl Lane {
             let mut first = Some(first);
             for lease in taken.leases {
                 let room = match first.take() {
-                    Some(room) => room,
-                    None => match Arc::clone(&self.room).acquire_owned().await {
-                        Ok(room) => room,
-                        Err(_) => return now + LOOK,
-                    },
+                    Some(room) => Ok(room),
+                    None => Arc::clone(&self.room).acquire_owned().await,
                 };
+                let Ok(room) = room else { return now + LOOK };
                 self.begin(lease, room);
             }
             if !full {

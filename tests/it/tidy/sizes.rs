@@ -1,8 +1,8 @@
-//! How large files and functions grow, and how many things a function asks for.
+//! How large files and functions grow, how deep they are nested, and how many things a function asks for.
 
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
-use syn::{Block, FnArg, ImplItemFn, ItemFn, ItemImpl, Signature, TraitItemFn, Type, Visibility};
+use syn::{Block, Expr, FnArg, ImplItemFn, Item, ItemFn, ItemImpl, Signature, TraitItemFn, Type, Visibility};
 
 use super::{files, parsed, read, root, shown};
 
@@ -10,6 +10,8 @@ use super::{files, parsed, read, root, shown};
 const MOST_LINES: usize = 80;
 /// More of them are a struct. The receiver is not counted.
 const MOST_PARAMETERS: usize = 5;
+/// Of `if`, `match` and loops inside one another. Who reads the innermost has to remember all of them.
+const MOST_NESTED: usize = 3;
 
 #[test]
 fn no_file_is_over_500_lines_and_each_says_what_it_is_for() {
@@ -20,8 +22,16 @@ fn no_file_is_over_500_lines_and_each_says_what_it_is_for() {
     }
 }
 
+/// A program's entrance reads its arguments and calls a library, which can be tested.
 #[test]
-fn no_function_is_over_80_lines_or_asks_for_more_than_five_things() {
+fn no_main_is_over_40_lines() {
+    for path in files(&root(), ".rs").into_iter().filter(|path| path.ends_with("src/main.rs")) {
+        assert!(read(&path).lines().count() <= 40, "{} has more than 40 lines", shown(&path));
+    }
+}
+
+#[test]
+fn no_function_is_over_80_lines_asks_for_more_than_five_things_or_is_nested_over_three_deep() {
     let mut wrong = Vec::new();
     for path in files(&root(), ".rs") {
         let mut look = Look::default();
@@ -48,6 +58,10 @@ impl Look {
                 self.wrong.push(format!("{name} has {lines} lines"));
             }
         }
+        let nested = body.map_or(0, nested);
+        if nested > MOST_NESTED {
+            self.wrong.push(format!("{name} is nested {nested} deep"));
+        }
         if self.of_trait {
             return;
         }
@@ -60,6 +74,54 @@ impl Look {
             self.wrong.push(format!("{name} asks for a bool: at the call nobody reads what it means"));
         }
     }
+}
+
+/// How deep the deepest `if`, `match` or loop stands in others.
+fn nested(body: &Block) -> usize {
+    let mut depth = Depth::default();
+    depth.visit_block(body);
+    depth.most
+}
+
+#[derive(Default)]
+struct Depth {
+    now: usize,
+    most: usize,
+}
+
+impl Depth {
+    fn deeper(&mut self, look: impl FnOnce(&mut Self)) {
+        self.now += 1;
+        self.most = self.most.max(self.now);
+        look(self);
+        self.now -= 1;
+    }
+}
+
+impl<'a> Visit<'a> for Depth {
+    fn visit_expr(&mut self, expr: &'a Expr) {
+        match expr {
+            Expr::If(one) => {
+                self.deeper(|depth| {
+                    depth.visit_expr(&one.cond);
+                    depth.visit_block(&one.then_branch);
+                });
+                match one.else_branch.as_ref().map(|(_, other)| &**other) {
+                    // An `else if` stands beside its `if`, not inside.
+                    Some(other @ Expr::If(_)) => self.visit_expr(other),
+                    Some(other) => self.deeper(|depth| depth.visit_expr(other)),
+                    None => {}
+                }
+            }
+            Expr::Match(_) | Expr::ForLoop(_) | Expr::While(_) | Expr::Loop(_) => {
+                self.deeper(|depth| visit::visit_expr(depth, expr));
+            }
+            _ => visit::visit_expr(self, expr),
+        }
+    }
+
+    // A function inside another is looked at by itself.
+    fn visit_item(&mut self, _: &'a Item) {}
 }
 
 fn type_of(parameter: &FnArg) -> Option<&Type> {
