@@ -31,8 +31,15 @@ pub(crate) struct Target {
     /// As in the request's address: with brackets, if it is an IPv6 address.
     pub(crate) host: String,
     pub(crate) port: u16,
-    pub(crate) tls: bool,
+    pub(crate) scheme: Scheme,
     pub(crate) addresses: Addresses,
+}
+
+/// Whether there is TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Http,
+    Https,
 }
 
 /// An open connection, and whether the peer chose HTTP/2.
@@ -72,7 +79,7 @@ impl Dialler {
 
     pub(crate) async fn dial(&self, target: &Target) -> Result<Dialled, DialError> {
         let tcp = self.reach(target).await?;
-        if !target.tls {
+        if target.scheme == Scheme::Http {
             return Ok(Dialled { io: Io::new(tcp), http2: false });
         }
         let name = ServerName::try_from(bare(&target.host).to_owned()).map_err(io::Error::other)?;

@@ -25,6 +25,9 @@ const PONG: Duration = Duration::from_secs(10);
 /// call of its own. A body is cut so that it stays below.
 const FRAME: usize = 1023;
 
+/// How much of their answers all streams together may have under way: that a slow reader of one holds nobody else up.
+const WINDOW: u32 = 1 << 20;
+
 type Driver = h2::client::Connection<Io, Bytes>;
 
 /// An open connection.
@@ -53,6 +56,7 @@ impl Connection {
         let (handle, mut driver) = h2::client::Builder::new()
             .enable_push(false)
             .initial_max_send_streams(0)
+            .initial_connection_window_size(WINDOW)
             .max_header_list_size(16 * 1024)
             .handshake::<_, Bytes>(io)
             .await

@@ -16,10 +16,10 @@ mod proxy;
 mod resolve;
 mod tls;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use pushgate::{Request, Response, Transport, TransportError};
 
 pub use builder::{BuildError, Builder};
@@ -28,7 +28,7 @@ pub use resolve::Resolve;
 pub use tls::Roots;
 
 use destinations::Guard;
-use dial::{Dialler, Target};
+use dial::{Dialler, Scheme, Target};
 use origin::Sending;
 use pool::Pool;
 use pools::Pools;
@@ -67,36 +67,49 @@ impl HttpTransport {
         Self { inner: Arc::new(Inner { guard, dialler: Arc::new(dialler), limits, pools }) }
     }
 
+    /// The pool of the address's origin. What the guard says is the same each time, so it is asked when a pool is made.
     fn pool(&self, uri: &http::Uri) -> Result<Arc<Pool>, TransportError> {
         let refused = |why: &str| TransportError::Refused {
             host: uri.host().unwrap_or("(no host)").to_owned(),
             why: why.to_owned(),
         };
-        let addresses = self.inner.guard.judge(uri).map_err(refused)?;
+        let (scheme, usual_port) = match uri.scheme_str() {
+            Some("https") => (Scheme::Https, 443),
+            Some("http") => (Scheme::Http, 80),
+            _ => return Err(refused("only http and https addresses can be dialled")),
+        };
         let authority = uri.authority().ok_or_else(|| refused("the address has no host"))?;
-        let tls = uri.scheme_str() == Some("https");
-        let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
-        let host = authority.host();
-        Ok(self.inner.pools.pool(tls, format!("{host}:{port}"), || {
-            let target = Target { host: host.to_owned(), port, tls, addresses };
-            Pool::new(target, Arc::clone(&self.inner.dialler), self.inner.limits)
-        }))
+        self.inner.pools.pool(scheme, authority.as_str(), || {
+            let addresses = self.inner.guard.judge(uri).map_err(refused)?;
+            let port = authority.port_u16().unwrap_or(usual_port);
+            let target = Target { host: authority.host().to_owned(), port, scheme, addresses };
+            Ok(Pool::new(target, Arc::clone(&self.inner.dialler), self.inner.limits))
+        })
     }
 }
 
-#[async_trait]
 impl Transport for HttpTransport {
-    async fn send(&self, request: Request) -> Result<Response, TransportError> {
-        let pool = self.pool(&request.uri)?;
-        let after = request.timeout;
-        let mut sending = Sending { pool: &pool, request: &request, given_back: None };
-        let in_time = tokio::time::timeout(after, sending.run()).await;
-        match in_time {
-            Ok(result) => result,
-            // The peer has certainly not looked at a request that it gave back, and says why.
-            Err(_) => Err(sending
-                .given_back
-                .unwrap_or_else(|| TransportError::Timeout { host: pool.host().to_owned(), after })),
-        }
+    // Written out: what `#[async_trait]` makes of it holds the request twice, in a future of more than a kilobyte for each
+    // push, which is what the allocator finds expensive.
+    fn send<'life0, 'async_trait>(
+        &'life0 self,
+        request: Request,
+    ) -> Pin<Box<dyn Future<Output = Result<Response, TransportError>> + Send + 'async_trait>>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        Box::pin(async move {
+            let pool = self.pool(&request.uri)?;
+            let mut sending = Sending { pool: &pool, request: &request, given_back: None };
+            match tokio::time::timeout(request.timeout, sending.run()).await {
+                Ok(result) => result,
+                // The peer has certainly not looked at a request that it gave back, and says why.
+                Err(_) => Err(sending.given_back.unwrap_or_else(|| TransportError::Timeout {
+                    host: pool.host().to_owned(),
+                    after: request.timeout,
+                })),
+            }
+        })
     }
 }

@@ -56,7 +56,7 @@ impl Sending<'_> {
             self.given_back = None;
             let answer = match way {
                 Way::H2(slot) => slot.exchange(self.request).await,
-                Way::H1(turn) => turn.exchange(self.request).await,
+                Way::H1(turn) => Box::pin(turn.exchange(self.request)).await,
             };
             match answer {
                 Ok(response) => return Ok(response),

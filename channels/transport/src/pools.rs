@@ -5,18 +5,22 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::dial::Scheme;
 use crate::pool::Pool;
 
-/// How many origins are kept; beyond it the one that was used least recently goes, with its idle connections.
+/// How many origins of a scheme are kept; beyond it the one that was used least recently goes, with its idle connections.
 const MOST: usize = 512;
 
-/// By scheme (is it TLS?), host and port.
+/// By scheme and authority as it is written: a look-up for each request must not cost an allocation.
 #[derive(Default)]
-pub(crate) struct Pools(Mutex<Kept>);
+pub(crate) struct Pools {
+    http: Mutex<Kept>,
+    https: Mutex<Kept>,
+}
 
 #[derive(Default)]
 struct Kept {
-    by_origin: HashMap<(bool, String), Entry>,
+    by_authority: HashMap<String, Entry>,
     uses: u64,
 }
 
@@ -27,29 +31,42 @@ struct Entry {
 
 impl Pools {
     /// The origin's pool, made by `new` where there is none.
-    pub(crate) fn pool(&self, tls: bool, authority: String, new: impl FnOnce() -> Pool) -> Arc<Pool> {
-        let mut kept = self.0.lock();
+    ///
+    /// # Errors
+    /// Those of `new`.
+    pub(crate) fn pool<E>(
+        &self,
+        scheme: Scheme,
+        authority: &str,
+        new: impl FnOnce() -> Result<Pool, E>,
+    ) -> Result<Arc<Pool>, E> {
+        let mut kept = match scheme {
+            Scheme::Http => self.http.lock(),
+            Scheme::Https => self.https.lock(),
+        };
         kept.uses += 1;
         let used = kept.uses;
-        if let Some(entry) = kept.by_origin.get_mut(&(tls, authority.clone())) {
+        if let Some(entry) = kept.by_authority.get_mut(authority) {
             entry.used = used;
-            return Arc::clone(&entry.pool);
+            return Ok(Arc::clone(&entry.pool));
         }
-        if kept.by_origin.len() >= MOST {
+        let pool = Arc::new(new()?);
+        if kept.by_authority.len() >= MOST {
             kept.forget_one();
         }
-        let pool = Arc::new(new());
-        kept.by_origin.insert((tls, authority), Entry { pool: Arc::clone(&pool), used });
-        pool
+        kept.by_authority.insert(authority.to_owned(), Entry { pool: Arc::clone(&pool), used });
+        Ok(pool)
     }
 }
 
 impl Kept {
     /// Whoever waits, dials or has a stream holds the pool; one that nobody else holds is idle.
     fn forget_one(&mut self) {
-        let idle = self.by_origin.iter().filter(|(_, entry)| Arc::strong_count(&entry.pool) == 1);
-        if let Some(origin) = idle.min_by_key(|(_, entry)| entry.used).map(|(origin, _)| origin.clone()) {
-            self.by_origin.remove(&origin);
+        let idle = self.by_authority.iter().filter(|(_, entry)| Arc::strong_count(&entry.pool) == 1);
+        if let Some(authority) =
+            idle.min_by_key(|(_, entry)| entry.used).map(|(authority, _)| authority.clone())
+        {
+            self.by_authority.remove(&authority);
         }
     }
 }

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use pushgate::{Request, TransportError};
 use pushgate_transport::{HttpTransport, Resolve};
 
-use crate::peer::{HOST, PATIENCE, Peer, post, send};
+use crate::peer::{Always, Event, HOST, PATIENCE, Peer, post, send};
 
 /// Says one thing after the other, `None` for a name that is not known.
 struct Script(Mutex<VecDeque<Option<Vec<IpAddr>>>>);
@@ -128,6 +128,35 @@ async fn a_refused_request_goes_back_to_its_connection_when_there_is_no_other() 
     let (stream, body) = talk.request().await;
     talk.answer(stream, 200, &body).await;
     assert_eq!(sent.await.unwrap().unwrap().body, "x");
+}
+
+#[tokio::test]
+async fn connections_to_ever_new_origins_do_not_pile_up() {
+    let peer = Peer::start().await;
+    let transport = Arc::new(peer.builder().resolver(Arc::new(Always(vec![]))).build().unwrap());
+    let strangers = async || {
+        for n in 0..520 {
+            let uri = format!("https://h{n}.example/push").parse().unwrap();
+            let answer = send(&transport, Request { uri, ..post("x") }).await.unwrap();
+            assert!(matches!(answer, Err(TransportError::Unreachable { .. })), "{answer:?}");
+        }
+    };
+    let first = send(&transport, post("x"));
+    let mut talk = peer.accept(10).await;
+    let (stream, _) = talk.request().await;
+    // A connection at work stays, however many strangers come along.
+    strangers().await;
+    let second = send(&transport, post("x"));
+    let (another, _) = talk.request().await;
+    for stream in [stream, another] {
+        talk.answer(stream, 200, "").await;
+    }
+    for one in [first, second] {
+        one.await.unwrap().unwrap();
+    }
+    // An idle one goes when it is the oldest.
+    strangers().await;
+    assert_eq!(talk.event().await, Event::Closed);
 }
 
 #[tokio::test]
