@@ -17,9 +17,10 @@ mod start;
 mod tls;
 mod webpush;
 mod wire;
+mod written;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +40,7 @@ pub use webpush::{BadKey, Keys, Push, Service, Subscription, Urgency, WebPush};
 use clock::Clock;
 use start::{Google, Opening, bind};
 use tls::Authority;
+use written::Vapid;
 
 /// How an emulator is started.
 #[derive(Debug, Clone)]
@@ -51,8 +53,8 @@ pub struct Options {
     pub mcs_port: u16,
     /// Where CA, credentials and a configuration for the gateway are written; none writes nothing.
     pub directory: Option<PathBuf>,
-    /// Port of APNs; 0 takes a free one. The sandbox takes a free one always.
-    pub apns_port: u16,
+    /// Port of Apple's push service; 0 takes a free one. The sandbox takes a free one always.
+    pub apple_port: u16,
     /// The Firebase project it plays.
     pub project: String,
     /// The bundle id of the app it plays APNs for.
@@ -68,7 +70,7 @@ impl Default for Options {
             control_port: 0,
             mcs_port: 0,
             directory: None,
-            apns_port: 0,
+            apple_port: 0,
             project: "demo".to_owned(),
             bundle: "com.example.demo".to_owned(),
             seed: 0,
@@ -101,6 +103,7 @@ pub struct Emulator {
     address: SocketAddr,
     control_address: SocketAddr,
     authority: Arc<Authority>,
+    vapid: Vapid,
     _tasks: JoinSet<()>,
 }
 
@@ -113,7 +116,7 @@ impl Emulator {
         let port = bind(options.port).await?;
         let (control, control_address) = bind(options.control_port).await?;
         let (mcs, mcs_address) = bind(options.mcs_port).await?;
-        let apple = [bind(options.apns_port).await?, bind(0).await?];
+        let apple = [bind(options.apple_port).await?, bind(0).await?];
         let mut opening = Opening::new(options.seed)?;
         let address = port.1;
         let Google { vendor, webpush, browsers } = opening.google(&options.project, port, mcs)?;
@@ -121,6 +124,7 @@ impl Emulator {
         let own = webpush::control::routes(Arc::clone(&webpush))
             .merge(browser::autopush::routes(Arc::clone(&browsers)));
         let (tasks, clock, authority) = opening.control(control, own);
+        let vapid = Vapid::generate().ok_or_else(|| Error::new("making a key", "no randomness"))?;
         let emulator = Self {
             vendor,
             webpush,
@@ -131,31 +135,13 @@ impl Emulator {
             address,
             control_address,
             authority,
+            vapid,
             _tasks: tasks,
         };
         if let Some(directory) = options.directory {
-            emulator.write(&directory).map_err(|e| Error::new("writing its directory", e))?;
+            written::write(&emulator, &directory).map_err(|e| Error::new("writing its directory", e))?;
         }
         Ok(emulator)
-    }
-
-    fn write(&self, directory: &Path) -> std::io::Result<()> {
-        std::fs::create_dir_all(directory)?;
-        let key = self.apns.key();
-        let key_file = format!("AuthKey_{}.p8", key.id);
-        let configuration = include_str!("gateway.toml")
-            .replace("VENDOR_URL", &self.url())
-            .replace("APNS_URL", self.apns.url())
-            .replace("APNS_TOPIC", self.apns.topic())
-            .replace("APNS_KEY_FILE", &key_file)
-            .replace("APNS_KEY_ID", &key.id)
-            .replace("APNS_TEAM_ID", self.apns.team_id());
-        std::fs::write(directory.join("ca.pem"), self.ca_pem())?;
-        std::fs::write(directory.join("chromium.args"), self.chromium_switches().join("\n") + "\n")?;
-        std::fs::write(directory.join("service-account.json"), self.service_account_json())?;
-        std::fs::write(directory.join(key_file), &key.p8)?;
-        std::fs::write(directory.join("apns-certificate.pem"), self.apns.certificate_pem())?;
-        std::fs::write(directory.join("pushgate.toml"), configuration)
     }
 
     /// Where the vendors are: HTTPS under its own authority.
@@ -224,6 +210,24 @@ impl Emulator {
     #[must_use]
     pub fn apns(&self) -> &Arc<Apns> {
         &self.apns
+    }
+
+    /// The key that pages subscribe with for the gateway of the written configuration, in base64url (`applicationServerKey`).
+    #[must_use]
+    pub fn vapid_public_key(&self) -> &str {
+        &self.vapid.public
+    }
+
+    /// What it plays, and where, for somebody to read.
+    #[must_use]
+    pub fn places(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("vendors", self.url()),
+            ("browsers", self.mcs_url()),
+            ("APNs", self.apns.url().to_owned()),
+            ("  sandbox", self.apns.sandbox_url().to_owned()),
+            ("inbox page", self.control_url()),
+        ]
     }
 
     /// Lets time go by for the vendors: bearers grow old, what is kept for offline devices expires. It never comes back.

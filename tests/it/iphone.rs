@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use http::Method;
 use pushgate_config::{Config, Sources};
-use pushgate_emulator::{Effect, Environment, Fault, Goaway, Last, Then, What};
+use pushgate_emulator::{Effect, Environment, Fault, Goaway, Last, Service, Then, What};
 use pushgate_server::{assemble, serve};
 use serde_json::{Value, json};
 
@@ -40,20 +40,33 @@ fn hello() -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_notification_reaches_a_users_page_and_his_iphone() {
+async fn one_notification_reaches_a_page_by_fcm_a_firefox_by_web_push_and_an_iphone_by_apns() {
     let house = House::open().await;
+    let emulator = &house.emulator;
     let (page, phone) = (house.page_of("bob").await, phone_of(&house, "bob").await);
+    let firefox = emulator.webpush().subscribe(Service::Mozilla, emulator.vapid_public_key()).unwrap();
+    keep_secret(&firefox.endpoint);
+    let device = json!({"user": "bob", "platform": "web", "addresses": [{"channel": "webpush", "subscription": firefox}]});
+    let path = format!("/v1/apps/demo/devices/{}", firefox.id);
+    assert!(house.client.raw(Method::PUT, &path, device.to_string()).await.0 < 300);
     let mut asked = hello();
     asked["payload"] = "{\"conversation\":\"ann\"}".into();
     let (_, answer) = house.client.submit(&asked, "?wait=20s").await;
-    assert_eq!(answer["status"]["counts"], json!({"sent": 2}), "{answer}");
-    let on_page = house.emulator.vendor().inbox(&page).unwrap();
-    let on_phone = house.emulator.apns().inbox(&phone).unwrap();
+    assert_eq!(answer["status"]["counts"], json!({"sent": 3}), "{answer}");
+    let on_page = emulator.vendor().inbox(&page).unwrap();
+    let on_phone = emulator.apns().inbox(&phone).unwrap();
     assert_eq!((on_page.len(), on_phone.len()), (1, 1));
     for shown in [&on_page[0], &on_phone[0]] {
         assert_eq!((shown.title.as_str(), shown.body.as_str()), ("Ann", "hello"));
         assert_eq!(shown.data["payload"], "{\"conversation\":\"ann\"}");
     }
+    let in_firefox = emulator.webpush().inbox(&firefox);
+    let read: Value = serde_json::from_str(in_firefox[0].text.as_deref().unwrap()).unwrap();
+    assert_eq!(
+        (&read["notification"]["title"], &read["notification"]["body"]),
+        (&json!("Ann"), &json!("hello"))
+    );
+    assert_eq!((&read["data"]["payload"], in_firefox.len()), (&json!("{\"conversation\":\"ann\"}"), 1));
 }
 
 /// Sends so many notifications at once, and sees that each is sent and arrives exactly once.

@@ -23,9 +23,9 @@ pub(super) struct EmulateArgs {
     /// Port of the push connection of real browsers (0: any)
     #[arg(long, default_value_t = 8445)]
     mcs_port: u16,
-    /// Port of APNs (0: any)
+    /// Port of Apple's push service (0: any)
     #[arg(long, default_value_t = 8446)]
-    apns_port: u16,
+    apple_port: u16,
 }
 
 pub(super) async fn run(args: EmulateArgs) -> Outcome {
@@ -33,15 +33,14 @@ pub(super) async fn run(args: EmulateArgs) -> Outcome {
         port: args.port,
         control_port: args.control_port,
         mcs_port: args.mcs_port,
-        apns_port: args.apns_port,
+        apple_port: args.apple_port,
         directory: Some(args.dir.clone()),
         ..Options::default()
     };
     let emulator = Emulator::start(options).await?;
-    say(format!("vendors    {}", emulator.url()));
-    say(format!("browsers   {}", emulator.mcs_url()));
-    say(format!("APNs       {}, sandbox {}", emulator.apns().url(), emulator.apns().sandbox_url()));
-    say(format!("inbox page {}", emulator.control_url()));
+    for (what, place) in emulator.places() {
+        say(format!("{what:<10} {place}"));
+    }
     say(format!("gateway    pushgate serve --config {}/pushgate.toml", args.dir.display()));
     tokio::signal::ctrl_c().await?;
     Ok(())
