@@ -40,7 +40,7 @@ fn hello() -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_notification_reaches_a_page_by_fcm_a_firefox_by_web_push_and_an_iphone_by_apns() {
+async fn the_configuration_that_the_emulator_writes_reaches_a_page_a_firefox_and_an_iphone() {
     let house = House::open().await;
     let emulator = &house.emulator;
     let (page, phone) = (house.page_of("bob").await, phone_of(&house, "bob").await);
