@@ -142,19 +142,21 @@ async fn a_closed_browser_gets_what_is_left_when_it_is_back() {
 async fn what_was_not_acknowledged_comes_again_and_what_was_does_not() {
     let stage = Stage::new().await;
     let mut connection = stage.log_in(&[]).await;
-    for body in [&b"one"[..], b"two", b"three"] {
+    for body in [&b"one"[..], b"two", b"three", b"four"] {
         stage.push("/wp/", &[], body).await;
     }
     let mut ids = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..4 {
         ids.push(connection.push().await.persistent_id());
     }
-    // The welcome was the first frame, so this is for the first push.
-    connection.acknowledge(2).await;
+    // The welcome was the first frame, so this is for the first two pushes.
+    connection.acknowledge(3).await;
     stage.arrived().await;
-    let mut again = stage.log_in(&[&ids[1]]).await;
+    let mut again = stage.log_in(&[&ids[3]]).await;
     let push = again.push().await;
     assert_eq!((push.raw().unwrap(), push.persistent_id()), (b"three".to_vec(), ids[2].clone()));
+    stage.push("/wp/", &[], b"five").await;
+    assert_eq!(again.push().await.raw().unwrap(), b"five", "nothing else comes again");
     assert!(connection.read().await.is_none(), "a later login ends the earlier connection");
 }
 
