@@ -1,0 +1,125 @@
+//! Call invitations: who is invited to what, until when, and what became of it. Knows neither sockets nor pushes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use crate::wire::Refusal;
+
+/// How long an invitation rings unless the caller says otherwise, and at most.
+const DEFAULT_S: u32 = 90;
+const LONGEST_S: u32 = 600;
+const MOST_INVITEES: usize = 9;
+
+/// What an invitee has done about it; the numbers are those that clients of this kind know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Inviting = 0,
+    Accepted = 1,
+    Rejected = 2,
+    Cancelled = 3,
+    TimedOut = 6,
+}
+
+/// A call that may still ring.
+pub(crate) struct Call {
+    pub(crate) caller: String,
+    pub(crate) extended_data: String,
+    pub(crate) timeout: Duration,
+    pub(crate) invitees: BTreeMap<String, State>,
+    until: Instant,
+}
+
+/// The calls that may still ring.
+#[derive(Default)]
+pub(crate) struct Calls(Mutex<HashMap<String, Call>>);
+
+/// The timeout asked for, if it is one.
+pub(crate) fn timeout(asked: Option<u32>) -> Result<Duration, Refusal> {
+    match asked.unwrap_or(DEFAULT_S) {
+        seconds @ 1..=LONGEST_S => Ok(Duration::from_secs(seconds.into())),
+        _ => Err(Refusal::parameter(format!("timeout is 1 to {LONGEST_S} seconds"))),
+    }
+}
+
+/// Whether that many can be called.
+pub(crate) fn check_count(invitees: &[String]) -> Result<(), Refusal> {
+    match invitees.len() {
+        1..=MOST_INVITEES => Ok(()),
+        _ => Err(Refusal::parameter(format!("1 to {MOST_INVITEES} are called at once"))),
+    }
+}
+
+impl Call {
+    pub(crate) fn new(caller: &str, invitees: &[String], timeout: Duration, extended_data: &str) -> Self {
+        let invitees = invitees.iter().map(|user| (user.clone(), State::Inviting)).collect();
+        let (caller, extended_data) = (caller.to_owned(), extended_data.to_owned());
+        Self { caller, extended_data, timeout, invitees, until: Instant::now() + timeout }
+    }
+
+    /// What an invitee is told, with the time that is left.
+    pub(crate) fn received(&self, id: &str) -> Value {
+        let left = self.until.saturating_duration_since(Instant::now());
+        json!({"callID": id, "caller": self.caller, "inviter": self.caller, "mode": 0,
+            "extendedData": self.extended_data, "timeout": left.as_secs_f64().round()})
+    }
+}
+
+impl Calls {
+    pub(crate) fn open(&self, id: &str, call: Call) {
+        self.0.lock().insert(id.to_owned(), call);
+    }
+
+    /// The calls that ring for a user now.
+    pub(crate) fn ringing(&self, user: &str) -> Vec<Value> {
+        let calls = self.0.lock();
+        let mine = calls.iter().filter(|(_, call)| call.invitees.get(user) == Some(&State::Inviting));
+        mine.map(|(id, call)| call.received(id)).collect()
+    }
+
+    /// An invitee answers; who called.
+    pub(crate) fn answer(&self, id: &str, user: &str, state: State) -> Result<String, Refusal> {
+        let mut calls = self.0.lock();
+        let call = calls.get_mut(id).ok_or_else(ended)?;
+        match call.invitees.get_mut(user) {
+            Some(mine) if *mine == State::Inviting => *mine = state,
+            Some(_) => return Err(Refusal::parameter("you have answered this call")),
+            None => return Err(Refusal::parameter("you are not called")),
+        }
+        let caller = call.caller.clone();
+        Self::forget_settled(&mut calls, id);
+        Ok(caller)
+    }
+
+    /// The caller gives up; whom it still rings for.
+    pub(crate) fn cancel(&self, id: &str, user: &str) -> Result<Vec<String>, Refusal> {
+        let mut calls = self.0.lock();
+        if calls.get(id).ok_or_else(ended)?.caller != user {
+            return Err(Refusal::parameter("only the caller cancels"));
+        }
+        Ok(calls.remove(id).map_or_else(Vec::new, |call| ringing_in(&call)))
+    }
+
+    /// The time is over; who called, and who has not answered.
+    pub(crate) fn time_out(&self, id: &str) -> Option<(String, Vec<String>)> {
+        let call = self.0.lock().remove(id)?;
+        Some((call.caller.clone(), ringing_in(&call)))
+    }
+
+    fn forget_settled(calls: &mut HashMap<String, Call>, id: &str) {
+        if calls.get(id).is_some_and(|call| ringing_in(call).is_empty()) {
+            calls.remove(id);
+        }
+    }
+}
+
+fn ringing_in(call: &Call) -> Vec<String> {
+    let ringing = call.invitees.iter().filter(|(_, state)| **state == State::Inviting);
+    ringing.map(|(user, _)| user.clone()).collect()
+}
+
+fn ended() -> Refusal {
+    Refusal { code: 6_000_276, message: "there is no such call, or it has ended".to_owned() }
+}

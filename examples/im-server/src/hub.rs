@@ -1,0 +1,314 @@
+//! What happens for each thing a client asks: store first, then tell who is connected, then push to who is not.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use pushgate::{Notification, UserId, When};
+use serde_json::{Value, json};
+
+use crate::calls::{self, Call, Calls, State};
+use crate::mailbox::Mailbox;
+use crate::options::Options;
+use crate::push::{About, Push};
+use crate::session::{Sessions, Who};
+use crate::wire::{Conversation, PushConfig, Refusal, What, event};
+
+/// How long a login token is good.
+const TOKEN_S: u64 = 24 * 3600;
+
+/// The server.
+pub(crate) struct Hub {
+    pub(crate) sessions: Sessions,
+    pub(crate) push: Push,
+    /// After how much silence a connection is dead.
+    pub(crate) silence: Duration,
+    ack: Duration,
+    mailbox: Mailbox,
+    calls: Calls,
+    secret: hmac::Key,
+}
+
+/// Something for a user that waits in his mailbox.
+struct Letter {
+    users: Vec<String>,
+    event: &'static str,
+    data: Value,
+    shown: PushConfig,
+}
+
+impl Hub {
+    pub(crate) async fn open(options: &Options) -> Result<Arc<Self>, Box<dyn std::error::Error>> {
+        let sessions = Sessions::default();
+        let push = Push::open(options, sessions.clone()).await?;
+        let mailbox = Mailbox::open(&options.data.join("messages.db"))?;
+        let secret = hmac::Key::new(hmac::HMAC_SHA256, &secret(&options.data)?);
+        let (silence, ack) = (options.silence(), options.ack());
+        Ok(Arc::new(Self { sessions, push, silence, ack, mailbox, calls: Calls::default(), secret }))
+    }
+
+    pub(crate) async fn close(&self) {
+        self.push.close().await;
+    }
+
+    /// A login token for a user. This is where a real server would look at a password.
+    pub(crate) fn token(&self, user: &str) -> Result<String, Refusal> {
+        UserId::new(user).map_err(|error| Refusal::parameter(error.to_string()))?;
+        let claims = URL_SAFE_NO_PAD.encode(json!({"user": user, "until": now_s() + TOKEN_S}).to_string());
+        let signature = URL_SAFE_NO_PAD.encode(hmac::sign(&self.secret, claims.as_bytes()));
+        Ok(format!("{claims}.{signature}"))
+    }
+
+    /// Whose token it is.
+    fn user_of(&self, token: &str) -> Option<String> {
+        let (claims, signature) = token.split_once('.')?;
+        hmac::verify(&self.secret, claims.as_bytes(), &URL_SAFE_NO_PAD.decode(signature).ok()?).ok()?;
+        let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
+        (claims["until"].as_u64()? > now_s()).then(|| claims["user"].as_str().map(str::to_owned))?
+    }
+
+    /// Lets a user in, and binds his browser's push token to him if it has one.
+    pub(crate) async fn admit(
+        &self,
+        token: &str,
+        device: &str,
+        push_token: Option<&str>,
+    ) -> Result<Who, Refusal> {
+        let user = self.user_of(token).ok_or_else(Refusal::not_logged_in)?;
+        if let Some(push_token) = push_token {
+            self.push.bind(&user, device, push_token).await?;
+        }
+        Ok(Who { user, device: device.to_owned() })
+    }
+
+    /// What a user who has just come missed, in order, and which calls ring for him now, as frames; and the number of the
+    /// last message among them.
+    pub(crate) async fn missed(self: &Arc<Self>, user: &str) -> (Vec<String>, i64) {
+        let owner = user.to_owned();
+        let waiting = self.on_disk(move |mailbox| mailbox.waiting(&owner)).await.unwrap_or_default();
+        let last = waiting.last().map_or(0, |letter| letter.seq);
+        let mut frames: Vec<_> = waiting
+            .into_iter()
+            .map(|letter| {
+                let data = json!({"messageList": [letter.data],
+                    "fromConversationID": letter.data["conversationID"], "info": {"isOfflineMessage": true}});
+                event(&letter.event, &data, Some(letter.seq))
+            })
+            .collect();
+        frames
+            .extend(self.calls.ringing(user).iter().map(|call| event("callInvitationReceived", call, None)));
+        (frames, last)
+    }
+
+    /// Ends the session's binding: pushes for this user do not come to this browser any more.
+    pub(crate) async fn logout(&self, who: &Who) -> Result<Value, Refusal> {
+        self.push.unbind(&who.device).await?;
+        Ok(json!({}))
+    }
+
+    /// Does what is asked.
+    pub(crate) async fn asked(self: &Arc<Self>, who: &Who, what: What) -> Result<Value, Refusal> {
+        match what {
+            What::Login { .. } | What::Logout | What::Beat => Ok(json!({})),
+            What::Report { push_token } => {
+                self.push.bind(&who.user, &who.device, &push_token).await?;
+                Ok(json!({}))
+            }
+            What::Send { to, kind, message, push } => {
+                self.send(&who.user, &to, kind, message, push.unwrap_or_default()).await
+            }
+            What::Ack { seq } => {
+                let user = who.user.clone();
+                self.on_disk(move |mailbox| mailbox.arrived(&user, seq)).await.map(|()| json!({}))
+            }
+            What::Join { group } => {
+                let user = who.user.clone();
+                self.on_disk(move |mailbox| mailbox.join(&group, &user)).await.map(|()| json!({}))
+            }
+            What::Leave { group } => {
+                let user = who.user.clone();
+                self.on_disk(move |mailbox| mailbox.leave(&group, &user)).await.map(|()| json!({}))
+            }
+            What::CallInvite { invitees, timeout, extended_data, push } => {
+                let timeout = calls::timeout(timeout)?;
+                calls::check_count(&invitees)?;
+                self.invite(
+                    Call::new(&who.user, &invitees, timeout, &extended_data),
+                    push.unwrap_or_default(),
+                )
+                .await
+            }
+            What::CallAccept { call, extended_data } => {
+                self.answer_call(who, &call, State::Accepted, &extended_data)
+            }
+            What::CallReject { call, extended_data } => {
+                self.answer_call(who, &call, State::Rejected, &extended_data)
+            }
+            What::CallCancel { call, extended_data } => self.cancel(who, &call, &extended_data).await,
+        }
+    }
+
+    async fn send(
+        self: &Arc<Self>,
+        from: &str,
+        to: &str,
+        kind: Conversation,
+        message: Value,
+        shown: PushConfig,
+    ) -> Result<Value, Refusal> {
+        let id = uuid::Uuid::now_v7();
+        let (users, event, conversation, number) = match kind {
+            Conversation::Peer => (vec![to.to_owned()], "peerMessageReceived", from, 0),
+            Conversation::Group => {
+                let group = to.to_owned();
+                let mut members = self.on_disk(move |mailbox| mailbox.members(&group)).await?;
+                if !members.iter().any(|member| member == from) {
+                    return Err(Refusal::parameter(format!("join the group `{to}` first")));
+                }
+                // His other devices have it from him, not from us.
+                members.retain(|member| member != from);
+                (members, "groupMessageReceived", to, 2)
+            }
+        };
+        let mut data = json!({"messageID": id, "senderUserID": from, "conversationID": conversation,
+            "conversationType": number, "timestamp": now_s() * 1000});
+        if let (Value::Object(data), Value::Object(message)) = (&mut data, message) {
+            data.extend(message.into_iter().filter(|(key, _)| matches!(key.as_str(), "type" | "message")));
+        }
+        let mut sent = data.clone();
+        sent["conversationID"] = to.into();
+        self.deliver(Letter { users, event, data, shown }).await?;
+        Ok(json!({"message": sent}))
+    }
+
+    /// Stores it for everybody, tells who is connected, and pushes to who is not, or does not say in time that he has it.
+    async fn deliver(self: &Arc<Self>, letter: Letter) -> Result<(), Refusal> {
+        let (users, name, data) = (letter.users.clone(), letter.event, letter.data.clone());
+        let numbers = self.on_disk(move |mailbox| mailbox.store(&users, name, &data)).await?;
+        let event_data = json!({"messageList": [letter.data],
+            "fromConversationID": letter.data["conversationID"], "info": {"isOfflineMessage": false}});
+        let mut away = Vec::new();
+        let mut told = Vec::new();
+        for (user, seq) in letter.users.iter().zip(numbers) {
+            match self.sessions.tell(user, name, &event_data, Some(seq)) {
+                0 => away.push(user.clone()),
+                _ => told.push((user.clone(), seq)),
+            }
+        }
+        let about = |when| About {
+            collapse_key: None,
+            ttl: Notification::DEFAULT_TTL,
+            when,
+            link: format!("/#{}", letter.data["conversationID"].as_str().unwrap_or_default()),
+        };
+        self.push.notify(&away, &letter.shown, &about(When::Offline)).await;
+        if !told.is_empty() {
+            let (hub, shown, about) = (Arc::clone(self), letter.shown, about(When::Always));
+            tokio::spawn(async move { hub.push_to_the_silent(told, shown, about).await });
+        }
+        Ok(())
+    }
+
+    /// A connection may be alive and its page asleep: who has not acknowledged in time is pushed to as well.
+    async fn push_to_the_silent(self: Arc<Self>, told: Vec<(String, i64)>, shown: PushConfig, about: About) {
+        tokio::time::sleep(self.ack).await;
+        let mut silent = Vec::new();
+        for (user, seq) in told {
+            if self.on_disk(move |mailbox| mailbox.waits(seq)).await.unwrap_or(false) {
+                silent.push(user);
+            }
+        }
+        self.push.notify(&silent, &shown, &about).await;
+    }
+
+    async fn invite(self: &Arc<Self>, mut call: Call, shown: PushConfig) -> Result<Value, Refusal> {
+        let id = uuid::Uuid::now_v7().to_string();
+        // Who is neither connected nor can be pushed to cannot be called.
+        let mut unreachable = Vec::new();
+        let mut away = Vec::new();
+        let invited: Vec<_> = call.invitees.keys().cloned().collect();
+        for user in invited {
+            if self.sessions.tell(&user, "callInvitationReceived", &call.received(&id), None) > 0 {
+                continue;
+            }
+            if self.push.knows(&user).await? {
+                away.push(user);
+            } else {
+                call.invitees.remove(&user);
+                unreachable.push(json!({"userID": user, "reason": 1}));
+            }
+        }
+        let timeout = call.timeout;
+        self.calls.open(&id, call);
+        let about = About {
+            collapse_key: Some(id.clone()),
+            ttl: timeout,
+            when: When::Offline,
+            link: format!("/#call-{id}"),
+        };
+        self.push.notify(&away, &shown, &about).await;
+        tokio::spawn(ring_out(Arc::clone(self), id.clone(), timeout));
+        Ok(json!({"callID": id, "timeout": timeout.as_secs(), "errorUserList": unreachable,
+            "errorInvitees": unreachable}))
+    }
+
+    fn answer_call(&self, who: &Who, id: &str, state: State, data: &str) -> Result<Value, Refusal> {
+        let caller = self.calls.answer(id, &who.user, state)?;
+        let name = if state == State::Accepted { "callInvitationAccepted" } else { "callInvitationRejected" };
+        let said = json!({"callID": id, "invitee": who.user, "extendedData": data, "state": state as u8});
+        self.sessions.tell(&caller, name, &said, None);
+        // His other pages stop ringing.
+        self.sessions.tell(&who.user, "callInvitationEnded", &json!({"callID": id}), None);
+        Ok(json!({"callID": id}))
+    }
+
+    async fn cancel(&self, who: &Who, id: &str, data: &str) -> Result<Value, Refusal> {
+        let said = json!({"callID": id, "inviter": who.user, "extendedData": data,
+            "state": State::Cancelled as u8});
+        for user in self.calls.cancel(id, &who.user)? {
+            self.sessions.tell(&user, "callInvitationCancelled", &said, None);
+        }
+        Ok(json!({"callID": id, "errorInvitees": []}))
+    }
+
+    /// Runs on the disk's own threads: a commit takes milliseconds.
+    async fn on_disk<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Mailbox) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let hub = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || work(&hub.mailbox)).await;
+        done.map_err(|error| Refusal::storage(&error))?.map_err(|error| Refusal::storage(&error))
+    }
+}
+
+/// When the time of a call is over, both sides are told.
+async fn ring_out(hub: Arc<Hub>, id: String, timeout: Duration) {
+    tokio::time::sleep(timeout).await;
+    let Some((caller, silent)) = hub.calls.time_out(&id) else { return };
+    let said = json!({"callID": id, "state": State::TimedOut as u8});
+    for user in &silent {
+        hub.sessions.tell(user, "callInvitationTimeout", &said, None);
+    }
+    let said = json!({"callID": id, "invitees": silent});
+    hub.sessions.tell(&caller, "callInviteesAnsweredTimeout", &said, None);
+}
+
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// What login tokens are signed with: made at the first start, so that a restart logs nobody out.
+fn secret(data: &Path) -> std::io::Result<Vec<u8>> {
+    let path = data.join("secret");
+    if let Ok(secret) = std::fs::read(&path) {
+        return Ok(secret);
+    }
+    let mut secret = vec![0; 32];
+    aws_lc_rs::rand::fill(&mut secret).map_err(std::io::Error::other)?;
+    std::fs::write(&path, &secret)?;
+    Ok(secret)
+}

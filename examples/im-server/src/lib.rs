@@ -1,0 +1,49 @@
+//! A small IM server that embeds the gateway: WebSocket, login, presence, stored messages, groups, calls, and a page.
+//!
+//! An example to read from top to bottom. What it leaves out on purpose: passwords, contacts, history, more than one node.
+
+mod calls;
+mod hub;
+mod mailbox;
+mod options;
+mod page;
+mod push;
+mod session;
+mod wire;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+pub use options::Options;
+
+/// A server that answers.
+pub struct Running {
+    /// Where.
+    pub address: SocketAddr,
+    hub: Arc<hub::Hub>,
+    serving: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+impl Running {
+    /// Opens the files, starts the gateway, listens.
+    ///
+    /// # Errors
+    /// When a file cannot be opened, a key is none, or the port is taken.
+    pub async fn start(options: Options) -> Result<Self, Box<dyn std::error::Error>> {
+        std::fs::create_dir_all(&options.data)?;
+        let listener = TcpListener::bind(options.listen).await?;
+        let address = listener.local_addr()?;
+        let hub = hub::Hub::open(&options).await?;
+        let router = page::router(Arc::clone(&hub));
+        let serving = tokio::spawn(async move { axum::serve(listener, router).await });
+        Ok(Self { address, hub, serving })
+    }
+
+    /// Hangs up; what was accepted and not yet pushed goes out after the next start.
+    pub async fn stop(self) {
+        self.serving.abort();
+        self.hub.close().await;
+    }
+}

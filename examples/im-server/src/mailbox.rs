@@ -1,0 +1,94 @@
+//! Messages that a user has not acknowledged yet, kept on disk: stored before anybody is told, replayed at the next login.
+
+use std::path::Path;
+
+use parking_lot::Mutex;
+use rusqlite::{Connection, params};
+use serde_json::Value;
+
+/// The longest time a message waits for its user, in seconds: seven days.
+const KEPT_S: i64 = 7 * 24 * 3600;
+
+/// All users' waiting messages, and who is in which group.
+pub(crate) struct Mailbox(Mutex<Connection>);
+
+/// A waiting message.
+pub(crate) struct Waiting {
+    pub(crate) seq: i64,
+    pub(crate) event: String,
+    pub(crate) data: Value,
+}
+
+impl Mailbox {
+    pub(crate) fn open(path: &Path) -> rusqlite::Result<Self> {
+        let connection = Connection::open(path)?;
+        connection.execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+             CREATE TABLE IF NOT EXISTS waiting (seq INTEGER PRIMARY KEY AUTOINCREMENT, user TEXT NOT NULL,
+                 at INTEGER NOT NULL DEFAULT (unixepoch()), event TEXT NOT NULL, data TEXT NOT NULL);
+             CREATE INDEX IF NOT EXISTS waiting_of ON waiting (user, seq);
+             CREATE TABLE IF NOT EXISTS members (grp TEXT, user TEXT, PRIMARY KEY (grp, user)) WITHOUT ROWID;",
+        )?;
+        Ok(Self(Mutex::new(connection)))
+    }
+
+    /// Stores one event for each of these users, all or none; the numbers, in their order.
+    pub(crate) fn store(&self, users: &[String], event: &str, data: &Value) -> rusqlite::Result<Vec<i64>> {
+        let mut connection = self.0.lock();
+        let transaction = connection.transaction()?;
+        let mut numbers = Vec::with_capacity(users.len());
+        {
+            let mut insert =
+                transaction.prepare_cached("INSERT INTO waiting (user, event, data) VALUES (?, ?, ?)")?;
+            for user in users {
+                numbers.push(insert.insert(params![user, event, data.to_string()])?);
+            }
+        }
+        transaction.commit()?;
+        Ok(numbers)
+    }
+
+    /// What waits for a user, oldest first.
+    pub(crate) fn waiting(&self, user: &str) -> rusqlite::Result<Vec<Waiting>> {
+        let connection = self.0.lock();
+        connection.execute("DELETE FROM waiting WHERE at < unixepoch() - ?", [KEPT_S])?;
+        let mut select =
+            connection.prepare_cached("SELECT seq, event, data FROM waiting WHERE user = ? ORDER BY seq")?;
+        let rows = select.query_map([user], |row| {
+            let data: String = row.get(2)?;
+            let data = serde_json::from_str(&data).unwrap_or_default();
+            Ok(Waiting { seq: row.get(0)?, event: row.get(1)?, data })
+        })?;
+        rows.collect()
+    }
+
+    /// It has arrived and waits no more.
+    pub(crate) fn arrived(&self, user: &str, seq: i64) -> rusqlite::Result<()> {
+        self.0.lock().execute("DELETE FROM waiting WHERE user = ? AND seq = ?", params![user, seq])?;
+        Ok(())
+    }
+
+    /// Whether it still waits.
+    pub(crate) fn waits(&self, seq: i64) -> rusqlite::Result<bool> {
+        self.0
+            .lock()
+            .query_row("SELECT EXISTS (SELECT 1 FROM waiting WHERE seq = ?)", [seq], |row| row.get(0))
+    }
+
+    pub(crate) fn join(&self, group: &str, user: &str) -> rusqlite::Result<()> {
+        self.0.lock().execute("INSERT OR IGNORE INTO members VALUES (?, ?)", [group, user])?;
+        Ok(())
+    }
+
+    pub(crate) fn leave(&self, group: &str, user: &str) -> rusqlite::Result<()> {
+        self.0.lock().execute("DELETE FROM members WHERE grp = ? AND user = ?", [group, user])?;
+        Ok(())
+    }
+
+    pub(crate) fn members(&self, group: &str) -> rusqlite::Result<Vec<String>> {
+        let connection = self.0.lock();
+        let mut select = connection.prepare_cached("SELECT user FROM members WHERE grp = ? ORDER BY user")?;
+        let rows = select.query_map([group], |row| row.get(0))?;
+        rows.collect()
+    }
+}

@@ -1,0 +1,74 @@
+//! What browsers ask for: the page, the SDK, a login token, and the WebSocket.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, State, WebSocketUpgrade};
+use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::hub::Hub;
+use crate::session;
+
+const HTML: &str = "text/html; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+const PICTURE: &str = "image/svg+xml";
+
+/// Every file there is: name, kind, text.
+const FILES: &[(&str, &str, &str)] = &[
+    ("", HTML, include_str!("../page/index.html")),
+    ("app.js", SCRIPT, include_str!("../page/app.js")),
+    ("zim.js", SCRIPT, include_str!("../page/zim.js")),
+    ("style.css", STYLE, include_str!("../page/style.css")),
+    ("icon.svg", PICTURE, include_str!("../page/icon.svg")),
+    ("zpns.js", SCRIPT, include_str!("../../../web/dist/index.js")),
+    // At the root of the site, where browsers and the SDK look for it.
+    ("firebase-messaging-sw.js", SCRIPT, include_str!("../../../web/dist/firebase-messaging-sw.js")),
+];
+
+pub(crate) fn router(hub: Arc<Hub>) -> Router {
+    Router::new()
+        .route("/ws", get(connect))
+        .route("/token", get(token))
+        .route("/config.json", get(config))
+        .route("/", get(async || file("")))
+        .route("/{file}", get(async |Path(name): Path<String>| file(&name)))
+        .with_state(hub)
+}
+
+type Shared = State<Arc<Hub>>;
+
+fn file(name: &str) -> Response {
+    match FILES.iter().find(|(known, ..)| *known == name) {
+        Some((_, kind, text)) => {
+            ([(CONTENT_TYPE, *kind), (CACHE_CONTROL, "no-cache")], *text).into_response()
+        }
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+async fn connect(State(hub): Shared, upgrade: WebSocketUpgrade) -> Response {
+    upgrade.max_message_size(64 * 1024).on_upgrade(move |socket| session::serve(hub, socket))
+}
+
+#[derive(Deserialize)]
+struct Wanted {
+    user: String,
+}
+
+async fn token(State(hub): Shared, Query(Wanted { user }): Query<Wanted>) -> Response {
+    match hub.token(&user) {
+        Ok(token) => Json(json!({"token": token})).into_response(),
+        Err(refusal) => (StatusCode::UNPROCESSABLE_ENTITY, Json(refusal)).into_response(),
+    }
+}
+
+/// What a page subscribes with.
+async fn config(State(hub): Shared) -> Response {
+    Json(json!({"vapidKey": hub.push.vapid_key})).into_response()
+}
