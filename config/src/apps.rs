@@ -38,7 +38,8 @@ impl Loader<'_> {
             let channels = self.channels(raw.channels, &at.key("channels"));
             let routes = self.routes(raw.routes, &at.key("routes"), &known);
             let templates = self.templates(raw.templates, &at.key("templates"));
-            apps.insert(id, AppConfig { channels, routes, templates });
+            let user_keys = self.user_keys(raw.user_keys, &at.key("user_keys"));
+            apps.insert(id, AppConfig { channels, routes, templates, user_keys });
         }
         apps
     }
@@ -91,7 +92,7 @@ impl Loader<'_> {
         Section { at: at.clone(), dict, origins: Arc::clone(&self.reader.origins), resolved }
     }
 
-    fn resolve(&mut self, value: &mut Value, at: &KeyPath) -> BTreeSet<KeyPath> {
+    pub(crate) fn resolve(&mut self, value: &mut Value, at: &KeyPath) -> BTreeSet<KeyPath> {
         let mut resolved = BTreeSet::new();
         for (key, message) in self.references.resolve(value, at, &mut resolved) {
             self.reader.refuse(&key, message);
@@ -151,6 +152,7 @@ impl Loader<'_> {
                 platforms: self.each(raw.platform.as_ref(), &at.key("platform"), platform),
                 manufacturers: self.each(raw.manufacturer.as_ref(), &at.key("manufacturer"), manufacturer),
                 countries: self.each(raw.country.as_ref(), &at.key("country"), country),
+                capabilities: self.each(raw.capability.as_ref(), &at.key("capability"), capability),
                 min_app_build: raw.min_app_build,
                 max_app_build: raw.max_app_build,
             };
@@ -263,6 +265,13 @@ fn manufacturer(text: &str) -> Result<String, String> {
         return Err("is empty; write the name of a manufacturer, like \"xiaomi\"".to_owned());
     }
     Ok(text.trim().to_lowercase())
+}
+
+fn capability(text: &str) -> Result<String, String> {
+    if !is_slug(text) {
+        return Err(format!("{text:?} is not 1 to 64 of A-Z a-z 0-9 _ - ."));
+    }
+    Ok(text.to_owned())
 }
 
 fn country(text: &str) -> Result<String, String> {

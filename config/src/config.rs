@@ -44,6 +44,8 @@ pub struct Config {
     pub log: LogConfig,
     /// Where it keeps what it must not lose.
     pub storage: StorageConfig,
+    /// How much of everything there may be.
+    pub limits: LimitsConfig,
     /// Who may ask it for what.
     pub keys: Vec<KeyConfig>,
     /// The tenants.
@@ -129,6 +131,13 @@ pub enum StorageKind {
     Memory,
 }
 
+/// `[limits]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitsConfig {
+    /// The most devices of one user; beyond it, those registered longest ago are forgotten.
+    pub devices_per_user: usize,
+}
+
 /// `[[keys]]`: a server key, known by its hash only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyConfig {
@@ -208,6 +217,28 @@ pub struct AppConfig {
     pub routes: Vec<Route>,
     /// As they are written; the core compiles them.
     pub templates: BTreeMap<TemplateName, TemplateSource>,
+    /// What user tokens are signed with; several, so that one can take another's place.
+    pub user_keys: Vec<UserKeyConfig>,
+}
+
+/// `[[apps.NAME.user_keys]]`: a key that the app's IM server signs user tokens with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserKeyConfig {
+    /// The `kid` of the tokens it signs.
+    pub id: String,
+    /// How they are signed.
+    pub algorithm: UserKeyAlgorithm,
+    /// HS256: the shared secret. `EdDSA`: the Ed25519 public key, PEM or base64.
+    pub key: Secret,
+}
+
+/// How a user token is signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserKeyAlgorithm {
+    /// HMAC with SHA-256 (RFC 7518 §3.2).
+    Hs256,
+    /// Ed25519 (RFC 8037).
+    EdDsa,
 }
 
 /// `[apps.NAME.channels.NAME]`

@@ -10,8 +10,8 @@ use serde::de::{Deserializer, Error as _, Visitor};
 
 use crate::layers::DEFAULT_TOML;
 use crate::schema::{
-    CHANNEL_KEYS, RawApp, RawKey, RawLog, RawRoute, RawServer, RawStorage, RawTemplate, RawTop, RawTransport,
-    RawVariant,
+    CHANNEL_KEYS, RawApp, RawKey, RawLimits, RawLog, RawRoute, RawServer, RawStorage, RawTemplate, RawTop,
+    RawTransport, RawUserKey, RawVariant,
 };
 use crate::syntax;
 
@@ -74,7 +74,9 @@ fn every_known_key_is_documented_in_the_default_file_and_no_other() {
         ("server", keys::<RawServer>()),
         ("log", keys::<RawLog>()),
         ("storage", keys::<RawStorage>()),
+        ("limits", keys::<RawLimits>()),
         ("keys", keys::<RawKey>()),
+        ("apps/demo/user_keys", keys::<RawUserKey>()),
         ("apps/demo", keys::<RawApp>()),
         ("apps/demo/channels/fcm/transport", keys::<RawTransport>()),
         ("apps/demo/routes", keys::<RawRoute>()),
@@ -92,9 +94,12 @@ fn every_known_key_is_documented_in_the_default_file_and_no_other() {
 #[test]
 fn every_table_of_the_default_file_is_complete_without_its_examples() {
     let defaults = syntax::parse(Path::new("default.toml"), DEFAULT_TOML).expect("TOML").dict;
-    for (name, known) in
-        [("server", keys::<RawServer>()), ("log", keys::<RawLog>()), ("storage", keys::<RawStorage>())]
-    {
+    for (name, known) in [
+        ("server", keys::<RawServer>()),
+        ("log", keys::<RawLog>()),
+        ("storage", keys::<RawStorage>()),
+        ("limits", keys::<RawLimits>()),
+    ] {
         let written = defaults.get(name).and_then(Value::as_dict).expect("a table");
         assert_eq!(written.keys().map(String::as_str).collect::<BTreeSet<_>>(), known, "[{name}]");
     }

@@ -19,10 +19,12 @@ mod schema;
 mod secret;
 mod section;
 mod syntax;
+mod user_keys;
 
 pub use config::{
-    AppConfig, ChannelConfig, Config, KeyApps, KeyConfig, KeyHash, KeyScope, LogConfig, LogFormat, Roots,
-    ServerConfig, Sources, StorageConfig, StorageKind, TransportConfig, process_environment,
+    AppConfig, ChannelConfig, Config, KeyApps, KeyConfig, KeyHash, KeyScope, LimitsConfig, LogConfig,
+    LogFormat, Roots, ServerConfig, Sources, StorageConfig, StorageKind, TransportConfig, UserKeyAlgorithm,
+    UserKeyConfig, process_environment,
 };
 pub use error::{ConfigError, ConfigErrors};
 pub use layers::DEFAULT_TOML;

@@ -11,8 +11,8 @@ use figment::value::{Dict, Value};
 use pushgate::AppId;
 
 use crate::config::{
-    Config, KeyApps, KeyConfig, KeyHash, KeyScope, LogConfig, ServerConfig, Sources, StorageConfig,
-    StorageKind,
+    Config, KeyApps, KeyConfig, KeyHash, KeyScope, LimitsConfig, LogConfig, ServerConfig, Sources,
+    StorageConfig, StorageKind,
 };
 use crate::error::ConfigErrors;
 use crate::fields::{OneOrMany, Size, Span};
@@ -20,7 +20,7 @@ use crate::layers::{self, Layered};
 use crate::locate::{KeyPath, Place};
 use crate::nearest::nearest;
 use crate::read::{Reader, Rules, list, not_one_of};
-use crate::schema::{RawKey, RawLog, RawServer, RawStorage, RawStorageKind, RawTop};
+use crate::schema::{RawKey, RawLimits, RawLog, RawServer, RawStorage, RawStorageKind, RawTop};
 use crate::secret::References;
 
 /// A body carries one notification for many devices; 64 MiB hold more than any door takes.
@@ -33,6 +33,9 @@ const REQUEST: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::fro
 const GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(600);
 /// Below a minute an idempotency key is gone before its retry; above a year the store only grows.
 const KEEP: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(366 * 24 * 3600);
+
+/// A planner numbers the addresses of a thousand users within 65,536: more devices each would not fit.
+const DEVICES: RangeInclusive<u32> = 1..=50;
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
@@ -75,11 +78,13 @@ impl Loader<'_> {
         let server = self.server(top.server);
         let log = self.log(top.log);
         let storage = self.storage(top.storage);
+        let limits = self.limits(top.limits);
         let names: Vec<&str> = top.apps.keys().map(String::as_str).collect();
         let keys = self.keys(top.keys, &names);
         let apps = self.apps(top.apps);
-        let (server, log, storage) = (server?, log?, storage?);
-        Some(Config { server, log, storage, keys, apps, files: Vec::new(), origins: Arc::default() })
+        let (server, log, storage, limits) = (server?, log?, storage?, limits?);
+        let (files, origins) = (Vec::new(), Arc::default());
+        Some(Config { server, log, storage, limits, keys, apps, files, origins })
     }
 
     fn table<T: serde::de::DeserializeOwned>(&mut self, name: &'static str, value: Value) -> Option<T> {
@@ -122,6 +127,13 @@ impl Loader<'_> {
             RawStorageKind::Sqlite => StorageKind::Sqlite { path: raw.path.into() },
         };
         Some(StorageConfig { kind, keep: self.span(&at.key("keep"), raw.keep, KEEP) })
+    }
+
+    fn limits(&mut self, value: Value) -> Option<LimitsConfig> {
+        let raw: RawLimits = self.table("limits", value)?;
+        let at = KeyPath::from_iter(["limits"]);
+        self.within(&at.key("devices_per_user"), raw.devices_per_user, DEVICES, |number| number);
+        Some(LimitsConfig { devices_per_user: raw.devices_per_user as usize })
     }
 
     fn keys(&mut self, values: Vec<Value>, apps: &[&str]) -> Vec<KeyConfig> {

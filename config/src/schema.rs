@@ -16,6 +16,7 @@ pub(crate) struct RawTop {
     pub(crate) server: Value,
     pub(crate) log: Value,
     pub(crate) storage: Value,
+    pub(crate) limits: Value,
     #[serde(default)]
     pub(crate) keys: Vec<Value>,
     #[serde(default)]
@@ -58,6 +59,12 @@ pub(crate) struct RawStorage {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(crate) struct RawLimits {
+    pub(crate) devices_per_user: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct RawKey {
     pub(crate) id: String,
     pub(crate) hash: String,
@@ -74,6 +81,16 @@ pub(crate) struct RawApp {
     pub(crate) routes: Vec<Value>,
     #[serde(default)]
     pub(crate) templates: BTreeMap<String, Value>,
+    #[serde(default)]
+    pub(crate) user_keys: Vec<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawUserKey {
+    pub(crate) id: String,
+    pub(crate) alg: String,
+    pub(crate) key: String,
 }
 
 /// The keys every channel has; the others belong to the channel.
@@ -109,6 +126,7 @@ pub(crate) struct RawRoute {
     pub(crate) platform: Option<OneOrMany>,
     pub(crate) manufacturer: Option<OneOrMany>,
     pub(crate) country: Option<OneOrMany>,
+    pub(crate) capability: Option<OneOrMany>,
     pub(crate) min_app_build: Option<u64>,
     pub(crate) max_app_build: Option<u64>,
     pub(crate) channels: OneOrMany,

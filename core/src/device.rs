@@ -137,12 +137,26 @@ pub struct Traits {
     /// IANA name (`Asia/Shanghai`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
+    /// What the app on it can do, in the app's own words (`calls`, `remove`): at most [`Traits::MAX_CAPABILITIES`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capabilities: Vec<String>,
 }
 
 impl Traits {
+    /// The most capabilities a device names.
+    pub const MAX_CAPABILITIES: usize = 16;
+
     /// A device of which only the platform is known.
     #[must_use]
     pub const fn of(platform: Platform) -> Self {
-        Self { platform, manufacturer: None, app_build: None, country: None, locale: None, time_zone: None }
+        Self {
+            platform,
+            manufacturer: None,
+            app_build: None,
+            country: None,
+            locale: None,
+            time_zone: None,
+            capabilities: Vec::new(),
+        }
     }
 }

@@ -42,7 +42,7 @@ pub use queue::Queue;
 pub use receipt::{Receipt, Skip, SkipReason, State, Status};
 pub use report::{Outcome, Report};
 pub use selector::{Route, Selector};
-pub use store::{StorageError, Store};
+pub use store::{Login, Named, Registered, Registration, StorageError, Store};
 pub use transport::{Request, Response, Transport, TransportError};
 pub use words::{
     AppId, ChannelName, DeliveryId, DeviceId, IdempotencyKey, InvalidName, NodeId, NotificationId, Secret,

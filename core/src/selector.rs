@@ -13,6 +13,8 @@ pub struct Selector {
     pub manufacturers: Vec<String>,
     /// Is in one of these countries (ISO 3166-1 alpha-2); compared without regard to case.
     pub countries: Vec<String>,
+    /// The app on it can do all of these.
+    pub capabilities: Vec<String>,
     /// Its app's build is at least this.
     pub min_app_build: Option<u64>,
     /// Its app's build is at most this.
@@ -41,6 +43,7 @@ impl Selector {
         (self.platforms.is_empty() || self.platforms.contains(&device.platform))
             && among(&self.manufacturers, device.manufacturer.as_ref())
             && among(&self.countries, device.country.as_ref())
+            && self.capabilities.iter().all(|wanted| device.capabilities.contains(wanted))
             && self.min_app_build.is_none_or(|min| device.app_build.is_some_and(|build| build >= min))
             && self.max_app_build.is_none_or(|max| device.app_build.is_some_and(|build| build <= max))
     }
@@ -134,6 +137,10 @@ mod tests {
         let selector = Selector { min_app_build: Some(100), ..Selector::default() };
         assert!(!selector.takes(&Traits::of(Platform::Web)));
         assert!(selector.takes(&Traits { app_build: Some(100), ..Traits::of(Platform::Web) }));
+        let calls = Selector { capabilities: vec!["calls".to_owned()], ..Selector::default() };
+        assert!(!calls.takes(&Traits::of(Platform::Web)));
+        let able = Traits { capabilities: vec!["calls".to_owned()], ..Traits::of(Platform::Web) };
+        assert!(calls.takes(&able));
         let selector = Selector { max_app_build: Some(99), ..Selector::default() };
         assert!(!selector.takes(&Traits { app_build: Some(100), ..Traits::of(Platform::Web) }));
     }

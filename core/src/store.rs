@@ -22,30 +22,111 @@ impl StorageError {
     }
 }
 
-/// What a registration changed.
+/// A device that makes itself known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// The device, with exactly the addresses it has now.
+    pub device: Device,
+    /// Whether its id is to be kept or found.
+    pub named: Named,
+    /// The address that one of the new ones takes the place of: the vendor gave a new token.
+    pub replaces: Option<Address>,
+    /// The most devices of its user: beyond it, those registered longest ago are forgotten.
+    pub most: usize,
+}
+
+/// How a device is told from the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Registered {
-    /// The device was not known before.
-    Created,
-    /// The device was known; now it is as given.
-    Updated,
+pub enum Named {
+    /// By its id.
+    ById,
+    /// By its addresses: whoever holds one of them, or the one that is replaced, is this device and keeps its id.
+    /// The id given is for a device that nobody knows yet.
+    ByAddress,
+}
+
+impl Registration {
+    /// The most devices of one user, unless said otherwise.
+    pub const MOST: usize = 10;
+}
+
+impl From<Device> for Registration {
+    fn from(device: Device) -> Self {
+        Self { device, named: Named::ById, replaces: None, most: Self::MOST }
+    }
+}
+
+/// What a registration changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registered {
+    /// The device's id, given or found.
+    pub id: DeviceId,
+    /// It was not known before.
+    pub created: bool,
+    /// Devices of the same user that were forgotten, because there were too many.
+    pub dropped: Vec<DeviceId>,
+}
+
+/// A user who logs in on a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    /// The app.
+    pub app: AppId,
+    /// On which device.
+    pub device: DeviceId,
+    /// Who.
+    pub user: UserId,
+    /// When.
+    pub at: Timestamp,
+    /// As [`Registration::most`].
+    pub most: usize,
 }
 
 /// Where devices are kept.
+///
+/// Every method is atomic: of two that run at once, one sees what the other has left.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Makes the device known as given, with exactly these addresses. Idempotent.
     /// An address (app, channel, token) that another device holds moves here: it belongs to one device, so to one user.
-    async fn register(&self, device: Device) -> Result<Registered, StorageError>;
+    async fn register(&self, registration: Registration) -> Result<Registered, StorageError>;
+
+    /// Binds a known device to a user, whoever was bound to it before. What it changed; none when no such device is known.
+    async fn bind(&self, login: Login) -> Result<Option<Registered>, StorageError>;
+
+    /// Unbinds a device from its user, or from this one only; the device and its addresses stay. Whether it was so bound.
+    async fn unbind(&self, app: &AppId, id: &DeviceId, user: Option<&UserId>) -> Result<bool, StorageError>;
 
     /// The device of that id.
     async fn device(&self, app: &AppId, id: &DeviceId) -> Result<Option<Device>, StorageError>;
 
+    /// The devices of these ids that are known, in the order of the ids.
+    async fn devices(&self, app: &AppId, ids: &[DeviceId]) -> Result<Vec<Device>, StorageError> {
+        let mut devices = Vec::with_capacity(ids.len());
+        for id in ids {
+            devices.extend(self.device(app, id).await?);
+        }
+        Ok(devices)
+    }
+
     /// The devices of these users, in a stable order.
     async fn devices_of(&self, app: &AppId, users: &[UserId]) -> Result<Vec<Device>, StorageError>;
 
+    /// At most so many of the app's devices whose id is greater than `after`, ordered by id: for walking through all of
+    /// them without holding them in memory.
+    async fn page(
+        &self,
+        app: &AppId,
+        after: Option<&DeviceId>,
+        most: usize,
+    ) -> Result<Vec<Device>, StorageError>;
+
     /// Forgets the device and its addresses. Whether it was known.
     async fn forget(&self, app: &AppId, id: &DeviceId) -> Result<bool, StorageError>;
+
+    /// Takes an address off whoever holds it: the device itself said that it is no longer reached there.
+    /// The device; none when nobody holds the address.
+    async fn release(&self, app: &AppId, address: &Address) -> Result<Option<DeviceId>, StorageError>;
 
     /// Forgets an address that a vendor proved dead, if it still stands as it was: the very token, registered no later than
     /// `dead_since`. Whether it was forgotten. A pruned address is kept aside, so that it can be restored.

@@ -48,7 +48,8 @@ pub async fn gateway(config: &Config) -> Result<Gateway, Error> {
 /// # Errors
 /// [`Error`], which says what to do.
 pub fn builder(config: &Config) -> Result<Builder, Error> {
-    let mut builder = Gateway::builder().keep(config.storage.keep);
+    let mut builder =
+        Gateway::builder().keep(config.storage.keep).devices_per_user(config.limits.devices_per_user);
     let shared = Shared::default();
     if let StorageKind::Sqlite { path } = &config.storage.kind {
         builder = builder.store(SqliteStore::open(path)?);

@@ -29,11 +29,10 @@ impl Keyring {
         app: Option<&AppId>,
         scope: KeyScope,
     ) -> Result<(), Problem> {
-        let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let Some(given) = given.and_then(|value| value.strip_prefix("Bearer ")) else {
+        let Some(given) = bearer(headers) else {
             return Err(Problem::new(401, "missing_key", "send a server key: `Authorization: Bearer …`"));
         };
-        let given = digest(&SHA256, given.trim().as_bytes());
+        let given = digest(&SHA256, given.as_bytes());
         let same = |key: &&KeyConfig| verify_slices_are_equal(&key.hash.0, given.as_ref()).is_ok();
         let Some(key) = self.0.iter().find(same) else {
             return Err(Problem::new(
@@ -53,6 +52,11 @@ impl Keyring {
         }
         Ok(())
     }
+}
+
+/// What stands behind `Authorization: Bearer`.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ").map(str::trim)
 }
 
 /// A new key and its digest, in hexadecimal.

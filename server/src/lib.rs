@@ -5,7 +5,9 @@ mod commands;
 pub mod doors;
 pub mod keys;
 mod problem;
+pub mod push_id;
 pub mod serve;
+pub mod tokens;
 
 use std::io::Write as _;
 

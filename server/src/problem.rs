@@ -18,6 +18,12 @@ impl Problem {
     pub(crate) fn new(status: u16, code: &'static str, detail: impl Into<String>) -> Self {
         Self { status, code, detail: detail.into() }
     }
+
+    /// What stands for it in `code`.
+    #[cfg(test)]
+    pub(crate) const fn code(&self) -> &'static str {
+        self.code
+    }
 }
 
 impl IntoResponse for Problem {

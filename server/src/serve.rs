@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 
 use crate::doors::{House, router};
 use crate::keys::Keyring;
+use crate::tokens::UserKeys;
 
 /// A gateway that answers at its doors.
 pub struct Running {
@@ -25,7 +26,7 @@ pub struct Running {
 /// Opens the doors of a gateway.
 ///
 /// # Errors
-/// When the address is taken.
+/// When the address is taken, or a user key is not of its kind.
 pub async fn open(
     config: &Config,
     gateway: Gateway,
@@ -33,8 +34,10 @@ pub async fn open(
 ) -> std::io::Result<Running> {
     let listener = TcpListener::bind(config.server.listen).await?;
     let address = listener.local_addr()?;
+    let user_keys = config.apps.iter().map(|(id, app)| (id, app.user_keys.as_slice()));
     let house = House {
         gateway: gateway.clone(),
+        user_keys: UserKeys::new(user_keys).map_err(std::io::Error::other)?,
         keys: Keyring::new(&config.keys),
         max_body: config.server.max_body,
         max_header: config.server.max_header,

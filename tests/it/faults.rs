@@ -61,7 +61,7 @@ impl Bench {
             addresses: vec![Address { channel: name, kind: TokenKind::Token, token: web.token.into() }],
             registered_at: clock.now(),
         };
-        store.register(bob).await.unwrap();
+        store.register(bob.into()).await.unwrap();
         Self { emulator, clock, store, gateway, device }
     }
 

@@ -4,6 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderValue, Method};
 use pushgate::{Request, Transport};
 use pushgate_config::{Config, Sources};
@@ -32,6 +35,19 @@ pub(crate) struct Client {
     pub(crate) key: String,
 }
 
+/// What the demo app's user tokens are signed with.
+pub(crate) const USER_KEY: &str = "user-key-user-key-user-key-user-";
+
+/// A token by which a user of the demo app manages his own devices.
+pub(crate) fn user_token(user: &str) -> String {
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let claims = json!({"app": "demo", "user": user, "exp": now + 600});
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let signed = format!("{}.{}", part(&json!({"alg": "HS256", "kid": "test"})), part(&claims));
+    let key = hmac::Key::new(hmac::HMAC_SHA256, USER_KEY.as_bytes());
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(hmac::sign(&key, signed.as_bytes())))
+}
+
 /// Writes what an emulator and a key need for a gateway in the folder; gives the key.
 pub(crate) fn configure(folder: &Path) -> String {
     let (key, digest) = pushgate_server::keys::new_key();
@@ -51,6 +67,10 @@ kind = "dummy"
 [apps.demo.templates.message]
 title = "{{{{ sender }}}}"
 content = "{{{{ text }}}}"
+[[apps.demo.user_keys]]
+id = "test"
+alg = "HS256"
+key = "{USER_KEY}"
 [[keys]]
 id = "demo"
 hash = "sha256:{digest}"
@@ -112,6 +132,14 @@ impl Client {
         }
         let response = self.transport.send(request).await.unwrap();
         (response.status.as_u16(), serde_json::from_slice(&response.body).unwrap_or_default())
+    }
+
+    /// Asks, and expects to be answered with this status.
+    pub(crate) async fn ask(&self, method: Method, path: &str, body: &Value, status: u16) -> Value {
+        let text = if body.is_null() { String::new() } else { body.to_string() };
+        let (given, answer) = self.raw(method.clone(), path, text).await;
+        assert_eq!(given, status, "{method} {path}: {answer}");
+        answer
     }
 
     pub(crate) async fn register(&self, id: &str, user: &str, token: &str) {

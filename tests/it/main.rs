@@ -11,6 +11,7 @@ mod faults;
 mod house;
 mod iphone;
 mod once;
+mod registry;
 mod secrecy;
 mod tidy;
 mod vapid;

@@ -24,7 +24,11 @@ fn the_default_file_loads_alone_and_equals_the_default() {
 
 #[test]
 fn every_example_of_the_default_file_works() {
-    let config = Folder::with(&examples_switched_on()).file("service-account.json", "{}").load().unwrap();
+    let config = Folder::with(&examples_switched_on())
+        .file("service-account.json", "{}")
+        .file("user.key", &"k".repeat(32))
+        .load()
+        .unwrap();
     let app = config.apps.values().next().unwrap();
     assert_eq!((config.keys.len(), app.channels.len(), app.routes.len(), app.templates.len()), (1, 1, 1, 1));
     let route = &app.routes[0].selector;

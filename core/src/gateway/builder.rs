@@ -17,7 +17,7 @@ use crate::observe::Observer;
 use crate::presence::{NobodyOnline, Presence};
 use crate::queue::Queue;
 use crate::selector::Selector;
-use crate::store::{StorageError, Store};
+use crate::store::{Registration, StorageError, Store};
 use crate::template::{TemplateError, TemplateSource};
 use crate::words::{AppId, ChannelName, NodeId, TemplateName};
 use crate::worker::Shop;
@@ -39,6 +39,7 @@ pub struct Builder {
     jitter: Arc<dyn Fn() -> f64 + Send + Sync>,
     observers: Vec<Arc<dyn Observer>>,
     keep: Duration,
+    devices_per_user: usize,
 }
 
 impl Default for Builder {
@@ -53,6 +54,7 @@ impl Default for Builder {
             jitter: Arc::new(rand::random::<f64>),
             observers: Vec::new(),
             keep: Duration::from_secs(7 * 24 * 3600),
+            devices_per_user: Registration::MOST,
         }
     }
 }
@@ -116,6 +118,13 @@ impl Builder {
         self
     }
 
+    /// The most devices of one user; beyond it, those registered longest ago are forgotten. Default: ten.
+    #[must_use]
+    pub const fn devices_per_user(mut self, most: usize) -> Self {
+        self.devices_per_user = most;
+        self
+    }
+
     /// Serves an app with channels, routes and templates of its own.
     #[must_use]
     pub fn app(mut self, id: AppId, app: App) -> Self {
@@ -173,6 +182,7 @@ impl Builder {
             shared: self.shared.map(Arc::new),
             presence: self.presence,
             keep: self.keep,
+            devices_per_user: self.devices_per_user,
             lanes: RwLock::new(HashMap::new()),
             watchers,
             shop,

@@ -1,6 +1,7 @@
 //! The gateway: submit a notification, learn what became of it, shut down without losing any.
 
 mod builder;
+mod devices;
 mod submit;
 
 use std::collections::{BTreeMap, HashMap};
@@ -37,6 +38,7 @@ struct Inner {
     shared: Option<Arc<App>>,
     presence: Arc<dyn Presence>,
     keep: Duration,
+    devices_per_user: usize,
     lanes: RwLock<HashMap<(AppId, ChannelName), Arc<Lane>>>,
     watchers: Arc<Watchers>,
     shop: Arc<Shop>,

@@ -1,12 +1,13 @@
 //! Devices in memory.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use crate::device::{Address, Device};
-use crate::store::{Registered, StorageError, Store};
+use crate::store::{Login, Named, Registered, Registration, StorageError, Store};
 use crate::words::{AppId, DeviceId, Secret, Timestamp, UserId};
 
 /// Keeps devices in memory.
@@ -17,6 +18,7 @@ pub struct MemoryStore(Mutex<Shelf>);
 struct Shelf {
     devices: BTreeMap<(AppId, DeviceId), Device>,
     holders: HashMap<(AppId, Address), DeviceId>,
+    users: HashMap<(AppId, UserId), BTreeSet<DeviceId>>,
 }
 
 impl Shelf {
@@ -25,12 +27,23 @@ impl Shelf {
         for address in &device.addresses {
             self.holders.remove(&(app.clone(), address.clone()));
         }
+        if let Some(user) = &device.user {
+            let key = (app.clone(), user.clone());
+            let theirs = self.users.get_mut(&key);
+            if theirs.is_some_and(|theirs| theirs.remove(id) && theirs.is_empty()) {
+                self.users.remove(&key);
+            }
+        }
         Some(device)
     }
 
     fn put_in(&mut self, device: Device) {
         for address in &device.addresses {
             self.holders.insert((device.app.clone(), address.clone()), device.id.clone());
+        }
+        if let Some(user) = &device.user {
+            let key = (device.app.clone(), user.clone());
+            self.users.entry(key).or_default().insert(device.id.clone());
         }
         self.devices.insert((device.app.clone(), device.id.clone()), device);
     }
@@ -40,23 +53,78 @@ impl Shelf {
         let holder = self.holders.get(&(app.clone(), address.clone()))?.clone();
         self.take_out(app, &holder)
     }
+
+    /// Takes an address off whoever holds it.
+    fn release(&mut self, app: &AppId, address: &Address) -> Option<DeviceId> {
+        let mut holder = self.take_out_holder(app, address)?;
+        holder.addresses.retain(|held| held != address);
+        let id = holder.id.clone();
+        self.put_in(holder);
+        Some(id)
+    }
+
+    /// Forgets the user's oldest devices beyond `most`, but never `newest`.
+    fn make_room(&mut self, app: &AppId, user: &UserId, newest: &DeviceId, most: usize) -> Vec<DeviceId> {
+        let Some(theirs) = self.users.get(&(app.clone(), user.clone())) else { return Vec::new() };
+        let age = |id: &DeviceId| self.devices.get(&(app.clone(), id.clone())).map(|d| d.registered_at);
+        let mut others: Vec<_> = theirs.iter().filter(|id| *id != newest).cloned().collect();
+        others.sort_by_key(|id| (age(id), id.clone()));
+        others.truncate((others.len() + 1).saturating_sub(most.max(1)));
+        for id in &others {
+            self.take_out(app, id);
+        }
+        others
+    }
+
+    fn of_user(&self, app: &AppId, user: &UserId) -> impl Iterator<Item = &Device> {
+        let theirs = self.users.get(&(app.clone(), user.clone()));
+        theirs.into_iter().flatten().filter_map(|id| self.devices.get(&(app.clone(), id.clone())))
+    }
 }
 
 #[async_trait]
 impl Store for MemoryStore {
-    async fn register(&self, mut device: Device) -> Result<Registered, StorageError> {
+    async fn register(&self, registration: Registration) -> Result<Registered, StorageError> {
+        let Registration { mut device, named, replaces, most } = registration;
         let mut shelf = self.0.lock();
-        let known = shelf.take_out(&device.app, &device.id).is_some();
+        let app = device.app.clone();
+        if named == Named::ByAddress {
+            let known = device.addresses.iter().chain(&replaces);
+            let holder = |address: &Address| shelf.holders.get(&(app.clone(), address.clone())).cloned();
+            device.id = known.into_iter().find_map(holder).unwrap_or(device.id);
+        }
+        let created = shelf.take_out(&app, &device.id).is_none();
         let mut seen = std::collections::HashSet::new();
         device.addresses.retain(|address| seen.insert(address.clone()));
-        for address in &device.addresses {
-            if let Some(mut holder) = shelf.take_out_holder(&device.app, address) {
-                holder.addresses.retain(|held| held != address);
-                shelf.put_in(holder);
-            }
+        for address in device.addresses.iter().chain(&replaces) {
+            shelf.release(&app, address);
+        }
+        let (id, user) = (device.id.clone(), device.user.clone());
+        shelf.put_in(device);
+        let dropped = user.map(|user| shelf.make_room(&app, &user, &id, most)).unwrap_or_default();
+        Ok(Registered { id, created, dropped })
+    }
+
+    async fn bind(&self, login: Login) -> Result<Option<Registered>, StorageError> {
+        let Login { app, device: id, user, at, most } = login;
+        let mut shelf = self.0.lock();
+        let Some(mut device) = shelf.take_out(&app, &id) else { return Ok(None) };
+        device.user = Some(user.clone());
+        device.registered_at = device.registered_at.max(at);
+        shelf.put_in(device);
+        let dropped = shelf.make_room(&app, &user, &id, most);
+        Ok(Some(Registered { id, created: false, dropped }))
+    }
+
+    async fn unbind(&self, app: &AppId, id: &DeviceId, user: Option<&UserId>) -> Result<bool, StorageError> {
+        let mut shelf = self.0.lock();
+        let Some(mut device) = shelf.take_out(app, id) else { return Ok(false) };
+        let so_bound = device.user.is_some() && (user.is_none() || device.user.as_ref() == user);
+        if so_bound {
+            device.user = None;
         }
         shelf.put_in(device);
-        Ok(if known { Registered::Updated } else { Registered::Created })
+        Ok(so_bound)
     }
 
     async fn device(&self, app: &AppId, id: &DeviceId) -> Result<Option<Device>, StorageError> {
@@ -65,14 +133,31 @@ impl Store for MemoryStore {
 
     async fn devices_of(&self, app: &AppId, users: &[UserId]) -> Result<Vec<Device>, StorageError> {
         let shelf = self.0.lock();
-        let theirs = |device: &&Device| {
-            device.app == *app && device.user.as_ref().is_some_and(|user| users.contains(user))
+        Ok(users.iter().flat_map(|user| shelf.of_user(app, user)).cloned().collect())
+    }
+
+    async fn page(
+        &self,
+        app: &AppId,
+        after: Option<&DeviceId>,
+        most: usize,
+    ) -> Result<Vec<Device>, StorageError> {
+        let shelf = self.0.lock();
+        let from = after.map(|id| (app.clone(), id.clone()));
+        let all = match from {
+            Some(from) => shelf.devices.range((Bound::Excluded(from), Bound::Unbounded)),
+            None => shelf.devices.range(..),
         };
-        Ok(shelf.devices.values().filter(theirs).cloned().collect())
+        let ours = all.skip_while(|((of, _), _)| of < app).take_while(|((of, _), _)| of == app);
+        Ok(ours.take(most).map(|(_, device)| device.clone()).collect())
     }
 
     async fn forget(&self, app: &AppId, id: &DeviceId) -> Result<bool, StorageError> {
         Ok(self.0.lock().take_out(app, id).is_some())
+    }
+
+    async fn release(&self, app: &AppId, address: &Address) -> Result<Option<DeviceId>, StorageError> {
+        Ok(self.0.lock().release(app, address))
     }
 
     async fn prune(
@@ -101,11 +186,10 @@ impl Store for MemoryStore {
         let fresh = Address { token: new.clone(), ..old.clone() };
         let mut shelf = self.0.lock();
         let Some(mut device) = shelf.take_out_holder(app, old) else { return Ok(false) };
-        if let Some(mut other) = shelf.take_out_holder(app, &fresh) {
-            other.addresses.retain(|held| *held != fresh);
-            shelf.put_in(other);
+        if fresh != *old {
+            shelf.release(app, &fresh);
+            device.addresses.retain(|held| *held != fresh);
         }
-        device.addresses.retain(|held| *held != fresh);
         for held in &mut device.addresses {
             if held == old {
                 held.token = new.clone();

@@ -18,6 +18,7 @@ use pushgate_config::KeyScope;
 
 use crate::keys::Keyring;
 use crate::problem::Problem;
+use crate::tokens::UserKeys;
 
 /// What every door works with.
 pub struct House {
@@ -25,6 +26,8 @@ pub struct House {
     pub gateway: Gateway,
     /// Who may come in.
     pub keys: Keyring,
+    /// What user tokens are signed with.
+    pub user_keys: UserKeys,
     /// The largest body taken, in bytes.
     pub max_body: usize,
     /// The largest request head taken, in bytes.

@@ -1,9 +1,9 @@
 //! The store: devices and their addresses.
 
 use async_trait::async_trait;
-use pushgate::store::Registered;
 use pushgate::{
-    Address, AppId, ChannelName, Device, DeviceId, Secret, StorageError, Store, Timestamp, TokenKind, UserId,
+    Address, AppId, ChannelName, Device, DeviceId, Login, Named, Registered, Registration, Secret,
+    StorageError, Store, Timestamp, TokenKind, UserId,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -12,13 +12,40 @@ use crate::{SqliteStore, json, text};
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn register(&self, device: Device) -> Result<Registered, StorageError> {
-        self.write("registering a device", move |c| whole(c, |c| register(c, &device))).await
+    async fn register(&self, registration: Registration) -> Result<Registered, StorageError> {
+        self.write("registering a device", move |c| whole(c, |c| register(c, registration))).await
+    }
+
+    async fn bind(&self, login: Login) -> Result<Option<Registered>, StorageError> {
+        self.write("binding a device", move |c| whole(c, |c| bind(c, &login))).await
+    }
+
+    async fn unbind(&self, app: &AppId, id: &DeviceId, user: Option<&UserId>) -> Result<bool, StorageError> {
+        let (app, id, user) = (app.clone(), id.clone(), user.cloned());
+        self.write("unbinding a device", move |c| {
+            let bound = c
+                .prepare_cached(
+                    "UPDATE devices SET user = NULL
+                     WHERE app = ?1 AND id = ?2 AND user IS NOT NULL AND (?3 IS NULL OR user = ?3)",
+                )?
+                .execute(params![app.as_str(), id.as_str(), user.as_ref().map(UserId::as_str)])?;
+            Ok(bound > 0)
+        })
+        .await
     }
 
     async fn device(&self, app: &AppId, id: &DeviceId) -> Result<Option<Device>, StorageError> {
         let (app, id) = (app.clone(), id.clone());
         self.read("reading a device", move |c| device(c, &app, &id)).await
+    }
+
+    async fn devices(&self, app: &AppId, ids: &[DeviceId]) -> Result<Vec<Device>, StorageError> {
+        let (app, ids) = (app.clone(), ids.to_vec());
+        self.read("reading devices", move |c| {
+            let found = ids.iter().map(|id| device(c, &app, id));
+            found.filter_map(Result::transpose).collect()
+        })
+        .await
     }
 
     async fn devices_of(&self, app: &AppId, users: &[UserId]) -> Result<Vec<Device>, StorageError> {
@@ -39,14 +66,45 @@ impl Store for SqliteStore {
         .await
     }
 
+    async fn page(
+        &self,
+        app: &AppId,
+        after: Option<&DeviceId>,
+        most: usize,
+    ) -> Result<Vec<Device>, StorageError> {
+        let (app, after) = (app.clone(), after.cloned());
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        self.read("reading a page of devices", move |c| {
+            // No id is empty, so every id is greater than the empty text.
+            let after = after.as_ref().map_or("", DeviceId::as_str);
+            let mut ids =
+                c.prepare_cached("SELECT id FROM devices WHERE app = ?1 AND id > ?2 ORDER BY id LIMIT ?3")?;
+            let ids = ids.query_map(params![app.as_str(), after, most], |row| name(row, 0, DeviceId::new))?;
+            let found = ids.map(|id| device(c, &app, &id?));
+            found.filter_map(Result::transpose).collect()
+        })
+        .await
+    }
+
     async fn forget(&self, app: &AppId, id: &DeviceId) -> Result<bool, StorageError> {
         let (app, id) = (app.clone(), id.clone());
-        self.write("forgetting a device", move |c| {
-            whole(c, |c| {
-                let known = params![app.as_str(), id.as_str()];
-                c.prepare_cached("DELETE FROM addresses WHERE app = ?1 AND device = ?2")?.execute(known)?;
-                Ok(c.prepare_cached("DELETE FROM devices WHERE app = ?1 AND id = ?2")?.execute(known)? > 0)
-            })
+        self.write("forgetting a device", move |c| whole(c, |c| forget(c, app.as_str(), id.as_str()))).await
+    }
+
+    async fn release(&self, app: &AppId, address: &Address) -> Result<Option<DeviceId>, StorageError> {
+        let (app, address) = (app.clone(), address.clone());
+        self.write("releasing an address", move |c| {
+            let held = params![
+                app.as_str(),
+                address.channel.as_str(),
+                address.kind.as_str(),
+                address.token.expose()
+            ];
+            c.prepare_cached(
+                "DELETE FROM addresses WHERE app = ?1 AND channel = ?2 AND kind = ?3 AND token = ?4 RETURNING device",
+            )?
+            .query_row(held, |row| name(row, 0, DeviceId::new))
+            .optional()
         })
         .await
     }
@@ -86,7 +144,16 @@ impl Store for SqliteStore {
     }
 }
 
-fn register(c: &Connection, device: &Device) -> rusqlite::Result<Registered> {
+fn register(c: &Connection, registration: Registration) -> rusqlite::Result<Registered> {
+    let Registration { mut device, named, replaces, most } = registration;
+    if named == Named::ByAddress {
+        for address in device.addresses.iter().chain(&replaces) {
+            if let Some((id, _)) = holder(c, &device.app, address)? {
+                device.id = DeviceId::new(&id).map_err(unreadable)?;
+                break;
+            }
+        }
+    }
     let (app, id) = (device.app.as_str(), device.id.as_str());
     let known =
         c.prepare_cached("SELECT 1 FROM devices WHERE app = ?1 AND id = ?2")?.exists(params![app, id])?;
@@ -96,6 +163,13 @@ fn register(c: &Connection, device: &Device) -> rusqlite::Result<Registered> {
     )?
     .execute(params![app, id, user, text(&device.traits)?, device.registered_at.as_millis()])?;
     c.prepare_cached("DELETE FROM addresses WHERE app = ?1 AND device = ?2")?.execute(params![app, id])?;
+    if let Some(old) = &replaces {
+        let (channel, kind) = (old.channel.as_str(), old.kind.as_str());
+        c.prepare_cached(
+            "DELETE FROM addresses WHERE app = ?1 AND channel = ?2 AND kind = ?3 AND token = ?4",
+        )?
+        .execute(params![app, channel, kind, old.token.expose()])?;
+    }
     // The primary key moves an address here from whoever held it.
     let mut insert = c.prepare_cached(
         "INSERT OR REPLACE INTO addresses (app, channel, kind, token, device, place) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -104,7 +178,53 @@ fn register(c: &Connection, device: &Device) -> rusqlite::Result<Registered> {
         let (channel, kind) = (address.channel.as_str(), address.kind.as_str());
         insert.execute(params![app, channel, kind, address.token.expose(), id, place])?;
     }
-    Ok(if known { Registered::Updated } else { Registered::Created })
+    let dropped = match user {
+        Some(user) => make_room(c, app, user, id, most)?,
+        None => Vec::new(),
+    };
+    Ok(Registered { id: device.id, created: !known, dropped })
+}
+
+fn bind(c: &Connection, login: &Login) -> rusqlite::Result<Option<Registered>> {
+    let (app, id, user) = (login.app.as_str(), login.device.as_str(), login.user.as_str());
+    let known = c
+        .prepare_cached(
+            "UPDATE devices SET user = ?3, registered_at = max(registered_at, ?4) WHERE app = ?1 AND id = ?2",
+        )?
+        .execute(params![app, id, user, login.at.as_millis()])?;
+    if known == 0 {
+        return Ok(None);
+    }
+    let dropped = make_room(c, app, user, id, login.most)?;
+    Ok(Some(Registered { id: login.device.clone(), created: false, dropped }))
+}
+
+/// Forgets the user's oldest devices beyond `most`, but never `newest`.
+fn make_room(
+    c: &Connection,
+    app: &str,
+    user: &str,
+    newest: &str,
+    most: usize,
+) -> rusqlite::Result<Vec<DeviceId>> {
+    let others = i64::try_from(most.max(1) - 1).unwrap_or(i64::MAX);
+    let mut dropped: Vec<DeviceId> = c
+        .prepare_cached(
+            "SELECT id FROM devices WHERE app = ?1 AND user = ?2 AND id <> ?3
+             ORDER BY registered_at DESC, id DESC LIMIT -1 OFFSET ?4",
+        )?
+        .query_map(params![app, user, newest, others], |row| name(row, 0, DeviceId::new))?
+        .collect::<rusqlite::Result<_>>()?;
+    dropped.reverse();
+    for id in &dropped {
+        forget(c, app, id.as_str())?;
+    }
+    Ok(dropped)
+}
+
+fn forget(c: &Connection, app: &str, id: &str) -> rusqlite::Result<bool> {
+    c.prepare_cached("DELETE FROM addresses WHERE app = ?1 AND device = ?2")?.execute([app, id])?;
+    Ok(c.prepare_cached("DELETE FROM devices WHERE app = ?1 AND id = ?2")?.execute([app, id])? > 0)
 }
 
 fn device(c: &Connection, app: &AppId, id: &DeviceId) -> rusqlite::Result<Option<Device>> {

@@ -11,6 +11,13 @@ async fn sqlite_keeps_the_promises_of_a_store_and_a_queue() {
 }
 
 #[tokio::test]
+async fn no_sequence_of_register_bind_logout_and_rotate_leaves_an_address_with_two_users() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(folder.path().join("p.db")).unwrap();
+    pushgate_kit::keeping::no_sequence_leaves_an_address_with_two_users(&store, 50).await;
+}
+
+#[tokio::test]
 async fn a_second_owner_is_refused_and_told_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("p.db");

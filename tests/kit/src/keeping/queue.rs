@@ -1,112 +1,15 @@
-//! What every store and queue must do. An implementation is held to it by one line:
-//! `pushgate_kit::keeping::store(&mine).await; pushgate_kit::keeping::queue(&mine).await;`
-//! Each check stands in an app of its own, so that one instance serves them all.
+//! What every queue must do.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use pushgate::queue::{Admission, Admitted, Entry, Finish, Finished, Idempotency, Want};
 use pushgate::{
-    Address, AppId, ChannelName, Delivery, DeliveryId, Device, DeviceId, IdempotencyKey, Message, NodeId,
-    NotificationId, Platform, Priority, Queue, Receipt, State, Store, Target, Timestamp, TokenKind, Traits,
-    UserId,
+    AppId, Delivery, DeliveryId, IdempotencyKey, Message, NodeId, NotificationId, Priority, Queue, Receipt,
+    State, Target, Timestamp,
 };
 
-const T0: Timestamp = Timestamp::from_millis(1_700_000_000_000);
-
-fn app(name: &str) -> AppId {
-    AppId::new(name).expect("a valid name")
-}
-
-fn channel() -> ChannelName {
-    ChannelName::new("way").expect("a valid name")
-}
-
-fn address(token: &str) -> Address {
-    Address { channel: channel(), kind: TokenKind::Token, token: token.into() }
-}
-
-fn device(app: &AppId, id: &str, user: &str, tokens: &[&str]) -> Device {
-    Device {
-        app: app.clone(),
-        id: DeviceId::new(id).expect("a valid name"),
-        user: UserId::new(user).ok(),
-        traits: Traits::of(Platform::Web),
-        addresses: tokens.iter().map(|token| address(token)).collect(),
-        registered_at: T0,
-    }
-}
-
-/// Every promise of [`Store`].
-///
-/// # Panics
-/// When one is broken.
-pub async fn store(store: &dyn Store) {
-    registering_twice_changes_nothing(store).await;
-    an_address_belongs_to_one_device(store).await;
-    prune_spares_a_token_registered_later(store).await;
-    a_replaced_token_is_found_under_its_new_name(store).await;
-    apps_do_not_see_each_other(store).await;
-}
-
-async fn registering_twice_changes_nothing(store: &dyn Store) {
-    use pushgate::store::Registered::{Created, Updated};
-    let app = app("idempotent");
-    let bob = device(&app, "d1", "bob", &["t1", "t2"]);
-    assert_eq!(store.register(bob.clone()).await.expect("register"), Created);
-    assert_eq!(store.register(bob.clone()).await.expect("register"), Updated);
-    assert_eq!(store.device(&app, &bob.id).await.expect("read"), Some(bob.clone()));
-    let users = [UserId::new("bob").expect("name"), UserId::new("ann").expect("name")];
-    assert_eq!(store.devices_of(&app, &users).await.expect("read"), std::slice::from_ref(&bob));
-    assert!(store.forget(&app, &bob.id).await.expect("forget"));
-    assert!(!store.forget(&app, &bob.id).await.expect("forget"));
-    assert_eq!(store.devices_of(&app, &users).await.expect("read"), []);
-}
-
-async fn an_address_belongs_to_one_device(store: &dyn Store) {
-    let app = app("moves");
-    let (first, second) = (device(&app, "d1", "ann", &["t", "own"]), device(&app, "d2", "bob", &["t"]));
-    store.register(first.clone()).await.expect("register");
-    store.register(second.clone()).await.expect("register");
-    let left = store.device(&app, &first.id).await.expect("read").expect("known");
-    assert_eq!(left.addresses, [address("own")], "the address moved to the second device");
-    assert_eq!(store.device(&app, &second.id).await.expect("read"), Some(second));
-}
-
-async fn prune_spares_a_token_registered_later(store: &dyn Store) {
-    let app = app("prunes");
-    let bob = device(&app, "d", "bob", &["t", "other"]);
-    store.register(bob.clone()).await.expect("register");
-    let before = T0 - Duration::from_secs(1);
-    assert!(!store.prune(&app, &address("t"), before).await.expect("prune"), "news older than the token");
-    assert!(!store.prune(&app, &address("unknown"), T0).await.expect("prune"));
-    assert!(store.prune(&app, &address("t"), T0).await.expect("prune"));
-    assert!(!store.prune(&app, &address("t"), T0).await.expect("prune"), "it is gone already");
-    let left = store.device(&app, &bob.id).await.expect("read").expect("the device stays");
-    assert_eq!(left.addresses, [address("other")]);
-}
-
-async fn a_replaced_token_is_found_under_its_new_name(store: &dyn Store) {
-    let app = app("replaces");
-    let (bob, ann) = (device(&app, "d", "bob", &["old"]), device(&app, "e", "ann", &["new"]));
-    store.register(bob.clone()).await.expect("register");
-    store.register(ann.clone()).await.expect("register");
-    let later = T0 + Duration::from_secs(9);
-    assert!(store.replace(&app, &address("old"), &"new".into(), later).await.expect("replace"));
-    assert!(!store.replace(&app, &address("old"), &"new".into(), later).await.expect("replace"));
-    let now = store.device(&app, &bob.id).await.expect("read").expect("known");
-    assert_eq!((now.addresses, now.registered_at), (vec![address("new")], later));
-    assert_eq!(store.device(&app, &ann.id).await.expect("read").expect("known").addresses, []);
-}
-
-async fn apps_do_not_see_each_other(store: &dyn Store) {
-    let (one, two) = (app("one"), app("two"));
-    store.register(device(&one, "d", "bob", &["t"])).await.expect("register");
-    store.register(device(&two, "d", "bob", &["t"])).await.expect("register");
-    let id = DeviceId::new("d").expect("name");
-    assert!(store.forget(&two, &id).await.expect("forget"));
-    assert_eq!(store.device(&one, &id).await.expect("read").expect("known").addresses, [address("t")]);
-}
+use super::{T0, address, app, channel};
 
 fn delivery(app: &AppId, id: NotificationId, indexes: &[u32]) -> Delivery {
     let message = Message {

@@ -1,0 +1,52 @@
+//! Whose device: registering, logging in and out. One address belongs to at most one user, whatever comes in which order.
+
+use super::Gateway;
+use crate::store::{Login, Registered, Registration, StorageError};
+use crate::words::{AppId, DeviceId, UserId};
+
+impl Gateway {
+    /// Makes a device known as given, within the gateway's limit of devices a user.
+    ///
+    /// # Errors
+    /// When storage fails; then nothing is changed.
+    pub async fn register(&self, device: impl Into<Registration>) -> Result<Registered, StorageError> {
+        let mut registration = device.into();
+        registration.most = self.inner.devices_per_user;
+        self.inner.shop.store.register(registration).await
+    }
+
+    /// Binds a known device to the user who logs in on it, whoever was bound before: from now on his notifications come
+    /// there and nobody else's. None when there is no such device.
+    ///
+    /// # Errors
+    /// When storage fails; then nothing is changed.
+    pub async fn login(
+        &self,
+        app: &AppId,
+        device: &DeviceId,
+        user: &UserId,
+    ) -> Result<Option<Registered>, StorageError> {
+        let login = Login {
+            app: app.clone(),
+            device: device.clone(),
+            user: user.clone(),
+            at: self.now(),
+            most: self.inner.devices_per_user,
+        };
+        self.inner.shop.store.bind(login).await
+    }
+
+    /// Unbinds a device from its user, or from this one only, so that a logout that comes late does not undo the next
+    /// user's login. The device stays known. Whether it was so bound.
+    ///
+    /// # Errors
+    /// When storage fails; then nothing is changed.
+    pub async fn logout(
+        &self,
+        app: &AppId,
+        device: &DeviceId,
+        user: Option<&UserId>,
+    ) -> Result<bool, StorageError> {
+        self.inner.shop.store.unbind(app, device, user).await
+    }
+}

@@ -1,0 +1,204 @@
+//! Devices: register, log in and out, unbind. By a server key for anybody's, by a user token for one's own.
+
+use std::collections::HashMap;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::response::IntoResponse;
+use http::{HeaderMap, StatusCode};
+use pushgate::{AppId, Device, DeviceId, Named, UserId};
+use serde_json::{Value, json};
+
+use super::super::wire::{self, Asked, DeviceBody, HeldBody, LoginBody};
+use super::super::{House, Shared};
+use super::{Answer, Caller, admitted_for_devices, body, named};
+use crate::problem::Problem;
+
+pub(super) async fn register(
+    State(house): Shared,
+    Path(app): Path<String>,
+    headers: HeaderMap,
+    bytes: Body,
+) -> Answer {
+    let (app, caller) = admitted_for_devices(&house, &headers, &app)?;
+    let mut asked: DeviceBody = wire::parse(&body(&house, bytes).await?)?;
+    match asked.id.take() {
+        Some(id) => stored(&house, &caller, (app, id, Named::ById), asked).await,
+        None => {
+            let id = named(DeviceId::new(&pushgate::DeliveryId::new().to_string()))?;
+            stored(&house, &caller, (app, id, Named::ByAddress), asked).await
+        }
+    }
+}
+
+pub(super) async fn update(
+    State(house): Shared,
+    Path((app, id)): Path<(String, String)>,
+    headers: HeaderMap,
+    bytes: Body,
+) -> Answer {
+    let (app, caller) = admitted_for_devices(&house, &headers, &app)?;
+    let id = named(DeviceId::new(&id))?;
+    let asked: DeviceBody = wire::parse(&body(&house, bytes).await?)?;
+    stored(&house, &caller, (app, id, Named::ById), asked).await
+}
+
+async fn stored(
+    house: &House,
+    caller: &Caller,
+    (id, device, named): (AppId, DeviceId, Named),
+    mut asked: DeviceBody,
+) -> Answer {
+    let Some(app) = house.gateway.app(&id) else { return Err(unknown_app(&id)) };
+    asked.user = caller.speaks_for(asked.user)?;
+    let registration = match asked.registration(app, (id, device, named), house.gateway.now())? {
+        Asked::Register(registration) => registration,
+        Asked::Unbind { app, device, channels } => {
+            return unbound(house, caller, app, device, &channels).await;
+        }
+    };
+    let addresses = registration.device.addresses.iter().chain(&registration.replaces);
+    addresses.clone().try_for_each(|address| app.admits(address))?;
+    let device = &registration.device;
+    if named == Named::ById && *caller != Caller::Server {
+        let known = house.gateway.store().device(&device.app, &device.id).await?;
+        // Another user's device is taken over by whoever holds one of its tokens: he sits in front of it.
+        let holds = |known: &Device| addresses.clone().any(|address| known.addresses.contains(address));
+        if known.is_some_and(|known| known.user.is_some() && known.user != device.user && !holds(&known)) {
+            return Err(not_yours());
+        }
+    }
+    let mut shown = device.clone();
+    let registered = house.gateway.register(*registration).await?;
+    shown.id = registered.id;
+    let status = if registered.created { StatusCode::CREATED } else { StatusCode::OK };
+    let mut shown = wire::device(&shown);
+    if !registered.dropped.is_empty() {
+        shown["dropped"] = json!(registered.dropped);
+    }
+    Ok((status, Json(shown)).into_response())
+}
+
+/// An empty push id: the device is no longer reached over these channels, and is nobody's.
+async fn unbound(
+    house: &House,
+    caller: &Caller,
+    app: AppId,
+    id: DeviceId,
+    channels: &[pushgate::ChannelName],
+) -> Answer {
+    let device = owned(house, caller, &app, &id).await?;
+    for address in device.addresses.iter().filter(|address| channels.contains(&address.channel)) {
+        house.gateway.store().release(&app, address).await?;
+    }
+    house.gateway.logout(&app, &id, None).await?;
+    let device = house.gateway.store().device(&app, &id).await?.ok_or_else(unknown_device)?;
+    Ok(Json(wire::device(&device)).into_response())
+}
+
+/// The device, if it is the caller's to manage.
+async fn owned(house: &House, caller: &Caller, app: &AppId, id: &DeviceId) -> Result<Device, Problem> {
+    let device = house.gateway.store().device(app, id).await?.ok_or_else(unknown_device)?;
+    match caller {
+        Caller::User(user) if device.user.as_ref() != Some(user) => Err(not_yours()),
+        Caller::User(_) | Caller::Server => Ok(device),
+    }
+}
+
+pub(super) async fn show(
+    State(house): Shared,
+    Path((app, id)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Answer {
+    let (app, caller) = admitted_for_devices(&house, &headers, &app)?;
+    let device = owned(&house, &caller, &app, &named(DeviceId::new(&id))?).await?;
+    Ok(Json(wire::device(&device)).into_response())
+}
+
+pub(super) async fn forget(
+    State(house): Shared,
+    Path((app, id)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Answer {
+    let (app, caller) = admitted_for_devices(&house, &headers, &app)?;
+    let device = owned(&house, &caller, &app, &named(DeviceId::new(&id))?).await?;
+    if house.gateway.store().forget(&app, &device.id).await? {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    Err(unknown_device())
+}
+
+pub(super) async fn login(
+    State(house): Shared,
+    Path((app, id)): Path<(String, String)>,
+    headers: HeaderMap,
+    bytes: Body,
+) -> Answer {
+    let (app, caller) = admitted_for_devices(&house, &headers, &app)?;
+    let id = named(DeviceId::new(&id))?;
+    let asked: LoginBody = wire::parse(&body(&house, bytes).await?)?;
+    if let Caller::User(user) = &caller {
+        caller.speaks_for(Some(asked.user.clone()))?;
+        let known = house.gateway.store().device(&app, &id).await?.ok_or_else(unknown_device)?;
+        if known.user.is_some_and(|bound| bound != *user) {
+            return Err(not_yours());
+        }
+    }
+    house.gateway.login(&app, &id, &asked.user).await?.ok_or_else(unknown_device)?;
+    let device = house.gateway.store().device(&app, &id).await?.ok_or_else(unknown_device)?;
+    Ok(Json(wire::device(&device)).into_response())
+}
+
+pub(super) async fn logout(
+    State(house): Shared,
+    Path((app, id)): Path<(String, String)>,
+    Query(mut query): Query<HashMap<String, String>>,
+    headers: HeaderMap,
+) -> Answer {
+    let (app, caller) = admitted_for_devices(&house, &headers, &app)?;
+    let only = query.remove("user").map(|user| named(UserId::new(&user))).transpose()?;
+    let only = caller.speaks_for(only)?;
+    house.gateway.logout(&app, &named(DeviceId::new(&id))?, only.as_ref()).await?;
+    // Whether it was bound or not: it is not now.
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Nobody is asked for a key: who knows the token sits in front of the device, and all he can do is to silence it. The answer
+/// says nothing of which apps, channels and tokens there are.
+pub(super) async fn unbind(State(house): Shared, Path(app): Path<String>, bytes: Body) -> Answer {
+    let asked: HeldBody = wire::parse(&body(&house, bytes).await?)?;
+    let app = AppId::new(&app).ok().filter(|app| house.gateway.app(app).is_some());
+    if let Some(app) = app {
+        let served = house.gateway.app(&app);
+        for address in asked.addresses(served.map(std::convert::AsRef::as_ref))? {
+            house.gateway.store().release(&app, &address).await?;
+        }
+    }
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+pub(super) async fn list(
+    State(house): Shared,
+    Path((app, user)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Answer {
+    let (app, caller) = admitted_for_devices(&house, &headers, &app)?;
+    let user = named(UserId::new(&user))?;
+    caller.speaks_for(Some(user.clone()))?;
+    let devices = house.gateway.store().devices_of(&app, &[user]).await?;
+    let devices: Vec<Value> = devices.iter().map(wire::device).collect();
+    Ok(Json(json!({"devices": devices})).into_response())
+}
+
+fn unknown_app(app: &AppId) -> Problem {
+    Problem::new(404, "unknown_app", format!("there is no app `{app}`"))
+}
+
+fn unknown_device() -> Problem {
+    Problem::new(404, "unknown_device", "the app has no such device")
+}
+
+fn not_yours() -> Problem {
+    Problem::new(403, "not_yours", "the device is another user's; log him out, or register it with its token")
+}

@@ -1,0 +1,104 @@
+//! The native door, `/v1`: the API we would want to use. Here are the routes and who may pass; each resource has a file.
+
+mod devices;
+mod notifications;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use axum::routing::{get, post, put};
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http_body_util::BodyExt;
+use pushgate::{AppId, UserId};
+use pushgate_config::KeyScope;
+
+use super::House;
+use crate::keys::bearer;
+use crate::problem::Problem;
+
+type Answer = Result<Response, Problem>;
+
+pub(super) fn routes() -> Router<std::sync::Arc<House>> {
+    Router::new()
+        .route("/v1/apps/{app}/notifications", post(notifications::submit))
+        .route("/v1/apps/{app}/notifications:preview", post(notifications::preview))
+        .route("/v1/apps/{app}/notifications/{id}", get(notifications::read))
+        .route("/v1/apps/{app}/devices", post(devices::register))
+        .route("/v1/apps/{app}/devices:unbind", post(devices::unbind))
+        .route(
+            "/v1/apps/{app}/devices/{device}",
+            put(devices::update).get(devices::show).delete(devices::forget),
+        )
+        .route("/v1/apps/{app}/devices/{device}/user", put(devices::login).delete(devices::logout))
+        .route("/v1/apps/{app}/users/{user}/devices", get(devices::list))
+}
+
+/// Who has come in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Caller {
+    /// Somebody with a server key.
+    Server,
+    /// A user, for himself only.
+    User(UserId),
+}
+
+impl Caller {
+    /// The user a request is about: for a user always he himself.
+    fn speaks_for(&self, named: Option<UserId>) -> Result<Option<UserId>, Problem> {
+        match self {
+            Self::Server => Ok(named),
+            Self::User(user) if named.as_ref().is_none_or(|named| named == user) => Ok(Some(user.clone())),
+            Self::User(_) => {
+                Err(Problem::new(403, "not_yours", "a user token is good for its own user only"))
+            }
+        }
+    }
+}
+
+/// Who asks, by a server key or by a user token; what for is each handler's to check against the user.
+fn admitted_for_devices(house: &House, headers: &HeaderMap, app: &str) -> Result<(AppId, Caller), Problem> {
+    let token = bearer(headers).filter(|given| given.matches('.').count() == 2);
+    let (Some(token), Ok(id)) = (token, AppId::new(app)) else {
+        return Ok((admitted(house, headers, app, KeyScope::Devices)?, Caller::Server));
+    };
+    let user = house.user_keys.admit(&id, token, house.gateway.now())?;
+    Ok((id, Caller::User(user)))
+}
+
+/// Who asks, for which app: a key first, so that strangers learn nothing of which apps there are.
+fn admitted(house: &House, headers: &HeaderMap, app: &str, scope: KeyScope) -> Result<AppId, Problem> {
+    let invalid = |error: pushgate::InvalidName| Problem::new(422, "invalid_field", error.to_string());
+    let app = AppId::new(app).map_err(invalid)?;
+    house.keys.admit(headers, Some(&app), scope)?;
+    match house.gateway.app(&app) {
+        Some(_) => Ok(app),
+        None => Err(Problem::new(404, "unknown_app", format!("there is no app `{app}`"))),
+    }
+}
+
+/// How much of a body that is too large is read and thrown away, so that its sender gets to read the refusal.
+const LINGER: usize = 32 * 1024 * 1024;
+
+async fn body(house: &House, mut body: Body) -> Result<Bytes, Problem> {
+    let max = house.max_body;
+    let (mut all, mut read) = (BytesMut::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Problem::new(400, "broken_body", "the body ended before its time"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        read += data.len();
+        if read <= max {
+            all.extend_from_slice(&data);
+        } else if read > max + LINGER {
+            break;
+        }
+    }
+    if read > max {
+        return Err(Problem::new(413, "body_too_large", format!("at most {max} bytes")));
+    }
+    Ok(all.freeze())
+}
+
+fn named<T>(parsed: Result<T, pushgate::InvalidName>) -> Result<T, Problem> {
+    parsed.map_err(|error| Problem::new(422, "invalid_field", error.to_string()))
+}

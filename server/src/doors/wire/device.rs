@@ -1,0 +1,204 @@
+//! What a device registers itself with: addresses, or the push id of a ZPNs client.
+
+use pushgate::app::App;
+use pushgate::{
+    Address, AppId, ChannelName, Device, DeviceId, Named, Platform, Registration, Timestamp, TokenKind,
+    Traits, UserId,
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::refused;
+use crate::problem::Problem;
+use crate::push_id::PushId;
+
+/// The most addresses a device has.
+const MAX_ADDRESSES: usize = 16;
+
+/// An address: its channel, and exactly one of `token`, `fid`, `subscription`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AddressBody {
+    channel: ChannelName,
+    token: Option<String>,
+    fid: Option<String>,
+    subscription: Option<Value>,
+}
+
+/// `POST …/devices` and `PUT …/devices/{device}`: addresses, or a push id, which says platform and address by itself.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeviceBody {
+    pub(crate) id: Option<DeviceId>,
+    pub(crate) user: Option<UserId>,
+    platform: Option<Platform>,
+    manufacturer: Option<String>,
+    app_build: Option<u64>,
+    country: Option<String>,
+    locale: Option<String>,
+    time_zone: Option<String>,
+    #[serde(default)]
+    capabilities: Vec<String>,
+    #[serde(default)]
+    addresses: Vec<AddressBody>,
+    push_id: Option<String>,
+    replaces: Option<AddressBody>,
+}
+
+/// `PUT …/devices/{device}/user`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LoginBody {
+    pub(crate) user: UserId,
+}
+
+/// `POST …/devices:unbind`: an address, or a push id.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(crate) enum HeldBody {
+    PushId(PushIdBody),
+    Address(AddressBody),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PushIdBody {
+    push_id: String,
+}
+
+/// What a device asks for.
+pub(crate) enum Asked {
+    Register(Box<Registration>),
+    /// Its push id has no token: it is not reached over these channels any more.
+    Unbind {
+        app: AppId,
+        device: DeviceId,
+        channels: Vec<ChannelName>,
+    },
+}
+
+impl DeviceBody {
+    pub(crate) fn registration(
+        mut self,
+        served: &App,
+        (app, id, named): (AppId, DeviceId, Named),
+        now: Timestamp,
+    ) -> Result<Asked, Problem> {
+        let push_id = self.push_id.take().map(|text| decoded(&text)).transpose()?;
+        let mut addresses = self.addresses_given()?;
+        if let Some(push_id) = &push_id {
+            if push_id.token.expose().is_empty() {
+                if named == Named::ByAddress {
+                    return Err(refused("an empty push id unbinds a device; name it"));
+                }
+                return Ok(Asked::Unbind { app, device: id, channels: channels(served, push_id) });
+            }
+            addresses.push(address(served, push_id)?);
+            self.platform = self.platform.or(push_id.service.platform());
+            self.manufacturer = self.manufacturer.or(push_id.service.manufacturer().map(str::to_owned));
+            self.country = self.country.or(Some(push_id.country.clone()).filter(|text| text.len() == 2));
+        }
+        let replaces = self.replaces.take().map(AddressBody::address).transpose()?;
+        let traits = self.traits()?;
+        let device = Device { app, id, user: self.user, traits, addresses, registered_at: now };
+        let registration = Registration { named, replaces, ..Registration::from(device) };
+        Ok(Asked::Register(Box::new(registration)))
+    }
+
+    fn addresses_given(&mut self) -> Result<Vec<Address>, Problem> {
+        let given = std::mem::take(&mut self.addresses);
+        if given.len() > MAX_ADDRESSES {
+            return Err(refused(format!("addresses: at most {MAX_ADDRESSES}")));
+        }
+        given.into_iter().map(AddressBody::address).collect()
+    }
+
+    fn traits(&mut self) -> Result<Traits, Problem> {
+        let texts = [&self.manufacturer, &self.country, &self.locale, &self.time_zone];
+        if texts.into_iter().flatten().any(|text| text.len() > 64) {
+            return Err(refused("manufacturer, country, locale, time_zone: at most 64 bytes each"));
+        }
+        let fits = |text: &String| (1..=64).contains(&text.len());
+        if self.capabilities.len() > Traits::MAX_CAPABILITIES || !self.capabilities.iter().all(fits) {
+            let most = Traits::MAX_CAPABILITIES;
+            return Err(refused(format!("capabilities: at most {most}, of 1 to 64 bytes each")));
+        }
+        Ok(Traits {
+            platform: self.platform.ok_or_else(|| refused("platform: is missing"))?,
+            manufacturer: self.manufacturer.take().map(|text| text.to_lowercase()),
+            app_build: self.app_build,
+            country: self.country.take().map(|text| text.to_uppercase()),
+            locale: self.locale.take(),
+            time_zone: self.time_zone.take(),
+            capabilities: std::mem::take(&mut self.capabilities),
+        })
+    }
+}
+
+impl HeldBody {
+    /// The addresses meant: none where the app has no channel of that kind.
+    pub(crate) fn addresses(self, served: Option<&App>) -> Result<Vec<Address>, Problem> {
+        match self {
+            Self::Address(body) => Ok(vec![body.address()?]),
+            Self::PushId(body) => {
+                let push_id = decoded(&body.push_id)?;
+                let channels = served.map(|served| channels(served, &push_id)).unwrap_or_default();
+                Ok(channels.into_iter().map(|channel| held(channel, &push_id)).collect())
+            }
+        }
+    }
+}
+
+fn decoded(text: &str) -> Result<PushId, Problem> {
+    PushId::decode(text).map_err(|error| Problem::new(422, "invalid_push_id", format!("push_id: it {error}")))
+}
+
+/// The app's channels that understand the envelope's tokens, the likeliest first.
+fn channels(served: &App, push_id: &PushId) -> Vec<ChannelName> {
+    let mut kinds = push_id.service.kinds();
+    if push_id.is_subscription() {
+        kinds.reverse();
+    }
+    let of_kind = |kind: &&'static str| {
+        let named = served.channels().iter();
+        let named = named.filter(|(_, installed)| installed.channel.info().kind == *kind);
+        named.map(|(name, _)| name.clone()).collect::<Vec<_>>()
+    };
+    kinds.iter().flat_map(of_kind).collect()
+}
+
+fn address(served: &App, push_id: &PushId) -> Result<Address, Problem> {
+    let channel = channels(served, push_id).into_iter().next().ok_or_else(|| {
+        let kinds = push_id.service.kinds().join("` or `");
+        Problem::new(422, "unknown_channel", format!("push_id: the app has no channel of kind `{kinds}`"))
+    })?;
+    let address = held(channel, push_id);
+    if address.token.expose().len() > Address::MAX_TOKEN {
+        return Err(refused(format!("push_id: its token has over {} bytes", Address::MAX_TOKEN)));
+    }
+    Ok(address)
+}
+
+fn held(channel: ChannelName, push_id: &PushId) -> Address {
+    let kind = if push_id.is_subscription() { TokenKind::Subscription } else { TokenKind::Token };
+    Address { channel, kind, token: push_id.token.clone() }
+}
+
+impl AddressBody {
+    pub(super) fn address(self) -> Result<Address, Problem> {
+        let subscription = self.subscription.map(|value| value.to_string());
+        let given = [
+            self.token.map(|token| (TokenKind::Token, token)),
+            self.fid.map(|fid| (TokenKind::Fid, fid)),
+            subscription.map(|subscription| (TokenKind::Subscription, subscription)),
+        ];
+        let mut given = given.into_iter().flatten();
+        let (Some((kind, token)), None) = (given.next(), given.next()) else {
+            return Err(refused("an address has exactly one of token, fid, subscription"));
+        };
+        if token.is_empty() || token.len() > Address::MAX_TOKEN {
+            return Err(refused(format!("{}: 1 to {} bytes", kind.as_str(), Address::MAX_TOKEN)));
+        }
+        Ok(Address { channel: self.channel, kind, token: token.into() })
+    }
+}

@@ -1,0 +1,33 @@
+//! The native door's JSON: the only place where requests are checked, and what answers look like.
+
+mod device;
+mod notification;
+mod shown;
+
+use std::time::Duration;
+
+use crate::problem::Problem;
+
+pub(crate) use device::{Asked, DeviceBody, HeldBody, LoginBody};
+pub(crate) use notification::NotificationBody;
+pub(crate) use shown::{Submitted, device, status};
+
+fn refused(detail: impl Into<String>) -> Problem {
+    Problem::new(422, "invalid_field", detail)
+}
+
+/// JSON into a body: broken JSON is 400 `invalid_json`, JSON that is no such body 422 `invalid_body`.
+pub(super) fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(bytes).map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => Problem::new(422, "invalid_body", error.to_string()),
+        _ => Problem::new(400, "invalid_json", error.to_string()),
+    })
+}
+
+/// `5s` or `5` in a query.
+pub(super) fn span(text: &str) -> Result<Duration, Problem> {
+    let seconds = text.parse::<u64>().map(Duration::from_secs);
+    seconds
+        .or_else(|_| humantime::parse_duration(text))
+        .map_err(|_| refused(format!("`{text}` is no time span; write 5s or 2m")))
+}

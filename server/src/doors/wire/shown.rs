@@ -1,0 +1,51 @@
+//! What answers look like. No token is in any of them.
+
+use std::collections::BTreeMap;
+
+use pushgate::{Device, Receipt, Skip, Status, Ticket};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// A device as it is shown: everything but its tokens.
+pub(crate) fn device(device: &Device) -> Value {
+    let addresses = device.addresses.iter().map(|a| json!({"channel": a.channel, "kind": a.kind}));
+    json!({"id": device.id, "user": device.user, "traits": device.traits,
+        "addresses": addresses.collect::<Vec<_>>(), "registered_at": device.registered_at})
+}
+
+/// The answer to a submit, with the receipts where they were waited for.
+#[derive(Serialize)]
+pub(crate) struct Submitted {
+    id: pushgate::NotificationId,
+    accepted: usize,
+    skipped: Vec<Skip>,
+    replayed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Value>,
+}
+
+impl Submitted {
+    pub(crate) fn new(ticket: Ticket, status: Option<&Status>) -> Self {
+        let Ticket { id, accepted, skipped, replayed } = ticket;
+        Self { id, accepted, skipped, replayed, status: status.map(self::status) }
+    }
+}
+
+/// Counts by state, and what is known on each device.
+pub(crate) fn status(status: &Status) -> Value {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for receipt in &status.receipts {
+        *counts.entry(receipt.state.as_str()).or_default() += 1;
+    }
+    json!({"id": status.id, "created_at": status.created_at, "counts": counts, "skipped": status.skipped,
+        "devices": status.receipts.iter().map(receipt).collect::<Vec<_>>()})
+}
+
+fn receipt(receipt: &Receipt) -> Value {
+    let fault = receipt.fault.as_ref().map(|fault| {
+        let row = fault.row();
+        json!({"code": row.code, "blame": row.blame, "advice": row.advice, "detail": fault.detail, "vendor_code": fault.vendor_code})
+    });
+    json!({"device": receipt.device, "user": receipt.user, "channel": receipt.channel, "state": receipt.state,
+        "vendor_id": receipt.vendor_id, "fault": fault, "attempts": receipt.attempts, "at": receipt.at, "next_at": receipt.next_at})
+}

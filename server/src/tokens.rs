@@ -1,0 +1,270 @@
+//! User tokens: JSON Web Tokens (RFC 7519) by which a browser or a phone manages its own user's devices, and nothing else.
+//! The algorithm is the key's, never the token's word; a token and what is in it never print.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use pushgate::{AppId, Timestamp, UserId};
+use pushgate_config::{UserKeyAlgorithm, UserKeyConfig};
+use serde::Deserialize;
+
+use crate::problem::Problem;
+
+/// The longest token looked at, in bytes: claims of three names and a signature are some 300.
+const LONGEST: usize = 2048;
+/// The longest a token may still be good for: whoever finds an old one gets little from it.
+const LONGEST_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// What clocks may differ by.
+const LEEWAY: Duration = Duration::from_secs(30);
+
+/// The user keys of every app.
+#[derive(Default)]
+pub struct UserKeys(BTreeMap<AppId, Vec<(String, Verifier)>>);
+
+enum Verifier {
+    Hs256(Box<hmac::Key>),
+    EdDsa(UnparsedPublicKey<Vec<u8>>),
+}
+
+/// A key that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "apps.{app}.user_keys: key `{id}` is no Ed25519 public key; write PEM, or the base64 of its 32 bytes"
+)]
+pub struct BadUserKey {
+    app: AppId,
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: Option<String>,
+    /// Extensions that must be understood (RFC 7515 §4.1.11); we understand none.
+    crit: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    app: AppId,
+    #[serde(alias = "sub")]
+    user: UserId,
+    /// Seconds since 1970; RFC 7519 allows a fraction.
+    exp: f64,
+    nbf: Option<f64>,
+}
+
+impl UserKeys {
+    /// The keys of a configuration.
+    ///
+    /// # Errors
+    /// [`BadUserKey`] when one is not of its kind.
+    pub fn new<'a>(
+        apps: impl IntoIterator<Item = (&'a AppId, &'a [UserKeyConfig])>,
+    ) -> Result<Self, BadUserKey> {
+        let mut all = BTreeMap::new();
+        for (app, keys) in apps {
+            let verifier = |key: &UserKeyConfig| {
+                let bad = || BadUserKey { app: app.clone(), id: key.id.clone() };
+                Ok((key.id.clone(), Verifier::new(key).ok_or_else(bad)?))
+            };
+            all.insert(app.clone(), keys.iter().map(verifier).collect::<Result<_, _>>()?);
+        }
+        Ok(Self(all))
+    }
+
+    /// Whose token this is, if it is good for this app now.
+    pub(crate) fn admit(&self, app: &AppId, token: &str, now: Timestamp) -> Result<UserId, Problem> {
+        let invalid = || Problem::new(401, "invalid_user_token", "the user token is not signed by this app");
+        let (signed, claims) = self.verified(app, token).ok_or_else(invalid)?;
+        if claims.app != *app {
+            return Err(invalid());
+        }
+        let at = |seconds: f64| Timestamp::from_millis((seconds * 1000.0) as i64);
+        let ends = at(claims.exp);
+        if ends + LEEWAY <= now {
+            return Err(Problem::new(401, "expired_user_token", "the user token has ended; fetch a new one"));
+        }
+        if ends > now + LONGEST_LIFE + LEEWAY {
+            let detail = format!("the user token of key `{signed}` is good for more than seven days");
+            return Err(Problem::new(401, "invalid_user_token", detail));
+        }
+        if claims.nbf.is_some_and(|nbf| at(nbf) > now + LEEWAY) {
+            return Err(Problem::new(401, "invalid_user_token", "the user token is not good yet (`nbf`)"));
+        }
+        Ok(claims.user)
+    }
+
+    /// The claims, and the key that signed them.
+    fn verified(&self, app: &AppId, token: &str) -> Option<(&str, Claims)> {
+        if token.len() > LONGEST {
+            return None;
+        }
+        let (signed, signature) = token.rsplit_once('.')?;
+        let (header, claims) = signed.split_once('.')?;
+        let header: Header = decoded(header)?;
+        if header.crit.is_some() {
+            return None;
+        }
+        let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
+        let named = |id: &str| header.kid.as_ref().is_none_or(|kid| kid == id);
+        let keys = self.0.get(app)?.iter().filter(|(id, key)| named(id) && key.algorithm() == header.alg);
+        let (id, _) = keys.into_iter().find(|(_, key)| key.verifies(signed.as_bytes(), &signature))?;
+        Some((id, decoded(claims)?))
+    }
+}
+
+fn decoded<T: serde::de::DeserializeOwned>(part: &str) -> Option<T> {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
+}
+
+impl Verifier {
+    fn new(key: &UserKeyConfig) -> Option<Self> {
+        match key.algorithm {
+            UserKeyAlgorithm::Hs256 => {
+                let key = hmac::Key::new(hmac::HMAC_SHA256, key.key.expose().as_bytes());
+                Some(Self::Hs256(Box::new(key)))
+            }
+            UserKeyAlgorithm::EdDsa => {
+                Some(Self::EdDsa(UnparsedPublicKey::new(&ED25519, ed25519_public(key.key.expose())?)))
+            }
+        }
+    }
+
+    const fn algorithm(&self) -> &'static str {
+        match self {
+            Self::Hs256(_) => "HS256",
+            Self::EdDsa(_) => "EdDSA",
+        }
+    }
+
+    fn verifies(&self, signed: &[u8], signature: &[u8]) -> bool {
+        match self {
+            Self::Hs256(key) => hmac::verify(key, signed, signature).is_ok(),
+            Self::EdDsa(key) => key.verify(signed, signature).is_ok(),
+        }
+    }
+}
+
+/// The 32 bytes of an Ed25519 public key: themselves in base64, or at the end of a SubjectPublicKeyInfo (RFC 8410 §4).
+fn ed25519_public(text: &str) -> Option<Vec<u8>> {
+    const PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+    let base64: String = text.lines().filter(|line| !line.starts_with("-----")).map(str::trim).collect();
+    let bytes = STANDARD.decode(&base64).or_else(|_| URL_SAFE_NO_PAD.decode(&base64)).ok()?;
+    let key = if bytes.len() == 32 { &bytes } else { bytes.strip_prefix(&PREFIX)? };
+    (key.len() == 32).then(|| key.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000;
+
+    fn app() -> AppId {
+        AppId::new("demo").unwrap()
+    }
+
+    fn key(id: &str, algorithm: UserKeyAlgorithm, key: &str) -> UserKeyConfig {
+        UserKeyConfig { id: id.to_owned(), algorithm, key: key.into() }
+    }
+
+    fn keys(keys: &[UserKeyConfig]) -> UserKeys {
+        UserKeys::new([(&app(), keys)]).unwrap()
+    }
+
+    fn part(value: &Value) -> String {
+        URL_SAFE_NO_PAD.encode(value.to_string())
+    }
+
+    fn hs256(header: &Value, claims: &Value, secret: &str) -> String {
+        let signed = format!("{}.{}", part(header), part(claims));
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), signed.as_bytes());
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag))
+    }
+
+    fn claims(exp: i64) -> Value {
+        json!({"app": "demo", "user": "bob", "exp": exp})
+    }
+
+    fn admitted(keys: &UserKeys, token: &str) -> Result<String, &'static str> {
+        let now = Timestamp::from_millis(NOW * 1000);
+        keys.admit(&app(), token, now).map(|user| user.to_string()).map_err(|problem| problem.code())
+    }
+
+    const OLD: &str = "old-old-old-old-old-old-old-old-";
+    const NEW: &str = "new-new-new-new-new-new-new-new-";
+
+    #[test]
+    fn both_keys_are_good_while_one_takes_the_others_place() {
+        let both =
+            keys(&[key("old", UserKeyAlgorithm::Hs256, OLD), key("new", UserKeyAlgorithm::Hs256, NEW)]);
+        let header = |kid| json!({"alg": "HS256", "kid": kid});
+        let good = claims(NOW + 60);
+        assert_eq!(admitted(&both, &hs256(&header("old"), &good, OLD)), Ok("bob".into()));
+        assert_eq!(admitted(&both, &hs256(&header("new"), &good, NEW)), Ok("bob".into()));
+        assert_eq!(admitted(&both, &hs256(&json!({"alg": "HS256"}), &good, NEW)), Ok("bob".into()));
+        assert_eq!(admitted(&both, &hs256(&header("new"), &good, OLD)), Err("invalid_user_token"));
+        let after = keys(&[key("new", UserKeyAlgorithm::Hs256, NEW)]);
+        assert_eq!(admitted(&after, &hs256(&header("old"), &good, OLD)), Err("invalid_user_token"));
+    }
+
+    #[test]
+    fn an_ed25519_key_verifies_and_is_no_hmac_secret() {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+        let public = STANDARD.encode(pair.public_key());
+        let keys = keys(&[key("k", UserKeyAlgorithm::EdDsa, &public)]);
+        let signed = format!("{}.{}", part(&json!({"alg": "EdDSA"})), part(&claims(NOW + 60)));
+        let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(pair.sign(signed.as_bytes())));
+        assert_eq!(admitted(&keys, &token), Ok("bob".into()));
+        // The classic confusion: the public key taken for a shared secret.
+        let forged = hs256(&json!({"alg": "HS256"}), &claims(NOW + 60), &public);
+        assert_eq!(admitted(&keys, &forged), Err("invalid_user_token"));
+        let mut spki = vec![0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+        spki.extend(pair.public_key().as_ref());
+        let pem =
+            format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(spki));
+        assert_eq!(ed25519_public(&pem).unwrap(), pair.public_key().as_ref());
+    }
+
+    #[test]
+    fn what_is_unsigned_foreign_old_or_too_long_lived_is_refused() {
+        let keys = keys(&[key("k", UserKeyAlgorithm::Hs256, NEW)]);
+        let header = json!({"alg": "HS256"});
+        let good = hs256(&header, &claims(NOW + 60), NEW);
+        assert_eq!(admitted(&keys, &good), Ok("bob".into()));
+        let none = format!("{}.{}.", part(&json!({"alg": "none"})), part(&claims(NOW + 60)));
+        let mut foreign = claims(NOW + 60);
+        foreign["app"] = "other".into();
+        let mut early = claims(NOW + 600);
+        early["nbf"] = (NOW + 300).into();
+        let critical = json!({"alg": "HS256", "crit": ["b64"]});
+        let (head, tail) = good.split_at(good.len() - 1);
+        let bent = format!("{head}{}", if tail == "A" { "Q" } else { "A" });
+        for token in [
+            "",
+            "a.b",
+            "..",
+            "pgk_key",
+            &none,
+            &bent,
+            &hs256(&header, &foreign, NEW),
+            &hs256(&header, &early, NEW),
+            &hs256(&header, &claims(NOW + 8 * 24 * 3600), NEW),
+            &hs256(&header, &json!({"app": "demo", "user": "bob"}), NEW),
+            &hs256(&critical, &claims(NOW + 60), NEW),
+            &"x".repeat(LONGEST + 1),
+        ] {
+            assert_eq!(admitted(&keys, token), Err("invalid_user_token"), "{token}");
+        }
+        let old = hs256(&header, &claims(NOW - 31), NEW);
+        assert_eq!(admitted(&keys, &old), Err("expired_user_token"));
+    }
+}

@@ -1,0 +1,228 @@
+//! Whose device: what a login, a logout and a push id do to whom a push reaches. Names begin with the line of the acceptance
+//! list they hold.
+
+use http::Method;
+use pushgate_emulator::{Platform, What};
+use pushgate_server::push_id::{PushId, Service};
+use serde_json::{Value, json};
+
+use crate::house::{Client, House, PATIENCE, user_token};
+
+const DEVICES: &str = "/v1/apps/demo/devices";
+
+fn envelope(token: &str) -> String {
+    let (service, country, sdk) = (Service(7), String::new(), "2.5.0".to_owned());
+    PushId { production: true, service, country, sdk, token: token.into() }.encode().unwrap()
+}
+
+/// A virtual web page that is registered by its push id, as a ZPNs client is.
+async fn page(house: &House, id: &str, user: &str) -> String {
+    let device = house.emulator.vendor().add_device(id, Platform::Web).unwrap();
+    let body = json!({"user": user, "push_id": envelope(&device.token)});
+    house.client.ask(Method::PUT, &format!("{DEVICES}/{id}"), &body, 201).await;
+    device.token
+}
+
+/// A push for a user: how many addresses it goes to, and why not to others.
+async fn push(house: &House, user: &str) -> (u64, Value) {
+    let asked = json!({"to": {"users": [user]}, "title": format!("for {user}")});
+    let (status, answer) = house.client.submit(&asked, "?wait=20s").await;
+    assert_eq!(status, 202, "{answer}");
+    (answer["accepted"].as_u64().unwrap(), answer["skipped"].clone())
+}
+
+fn shown(house: &House, id: &str) -> Vec<String> {
+    house.emulator.vendor().inbox(id).unwrap().into_iter().map(|shown| shown.title).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn zpns_06_and_07_a_push_id_registers_the_device_for_its_user() {
+    let house = House::open().await;
+    page(&house, "d", "ann").await;
+    assert_eq!(push(&house, "ann").await.0, 1);
+    let arrived = house.emulator.vendor().wait_for(|what| matches!(what, What::Arrived { .. }), PATIENCE);
+    assert!(arrived.await.is_some());
+    assert_eq!(shown(&house, "d"), ["for ann"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn zpns_08_binding_by_login_and_again_by_report_gives_one_device() {
+    let house = House::open().await;
+    let token = page(&house, "d", "ann").await;
+    let body = json!({"user": "ann", "push_id": envelope(&token)});
+    house.client.ask(Method::PUT, &format!("{DEVICES}/d"), &body, 200).await;
+    // Without an id, too: the token says which device it is.
+    let answer = house.client.ask(Method::POST, DEVICES, &body, 200).await;
+    assert_eq!(answer["id"], "d");
+    assert_eq!(push(&house, "ann").await.0, 1);
+    assert_eq!(shown(&house, "d").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn zpns_09_after_a_logout_the_device_gets_no_push_for_that_user() {
+    let house = House::open().await;
+    page(&house, "d", "ann").await;
+    house.client.ask(Method::DELETE, &format!("{DEVICES}/d/user"), &Value::Null, 204).await;
+    assert_eq!(push(&house, "ann").await, (0, json!([{"user": "ann", "reason": "no_device"}])));
+    let device = house.client.ask(Method::GET, &format!("{DEVICES}/d"), &Value::Null, 200).await;
+    assert_eq!((&device["user"], device["addresses"].as_array().unwrap().len()), (&Value::Null, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn zpns_10_logout_a_login_b_on_the_same_device() {
+    let house = House::open().await;
+    page(&house, "d", "ann").await;
+    house.client.ask(Method::DELETE, &format!("{DEVICES}/d/user?user=ann"), &Value::Null, 204).await;
+    house.client.ask(Method::PUT, &format!("{DEVICES}/d/user"), &json!({"user": "bob"}), 200).await;
+    // A logout of the first that comes late changes nothing.
+    house.client.ask(Method::DELETE, &format!("{DEVICES}/d/user?user=ann"), &Value::Null, 204).await;
+    assert_eq!(push(&house, "ann").await.0, 0);
+    assert_eq!(push(&house, "bob").await.0, 1);
+    assert_eq!(shown(&house, "d"), ["for bob"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn zpns_11_login_as_another_with_the_same_token_moves_the_binding() {
+    let house = House::open().await;
+    let token = page(&house, "d", "ann").await;
+    let body = json!({"user": "bob", "push_id": envelope(&token)});
+    house.client.ask(Method::PUT, &format!("{DEVICES}/another-id"), &body, 201).await;
+    assert_eq!(push(&house, "ann").await.0, 0);
+    assert_eq!(push(&house, "bob").await.0, 1);
+    assert_eq!(shown(&house, "d"), ["for bob"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn zpns_19_a_user_who_never_registered_gets_no_push_and_the_answer_says_so() {
+    let house = House::open().await;
+    assert_eq!(push(&house, "nobody").await, (0, json!([{"user": "nobody", "reason": "no_device"}])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn zpns_26_and_48_to_51_an_empty_push_id_unbinds_this_device_and_no_other() {
+    let house = House::open().await;
+    let token = page(&house, "d", "ann").await;
+    page(&house, "e", "ann").await;
+    let empty = json!({"user": "ann", "push_id": envelope("")});
+    let answer = house.client.ask(Method::PUT, &format!("{DEVICES}/d"), &empty, 200).await;
+    assert_eq!((&answer["user"], &answer["addresses"]), (&Value::Null, &json!([])));
+    for silent in [false, true] {
+        let asked = json!({"to": {"users": ["ann"]}, "title": "t", "payload": "p", "silent": silent});
+        let (_, answer) = house.client.submit(&asked, "?wait=20s").await;
+        assert_eq!(answer["status"]["devices"][0]["device"], "e");
+        assert_eq!(answer["accepted"], 1, "{answer}");
+    }
+    assert!(shown(&house, "d").is_empty());
+    let again = json!({"user": "ann", "push_id": envelope(&token)});
+    house.client.ask(Method::PUT, &format!("{DEVICES}/d"), &again, 200).await;
+    assert_eq!(push(&house, "ann").await.0, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn zpns_25_whoever_knows_the_token_can_unbind_it_without_a_key() {
+    let house = House::open().await;
+    let token = page(&house, "d", "ann").await;
+    let stranger = Client::new(&house.client.base, "");
+    let path = format!("{DEVICES}:unbind");
+    let wrong = json!({"push_id": envelope("another-token")});
+    stranger.ask(Method::POST, &path, &wrong, 204).await;
+    stranger.ask(Method::POST, "/v1/apps/nosuch/devices:unbind", &wrong, 204).await;
+    assert_eq!(push(&house, "ann").await.0, 1);
+    stranger.ask(Method::POST, &path, &json!({"push_id": envelope(&token)}), 204).await;
+    assert_eq!(push(&house, "ann").await.0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_token_takes_the_place_of_the_old_one() {
+    let house = House::open().await;
+    let old = page(&house, "d", "ann").await;
+    let new = house.emulator.vendor().add_device("d2", Platform::Web).unwrap().token;
+    let body = json!({"user": "ann", "platform": "web", "addresses": [{"channel": "fcm", "token": new}],
+        "replaces": {"channel": "fcm", "token": old}});
+    let answer = house.client.ask(Method::POST, DEVICES, &body, 200).await;
+    assert_eq!(answer["id"], "d", "the device keeps its id");
+    assert_eq!(push(&house, "ann").await.0, 1);
+    assert_eq!((shown(&house, "d"), shown(&house, "d2")), (vec![], vec!["for ann".to_owned()]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_users_eleventh_device_makes_the_first_one_go() {
+    let house = House::open().await;
+    for i in 0..10 {
+        page(&house, &format!("d{i}"), "ann").await;
+    }
+    let token = house.emulator.vendor().add_device("d10", Platform::Web).unwrap().token;
+    let body = json!({"user": "ann", "push_id": envelope(&token)});
+    let answer = house.client.ask(Method::PUT, &format!("{DEVICES}/d10"), &body, 201).await;
+    assert_eq!(answer["dropped"], json!(["d0"]));
+    house.client.ask(Method::GET, &format!("{DEVICES}/d0"), &Value::Null, 404).await;
+    let listed = house.client.ask(Method::GET, "/v1/apps/demo/users/ann/devices", &Value::Null, 200).await;
+    assert_eq!(listed["devices"].as_array().unwrap().len(), 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_token_manages_its_own_users_devices_only() {
+    let house = House::open().await;
+    let anns = page(&house, "anns", "ann").await;
+    let bob = Client::new(&house.client.base, &user_token("bob"));
+    let token = house.emulator.vendor().add_device("bobs", Platform::Web).unwrap().token;
+    let body = |user: Value, token: &str| json!({"user": user, "push_id": envelope(token)});
+    let path = |id: &str| format!("{DEVICES}/{id}");
+    bob.ask(Method::PUT, &path("bobs"), &body(Value::Null, &token), 201).await;
+    let mine = bob.ask(Method::GET, &path("bobs"), &Value::Null, 200).await;
+    assert_eq!(mine["user"], "bob", "he need not say who he is");
+    bob.ask(Method::PUT, &path("bobs"), &body("ann".into(), &token), 403).await;
+    // Another's device is neither seen, taken, logged in on, nor forgotten.
+    bob.ask(Method::GET, &path("anns"), &Value::Null, 403).await;
+    bob.ask(Method::PUT, &path("anns"), &body(Value::Null, &token), 403).await;
+    bob.ask(Method::PUT, &format!("{}/user", path("anns")), &json!({"user": "bob"}), 403).await;
+    bob.ask(Method::DELETE, &format!("{}/user", path("anns")), &Value::Null, 204).await;
+    bob.ask(Method::DELETE, &path("anns"), &Value::Null, 403).await;
+    bob.ask(Method::GET, "/v1/apps/demo/users/ann/devices", &Value::Null, 403).await;
+    assert_eq!(push(&house, "ann").await.0, 1, "nothing of it touched her");
+    // He cannot send, and the token is for one app.
+    bob.ask(Method::POST, "/v1/apps/demo/notifications", &json!({"to": {"users": ["ann"]}}), 401).await;
+    bob.ask(Method::GET, "/v1/apps/other/users/bob/devices", &Value::Null, 401).await;
+    // But whoever holds the token sits in front of the device: a page where somebody else logs in.
+    bob.ask(Method::PUT, &path("anns"), &body(Value::Null, &anns), 200).await;
+    assert_eq!((push(&house, "ann").await.0, push(&house, "bob").await.0), (0, 2));
+    let stale = Client::new(&house.client.base, "a.b.c");
+    let answer = stale.ask(Method::GET, &path("bobs"), &Value::Null, 401).await;
+    assert_eq!(answer["code"], "invalid_user_token");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_concurrent_binds_of_one_address_end_with_one_owner() {
+    let house = House::open().await;
+    let token = house.emulator.vendor().add_device("d", Platform::Web).unwrap().token;
+    let binds: Vec<_> = (0..1000)
+        .map(|i| {
+            let (client, body) =
+                (house.client.clone(), json!({"user": format!("u{i}"), "push_id": envelope(&token)}));
+            tokio::spawn(async move { client.ask(Method::PUT, &format!("{DEVICES}/d{i}"), &body, 201).await })
+        })
+        .collect();
+    for bind in binds {
+        bind.await.unwrap();
+    }
+    let users: Vec<_> = (0..1000).map(|i| format!("u{i}")).collect();
+    let mut accepted = 0;
+    for some in users.chunks(100) {
+        let asked = json!({"to": {"users": some}, "title": "t"});
+        accepted += house.client.submit(&asked, "?wait=20s").await.1["accepted"].as_u64().unwrap();
+    }
+    assert_eq!(accepted, 1, "one of them owns it");
+    assert_eq!(shown(&house, "d").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hostile_push_id_is_refused_and_not_repeated() {
+    let house = House::open().await;
+    for text in ["", "***", "rwABAQf/ABEyLjUuMA==", "rwABAWMABQARMi41LjB2ZXI6dG9rZW4tRVhBTVBMRQ=="] {
+        let body = json!({"user": "ann", "push_id": text});
+        let answer = house.client.ask(Method::PUT, &format!("{DEVICES}/d"), &body, 422).await;
+        assert_eq!(answer["code"], "invalid_push_id");
+        assert!(text.is_empty() || !answer.to_string().contains(text));
+    }
+    house.client.ask(Method::GET, &format!("{DEVICES}/d"), &Value::Null, 404).await;
+}

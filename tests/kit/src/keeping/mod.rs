@@ -1,0 +1,48 @@
+//! What every store and queue must do. An implementation is held to it by one line:
+//! `pushgate_kit::keeping::store(&mine).await; pushgate_kit::keeping::queue(&mine).await;`
+//! Each check stands in an app of its own, so that one instance serves them all.
+
+mod moves;
+mod queue;
+mod store;
+
+use pushgate::{
+    Address, AppId, ChannelName, Device, DeviceId, Platform, Timestamp, TokenKind, Traits, UserId,
+};
+
+pub use moves::no_sequence_leaves_an_address_with_two_users;
+pub use queue::queue;
+pub use store::store;
+
+const T0: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+fn app(name: &str) -> AppId {
+    AppId::new(name).expect("a valid name")
+}
+
+fn user(name: &str) -> UserId {
+    UserId::new(name).expect("a valid name")
+}
+
+fn device_id(name: &str) -> DeviceId {
+    DeviceId::new(name).expect("a valid name")
+}
+
+fn channel() -> ChannelName {
+    ChannelName::new("way").expect("a valid name")
+}
+
+fn address(token: &str) -> Address {
+    Address { channel: channel(), kind: TokenKind::Token, token: token.into() }
+}
+
+fn device(app: &AppId, id: &str, user: &str, tokens: &[&str]) -> Device {
+    Device {
+        app: app.clone(),
+        id: device_id(id),
+        user: UserId::new(user).ok(),
+        traits: Traits::of(Platform::Web),
+        addresses: tokens.iter().map(|token| address(token)).collect(),
+        registered_at: T0,
+    }
+}

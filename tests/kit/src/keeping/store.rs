@@ -1,0 +1,191 @@
+//! What every store must do.
+
+use std::time::Duration;
+
+use pushgate::{Device, DeviceId, Login, Named, Registration, Store, UserId};
+
+use super::{T0, address, app, device, device_id, user};
+
+/// Every promise of [`Store`].
+///
+/// # Panics
+/// When one is broken.
+pub async fn store(store: &dyn Store) {
+    registering_twice_changes_nothing(store).await;
+    an_address_belongs_to_one_device(store).await;
+    prune_spares_a_token_registered_later(store).await;
+    a_replaced_token_is_found_under_its_new_name(store).await;
+    apps_do_not_see_each_other(store).await;
+    a_device_is_found_by_its_address_or_the_one_it_replaces(store).await;
+    a_login_moves_the_device_and_a_late_logout_does_not_undo_it(store).await;
+    beyond_the_limit_the_oldest_device_goes(store).await;
+    a_released_address_is_nobodys(store).await;
+    pages_walk_through_every_device_once(store).await;
+    a_thousand_concurrent_binds_of_one_address_end_with_one_owner(store).await;
+}
+
+async fn registering_twice_changes_nothing(store: &dyn Store) {
+    let app = app("idempotent");
+    let bob = device(&app, "d1", "bob", &["t1", "t2"]);
+    assert!(store.register(bob.clone().into()).await.expect("register").created);
+    assert!(!store.register(bob.clone().into()).await.expect("register").created);
+    assert_eq!(store.device(&app, &bob.id).await.expect("read"), Some(bob.clone()));
+    let users = [UserId::new("bob").expect("name"), UserId::new("ann").expect("name")];
+    assert_eq!(store.devices_of(&app, &users).await.expect("read"), std::slice::from_ref(&bob));
+    assert!(store.forget(&app, &bob.id).await.expect("forget"));
+    assert!(!store.forget(&app, &bob.id).await.expect("forget"));
+    assert_eq!(store.devices_of(&app, &users).await.expect("read"), []);
+}
+
+async fn an_address_belongs_to_one_device(store: &dyn Store) {
+    let app = app("moves");
+    let (first, second) = (device(&app, "d1", "ann", &["t", "own"]), device(&app, "d2", "bob", &["t"]));
+    store.register(first.clone().into()).await.expect("register");
+    store.register(second.clone().into()).await.expect("register");
+    let left = store.device(&app, &first.id).await.expect("read").expect("known");
+    assert_eq!(left.addresses, [address("own")], "the address moved to the second device");
+    assert_eq!(store.device(&app, &second.id).await.expect("read"), Some(second));
+}
+
+async fn prune_spares_a_token_registered_later(store: &dyn Store) {
+    let app = app("prunes");
+    let bob = device(&app, "d", "bob", &["t", "other"]);
+    store.register(bob.clone().into()).await.expect("register");
+    let before = T0 - Duration::from_secs(1);
+    assert!(!store.prune(&app, &address("t"), before).await.expect("prune"), "news older than the token");
+    assert!(!store.prune(&app, &address("unknown"), T0).await.expect("prune"));
+    assert!(store.prune(&app, &address("t"), T0).await.expect("prune"));
+    assert!(!store.prune(&app, &address("t"), T0).await.expect("prune"), "it is gone already");
+    let left = store.device(&app, &bob.id).await.expect("read").expect("the device stays");
+    assert_eq!(left.addresses, [address("other")]);
+}
+
+async fn a_replaced_token_is_found_under_its_new_name(store: &dyn Store) {
+    let app = app("replaces");
+    let (bob, ann) = (device(&app, "d", "bob", &["old"]), device(&app, "e", "ann", &["new"]));
+    store.register(bob.clone().into()).await.expect("register");
+    store.register(ann.clone().into()).await.expect("register");
+    let later = T0 + Duration::from_secs(9);
+    assert!(store.replace(&app, &address("old"), &"new".into(), later).await.expect("replace"));
+    assert!(!store.replace(&app, &address("old"), &"new".into(), later).await.expect("replace"));
+    let now = store.device(&app, &bob.id).await.expect("read").expect("known");
+    assert_eq!((now.addresses, now.registered_at), (vec![address("new")], later));
+    assert_eq!(store.device(&app, &ann.id).await.expect("read").expect("known").addresses, []);
+}
+
+async fn apps_do_not_see_each_other(store: &dyn Store) {
+    let (one, two) = (app("one"), app("two"));
+    store.register(device(&one, "d", "bob", &["t"]).into()).await.expect("register");
+    store.register(device(&two, "d", "bob", &["t"]).into()).await.expect("register");
+    let id = DeviceId::new("d").expect("name");
+    assert!(store.forget(&two, &id).await.expect("forget"));
+    assert_eq!(store.device(&one, &id).await.expect("read").expect("known").addresses, [address("t")]);
+}
+
+async fn a_device_is_found_by_its_address_or_the_one_it_replaces(store: &dyn Store) {
+    let app = app("found");
+    let by_address = |id: &str, tokens: &[&str], replaces: Option<&str>| Registration {
+        named: Named::ByAddress,
+        replaces: replaces.map(address),
+        ..Registration::from(device(&app, id, "bob", tokens))
+    };
+    let first = store.register(by_address("one", &["t1"], None)).await.expect("register");
+    assert!(first.created);
+    let again = store.register(by_address("two", &["t1"], None)).await.expect("register");
+    assert_eq!((again.id.as_str(), again.created), ("one", false), "the same token is the same device");
+    let rotated = store.register(by_address("three", &["t2"], Some("t1"))).await.expect("register");
+    assert_eq!((rotated.id.as_str(), rotated.created), ("one", false), "so is the token it replaces");
+    let bobs = store.devices_of(&app, &[user("bob")]).await.expect("read");
+    assert_eq!((bobs.len(), &bobs[0].addresses), (1, &vec![address("t2")]));
+    // By its id, too, the old token is taken off whoever holds it.
+    let named = Registration { named: Named::ById, ..by_address("other", &["t3"], Some("t2")) };
+    assert!(store.register(named).await.expect("register").created);
+    let known = store.device(&app, &device_id("one")).await.expect("read").expect("known");
+    assert_eq!(known.addresses, []);
+}
+
+async fn a_login_moves_the_device_and_a_late_logout_does_not_undo_it(store: &dyn Store) {
+    let (app, d) = (app("login"), device_id("d"));
+    let (ann, bob) = (user("ann"), user("bob"));
+    let login = |user: &UserId, device: &DeviceId| Login {
+        app: app.clone(),
+        device: device.clone(),
+        user: user.clone(),
+        at: T0 + Duration::from_secs(1),
+        most: 10,
+    };
+    assert_eq!(store.bind(login(&bob, &d)).await.expect("bind"), None, "no such device");
+    assert!(!store.unbind(&app, &d, None).await.expect("unbind"));
+    store.register(device(&app, "d", "ann", &["t"]).into()).await.expect("register");
+    assert!(store.bind(login(&bob, &d)).await.expect("bind").is_some());
+    assert!(!store.unbind(&app, &d, Some(&ann)).await.expect("unbind"), "it is bob's by now");
+    assert_eq!(store.devices_of(&app, std::slice::from_ref(&ann)).await.expect("read"), []);
+    let bobs = store.devices_of(&app, std::slice::from_ref(&bob)).await.expect("read");
+    assert_eq!((bobs.len(), &bobs[0].addresses), (1, &vec![address("t")]));
+    assert!(store.unbind(&app, &d, Some(&bob)).await.expect("unbind"));
+    assert!(!store.unbind(&app, &d, None).await.expect("unbind"), "nobody is bound");
+    let kept = store.device(&app, &d).await.expect("read").expect("the device stays");
+    assert_eq!((kept.user, kept.addresses), (None, vec![address("t")]));
+}
+
+async fn beyond_the_limit_the_oldest_device_goes(store: &dyn Store) {
+    let app = app("limit");
+    let at = |id: &str, seconds: u64| Registration {
+        most: 2,
+        ..Registration::from(Device {
+            registered_at: T0 + Duration::from_secs(seconds),
+            ..device(&app, id, "bob", &[id])
+        })
+    };
+    for (id, seconds) in [("b", 2), ("a", 3)] {
+        assert_eq!(store.register(at(id, seconds)).await.expect("register").dropped, []);
+    }
+    // The newest stays though its hour is the oldest: clocks are set back.
+    let third = store.register(at("c", 1)).await.expect("register");
+    assert_eq!(third.dropped, [device_id("b")]);
+    assert_eq!(store.device(&app, &device_id("b")).await.expect("read"), None);
+    let again = store.register(at("c", 1)).await.expect("register");
+    assert_eq!(again.dropped, [], "registering again is not one more");
+    assert_eq!(store.devices_of(&app, &[user("bob")]).await.expect("read").len(), 2);
+}
+
+async fn a_released_address_is_nobodys(store: &dyn Store) {
+    let app = app("release");
+    store.register(device(&app, "d", "bob", &["t", "other"]).into()).await.expect("register");
+    assert_eq!(store.release(&app, &address("t")).await.expect("release"), Some(device_id("d")));
+    assert_eq!(store.release(&app, &address("t")).await.expect("release"), None);
+    let left = store.device(&app, &device_id("d")).await.expect("read").expect("the device stays");
+    assert_eq!(left.addresses, [address("other")]);
+}
+
+async fn pages_walk_through_every_device_once(store: &dyn Store) {
+    let app = app("pages");
+    for id in ["c", "a", "e", "b", "d"] {
+        store.register(device(&app, id, id, &[id]).into()).await.expect("register");
+    }
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.page(&app, after.as_ref(), 2).await.expect("read");
+        assert!(page.len() <= 2);
+        let Some(last) = page.last() else { break };
+        after = Some(last.id.clone());
+        seen.extend(page.into_iter().map(|device| device.id.to_string()));
+    }
+    assert_eq!(seen, ["a", "b", "c", "d", "e"]);
+    let ids = ["d", "nobody", "a"].map(device_id);
+    let two = store.devices(&app, &ids).await.expect("read");
+    assert_eq!(two.iter().map(|device| device.id.as_str()).collect::<Vec<_>>(), ["d", "a"]);
+}
+
+async fn a_thousand_concurrent_binds_of_one_address_end_with_one_owner(store: &dyn Store) {
+    let app = app("race");
+    let names: Vec<String> = (0..1000).map(|i| format!("u{i}")).collect();
+    let binds = names.iter().map(|name| store.register(device(&app, name, name, &["t"]).into()));
+    for bound in futures_util::future::join_all(binds).await {
+        assert!(bound.expect("register").created);
+    }
+    let users: Vec<_> = names.iter().map(|name| user(name)).collect();
+    let devices = store.devices_of(&app, &users).await.expect("read");
+    let owners = devices.iter().filter(|device| device.addresses.contains(&address("t"))).count();
+    assert_eq!((devices.len(), owners), (1000, 1));
+}
