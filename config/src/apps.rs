@@ -26,7 +26,11 @@ const CONNECT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration:
 const CONNECTIONS: RangeInclusive<u32> = 1..=1000;
 
 impl Loader<'_> {
-    pub(crate) fn apps(&mut self, values: BTreeMap<String, Value>) -> BTreeMap<AppId, AppConfig> {
+    pub(crate) fn apps(
+        &mut self,
+        values: BTreeMap<String, Value>,
+        most_profiles: Option<usize>,
+    ) -> BTreeMap<AppId, AppConfig> {
         let top = KeyPath::from_iter(["apps"]);
         let mut apps = BTreeMap::new();
         for (name, value) in values {
@@ -38,8 +42,11 @@ impl Loader<'_> {
             let channels = self.channels(raw.channels, &at.key("channels"));
             let routes = self.routes(raw.routes, &at.key("routes"), &known);
             let templates = self.templates(raw.templates, &at.key("templates"));
+            let most = most_profiles.unwrap_or(usize::MAX);
+            let profiles = self.profiles(raw.profiles, &at.key("profiles"), &known, most);
+            let categories = self.categories(raw.categories, &at.key("categories"), &known);
             let user_keys = self.user_keys(raw.user_keys, &at.key("user_keys"));
-            apps.insert(id, AppConfig { channels, routes, templates, user_keys });
+            apps.insert(id, AppConfig { channels, routes, templates, profiles, categories, user_keys });
         }
         apps
     }

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use pushgate::profile::Options;
 use pushgate::template::TemplateSource;
-use pushgate::{AppId, ChannelName, Route, Secret, TemplateName};
+use pushgate::{AppId, ChannelName, Profile, Route, Secret, TemplateName};
 use serde::Deserialize;
 
 use crate::error::{ConfigError, ConfigErrors};
@@ -46,6 +47,8 @@ pub struct Config {
     pub storage: StorageConfig,
     /// How much of everything there may be.
     pub limits: LimitsConfig,
+    /// Who counts as online.
+    pub presence: PresenceConfig,
     /// Who may ask it for what.
     pub keys: Vec<KeyConfig>,
     /// The tenants.
@@ -136,6 +139,15 @@ pub enum StorageKind {
 pub struct LimitsConfig {
     /// The most devices of one user; beyond it, those registered longest ago are forgotten.
     pub devices_per_user: usize,
+    /// The most profiles of one app.
+    pub profiles_per_app: usize,
+}
+
+/// `[presence]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PresenceConfig {
+    /// How long a session lives after the last word of it, unless that word says otherwise.
+    pub lease: Duration,
 }
 
 /// `[[keys]]`: a server key, known by its hash only.
@@ -217,6 +229,10 @@ pub struct AppConfig {
     pub routes: Vec<Route>,
     /// As they are written; the core compiles them.
     pub templates: BTreeMap<TemplateName, TemplateSource>,
+    /// Named sets of options.
+    pub profiles: BTreeMap<String, Profile>,
+    /// Native options by channel for notifications of a category.
+    pub categories: BTreeMap<String, Options>,
     /// What user tokens are signed with; several, so that one can take another's place.
     pub user_keys: Vec<UserKeyConfig>,
 }

@@ -10,8 +10,8 @@ use serde::de::{Deserializer, Error as _, Visitor};
 
 use crate::layers::DEFAULT_TOML;
 use crate::schema::{
-    CHANNEL_KEYS, RawApp, RawKey, RawLimits, RawLog, RawRoute, RawServer, RawStorage, RawTemplate, RawTop,
-    RawTransport, RawUserKey, RawVariant,
+    CHANNEL_KEYS, RawApp, RawKey, RawLimits, RawLog, RawPresence, RawProfile, RawRoute, RawServer,
+    RawStorage, RawTemplate, RawTop, RawTransport, RawUserKey, RawVariant,
 };
 use crate::syntax;
 
@@ -75,7 +75,9 @@ fn every_known_key_is_documented_in_the_default_file_and_no_other() {
         ("log", keys::<RawLog>()),
         ("storage", keys::<RawStorage>()),
         ("limits", keys::<RawLimits>()),
+        ("presence", keys::<RawPresence>()),
         ("keys", keys::<RawKey>()),
+        ("apps/demo/profiles/call", keys::<RawProfile>()),
         ("apps/demo/user_keys", keys::<RawUserKey>()),
         ("apps/demo", keys::<RawApp>()),
         ("apps/demo/channels/fcm/transport", keys::<RawTransport>()),

@@ -13,6 +13,7 @@ mod layers;
 mod load;
 mod locate;
 mod nearest;
+mod profiles;
 mod read;
 mod redact;
 mod schema;
@@ -23,8 +24,8 @@ mod user_keys;
 
 pub use config::{
     AppConfig, ChannelConfig, Config, KeyApps, KeyConfig, KeyHash, KeyScope, LimitsConfig, LogConfig,
-    LogFormat, Roots, ServerConfig, Sources, StorageConfig, StorageKind, TransportConfig, UserKeyAlgorithm,
-    UserKeyConfig, process_environment,
+    LogFormat, PresenceConfig, Roots, ServerConfig, Sources, StorageConfig, StorageKind, TransportConfig,
+    UserKeyAlgorithm, UserKeyConfig, process_environment,
 };
 pub use error::{ConfigError, ConfigErrors};
 pub use layers::DEFAULT_TOML;

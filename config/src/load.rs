@@ -11,8 +11,8 @@ use figment::value::{Dict, Value};
 use pushgate::AppId;
 
 use crate::config::{
-    Config, KeyApps, KeyConfig, KeyHash, KeyScope, LimitsConfig, LogConfig, ServerConfig, Sources,
-    StorageConfig, StorageKind,
+    Config, KeyApps, KeyConfig, KeyHash, KeyScope, LimitsConfig, LogConfig, PresenceConfig, ServerConfig,
+    Sources, StorageConfig, StorageKind,
 };
 use crate::error::ConfigErrors;
 use crate::fields::{OneOrMany, Size, Span};
@@ -20,7 +20,7 @@ use crate::layers::{self, Layered};
 use crate::locate::{KeyPath, Place};
 use crate::nearest::nearest;
 use crate::read::{Reader, Rules, list, not_one_of};
-use crate::schema::{RawKey, RawLimits, RawLog, RawServer, RawStorage, RawStorageKind, RawTop};
+use crate::schema::{RawKey, RawLimits, RawLog, RawPresence, RawServer, RawStorage, RawStorageKind, RawTop};
 use crate::secret::References;
 
 /// A body carries one notification for many devices; 64 MiB hold more than any door takes.
@@ -36,6 +36,11 @@ const KEEP: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_
 
 /// A planner numbers the addresses of a thousand users within 65,536: more devices each would not fit.
 const DEVICES: RangeInclusive<u32> = 1..=50;
+
+/// An operator who needs more has made one for each message.
+const PROFILES: RangeInclusive<u32> = 1..=1000;
+/// Below a second a lease ends before its renewal; above an hour nobody would call that presence.
+const LEASE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
@@ -78,13 +83,15 @@ impl Loader<'_> {
         let server = self.server(top.server);
         let log = self.log(top.log);
         let storage = self.storage(top.storage);
-        let limits = self.limits(top.limits);
+        let limits = self.general_limits(top.limits);
+        let presence = self.presence(top.presence);
         let names: Vec<&str> = top.apps.keys().map(String::as_str).collect();
         let keys = self.keys(top.keys, &names);
-        let apps = self.apps(top.apps);
-        let (server, log, storage, limits) = (server?, log?, storage?, limits?);
+        let apps = self.apps(top.apps, limits.as_ref().map(|limits| limits.profiles_per_app));
+        let (server, log, storage) = (server?, log?, storage?);
+        let (limits, presence) = (limits?, presence?);
         let (files, origins) = (Vec::new(), Arc::default());
-        Some(Config { server, log, storage, limits, keys, apps, files, origins })
+        Some(Config { server, log, storage, limits, presence, keys, apps, files, origins })
     }
 
     fn table<T: serde::de::DeserializeOwned>(&mut self, name: &'static str, value: Value) -> Option<T> {
@@ -129,11 +136,21 @@ impl Loader<'_> {
         Some(StorageConfig { kind, keep: self.span(&at.key("keep"), raw.keep, KEEP) })
     }
 
-    fn limits(&mut self, value: Value) -> Option<LimitsConfig> {
+    fn general_limits(&mut self, value: Value) -> Option<LimitsConfig> {
         let raw: RawLimits = self.table("limits", value)?;
         let at = KeyPath::from_iter(["limits"]);
         self.within(&at.key("devices_per_user"), raw.devices_per_user, DEVICES, |number| number);
-        Some(LimitsConfig { devices_per_user: raw.devices_per_user as usize })
+        self.within(&at.key("profiles_per_app"), raw.profiles_per_app, PROFILES, |number| number);
+        Some(LimitsConfig {
+            devices_per_user: raw.devices_per_user as usize,
+            profiles_per_app: raw.profiles_per_app as usize,
+        })
+    }
+
+    fn presence(&mut self, value: Value) -> Option<PresenceConfig> {
+        let raw: RawPresence = self.table("presence", value)?;
+        let at = KeyPath::from_iter(["presence"]);
+        Some(PresenceConfig { lease: self.span(&at.key("lease"), raw.lease, LEASE) })
     }
 
     fn keys(&mut self, values: Vec<Value>, apps: &[&str]) -> Vec<KeyConfig> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use figment::value::Value;
 use pushgate::app::DEFAULT_CONCURRENCY;
+use pushgate::{Mode, Priority};
 use serde::Deserialize;
 
 use crate::config::LogFormat;
@@ -17,6 +18,7 @@ pub(crate) struct RawTop {
     pub(crate) log: Value,
     pub(crate) storage: Value,
     pub(crate) limits: Value,
+    pub(crate) presence: Value,
     #[serde(default)]
     pub(crate) keys: Vec<Value>,
     #[serde(default)]
@@ -61,6 +63,13 @@ pub(crate) struct RawStorage {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawLimits {
     pub(crate) devices_per_user: u32,
+    pub(crate) profiles_per_app: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawPresence {
+    pub(crate) lease: Span,
 }
 
 #[derive(Deserialize)]
@@ -82,7 +91,23 @@ pub(crate) struct RawApp {
     #[serde(default)]
     pub(crate) templates: BTreeMap<String, Value>,
     #[serde(default)]
+    pub(crate) profiles: BTreeMap<String, Value>,
+    #[serde(default)]
+    pub(crate) categories: BTreeMap<String, Value>,
+    #[serde(default)]
     pub(crate) user_keys: Vec<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawProfile {
+    #[serde(default)]
+    pub(crate) mode: Mode,
+    pub(crate) ttl: Option<Span>,
+    pub(crate) priority: Option<Priority>,
+    pub(crate) category: Option<String>,
+    #[serde(default)]
+    pub(crate) options: BTreeMap<String, Value>,
 }
 
 #[derive(Deserialize)]

@@ -74,7 +74,8 @@ impl fmt::Debug for Section {
     }
 }
 
-fn json(value: &Value) -> serde_json::Value {
+/// A value as JSON.
+pub(crate) fn json(value: &Value) -> serde_json::Value {
     match value {
         Value::String(_, text) => text.as_str().into(),
         Value::Char(_, c) => c.to_string().into(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::channel::PushChannel;
 use crate::device::Address;
 use crate::gateway::SubmitError;
+use crate::profile::{Options, Profile};
 use crate::selector::{Route, Selector};
 use crate::template::{TemplateError, TemplateSource, Templates};
 use crate::words::{ChannelName, TemplateName};
@@ -28,6 +29,8 @@ pub struct App {
     pub(crate) channels: BTreeMap<ChannelName, Installed>,
     pub(crate) routes: Vec<Route>,
     pub(crate) templates: Templates,
+    pub(crate) profiles: BTreeMap<String, Profile>,
+    pub(crate) categories: BTreeMap<String, Options>,
 }
 
 impl App {
@@ -59,6 +62,20 @@ impl App {
     pub fn template(mut self, name: TemplateName, source: TemplateSource) -> Result<Self, TemplateError> {
         self.templates.add(name, source)?;
         Ok(self)
+    }
+
+    /// With one more profile. The one called [`crate::profile::DEFAULT`] is used where none, or an unknown one, is named.
+    #[must_use]
+    pub fn profile(mut self, name: impl Into<String>, profile: Profile) -> Self {
+        self.profiles.insert(name.into(), profile);
+        self
+    }
+
+    /// With native options, by channel, for notifications of a category.
+    #[must_use]
+    pub fn category(mut self, name: impl Into<String>, options: Options) -> Self {
+        self.categories.insert(name.into(), options);
+        self
     }
 
     /// Whether an address names a channel of this app that could ever send to it.

@@ -8,8 +8,26 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::device::Address;
-use crate::notification::Priority;
+use crate::notification::{CallId, Priority, When};
 use crate::words::{AppId, ChannelName, DeliveryId, DeviceId, NotificationId, Secret, Timestamp, UserId};
+
+/// What the device is to do with a message.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Act {
+    /// Show it, unless it is silent.
+    #[default]
+    Show,
+    /// Ring.
+    Ring {
+        /// The call's id, as the IM server and the app know it.
+        call: CallId,
+        /// By the platform's own call screen, where the channel and the app can.
+        voip: bool,
+    },
+    /// Take off the screen what is shown under [`Message::tag`]. Such a message is silent.
+    Remove,
+}
 
 /// What is to be shown and handed over: rendered for one locale, cut to what one channel can carry.
 /// Texts of users never print.
@@ -48,6 +66,12 @@ pub struct Message {
     pub badge: Option<u32>,
     /// Shows nothing: data for the app alone.
     pub silent: bool,
+    /// What the device is to do with it.
+    #[serde(default)]
+    pub act: Act,
+    /// Whether a user who has come online meanwhile still gets it.
+    #[serde(default)]
+    pub when: When,
     /// When the caller asked.
     pub created_at: Timestamp,
     /// How long it is worth sending, counted from `created_at`. Zero: now or never.
@@ -74,6 +98,23 @@ impl Message {
             return 0;
         }
         u64::try_from(self.expires_at().since(now).as_millis().div_ceil(1000)).unwrap_or(u64::MAX)
+    }
+
+    /// What goes to the app's SDK beside the payload, as JSON text in the keys that clients of ZPNs look for: the id that tells
+    /// a duplicate, of a ring the call's id, and of a removal the tag of what is to go from the screen.
+    #[must_use]
+    pub fn note(&self) -> String {
+        let mut note = format!(r#"{{"version":1,"zpns_request_id":"{}""#, self.id);
+        let more = match &self.act {
+            Act::Show => None,
+            Act::Ring { call, .. } => Some(("call_id", call.to_string())),
+            Act::Remove => Some(("revoke", self.tag())),
+        };
+        if let Some((key, text)) = more {
+            note.push_str(&format!(r#","{key}":{}"#, Value::from(text)));
+        }
+        note.push('}');
+        note
     }
 
     /// Under which name the device shows it: showing the same name again replaces, so a duplicate is seen once.
@@ -135,6 +176,8 @@ mod tests {
             priority: Priority::High,
             badge: None,
             silent: false,
+            act: Act::Show,
+            when: When::Offline,
             created_at: Timestamp::from_millis(1_000_000),
             ttl,
             overrides: None,
@@ -149,6 +192,20 @@ mod tests {
         assert_eq!(message.seconds_left(at(100)), 60);
         assert_eq!(message.seconds_left(at(59_999)), 1);
         assert_eq!(message.seconds_left(at(99_000)), 0);
+    }
+
+    #[test]
+    fn the_note_names_the_call_of_a_ring_and_the_tag_of_a_removal() {
+        let plain = message(Duration::ZERO);
+        let note = |act| {
+            let message = Message { act, collapse_key: Some("a \"key\"".to_owned()), ..plain.clone() };
+            serde_json::from_str::<Value>(&message.note()).unwrap()
+        };
+        let id = plain.id.to_string();
+        assert_eq!(note(Act::Show), serde_json::json!({"version": 1, "zpns_request_id": id}));
+        let ring = Act::Ring { call: CallId::new("c1").unwrap(), voip: false };
+        assert_eq!(note(ring)["call_id"], "c1");
+        assert_eq!(note(Act::Remove)["revoke"], "a \"key\"");
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub enum Kind {
     Unreachable,
     /// Its time to live ran out before it could be sent.
     Expired,
+    /// It was taken back, or is no longer for this device, before it was sent.
+    Revoked,
     /// The channel cannot do what is asked.
     Unsupported,
     /// We or a plugin broke a promise.
@@ -108,7 +110,7 @@ pub struct Row {
 
 impl Kind {
     /// Every kind, in the order of the enum.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::BadMessage,
         Self::TooLarge,
         Self::TokenGone,
@@ -122,6 +124,7 @@ impl Kind {
         Self::Timeout,
         Self::Unreachable,
         Self::Expired,
+        Self::Revoked,
         Self::Unsupported,
         Self::Bug,
     ];
@@ -145,6 +148,7 @@ impl Kind {
             Self::Timeout     => ("timeout",       504, Vendor,   Backoff, Info,  "no answer in time; it is tried again under the same id"),
             Self::Unreachable => ("unreachable",   503, Vendor,   Backoff, Warn,  "no connection; check network, DNS, proxy and TLS roots"),
             Self::Expired     => ("expired",       410, Caller,   Never,   Info,  "its time to live ran out before it could be sent"),
+            Self::Revoked     => ("revoked",       410, Caller,   Never,   Debug, "it was taken back, its user came online, or its device changed hands, before it was sent"),
             Self::Unsupported => ("unsupported",   422, Caller,   Never,   Info,  "this channel cannot do that; see the channel's capabilities"),
             Self::Bug         => ("internal",      500, Us,       Backoff, Error, "a defect of the gateway or of a plugin; please report it"),
         };

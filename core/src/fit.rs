@@ -131,6 +131,8 @@ mod tests {
             priority: Priority::High,
             badge: None,
             silent: false,
+            act: crate::delivery::Act::Show,
+            when: crate::When::Offline,
             created_at: Timestamp::from_millis(0),
             ttl: Duration::from_secs(1),
             overrides: None,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::device::Address;
-use crate::words::{AppId, ChannelName, DeviceId, IdempotencyKey, Secret, TemplateName, UserId};
+use crate::words::{AppId, ChannelName, DeviceId, IdempotencyKey, InvalidName, Secret, TemplateName, UserId};
 
 /// Whom a notification is for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +66,77 @@ pub enum When {
     Always,
 }
 
+/// What a notification is about.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// Somebody wrote.
+    #[default]
+    Message,
+    /// Somebody wrote to a group.
+    Group,
+    /// Somebody calls: it rings, and never after the call's time.
+    Call(Call),
+    /// The call of that id is over: accepted or rejected elsewhere, cancelled, ended. Its ring is taken back; a title or
+    /// content, where there is one, takes the ring's place on the screen.
+    CallOver(CallId),
+    /// What was shown under the same collapse key was read elsewhere or taken back: it goes from the screen.
+    Removal,
+}
+
+/// What an IM server calls a call. 1–128 bytes without control characters.
+pub type CallId = IdempotencyKey;
+
+/// A call invitation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    id: CallId,
+    timeout: Duration,
+}
+
+impl Call {
+    /// How long a call rings, unless said otherwise.
+    pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(90);
+
+    /// A call that rings for `timeout`: 1 to 600 seconds.
+    ///
+    /// # Errors
+    /// [`InvalidName`] when it rings for less or more.
+    pub fn new(id: CallId, timeout: Duration) -> Result<Self, InvalidName> {
+        if !(Duration::from_secs(1)..=Duration::from_secs(600)).contains(&timeout) {
+            return Err(InvalidName { what: "call timeout", why: "1 to 600 seconds" });
+        }
+        Ok(Self { id, timeout })
+    }
+
+    /// Its id.
+    #[must_use]
+    pub const fn id(&self) -> &CallId {
+        &self.id
+    }
+
+    /// How long it rings.
+    #[must_use]
+    pub const fn timeout(&self) -> Duration {
+        self.timeout
+    }
+}
+
+/// The number on the app's icon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Badge {
+    /// This number; the user's counter is left alone.
+    Set(u32),
+    /// The user's counter, raised by this: at most [`Badge::MOST_RAISE`].
+    Increment(u32),
+}
+
+impl Badge {
+    /// More than this is taken as this.
+    pub const MOST_RAISE: u32 = 99;
+}
+
 /// A template and what to fill it with.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct TemplateUse {
@@ -89,43 +160,78 @@ impl std::fmt::Debug for TemplateUse {
 /// let hello = Notification::to_user("demo", "bob")?.title("Ann").content("hello").payload(r#"{"conversation":"ann"}"#);
 /// # assert_eq!(hello.to.len(), 1); Ok(()) }
 /// ```
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Notification {
     /// The app it belongs to.
     pub app: AppId,
     /// Whom it is for.
     pub to: Audience,
+    /// What it is about.
+    #[serde(default)]
+    pub purpose: Purpose,
+    /// Whose it is: his own devices get nothing.
+    #[serde(default)]
+    pub sender: Option<UserId>,
+    /// Devices that get nothing: where it was written, or read.
+    #[serde(default)]
+    pub except_devices: Vec<DeviceId>,
+    /// The conversation it belongs to; who has muted it gets nothing, unless he is mentioned.
+    #[serde(default)]
+    pub conversation: Option<String>,
+    /// Who is named in it: a muted conversation does not hold it back from them.
+    #[serde(default)]
+    pub mentions: Vec<UserId>,
+    /// The profile of the app whose options it is sent with.
+    #[serde(default)]
+    pub profile: Option<String>,
     /// What is shown first. Overrides the template's.
+    #[serde(default)]
     pub title: Option<Secret>,
     /// What is shown below. Overrides the template's. Cut, at a grapheme, to what the channel can carry.
+    #[serde(default)]
     pub content: Option<Secret>,
     /// Handed to the app as it is, never cut. Overrides the template's.
+    #[serde(default)]
     pub payload: Option<Secret>,
     /// Title, content and payload from a template.
+    #[serde(default)]
     pub template: Option<TemplateUse>,
     /// HTTPS address of a picture.
+    #[serde(default)]
     pub image: Option<Secret>,
     /// Where a click leads (HTTPS on the web).
+    #[serde(default)]
     pub link: Option<Secret>,
     /// A later notification with the same key replaces this one, in the vendor's queue and on the screen.
+    #[serde(default)]
     pub collapse_key: Option<String>,
-    /// How long it is worth sending. Zero: now or never. At most [`Notification::MAX_TTL`].
-    pub ttl: Duration,
-    /// How urgent it is.
-    pub priority: Priority,
+    /// How long it is worth sending, over what the profile says. Zero: now or never. At most [`Notification::MAX_TTL`];
+    /// a call's is never longer than it rings.
+    #[serde(default)]
+    pub ttl: Option<Duration>,
+    /// How urgent it is, over what the profile says.
+    #[serde(default)]
+    pub priority: Option<Priority>,
     /// The number on the app's icon.
-    pub badge: Option<u32>,
+    #[serde(default)]
+    pub badge: Option<Badge>,
     /// Shows nothing: data for the app alone.
+    #[serde(default)]
     pub silent: bool,
     /// Whether online users get it.
+    #[serde(default)]
     pub when: When,
     /// Groups notifications of one conversation.
+    #[serde(default)]
     pub thread: Option<String>,
-    /// What kind of notification it is for the device's settings (an Android channel, an Apple category).
+    /// What kind of notification it is for the device's settings, over what the profile says.
+    #[serde(default)]
     pub category: Option<String>,
     /// Native options for a channel, merged last into what that channel sends.
+    #[serde(default)]
     pub overrides: BTreeMap<ChannelName, Value>,
     /// Asking twice with one key notifies once.
+    #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
 }
 
@@ -143,6 +249,12 @@ impl Notification {
         Self {
             app,
             to,
+            purpose: Purpose::Message,
+            sender: None,
+            except_devices: Vec::new(),
+            conversation: None,
+            mentions: Vec::new(),
+            profile: None,
             title: None,
             content: None,
             payload: None,
@@ -150,8 +262,8 @@ impl Notification {
             image: None,
             link: None,
             collapse_key: None,
-            ttl: Self::DEFAULT_TTL,
-            priority: Priority::High,
+            ttl: None,
+            priority: None,
             badge: None,
             silent: false,
             when: When::Offline,
@@ -194,7 +306,21 @@ impl Notification {
     /// With a time to live.
     #[must_use]
     pub const fn ttl(mut self, ttl: Duration) -> Self {
-        self.ttl = ttl;
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// About this.
+    #[must_use]
+    pub fn purpose(mut self, purpose: Purpose) -> Self {
+        self.purpose = purpose;
+        self
+    }
+
+    /// From this user, whose own devices get nothing.
+    #[must_use]
+    pub fn sender(mut self, sender: UserId) -> Self {
+        self.sender = Some(sender);
         self
     }
 

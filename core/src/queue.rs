@@ -5,10 +5,12 @@
 
 use async_trait::async_trait;
 
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, Message, Target};
 use crate::receipt::{Receipt, Skip, Status};
 use crate::store::StorageError;
-use crate::words::{AppId, ChannelName, DeliveryId, IdempotencyKey, NodeId, NotificationId, Timestamp};
+use crate::words::{
+    AppId, ChannelName, DeliveryId, IdempotencyKey, NodeId, NotificationId, Timestamp, UserId,
+};
 
 /// A notification to be kept, whole.
 #[derive(Debug, Clone)]
@@ -120,6 +122,34 @@ pub enum Finished {
     Done,
     /// Somebody else has taken the delivery since; nothing was written.
     Fenced,
+}
+
+/// Which notifications are meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// This one.
+    Id(NotificationId),
+    /// Those with this collapse key, for these users.
+    Tag {
+        /// The collapse key.
+        tag: String,
+        /// For whom.
+        users: Vec<UserId>,
+    },
+}
+
+impl Which {
+    /// Whether it means this message for this target.
+    #[must_use]
+    pub fn takes(&self, message: &Message, target: &Target) -> bool {
+        match self {
+            Self::Id(id) => message.id == *id,
+            Self::Tag { tag, users } => {
+                message.collapse_key.as_ref() == Some(tag)
+                    && target.user.as_ref().is_some_and(|user| users.contains(user))
+            }
+        }
+    }
 }
 
 /// Where accepted notifications wait.

@@ -17,6 +17,8 @@ pub enum State {
     Failed,
     /// Its time to live ran out first.
     Expired,
+    /// It was taken back, or had become needless, before it was sent.
+    Revoked,
 }
 
 impl State {
@@ -28,6 +30,7 @@ impl State {
             Self::Sent => "sent",
             Self::Failed => "failed",
             Self::Expired => "expired",
+            Self::Revoked => "revoked",
         }
     }
 
@@ -73,8 +76,18 @@ pub enum SkipReason {
     NoRoute,
     /// A route leads to it, but it has no address on any of the route's channels.
     NoAddress,
-    /// The user is online and gets it on his connection.
+    /// The device is online and gets it on its connection.
     Online,
+    /// It is the sender's own.
+    Sender,
+    /// The caller named it as one that gets nothing.
+    Excepted,
+    /// Its user is online on a platform that mutes this one.
+    MutedPlatform,
+    /// Its user has muted the conversation, and is not mentioned.
+    MutedConversation,
+    /// Its user is not to be disturbed at this hour.
+    QuietHours,
     /// It does not fit what the channel can carry, even with its content cut.
     TooLarge,
 }

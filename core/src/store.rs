@@ -1,8 +1,11 @@
 //! Where devices are kept. A trait, so that an embedder can put it on her own tables; `tests/kit` has the suite it must pass.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 
 use crate::device::{Address, Device};
+use crate::rules::Rules;
 use crate::words::{AppId, DeviceId, Secret, Timestamp, UserId};
 
 /// Storage failed: what was being done, and the cause.
@@ -82,7 +85,30 @@ pub struct Login {
     pub most: usize,
 }
 
-/// Where devices are kept.
+/// What becomes of a user's counter of unread notifications.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Count {
+    /// It is this.
+    Set(u32),
+    /// It rises by so much.
+    Raise(u32),
+    /// It falls by so much, never below zero.
+    Lower(u32),
+}
+
+impl Count {
+    /// What a counter becomes.
+    #[must_use]
+    pub const fn of(self, before: u32) -> u32 {
+        match self {
+            Self::Set(number) => number,
+            Self::Raise(by) => before.saturating_add(by),
+            Self::Lower(by) => before.saturating_sub(by),
+        }
+    }
+}
+
+/// Where devices are kept, and what their users want.
 ///
 /// Every method is atomic: of two that run at once, one sees what the other has left.
 #[async_trait]
@@ -145,4 +171,18 @@ pub trait Store: Send + Sync + 'static {
         new: &Secret,
         at: Timestamp,
     ) -> Result<bool, StorageError>;
+
+    /// The rules of those of these users who have any.
+    async fn rules(&self, app: &AppId, users: &[UserId]) -> Result<HashMap<UserId, Rules>, StorageError>;
+
+    /// Replaces a user's rules; empty ones are forgotten.
+    async fn set_rules(&self, app: &AppId, user: &UserId, rules: &Rules) -> Result<(), StorageError>;
+
+    /// Changes the counters of these users, which begin at zero, and gives what they are then.
+    async fn count(
+        &self,
+        app: &AppId,
+        users: &[UserId],
+        change: Count,
+    ) -> Result<HashMap<UserId, u32>, StorageError>;
 }

@@ -48,8 +48,10 @@ pub async fn gateway(config: &Config) -> Result<Gateway, Error> {
 /// # Errors
 /// [`Error`], which says what to do.
 pub fn builder(config: &Config) -> Result<Builder, Error> {
-    let mut builder =
-        Gateway::builder().keep(config.storage.keep).devices_per_user(config.limits.devices_per_user);
+    let mut builder = Gateway::builder()
+        .keep(config.storage.keep)
+        .devices_per_user(config.limits.devices_per_user)
+        .presence_by_leases();
     let shared = Shared::default();
     if let StorageKind::Sqlite { path } = &config.storage.kind {
         builder = builder.store(SqliteStore::open(path)?);
@@ -66,6 +68,12 @@ pub fn builder(config: &Config) -> Result<Builder, Error> {
             app = app
                 .template(name.clone(), source.clone())
                 .map_err(|error| Error::Template(id.clone(), error))?;
+        }
+        for (name, profile) in &configured.profiles {
+            app = app.profile(name, profile.clone());
+        }
+        for (name, options) in &configured.categories {
+            app = app.category(name, options.clone());
         }
         builder = builder.app(id.clone(), app);
     }

@@ -5,6 +5,7 @@ mod commands;
 pub mod doors;
 pub mod keys;
 mod problem;
+mod push_config;
 pub mod push_id;
 pub mod serve;
 pub mod tokens;

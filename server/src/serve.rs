@@ -39,6 +39,7 @@ pub async fn open(
         gateway: gateway.clone(),
         user_keys: UserKeys::new(user_keys).map_err(std::io::Error::other)?,
         keys: Keyring::new(&config.keys),
+        lease: config.presence.lease,
         max_body: config.server.max_body,
         max_header: config.server.max_header,
         patience: config.server.request_timeout,

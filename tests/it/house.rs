@@ -91,11 +91,18 @@ scopes = ["send"]
 
 impl House {
     pub(crate) async fn open() -> Self {
+        Self::with("").await
+    }
+
+    /// With more in the configuration.
+    pub(crate) async fn with(more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = Options { directory: Some(folder.path().to_owned()), ..Options::default() };
         let emulator = Emulator::start(options).await.unwrap();
         let key = configure(folder.path());
         let file = folder.path().join("pushgate.toml");
+        let text = std::fs::read_to_string(&file).unwrap() + more;
+        std::fs::write(&file, text).unwrap();
         let config = Config::load(&Sources { file: Some(&file), ..Sources::default() }).unwrap();
         let running = serve::open(&config, assemble::gateway(&config).await.unwrap(), None).await.unwrap();
         let client = Client::new(&format!("http://{}", running.address), &key);

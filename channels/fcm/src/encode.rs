@@ -105,9 +105,8 @@ impl Parts<'_> {
             // Never `webpush.data`: it would replace this one.
             object.object("data", |data| {
                 data.some("payload", exposed(&message.payload));
-                // What clients of ZPNs look for beside the payload; its id tells a duplicate.
-                let zego = format_args!(r#"{{"version":1,"zpns_request_id":"{}"}}"#, message.id);
-                data.put("zego", Text(zego));
+                // What clients of ZPNs look for beside the payload.
+                data.put("zego", message.note().as_str());
             });
             object.object("webpush", |block| self.webpush(block));
             object.object("android", |block| self.android(block));

@@ -12,9 +12,10 @@ use super::{Gateway, Inner, Watchers, ring};
 use crate::app::App;
 use crate::channel::PushChannel;
 use crate::clock::{Clock, SystemClock};
+use crate::layer::recall::Recall;
 use crate::memory::{MemoryQueue, MemoryStore};
 use crate::observe::Observer;
-use crate::presence::{NobodyOnline, Presence};
+use crate::presence::{Leases, NobodyOnline, Presence};
 use crate::queue::Queue;
 use crate::selector::Selector;
 use crate::store::{Registration, StorageError, Store};
@@ -34,12 +35,18 @@ pub struct Builder {
     shared: Option<App>,
     store: Arc<dyn Store>,
     queue: Arc<dyn Queue>,
-    presence: Arc<dyn Presence>,
+    presence: Told,
     clock: Arc<dyn Clock>,
     jitter: Arc<dyn Fn() -> f64 + Send + Sync>,
     observers: Vec<Arc<dyn Observer>>,
     keep: Duration,
     devices_per_user: usize,
+}
+
+/// Who tells who is online.
+enum Told {
+    By(Arc<dyn Presence>),
+    ByLeases,
 }
 
 impl Default for Builder {
@@ -49,7 +56,7 @@ impl Default for Builder {
             shared: None,
             store: Arc::new(MemoryStore::default()),
             queue: Arc::new(MemoryQueue::default()),
-            presence: Arc::new(NobodyOnline),
+            presence: Told::By(Arc::new(NobodyOnline)),
             clock: Arc::new(SystemClock),
             jitter: Arc::new(rand::random::<f64>),
             observers: Vec::new(),
@@ -86,7 +93,14 @@ impl Builder {
     /// Asks here who is online.
     #[must_use]
     pub fn presence(mut self, presence: impl Presence) -> Self {
-        self.presence = Arc::new(presence);
+        self.presence = Told::By(Arc::new(presence));
+        self
+    }
+
+    /// Takes whoever holds a lease for online: [`Gateway::leases`] is where leases are given.
+    #[must_use]
+    pub fn presence_by_leases(mut self) -> Self {
+        self.presence = Told::ByLeases;
         self
     }
 
@@ -163,11 +177,20 @@ impl Builder {
         let watchers: Arc<Watchers> = Arc::new(Mutex::new(HashMap::new()));
         let bells = Arc::clone(&watchers);
         let abandoned = CancellationToken::new();
+        let (presence, leases): (Arc<dyn Presence>, _) = match self.presence {
+            Told::By(presence) => (presence, None),
+            Told::ByLeases => {
+                let leases = Arc::new(Leases::new(Arc::clone(&self.clock)));
+                (Arc::clone(&leases) as Arc<dyn Presence>, Some(leases))
+            }
+        };
+        let recall = Recall::new(Arc::clone(&self.store), Arc::clone(&presence), Arc::clone(&self.clock));
         let shop = Arc::new(Shop {
             node: NodeId::new(),
             store: self.store,
             queue: self.queue,
             clock: self.clock,
+            recall: Arc::new(recall),
             jitter: self.jitter,
             observers: self.observers,
             settled: Box::new(move |id| ring(&bells, id)),
@@ -180,7 +203,8 @@ impl Builder {
         let inner = Inner {
             apps: self.apps.into_iter().map(|(id, app)| (id, Arc::new(app))).collect(),
             shared: self.shared.map(Arc::new),
-            presence: self.presence,
+            presence,
+            leases,
             keep: self.keep,
             devices_per_user: self.devices_per_user,
             lanes: RwLock::new(HashMap::new()),

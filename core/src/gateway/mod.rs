@@ -16,7 +16,7 @@ pub use builder::Builder;
 pub use submit::{Preview, SubmitError, Ticket};
 
 use crate::app::App;
-use crate::presence::Presence;
+use crate::presence::{Leases, Presence};
 use crate::queue::Queue;
 use crate::receipt::Status;
 use crate::store::{StorageError, Store};
@@ -37,6 +37,7 @@ struct Inner {
     apps: BTreeMap<AppId, Arc<App>>,
     shared: Option<Arc<App>>,
     presence: Arc<dyn Presence>,
+    leases: Option<Arc<Leases>>,
     keep: Duration,
     devices_per_user: usize,
     lanes: RwLock<HashMap<(AppId, ChannelName), Arc<Lane>>>,
@@ -72,6 +73,18 @@ impl Gateway {
     #[must_use]
     pub fn queue(&self) -> &Arc<dyn Queue> {
         &self.inner.shop.queue
+    }
+
+    /// Who is online.
+    #[must_use]
+    pub fn presence(&self) -> &Arc<dyn Presence> {
+        &self.inner.presence
+    }
+
+    /// Where the IM server says who is online; none when presence is told by something else.
+    #[must_use]
+    pub fn leases(&self) -> Option<&Arc<Leases>> {
+        self.inner.leases.as_ref()
     }
 
     /// The hour, by the gateway's clock.

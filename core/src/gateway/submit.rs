@@ -2,19 +2,19 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Gateway;
 use crate::app::App;
 use crate::channel::Rendered;
-use crate::device::Device;
-use crate::notification::{Audience, Notification, When};
+use crate::notification::{Audience, Badge, Notification, Purpose, When};
 use crate::observe::Event;
-use crate::plan::{Plan, Resolved, plan};
+use crate::plan::{Ask, Plan, Resolved, Warning, choose};
 use crate::queue::{Admission, Admitted, Entry, Idempotency, Lease};
 use crate::receipt::{Skip, SkipReason};
-use crate::store::StorageError;
+use crate::store::{Count, StorageError};
 use crate::template::TemplateError;
 use crate::words::{AppId, ChannelName, NotificationId, UserId};
 
@@ -29,6 +29,8 @@ pub struct Ticket {
     pub skipped: Vec<Skip>,
     /// It was asked for before under the same key; nothing new was stored.
     pub replayed: bool,
+    /// What the caller should know although it was taken.
+    pub warnings: Vec<Warning>,
 }
 
 /// What one channel would send.
@@ -87,6 +89,9 @@ pub enum SubmitError {
         /// So many are carried.
         limit: usize,
     },
+    /// A removal says what is to be removed by its collapse key.
+    #[error("a removal needs the collapse key of what it removes")]
+    NothingToRemove,
     /// The template cannot be filled.
     #[error(transparent)]
     Template(#[from] TemplateError),
@@ -115,13 +120,13 @@ impl Gateway {
             return Err(SubmitError::ShuttingDown);
         }
         let (id, now) = (NotificationId::new(), shop.clock.now());
-        let (app, plan) = self.planned(&asked, id).await?;
+        let (app, plan, counted) = self.planned(&asked, id).await?;
         let accepted = plan.targets();
         shop.tell(&Event::Planned { id, accepted, skipped: plan.skipped.len(), at: shop.clock.now() });
         let idempotency =
             asked.idempotency_key.clone().map(|key| Idempotency { key, fingerprint: fingerprint(&asked) });
         let fingerprint = idempotency.as_ref().map(|i| i.fingerprint);
-        let keep_until = now + self.inner.keep.max(asked.ttl);
+        let keep_until = now + self.inner.keep.max(asked.ttl.unwrap_or(Notification::DEFAULT_TTL));
         let deliveries = plan.deliveries;
         let skipped = plan.skipped.clone();
         let (gateway, app_id) = (self.clone(), asked.app.clone());
@@ -133,9 +138,14 @@ impl Gateway {
         };
         // A caller may hang up while it is stored; what is stored then still has to go to its lane.
         let admitted = shop.tasks.spawn(store).await;
-        let admitted = admitted.map_err(|error| StorageError::new("accepting a notification", error))??;
-        match admitted {
-            Admitted::New => Ok(Ticket { id, accepted, skipped: plan.skipped, replayed: false }),
+        let admitted = admitted.map_err(|error| StorageError::new("accepting a notification", error))?;
+        if !matches!(admitted, Ok(Admitted::New)) {
+            self.uncount(&asked, &counted).await;
+        }
+        match admitted? {
+            Admitted::New => {
+                Ok(Ticket { id, accepted, skipped: plan.skipped, replayed: false, warnings: plan.warnings })
+            }
             Admitted::Known { id, fingerprint: asked_then } if Some(asked_then) == fingerprint => {
                 self.replayed(&asked.app, id).await
             }
@@ -182,12 +192,13 @@ impl Gateway {
     /// # Errors
     /// As for [`Gateway::submit`].
     pub async fn preview(&self, asked: &Notification) -> Result<(Vec<Preview>, Vec<Skip>), SubmitError> {
-        let (app, plan) = self.planned(asked, NotificationId::new()).await?;
+        let (app, plan, counted) = self.planned(asked, NotificationId::new()).await?;
+        self.uncount(asked, &counted).await;
         let mut previews: Vec<Preview> = Vec::new();
         let mut last: Option<*const crate::Message> = None;
         for delivery in &plan.deliveries {
             let Some(installed) = app.channels().get(&delivery.channel) else { continue };
-            let message = std::sync::Arc::as_ptr(&delivery.message);
+            let message = Arc::as_ptr(&delivery.message);
             if last == Some(message)
                 && let Some(preview) = previews.last_mut()
             {
@@ -213,19 +224,71 @@ impl Gateway {
         Ok((previews, plan.skipped))
     }
 
+    /// The plan, and the users whose counters were raised for it.
     async fn planned(
         &self,
         asked: &Notification,
         id: NotificationId,
-    ) -> Result<(std::sync::Arc<App>, Plan), SubmitError> {
+    ) -> Result<(Arc<App>, Plan, Vec<UserId>), SubmitError> {
         let app = self.app(&asked.app).ok_or_else(|| SubmitError::UnknownApp(asked.app.clone()))?;
         match asked.to.len() {
             0 => return Err(SubmitError::EmptyAudience),
             given if given > Audience::MAX => return Err(SubmitError::AudienceTooLarge { given }),
             _ => {}
         }
-        let resolved = self.resolve(asked).await?;
-        Ok((std::sync::Arc::clone(app), plan(app, asked, id, self.now(), resolved)?))
+        if asked.purpose == Purpose::Removal && asked.collapse_key.is_none() {
+            return Err(SubmitError::NothingToRemove);
+        }
+        let now = self.now();
+        let ask = Ask { app, asked, id, created_at: now, first_index: 0 };
+        let chosen = choose(ask, now, self.resolve(asked).await?)?;
+        let counted = chosen.counted();
+        let badges = self.raised(asked, &counted).await?;
+        match chosen.fill(ask, &badges) {
+            Ok(plan) => {
+                self.warn(asked, &plan);
+                Ok((Arc::clone(app), plan, counted))
+            }
+            Err(error) => {
+                self.uncount(asked, &counted).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Raises the counters of these users, where the notification asks for it.
+    async fn raised(
+        &self,
+        asked: &Notification,
+        users: &[UserId],
+    ) -> Result<HashMap<UserId, u32>, StorageError> {
+        match asked.badge {
+            Some(Badge::Increment(by)) if !users.is_empty() => {
+                let raise = Count::Raise(by.min(Badge::MOST_RAISE));
+                self.inner.shop.store.count(&asked.app, users, raise).await
+            }
+            _ => Ok(HashMap::new()),
+        }
+    }
+
+    /// Takes back what was counted for a notification that was not taken.
+    async fn uncount(&self, asked: &Notification, users: &[UserId]) {
+        let Some(Badge::Increment(by)) = asked.badge else { return };
+        if users.is_empty() {
+            return;
+        }
+        let lower = Count::Lower(by.min(Badge::MOST_RAISE));
+        if let Err(error) = self.inner.shop.store.count(&asked.app, users, lower).await {
+            tracing::error!(app = %asked.app, %error, "a counter stays raised");
+        }
+    }
+
+    /// Tells the operator what the caller is told.
+    fn warn(&self, asked: &Notification, plan: &Plan) {
+        if plan.warnings.contains(&Warning::UnknownProfile) {
+            metrics::counter!("pushgate_unknown_profiles_total", "app" => asked.app.to_string()).increment(1);
+            tracing::warn!(app = %asked.app, "a notification names a profile that is not configured; the default one was used");
+        }
     }
 
     /// Looks the audience up: each device once, in a stable order.
@@ -242,34 +305,24 @@ impl Gateway {
                     .collect();
             }
             Audience::Devices(ids) => {
-                for id in once(ids) {
-                    match store.device(&asked.app, &id).await? {
-                        Some(device) => resolved.devices.push(device),
-                        None => resolved.missing.push(Skip {
-                            user: None,
-                            device: Some(id),
-                            reason: SkipReason::NoDevice,
-                        }),
-                    }
-                }
+                let ids = once(ids);
+                resolved.devices = store.devices(&asked.app, &ids).await?;
+                let known: HashSet<_> = resolved.devices.iter().map(|device| &device.id).collect();
+                let missing = ids.iter().filter(|id| !known.contains(id)).cloned();
+                let skip = |id| Skip { user: None, device: Some(id), reason: SkipReason::NoDevice };
+                resolved.missing = missing.map(skip).collect();
             }
             Audience::Addresses(addresses) => resolved.addresses = once(addresses),
         }
-        if asked.when == When::Offline {
-            resolved.online = self.online(&asked.app, &resolved.devices).await;
+        let users: HashSet<_> = resolved.devices.iter().filter_map(|device| device.user.clone()).collect();
+        let users: Vec<_> = users.into_iter().collect();
+        if !users.is_empty() {
+            if asked.when == When::Offline {
+                resolved.online = self.inner.presence.connections_of(&asked.app, &users).await;
+            }
+            resolved.rules = store.rules(&asked.app, &users).await?;
         }
         Ok(resolved)
-    }
-
-    async fn online(&self, app: &AppId, devices: &[Device]) -> HashSet<UserId> {
-        let users: HashSet<_> = devices.iter().filter_map(|device| device.user.clone()).collect();
-        let mut online = HashSet::new();
-        for user in users {
-            if !self.inner.presence.online_on(app, &user).await.is_empty() {
-                online.insert(user);
-            }
-        }
-        online
     }
 
     /// Room in the lanes' memory for as many deliveries as there is; what finds none waits in the queue.
@@ -300,7 +353,7 @@ impl Gateway {
         let status = self.status(app, id).await?;
         let (accepted, skipped) =
             status.map_or_else(Default::default, |status| (status.receipts.len(), status.skipped));
-        Ok(Ticket { id, accepted, skipped, replayed: true })
+        Ok(Ticket { id, accepted, skipped, replayed: true, warnings: Vec::new() })
     }
 }
 
@@ -312,12 +365,7 @@ fn once<T: Clone + Eq + Hash>(all: &[T]) -> Vec<T> {
 /// Tells the same question from another one under the same key. Not a secret and not a signature: a slip-up detector.
 fn fingerprint(asked: &Notification) -> u64 {
     let mut hasher = DefaultHasher::new();
-    let text = |secret: &Option<crate::Secret>| secret.as_ref().map(|s| s.expose().to_owned());
-    serde_json::to_string(&(&asked.to, &asked.template, &asked.overrides))
-        .unwrap_or_default()
-        .hash(&mut hasher);
-    [&asked.title, &asked.content, &asked.payload, &asked.image, &asked.link].map(text).hash(&mut hasher);
-    (&asked.collapse_key, asked.ttl, asked.priority, asked.badge, asked.silent).hash(&mut hasher);
-    (&asked.thread, &asked.category).hash(&mut hasher);
+    // Its serde form is in the order of its fields, and so the same for the same question.
+    serde_json::to_string(asked).unwrap_or_default().hash(&mut hasher);
     hasher.finish()
 }

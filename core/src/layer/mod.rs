@@ -4,6 +4,7 @@ pub mod concurrency;
 pub mod guard;
 pub mod meter;
 pub mod pace;
+pub mod recall;
 pub mod stack;
 pub mod timeout;
 pub mod trace;

@@ -6,6 +6,7 @@ use super::concurrency::Concurrency;
 use super::guard::Guard;
 use super::meter::Meter;
 use super::pace::{Gate, Pace};
+use super::recall::{Recall, Recalled};
 use super::timeout::Timeout;
 use super::trace::Trace;
 use crate::app::Installed;
@@ -20,10 +21,13 @@ pub fn stack(
     installed: &Installed,
     gate: &Arc<Gate>,
     clock: &Arc<dyn Clock>,
+    recall: &Arc<Recall>,
 ) -> Arc<dyn PushChannel> {
     let channel = Arc::clone(&installed.channel);
     // innermost: the vendor's time alone is measured against the channel's timeout, not the time spent waiting for a turn
     let channel = Arc::new(Timeout::new(channel));
+    // after every wait: what was taken back, came too late for its user, or would reach another one, does not go out
+    let channel = Arc::new(Recalled::new(channel, Arc::clone(recall)));
     // after every wait and before every attempt: what has expired meanwhile, or can never be sent, does not go out
     let channel = Arc::new(Guard::new(channel, Arc::clone(clock)));
     // inside concurrency: those whose turn it is wait out the vendor's pause, and nobody overtakes them

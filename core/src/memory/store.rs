@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use crate::device::{Address, Device};
-use crate::store::{Login, Named, Registered, Registration, StorageError, Store};
+use crate::rules::Rules;
+use crate::store::{Count, Login, Named, Registered, Registration, StorageError, Store};
 use crate::words::{AppId, DeviceId, Secret, Timestamp, UserId};
 
 /// Keeps devices in memory.
@@ -19,6 +20,8 @@ struct Shelf {
     devices: BTreeMap<(AppId, DeviceId), Device>,
     holders: HashMap<(AppId, Address), DeviceId>,
     users: HashMap<(AppId, UserId), BTreeSet<DeviceId>>,
+    rules: HashMap<(AppId, UserId), Rules>,
+    counters: HashMap<(AppId, UserId), u32>,
 }
 
 impl Shelf {
@@ -198,5 +201,37 @@ impl Store for MemoryStore {
         device.registered_at = device.registered_at.max(at);
         shelf.put_in(device);
         Ok(true)
+    }
+
+    async fn rules(&self, app: &AppId, users: &[UserId]) -> Result<HashMap<UserId, Rules>, StorageError> {
+        let shelf = self.0.lock();
+        let ruled =
+            |user: &UserId| Some((user.clone(), shelf.rules.get(&(app.clone(), user.clone()))?.clone()));
+        Ok(users.iter().filter_map(ruled).collect())
+    }
+
+    async fn set_rules(&self, app: &AppId, user: &UserId, rules: &Rules) -> Result<(), StorageError> {
+        let (key, mut shelf) = ((app.clone(), user.clone()), self.0.lock());
+        if rules.is_empty() {
+            shelf.rules.remove(&key);
+        } else {
+            shelf.rules.insert(key, rules.clone());
+        }
+        Ok(())
+    }
+
+    async fn count(
+        &self,
+        app: &AppId,
+        users: &[UserId],
+        change: Count,
+    ) -> Result<HashMap<UserId, u32>, StorageError> {
+        let mut shelf = self.0.lock();
+        let counted = users.iter().map(|user| {
+            let counter = shelf.counters.entry((app.clone(), user.clone())).or_default();
+            *counter = change.of(*counter);
+            (user.clone(), *counter)
+        });
+        Ok(counted.collect())
     }
 }

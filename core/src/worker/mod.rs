@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::Installed;
 use crate::channel::PushChannel;
 use crate::clock::Clock;
+use crate::layer::recall::Recall;
 use crate::layer::{pace, stack};
 use crate::observe::{Event, Observer};
 use crate::queue::{Lease, Queue, Want};
@@ -28,6 +29,7 @@ pub(crate) struct Shop {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) recall: Arc<Recall>,
     /// In 0..1, handed in so that tests can know it.
     pub(crate) jitter: Arc<dyn Fn() -> f64 + Send + Sync>,
     pub(crate) observers: Vec<Arc<dyn Observer>>,
@@ -76,7 +78,7 @@ impl Lane {
         let lane = Arc::new(Self {
             name: info.name.clone(),
             schedule: Schedule::of(&info.capability),
-            channel: stack::stack(&app, installed, &gate, &shop.clock),
+            channel: stack::stack(&app, installed, &gate, &shop.clock, &shop.recall),
             app,
             fuse: fuse::Fuse::default(),
             room: Arc::new(Semaphore::new(IN_MEMORY)),

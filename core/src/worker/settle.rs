@@ -125,6 +125,7 @@ impl Lane {
         match self.schedule.next(fault, delivery.attempt, times, ledger.jitter).filter(|_| !once) {
             Some(at) => (State::Queued, Some(at)),
             None if fault.kind == Kind::Expired => (State::Expired, None),
+            None if fault.kind == Kind::Revoked => (State::Revoked, None),
             None => (State::Failed, None),
         }
     }

@@ -28,6 +28,8 @@ pub struct House {
     pub keys: Keyring,
     /// What user tokens are signed with.
     pub user_keys: UserKeys,
+    /// How long a session lives after the last word of it, unless that word says otherwise.
+    pub lease: Duration,
     /// The largest body taken, in bytes.
     pub max_body: usize,
     /// The largest request head taken, in bytes.

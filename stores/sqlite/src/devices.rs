@@ -1,14 +1,17 @@
 //! The store: devices and their addresses.
 
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+
 use async_trait::async_trait;
 use pushgate::{
-    Address, AppId, ChannelName, Device, DeviceId, Login, Named, Registered, Registration, Secret,
-    StorageError, Store, Timestamp, TokenKind, UserId,
+    Address, AppId, ChannelName, Count, Device, DeviceId, Login, Named, Registered, Registration, Rules,
+    Secret, StorageError, Store, Timestamp, TokenKind, UserId,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::writer::whole;
-use crate::{SqliteStore, json, text};
+use crate::{SqliteStore, json, text, users};
 
 #[async_trait]
 impl Store for SqliteStore {
@@ -141,6 +144,31 @@ impl Store for SqliteStore {
             })
         })
         .await
+    }
+
+    async fn rules(&self, app: &AppId, users: &[UserId]) -> Result<HashMap<UserId, Rules>, StorageError> {
+        if !self.ruled.load(Ordering::Acquire) {
+            return Ok(HashMap::new());
+        }
+        let (app, users) = (app.clone(), users.to_vec());
+        self.read("reading rules", move |c| users::rules(c, &app, &users)).await
+    }
+
+    async fn set_rules(&self, app: &AppId, user: &UserId, rules: &Rules) -> Result<(), StorageError> {
+        let (app, user, rules) = (app.clone(), user.clone(), rules.clone());
+        // Before it is written, so that nobody misses it who asks afterwards.
+        self.ruled.store(true, Ordering::Release);
+        self.write("storing rules", move |c| users::set_rules(c, &app, &user, &rules)).await
+    }
+
+    async fn count(
+        &self,
+        app: &AppId,
+        users: &[UserId],
+        change: Count,
+    ) -> Result<HashMap<UserId, u32>, StorageError> {
+        let (app, users) = (app.clone(), users.to_vec());
+        self.write("counting", move |c| whole(c, |c| users::count(c, &app, &users, change))).await
     }
 }
 

@@ -6,7 +6,11 @@
 mod devices;
 mod open;
 mod queue;
+mod users;
 mod writer;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use pushgate::StorageError;
 use rusqlite::Connection;
@@ -19,6 +23,8 @@ use writer::Thread;
 pub struct SqliteStore {
     writer: Thread,
     reader: Thread,
+    /// Whether any user has rules: where nobody has, nobody waits for a look. One process owns the file, so this one knows.
+    ruled: Arc<AtomicBool>,
 }
 
 impl SqliteStore {
@@ -29,9 +35,10 @@ impl SqliteStore {
     /// [`OpenError`] when another process owns it, it is no database of ours, or the disk refuses.
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self, OpenError> {
         let opened = open::open(path.as_ref())?;
+        let ruled = Arc::new(AtomicBool::new(opened.ruled));
         let writer = Thread::start("pushgate-sqlite-writer", opened.writer, true, Some(opened.lock));
         let reader = Thread::start("pushgate-sqlite-reader", opened.reader, false, None);
-        Ok(Self { writer, reader })
+        Ok(Self { writer, reader, ruled })
     }
 
     async fn write<T: Send + 'static>(

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 /// Each takes the schema from its place in the list to the next; never changed once released.
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001_devices_and_queue.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../migrations/0001_devices_and_queue.sql"),
+    include_str!("../migrations/0002_users_and_later.sql"),
+];
 
 /// Why a file cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +54,8 @@ pub(crate) struct Opened {
     pub(crate) writer: Connection,
     pub(crate) reader: Connection,
     pub(crate) lock: File,
+    /// Whether any user has rules.
+    pub(crate) ruled: bool,
 }
 
 pub(crate) fn open(path: &Path) -> Result<Opened, OpenError> {
@@ -70,7 +75,9 @@ pub(crate) fn open(path: &Path) -> Result<Opened, OpenError> {
         .execute_batch("UPDATE deliveries SET owner = NULL WHERE owner IS NOT NULL; DELETE FROM nodes;")
         .map_err(refused)?;
     let reader = Connection::open(path).and_then(settled).map_err(refused)?;
-    Ok(Opened { writer, reader, lock })
+    let ruled =
+        reader.query_row("SELECT EXISTS (SELECT 1 FROM rules)", [], |row| row.get(0)).map_err(refused)?;
+    Ok(Opened { writer, reader, lock, ruled })
 }
 
 fn locked(path: &Path) -> Result<File, OpenError> {

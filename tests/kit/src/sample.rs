@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pushgate::{
-    Address, AppId, ChannelName, Delivery, DeliveryId, Message, NotificationId, Priority, Target, Timestamp,
-    TokenKind,
+    Act, Address, AppId, ChannelName, Delivery, DeliveryId, Message, NotificationId, Priority, Target,
+    Timestamp, TokenKind, When,
 };
 
 /// When the sample message was asked for: 2023-11-14T22:13:20Z.
@@ -31,6 +31,8 @@ pub fn message() -> Message {
         priority: Priority::High,
         badge: Some(3),
         silent: false,
+        act: Act::Show,
+        when: When::Offline,
         created_at: NOW,
         ttl: Duration::from_secs(3600),
         overrides: None,

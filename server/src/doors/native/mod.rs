@@ -2,6 +2,7 @@
 
 mod devices;
 mod notifications;
+mod users;
 
 use axum::Router;
 use axum::body::Body;
@@ -32,6 +33,10 @@ pub(super) fn routes() -> Router<std::sync::Arc<House>> {
         )
         .route("/v1/apps/{app}/devices/{device}/user", put(devices::login).delete(devices::logout))
         .route("/v1/apps/{app}/users/{user}/devices", get(devices::list))
+        .route("/v1/apps/{app}/users/{user}/presence", put(users::presence).get(users::connections))
+        .route("/v1/apps/{app}/presence", post(users::presences))
+        .route("/v1/apps/{app}/users/{user}/rules", put(users::set_rules).get(users::rules))
+        .route("/v1/apps/{app}/users/{user}/badge", put(users::badge))
 }
 
 /// Who has come in.

@@ -7,12 +7,12 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::IntoResponse;
 use http::{HeaderMap, StatusCode};
-use pushgate::NotificationId;
+use pushgate::{AppId, Notification, NotificationId};
 use pushgate_config::KeyScope;
 use serde_json::{Value, json};
 
-use super::super::Shared;
 use super::super::wire::{self, NotificationBody, Submitted};
+use super::super::{House, Shared};
 use super::{Answer, admitted, body};
 use crate::problem::Problem;
 
@@ -26,13 +26,22 @@ pub(super) async fn submit(
     let app = admitted(&house, &headers, &app, KeyScope::Send)?;
     let wait = query.get("wait").map(|text| wire::span(text)).transpose()?;
     let asked: NotificationBody = wire::parse(&body(&house, bytes).await?)?;
-    let ticket = house.gateway.submit(asked.notification(app.clone())?).await?;
+    let Some(asked) = notification(&house, asked, &app)? else {
+        return Ok((StatusCode::ACCEPTED, Json(wire::nothing_pushed())).into_response());
+    };
+    let ticket = house.gateway.submit(asked).await?;
     let status = match wait {
         // Leaves time to answer within the request's own limit.
         Some(wait) => house.gateway.settled(&app, ticket.id, wait.min(house.patience.mul_f32(0.9))).await?,
         None => None,
     };
     Ok((StatusCode::ACCEPTED, Json(Submitted::new(ticket, status.as_ref()))).into_response())
+}
+
+/// What is asked for; none when the client's `pushConfig` says that nothing is to be pushed.
+fn notification(house: &House, asked: NotificationBody, id: &AppId) -> Result<Option<Notification>, Problem> {
+    let unknown = || Problem::new(404, "unknown_app", format!("there is no app `{id}`"));
+    asked.notification(id.clone(), house.gateway.app(id).ok_or_else(unknown)?)
 }
 
 pub(super) async fn preview(
@@ -43,7 +52,12 @@ pub(super) async fn preview(
 ) -> Answer {
     let app = admitted(&house, &headers, &app, KeyScope::Send)?;
     let asked: NotificationBody = wire::parse(&body(&house, bytes).await?)?;
-    let (previews, skipped) = house.gateway.preview(&asked.notification(app)?).await?;
+    let Some(asked) = notification(&house, asked, &app)? else {
+        return Ok(
+            Json(json!({"channels": [], "skipped": [{"reason": "empty_push_config"}]})).into_response()
+        );
+    };
+    let (previews, skipped) = house.gateway.preview(&asked).await?;
     let one = |preview: &pushgate::gateway::Preview| {
         json!({"channel": preview.channel, "addresses": preview.targets, "bytes": preview.rendered.counted,
             "max_bytes": preview.max_bytes, "truncated": preview.truncated, "body": preview.rendered.body})

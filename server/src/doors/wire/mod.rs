@@ -3,6 +3,7 @@
 mod device;
 mod notification;
 mod shown;
+mod user;
 
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use crate::problem::Problem;
 
 pub(crate) use device::{Asked, DeviceBody, HeldBody, LoginBody};
 pub(crate) use notification::NotificationBody;
-pub(crate) use shown::{Submitted, device, status};
+pub(crate) use shown::{Submitted, device, nothing_pushed, status};
+pub(crate) use user::{BadgeBody, ManyPresencesBody, PresenceBody, State, Word, rules};
 
 fn refused(detail: impl Into<String>) -> Problem {
     Problem::new(422, "invalid_field", detail)

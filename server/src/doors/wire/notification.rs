@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use pushgate::app::App;
 use pushgate::{
-    AppId, Audience, ChannelName, DeviceId, Notification, Priority, Secret, TemplateUse, UserId, When,
+    AppId, Audience, Badge, Call, CallId, ChannelName, DeviceId, Notification, Priority, Purpose, Secret,
+    TemplateUse, UserId, When,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -12,12 +14,25 @@ use serde_json::Value;
 use super::device::AddressBody;
 use super::refused;
 use crate::problem::Problem;
+use crate::push_config::PushConfig;
 
 /// `POST …/notifications`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NotificationBody {
     to: To,
+    /// Beside `to`, for those who put it there.
+    except_devices: Option<Vec<DeviceId>>,
+    sender: Option<UserId>,
+    #[serde(default)]
+    kind: Kind,
+    call: Option<CallBody>,
+    conversation: Option<String>,
+    #[serde(default)]
+    mentions: Vec<UserId>,
+    profile: Option<String>,
+    #[serde(rename = "pushConfig", alias = "push_config")]
+    push_config: Option<PushConfig>,
     title: Option<String>,
     content: Option<String>,
     payload: Option<Value>,
@@ -26,8 +41,7 @@ pub(crate) struct NotificationBody {
     link: Option<String>,
     collapse_key: Option<String>,
     ttl: Option<Span>,
-    #[serde(default)]
-    priority: Priority,
+    priority: Option<Priority>,
     badge: Option<Badge>,
     #[serde(default)]
     silent: bool,
@@ -38,6 +52,27 @@ pub(crate) struct NotificationBody {
     #[serde(default)]
     overrides: BTreeMap<ChannelName, Value>,
     idempotency_key: Option<pushgate::IdempotencyKey>,
+}
+
+/// What it is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    #[default]
+    Message,
+    Group,
+    Call,
+    Removal,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CallBody {
+    id: CallId,
+    timeout: Option<Span>,
+    /// The call is over: its ring is taken back.
+    #[serde(default)]
+    over: bool,
 }
 
 #[derive(Deserialize)]
@@ -51,19 +86,28 @@ enum To {
 /// Seconds, or a text like `90s` and `7d`.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Span {
+pub(crate) enum Span {
     Seconds(i64),
     Text(String),
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Badge {
-    set: u32,
-}
-
 impl NotificationBody {
-    pub(crate) fn notification(self, app: AppId) -> Result<Notification, Problem> {
+    /// The notification; none when its `pushConfig` says that nothing is to be pushed.
+    pub(crate) fn notification(mut self, id: AppId, app: &App) -> Result<Option<Notification>, Problem> {
+        let push_config = self.push_config.take();
+        if push_config.as_ref().is_some_and(PushConfig::is_empty) {
+            return Ok(None);
+        }
+        let asked = self.asked(id)?;
+        match push_config {
+            Some(push_config) => push_config.laid_upon(asked, app).map(Some),
+            None => Ok(Some(asked)),
+        }
+    }
+
+    fn asked(self, app: AppId) -> Result<Notification, Problem> {
+        self.within_limits()?;
+        let purpose = purpose(self.kind, self.call)?;
         let to = match self.to {
             To::Users(users) => Audience::Users(users),
             To::Devices(devices) => Audience::Devices(devices),
@@ -71,23 +115,19 @@ impl NotificationBody {
                 Audience::Addresses(all.into_iter().map(AddressBody::address).collect::<Result<_, _>>()?)
             }
         };
-        for (name, text) in
-            [("collapse_key", &self.collapse_key), ("thread", &self.thread), ("category", &self.category)]
-        {
-            if text.as_ref().is_some_and(|text| text.is_empty() || text.len() > Notification::MAX_KEY) {
-                return Err(refused(format!("{name}: 1 to {} bytes", Notification::MAX_KEY)));
-            }
-        }
-        if self.image.as_ref().is_some_and(|image| !image.starts_with("https://")) {
-            return Err(refused("image: must be an https address"));
-        }
-        let ttl = self.ttl.map_or(Ok(Notification::DEFAULT_TTL), Span::duration)?;
+        let ttl = self.ttl.map(|ttl| ttl.duration("ttl", Notification::MAX_TTL)).transpose()?;
         // A string is handed over as it is, anything else as its JSON text.
         let payload = self.payload.map(|payload| match payload {
             Value::String(text) => text,
             other => other.to_string(),
         });
         Ok(Notification {
+            purpose,
+            sender: self.sender,
+            except_devices: self.except_devices.unwrap_or_default(),
+            conversation: self.conversation,
+            mentions: self.mentions,
+            profile: self.profile,
             title: self.title.map(Secret::from),
             content: self.content.map(Secret::from),
             payload: payload.map(Secret::from),
@@ -97,7 +137,7 @@ impl NotificationBody {
             collapse_key: self.collapse_key,
             ttl,
             priority: self.priority,
-            badge: self.badge.map(|badge| badge.set),
+            badge: self.badge,
             silent: self.silent,
             when: self.when,
             thread: self.thread,
@@ -107,15 +147,56 @@ impl NotificationBody {
             ..Notification::new(app, to)
         })
     }
+
+    fn within_limits(&self) -> Result<(), Problem> {
+        let names = [
+            ("collapse_key", &self.collapse_key),
+            ("thread", &self.thread),
+            ("category", &self.category),
+            ("conversation", &self.conversation),
+            ("profile", &self.profile),
+        ];
+        for (name, text) in names {
+            if text.as_ref().is_some_and(|text| text.is_empty() || text.len() > Notification::MAX_KEY) {
+                return Err(refused(format!("{name}: 1 to {} bytes", Notification::MAX_KEY)));
+            }
+        }
+        if self.image.as_ref().is_some_and(|image| !image.starts_with("https://")) {
+            return Err(refused("image: must be an https address"));
+        }
+        Ok(())
+    }
+}
+
+fn purpose(kind: Kind, call: Option<CallBody>) -> Result<Purpose, Problem> {
+    match (kind, call) {
+        (Kind::Call, Some(CallBody { id, over: true, .. })) => Ok(Purpose::CallOver(id)),
+        (Kind::Call, Some(CallBody { id, timeout, .. })) => {
+            let wrong = || refused("call.timeout: 1 to 600 seconds");
+            let timeout = match timeout {
+                Some(timeout) => timeout.duration("call.timeout", Duration::from_secs(600))?,
+                None => Call::DEFAULT_TIMEOUT,
+            };
+            Call::new(id, timeout).map(Purpose::Call).map_err(|_| wrong())
+        }
+        (Kind::Call, None) => Err(refused("call: a call has an id")),
+        (_, Some(_)) => Err(refused("call: only a notification of kind `call` has one")),
+        (Kind::Message, None) => Ok(Purpose::Message),
+        (Kind::Group, None) => Ok(Purpose::Group),
+        (Kind::Removal, None) => Ok(Purpose::Removal),
+    }
 }
 
 impl Span {
-    fn duration(self) -> Result<Duration, Problem> {
-        let wrong = || refused("ttl: seconds from 0 to 2419200, or a text like 90s and 7d");
-        let ttl = match self {
+    /// # Errors
+    /// When it is no time span, or longer than `most`.
+    pub(crate) fn duration(self, name: &str, most: Duration) -> Result<Duration, Problem> {
+        let wrong =
+            || refused(format!("{name}: seconds from 0 to {}, or a text like 90s and 7d", most.as_secs()));
+        let span = match self {
             Self::Seconds(seconds) => Duration::from_secs(u64::try_from(seconds).map_err(|_| wrong())?),
             Self::Text(text) => humantime::parse_duration(&text).map_err(|_| wrong())?,
         };
-        if ttl > Notification::MAX_TTL { Err(wrong()) } else { Ok(ttl) }
+        if span > most { Err(wrong()) } else { Ok(span) }
     }
 }

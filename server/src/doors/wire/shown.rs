@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use pushgate::plan::Warning;
 use pushgate::{Device, Receipt, Skip, Status, Ticket};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -20,15 +21,21 @@ pub(crate) struct Submitted {
     accepted: usize,
     skipped: Vec<Skip>,
     replayed: bool,
+    warnings: Vec<Warning>,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<Value>,
 }
 
 impl Submitted {
     pub(crate) fn new(ticket: Ticket, status: Option<&Status>) -> Self {
-        let Ticket { id, accepted, skipped, replayed } = ticket;
-        Self { id, accepted, skipped, replayed, status: status.map(self::status) }
+        let Ticket { id, accepted, skipped, replayed, warnings } = ticket;
+        Self { id, accepted, skipped, replayed, warnings, status: status.map(self::status) }
     }
+}
+
+/// The answer where nothing is pushed, because the client's `pushConfig` says so.
+pub(crate) fn nothing_pushed() -> Value {
+    json!({"id": null, "accepted": 0, "skipped": [{"reason": "empty_push_config"}], "replayed": false, "warnings": []})
 }
 
 /// Counts by state, and what is known on each device.

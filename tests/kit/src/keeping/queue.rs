@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use pushgate::queue::{Admission, Admitted, Entry, Finish, Finished, Idempotency, Want};
 use pushgate::{
-    AppId, Delivery, DeliveryId, IdempotencyKey, Message, NodeId, NotificationId, Priority, Queue, Receipt,
-    State, Target, Timestamp,
+    Act, AppId, Delivery, DeliveryId, IdempotencyKey, Message, NodeId, NotificationId, Priority, Queue,
+    Receipt, State, Target, Timestamp, When,
 };
 
 use super::{T0, address, app, channel};
@@ -26,6 +26,8 @@ fn delivery(app: &AppId, id: NotificationId, indexes: &[u32]) -> Delivery {
         priority: Priority::High,
         badge: None,
         silent: false,
+        act: Act::Show,
+        when: When::Offline,
         created_at: T0,
         ttl: Duration::from_secs(60),
         overrides: None,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pushgate::{Device, DeviceId, Login, Named, Registration, Store, UserId};
+use pushgate::{Count, Device, DeviceId, Login, Named, Registration, Rules, Store, UserId};
 
 use super::{T0, address, app, device, device_id, user};
 
@@ -21,6 +21,8 @@ pub async fn store(store: &dyn Store) {
     beyond_the_limit_the_oldest_device_goes(store).await;
     a_released_address_is_nobodys(store).await;
     pages_walk_through_every_device_once(store).await;
+    rules_are_kept_by_user_and_empty_ones_forgotten(store).await;
+    counters_begin_at_zero_and_never_fall_below(store).await;
     a_thousand_concurrent_binds_of_one_address_end_with_one_owner(store).await;
 }
 
@@ -188,4 +190,31 @@ async fn a_thousand_concurrent_binds_of_one_address_end_with_one_owner(store: &d
     let devices = store.devices_of(&app, &users).await.expect("read");
     let owners = devices.iter().filter(|device| device.addresses.contains(&address("t"))).count();
     assert_eq!((devices.len(), owners), (1000, 1));
+}
+
+async fn rules_are_kept_by_user_and_empty_ones_forgotten(store: &dyn Store) {
+    let (app, bob, ann) = (app("rules"), user("bob"), user("ann"));
+    let both = [bob.clone(), ann.clone()];
+    assert!(store.rules(&app, &both).await.expect("read").is_empty());
+    let rules = Rules { muted_conversations: ["c".to_owned()].into(), ..Rules::default() };
+    store.set_rules(&app, &bob, &rules).await.expect("write");
+    let kept = store.rules(&app, &both).await.expect("read");
+    assert_eq!((kept.len(), kept.get(&bob)), (1, Some(&rules)));
+    let stranger = self::app("rules-of-another-app");
+    assert!(store.rules(&stranger, &both).await.expect("read").is_empty());
+    store.set_rules(&app, &bob, &Rules::default()).await.expect("write");
+    assert!(store.rules(&app, &both).await.expect("read").is_empty());
+}
+
+async fn counters_begin_at_zero_and_never_fall_below(store: &dyn Store) {
+    let (app, bob) = (app("counters"), user("bob"));
+    let count = async |change: Count| {
+        let counted = store.count(&app, std::slice::from_ref(&bob), change).await.expect("count");
+        counted.get(&bob).copied()
+    };
+    assert_eq!(count(Count::Raise(3)).await, Some(3));
+    assert_eq!(count(Count::Raise(2)).await, Some(5));
+    assert_eq!(count(Count::Lower(9)).await, Some(0));
+    assert_eq!(count(Count::Set(7)).await, Some(7));
+    assert_eq!(count(Count::Raise(u32::MAX)).await, Some(u32::MAX));
 }

@@ -1,0 +1,218 @@
+//! From an audience to deliveries: presence, rules, route, template, profile, fit, batches. Pure: no store, no network, no clock.
+//!
+//! Two steps: [`choose`] says who gets it where, [`Chosen::fill`] composes what each gets. Between them the gateway raises the
+//! counters of those whose badge is to rise, which only then are known.
+
+mod compose;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::app::App;
+use crate::delivery::{Delivery, Target};
+use crate::device::{Address, Device};
+use crate::fit::{Fit, fit};
+use crate::gateway::SubmitError;
+use crate::notification::{Badge, Notification, When};
+use crate::presence::Connection;
+use crate::receipt::{Skip, SkipReason};
+use crate::rules::Rules;
+use crate::selector::{self, Choice};
+use crate::words::{ChannelName, DeliveryId, NotificationId, Timestamp, UserId};
+
+pub use compose::Warning;
+use compose::{Composer, Cut};
+
+/// The audience, looked up.
+#[derive(Debug, Default)]
+pub struct Resolved {
+    /// The devices it comes to.
+    pub devices: Vec<Device>,
+    /// Bare addresses.
+    pub addresses: Vec<Address>,
+    /// Who was named and has no device.
+    pub missing: Vec<Skip>,
+    /// Who is online, and how.
+    pub online: HashMap<UserId, Vec<Connection>>,
+    /// The rules of those who have any.
+    pub rules: HashMap<UserId, Rules>,
+}
+
+/// What is to be sent, and who gets nothing.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The deliveries, each within its channel's batch.
+    pub deliveries: Vec<Delivery>,
+    /// Who gets nothing, and why.
+    pub skipped: Vec<Skip>,
+    /// What the caller should know although it was taken.
+    pub warnings: Vec<Warning>,
+}
+
+impl Plan {
+    /// How many addresses it goes to.
+    #[must_use]
+    pub fn targets(&self) -> usize {
+        self.deliveries.iter().map(|delivery| delivery.targets.len()).sum()
+    }
+}
+
+/// Who gets it where.
+#[derive(Debug, Default)]
+pub struct Chosen {
+    lots: BTreeMap<Lot, Vec<Target>>,
+    skipped: Vec<Skip>,
+}
+
+/// What gets one message: a channel, a language when there is a template, and a number when each user has his own.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Lot {
+    channel: ChannelName,
+    locale: Option<String>,
+    counted: Option<UserId>,
+}
+
+/// What planning looks at beside the audience.
+#[derive(Clone, Copy)]
+pub struct Ask<'a> {
+    /// The app.
+    pub app: &'a App,
+    /// What was asked for.
+    pub asked: &'a Notification,
+    /// Its id.
+    pub id: NotificationId,
+    /// When it was asked for: its time to live counts from there.
+    pub created_at: Timestamp,
+    /// The number its first address gets.
+    pub first_index: u32,
+}
+
+/// Says who gets it where, and who does not.
+///
+/// # Errors
+/// [`SubmitError`] when a bare address is none of the app's.
+pub fn choose(ask: Ask<'_>, now: Timestamp, resolved: Resolved) -> Result<Chosen, SubmitError> {
+    let mut chosen = Chosen { lots: BTreeMap::new(), skipped: resolved.missing };
+    let localised = ask.asked.template.is_some();
+    let raises = matches!(ask.asked.badge, Some(Badge::Increment(_)));
+    let (nobody, none) = (Vec::new(), Rules::default());
+    for device in resolved.devices {
+        let user = device.user.as_ref();
+        let online = user.and_then(|user| resolved.online.get(user)).unwrap_or(&nobody);
+        let rules = user.and_then(|user| resolved.rules.get(user)).unwrap_or(&none);
+        let forbidden = forbidden(ask.asked, &device, online);
+        let forbidden = forbidden.or_else(|| rules.forbid(ask.asked, &device, online, now));
+        match forbidden.map_or_else(|| place(ask.app, &device), Err) {
+            Ok((place, channel)) => {
+                let locale = if localised { device.traits.locale.clone() } else { None };
+                let counted = if raises { device.user.clone() } else { None };
+                let lot = Lot { channel, locale, counted };
+                chosen.lots.entry(lot).or_default().push(target(device, place));
+            }
+            Err(reason) => {
+                chosen.skipped.push(Skip { user: device.user, device: Some(device.id), reason });
+            }
+        }
+    }
+    for address in resolved.addresses {
+        ask.app.admits(&address)?;
+        let lot = Lot { channel: address.channel.clone(), locale: None, counted: None };
+        let target = Target { index: 0, device: None, user: None, address, registered_at: None };
+        chosen.lots.entry(lot).or_default().push(target);
+    }
+    Ok(chosen)
+}
+
+/// Why the notification itself, or his presence, keeps it from a device.
+fn forbidden(asked: &Notification, device: &Device, online: &[Connection]) -> Option<SkipReason> {
+    if asked.except_devices.contains(&device.id) {
+        return Some(SkipReason::Excepted);
+    }
+    if asked.sender.is_some() && device.user == asked.sender {
+        return Some(SkipReason::Sender);
+    }
+    let connected = online.iter().any(|connection| connection.is_of(device));
+    (asked.when == When::Offline && connected).then_some(SkipReason::Online)
+}
+
+/// Where one device gets it, or why it does not.
+fn place(app: &App, device: &Device) -> Result<(usize, ChannelName), SkipReason> {
+    match selector::choose(&app.routes, device) {
+        Choice::Address(place, channel) if app.channels.contains_key(channel) => Ok((place, channel.clone())),
+        Choice::Address(..) | Choice::NoAddress => Err(SkipReason::NoAddress),
+        Choice::NoRoute => Err(SkipReason::NoRoute),
+    }
+}
+
+fn target(mut device: Device, place: usize) -> Target {
+    let address = device.addresses.swap_remove(place);
+    Target {
+        index: 0,
+        device: Some(device.id),
+        user: device.user,
+        address,
+        registered_at: Some(device.registered_at),
+    }
+}
+
+impl Chosen {
+    /// The users whose counters are to rise.
+    #[must_use]
+    pub fn counted(&self) -> Vec<UserId> {
+        let users: BTreeSet<_> = self.lots.keys().filter_map(|lot| lot.counted.clone()).collect();
+        users.into_iter().collect()
+    }
+
+    /// Composes a message for each lot, makes it fit, and cuts the lot into batches.
+    ///
+    /// # Errors
+    /// [`SubmitError`] when the caller has to change something: an unknown template, an undefined variable, nothing to show,
+    /// or a message that fits none of the channels it is for.
+    pub fn fill(self, ask: Ask<'_>, badges: &HashMap<UserId, u32>) -> Result<Plan, SubmitError> {
+        let composer = Composer::new(ask);
+        let warnings = composer.warning().into_iter().collect();
+        let mut plan = Plan { deliveries: Vec::new(), skipped: self.skipped, warnings };
+        if self.lots.is_empty() {
+            // Nobody gets it, but a mistake in the text is still told.
+            composer.compose(&Cut { channel: None, locale: None, badge: None })?;
+        }
+        let mut too_large = None;
+        let mut index = ask.first_index;
+        for (lot, targets) in self.lots {
+            let Some(installed) = ask.app.channels.get(&lot.channel) else { continue };
+            let badge = lot.counted.as_ref().and_then(|user| badges.get(user).copied());
+            let cut = Cut { channel: Some(&lot.channel), locale: lot.locale.as_deref(), badge };
+            let mut message = composer.compose(&cut)?;
+            if let Fit::TooLarge { needs, limit } = fit(&*installed.channel, &mut message) {
+                plan.skipped.extend(targets.into_iter().map(|target| Skip {
+                    user: target.user,
+                    device: target.device,
+                    reason: SkipReason::TooLarge,
+                }));
+                too_large = Some(SubmitError::TooLarge { channel: lot.channel, needs, limit });
+                continue;
+            }
+            let message = Arc::new(message);
+            let most = installed.channel.info().capability.max_batch.max(1);
+            let mut targets = targets.into_iter().peekable();
+            while targets.peek().is_some() {
+                let mut batch: Vec<Target> = targets.by_ref().take(most).collect();
+                for target in &mut batch {
+                    target.index = index;
+                    index += 1;
+                }
+                plan.deliveries.push(Delivery {
+                    id: DeliveryId::new(),
+                    channel: lot.channel.clone(),
+                    message: Arc::clone(&message),
+                    targets: batch,
+                    attempt: 1,
+                });
+            }
+        }
+        match too_large {
+            Some(error) if plan.deliveries.is_empty() => Err(error),
+            _ => Ok(plan),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! What a user has said about when he wants no push. Pure: the hour is handed in.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::device::{Device, Platform};
+use crate::notification::{Notification, Purpose};
+use crate::presence::Connection;
+use crate::receipt::SkipReason;
+use crate::words::Timestamp;
+
+/// A user's push rules. None of them by default.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rules {
+    /// Platforms that mute others while he is online on them. At most [`Rules::MAX_MUTES`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mutes: Vec<Mute>,
+    /// Conversations he gets no push of, unless he is mentioned. At most [`Rules::MAX_CONVERSATIONS`].
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub muted_conversations: BTreeSet<String>,
+    /// When he is not to be disturbed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet_hours: Option<QuietHours>,
+}
+
+/// While he is online on any of the first platforms, the second get no push.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mute {
+    /// Online on any of these.
+    pub while_online: BTreeSet<Platform>,
+    /// Then these get nothing.
+    pub muted: BTreeSet<Platform>,
+}
+
+/// Hours of every day in which nothing is shown. Silent notifications and removals pass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuietHours {
+    /// From this hour on.
+    pub from: Hour,
+    /// Until this hour, which may be the next day's. The same hour twice is the whole day.
+    pub to: Hour,
+    /// IANA name of the time zone (`Asia/Shanghai`); otherwise the device's, and UTC where that is not known either.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+    /// Calls ring all the same.
+    #[serde(default)]
+    pub calls: bool,
+}
+
+/// An hour of the day: `22:30`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Hour(u16);
+
+impl Rules {
+    /// The most rules about platforms.
+    pub const MAX_MUTES: usize = 16;
+    /// The most muted conversations.
+    pub const MAX_CONVERSATIONS: usize = 1000;
+
+    /// Whether nothing is ruled.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Why this device gets nothing now, if these rules say so.
+    #[must_use]
+    pub fn forbid(
+        &self,
+        asked: &Notification,
+        device: &Device,
+        online: &[Connection],
+        now: Timestamp,
+    ) -> Option<SkipReason> {
+        if asked.purpose == Purpose::Removal {
+            return None;
+        }
+        let mutes = |mute: &Mute| {
+            mute.muted.contains(&device.traits.platform)
+                && online.iter().any(|connection| mute.while_online.contains(&connection.platform))
+        };
+        if self.mutes.iter().any(mutes) {
+            return Some(SkipReason::MutedPlatform);
+        }
+        let mentioned = device.user.as_ref().is_some_and(|user| asked.mentions.contains(user));
+        let muted = |conversation: &String| self.muted_conversations.contains(conversation);
+        if asked.conversation.as_ref().is_some_and(muted) && !mentioned {
+            return Some(SkipReason::MutedConversation);
+        }
+        let quiet = |hours: &QuietHours| {
+            let rings = hours.calls && matches!(asked.purpose, Purpose::Call(_) | Purpose::CallOver(_));
+            !rings && !asked.silent && hours.cover(now, device.traits.time_zone.as_deref())
+        };
+        self.quiet_hours.as_ref().is_some_and(quiet).then_some(SkipReason::QuietHours)
+    }
+}
+
+impl QuietHours {
+    /// Whether the name is one of a time zone.
+    #[must_use]
+    pub fn is_time_zone(name: &str) -> bool {
+        TimeZone::get(name).is_ok()
+    }
+
+    fn cover(&self, now: Timestamp, device_zone: Option<&str>) -> bool {
+        let named = self.time_zone.as_deref().or(device_zone);
+        let zone = named.and_then(|name| TimeZone::get(name).ok()).unwrap_or(TimeZone::UTC);
+        let Ok(now) = jiff::Timestamp::from_millisecond(now.as_millis()) else { return false };
+        let local = now.to_zoned_datetime(zone);
+        let hour =
+            Hour(u16::from(local.hour().unsigned_abs()) * 60 + u16::from(local.minute().unsigned_abs()));
+        if self.from < self.to {
+            (self.from..self.to).contains(&hour)
+        } else {
+            hour >= self.from || hour < self.to
+        }
+    }
+}
+
+impl Hour {
+    /// So many hours and minutes after midnight; none when there is no such hour of the day.
+    #[must_use]
+    pub fn new(hour: u16, minute: u16) -> Option<Self> {
+        (hour < 24 && minute < 60).then_some(Self(hour * 60 + minute))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (hour, minute) = text.split_once(':')?;
+        let digits = |text: &str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+        let two = |text: &str| digits(text).then(|| text.parse().ok()).flatten();
+        Self::new(two(hour)?, two(minute)?)
+    }
+}
+
+impl fmt::Display for Hour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:02}:{:02}", self.0 / 60, self.0 % 60)
+    }
+}
+
+impl fmt::Debug for Hour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Hour {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Hour {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(d)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("an hour is written like 22:30"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hours(from: &str, to: &str, zone: Option<&str>) -> QuietHours {
+        let hour = |text| Hour::parse(text).unwrap();
+        QuietHours { from: hour(from), to: hour(to), time_zone: zone.map(str::to_owned), calls: false }
+    }
+
+    fn at(text: &str) -> Timestamp {
+        serde_json::from_str(&format!("\"{text}\"")).unwrap()
+    }
+
+    #[test]
+    fn quiet_hours_reach_over_midnight_in_the_users_time_zone() {
+        let night = hours("22:00", "07:00", Some("Asia/Shanghai"));
+        assert!(night.cover(at("2026-11-24T14:00:00Z"), None), "22:00 there");
+        assert!(!night.cover(at("2026-11-24T13:59:59Z"), None));
+        assert!(night.cover(at("2026-11-24T22:59:59Z"), None), "06:59 there");
+        assert!(!night.cover(at("2026-11-24T23:00:00Z"), None));
+    }
+
+    #[test]
+    fn the_devices_time_zone_counts_where_the_rule_has_none_and_summer_time_is_known() {
+        let noon = hours("12:00", "13:00", None);
+        assert!(noon.cover(at("2026-07-01T10:30:00Z"), Some("Europe/Berlin")));
+        assert!(!noon.cover(at("2026-12-01T10:30:00Z"), Some("Europe/Berlin")));
+        assert!(noon.cover(at("2026-12-01T12:30:00Z"), Some("No/Such_Zone")), "then UTC");
+        assert!(noon.cover(at("2026-12-01T12:30:00Z"), None));
+    }
+
+    #[test]
+    fn the_same_hour_twice_is_the_whole_day() {
+        assert!(hours("08:00", "08:00", None).cover(at("2026-12-01T03:00:00Z"), None));
+    }
+
+    #[test]
+    fn an_hour_reads_back_what_it_prints_and_refuses_what_is_none() {
+        assert_eq!(serde_json::to_string(&Hour::new(7, 5)).unwrap(), "\"07:05\"");
+        for wrong in ["24:00", "7:05", "07:60", "0705", "", "+7:00", "07:05:00"] {
+            assert_eq!(Hour::parse(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! What is shown: the words of ZIM clients, profiles, categories, badges.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::house::House;
+
+const PREVIEW: &str = "/v1/apps/demo/notifications:preview";
+
+const APP: &str = r#"
+[apps.demo.profiles.default]
+category = "messages"
+[apps.demo.profiles.call_resource]
+ttl = "45s"
+priority = "high"
+category = "calls"
+[apps.demo.profiles.call_resource.options.fcm.webpush.notification]
+icon = "/call.png"
+data = { link = "/call?id={call_id}" }
+[apps.demo.profiles.quiet]
+mode = "silent"
+priority = "low"
+[apps.demo.profiles.quiet.options.fcm.webpush.headers]
+Urgency = "very-low"
+[apps.demo.categories.calls.fcm.android.notification]
+channel_id = "calls-v2"
+"#;
+
+async fn previewed(house: &House, more: Value) -> (Value, Value) {
+    let mut asked = json!({"to": {"users": ["bob"]}});
+    asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let answer = house.client.ask(Method::POST, PREVIEW, &asked, 200).await;
+    (answer["channels"][0]["body"]["message"].clone(), answer)
+}
+
+fn push_config(more: Value) -> Value {
+    let mut config = json!({"title": "Ann", "content": "hello"});
+    config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    json!({"pushConfig": config})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn zpns_27_to_29_title_content_and_payload_arrive_unchanged() {
+    let house = House::open().await;
+    let page = house.page_of("bob").await;
+    let payload = r#"{"text":"“引号” \"quoted\" 👩‍👩‍👧"}"#;
+    let mut asked = push_config(json!({"payload": payload, "title": "安 “A” 🙂"}));
+    asked["to"] = json!({"users": ["bob"]});
+    house.client.submit(&asked, "?wait=20s").await;
+    let shown = &house.emulator.vendor().inbox(&page).unwrap()[0];
+    assert_eq!((shown.title.as_str(), shown.body.as_str()), ("安 “A” 🙂", "hello"));
+    assert_eq!(shown.data["payload"], payload);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn zpns_30_and_38_the_old_name_extended_data_is_the_payload() {
+    let house = House::open().await;
+    house.page_of("bob").await;
+    let (old, _) = previewed(&house, push_config(json!({"extendedData": "old"}))).await;
+    assert_eq!(old["data"]["payload"], "old");
+    let (both, _) = previewed(&house, push_config(json!({"extendedData": "old", "payload": "new"}))).await;
+    assert_eq!(both["data"]["payload"], "new");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn zpns_33_an_empty_title_or_content_means_no_push_and_the_answer_says_so() {
+    let house = House::open().await;
+    let page = house.page_of("bob").await;
+    for empty in [json!({"title": ""}), json!({"content": ""})] {
+        let mut asked = push_config(empty);
+        asked["to"] = json!({"users": ["bob"]});
+        let (status, answer) = house.client.submit(&asked, "").await;
+        assert_eq!((status, &answer["id"], &answer["accepted"]), (202, &Value::Null, &0.into()));
+        assert_eq!(answer["skipped"], json!([{"reason": "empty_push_config"}]));
+    }
+    assert!(house.emulator.vendor().inbox(&page).unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn zpns_44_a_resources_id_selects_urgency_icon_and_time_to_live() {
+    let house = House::with(APP).await;
+    house.page_of("bob").await;
+    let call = |profile: &str| {
+        let mut asked = push_config(json!({"resourcesID": profile}));
+        asked["kind"] = "call".into();
+        asked["call"] = json!({"id": "c-1", "timeout": 90});
+        asked
+    };
+    let (ring, answer) = previewed(&house, call("call_resource")).await;
+    let web = &ring["webpush"];
+    assert_eq!(
+        (&web["headers"]["TTL"], &web["headers"]["Urgency"]),
+        (&"45".into(), &"high".into()),
+        "{answer}"
+    );
+    assert_eq!(web["notification"]["icon"], "/call.png");
+    assert_eq!(web["notification"]["data"]["link"], "/call?id=c-1");
+    assert_eq!(ring["android"]["notification"]["channel_id"], "calls-v2", "the category's word for it");
+    let (plain, _) = previewed(&house, push_config(json!({}))).await;
+    assert_eq!(plain["android"]["notification"]["channel_id"], "messages", "the default profile");
+    let (quiet, _) = previewed(&house, push_config(json!({"resourcesID": "quiet"}))).await;
+    assert_eq!(
+        (&quiet["notification"], &quiet["webpush"]["headers"]["Urgency"]),
+        (&Value::Null, &"very-low".into())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_resources_id_is_pushed_with_the_default_profile_and_a_warning() {
+    let house = House::with(APP).await;
+    let page = house.page_of("bob").await;
+    let mut asked = push_config(json!({"resourcesID": "nosuch"}));
+    asked["to"] = json!({"users": ["bob"]});
+    let (_, answer) = house.client.submit(&asked, "?wait=20s").await;
+    assert_eq!((&answer["warnings"], &answer["accepted"]), (&json!(["unknown_profile"]), &1.into()));
+    assert_eq!(house.emulator.vendor().inbox(&page).unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_caller_says_goes_before_the_profile() {
+    let house = House::with(APP).await;
+    house.page_of("bob").await;
+    let own = json!({"title": "t", "profile": "call_resource", "ttl": 7, "priority": "low",
+        "overrides": {"fcm": {"webpush": {"notification": {"icon": "/mine.png"}}}}});
+    let (message, _) = previewed(&house, own).await;
+    let web = &message["webpush"];
+    assert_eq!((&web["headers"]["TTL"], &web["headers"]["Urgency"]), (&"7".into(), &"low".into()));
+    assert_eq!(web["notification"]["icon"], "/mine.png");
+    assert!(web["notification"]["data"].is_object(), "the profile's other options stay");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_users_badge_rises_by_his_own_counter() {
+    let house = House::open().await;
+    for user in ["ann", "bob"] {
+        house.page_of(user).await;
+    }
+    let path = "/v1/apps/demo/users/ann/badge";
+    assert_eq!(house.client.ask(Method::PUT, path, &json!({"set": 5}), 200).await["badge"], 5);
+    let mut asked = push_config(json!({"enableBadge": true, "badgeIncrement": 2}));
+    asked["to"] = json!({"users": ["ann", "bob"]});
+    asked["idempotency_key"] = "k".into();
+    house.client.submit(&asked, "?wait=20s").await;
+    house.client.submit(&asked, "").await;
+    let preview = house.client.ask(Method::POST, PREVIEW, &asked, 200).await;
+    let count = |channel: &Value| {
+        channel["body"]["message"]["android"]["notification"]["notification_count"].as_u64()
+    };
+    let mut counts: Vec<_> = preview["channels"].as_array().unwrap().iter().map(count).collect();
+    counts.sort_unstable();
+    assert_eq!(
+        counts,
+        [Some(4), Some(9)],
+        "asked once, asked again under the same key, and what the next would be"
+    );
+    assert_eq!(house.client.ask(Method::PUT, path, &json!({"increment": 0}), 200).await["badge"], 7);
+    let over = push_config(json!({"enableBadge": true, "badgeIncrement": 1000}));
+    let (message, _) = previewed(&house, over).await;
+    assert_eq!(message["android"]["notification"]["notification_count"], 2 + 99);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_badge_alone_is_pushed_without_showing_anything() {
+    let house = House::open().await;
+    let page = house.page_of("bob").await;
+    let body = json!({"set": 3, "push": true});
+    let answer = house.client.ask(Method::PUT, "/v1/apps/demo/users/bob/badge", &body, 200).await;
+    assert_eq!(answer["notification"]["accepted"], 1);
+    let silent = |what: &pushgate_emulator::What| matches!(what, pushgate_emulator::What::Arrived { .. });
+    house.emulator.vendor().wait_for(silent, crate::house::PATIENCE).await.unwrap();
+    assert!(house.emulator.vendor().inbox(&page).unwrap()[0].silent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_push_config_says_is_not_said_twice() {
+    let house = House::open().await;
+    house.page_of("bob").await;
+    for (name, value) in [("title", json!("t")), ("badge", json!({"set": 1})), ("payload", json!("p"))] {
+        let mut asked = push_config(json!({}));
+        asked["to"] = json!({"users": ["bob"]});
+        asked[name] = value;
+        let (status, answer) = house.client.submit(&asked, "").await;
+        assert_eq!((status, &answer["code"]), (422, &"invalid_field".into()));
+    }
+}
