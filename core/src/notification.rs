@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::device::Address;
-use crate::words::{AppId, ChannelName, DeviceId, IdempotencyKey, InvalidName, Secret, TemplateName, UserId};
+use crate::words::{
+    AppId, ChannelName, DeviceId, IdempotencyKey, InvalidName, Secret, TemplateName, Timestamp, UserId,
+};
 
 /// Whom a notification is for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,19 +21,24 @@ pub enum Audience {
     Devices(Vec<DeviceId>),
     /// These addresses, registered or not: for trying a credential, and for servers that keep tokens themselves.
     Addresses(Vec<Address>),
+    /// Every device of the app that somebody is logged in on.
+    All,
 }
 
 impl Audience {
-    /// The most users, devices or addresses one notification names.
+    /// The most users, devices or addresses that are planned at once; a larger audience is planned piece by piece.
     pub const MAX: usize = 1000;
+    /// The most one notification names.
+    pub const MOST: usize = 100_000;
 
-    /// How many it names.
+    /// How many it names; all are more than any number.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
             Self::Users(users) => users.len(),
             Self::Devices(devices) => devices.len(),
             Self::Addresses(addresses) => addresses.len(),
+            Self::All => usize::MAX,
         }
     }
 
@@ -39,6 +46,19 @@ impl Audience {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The same, in pieces of at most [`Audience::MAX`].
+    #[must_use]
+    pub fn pieces(&self) -> Vec<Self> {
+        match self {
+            Self::Users(users) => users.chunks(Self::MAX).map(|some| Self::Users(some.to_vec())).collect(),
+            Self::Devices(ids) => ids.chunks(Self::MAX).map(|some| Self::Devices(some.to_vec())).collect(),
+            Self::Addresses(all) => {
+                all.chunks(Self::MAX).map(|some| Self::Addresses(some.to_vec())).collect()
+            }
+            Self::All => vec![Self::All],
+        }
     }
 }
 
@@ -221,6 +241,12 @@ pub struct Notification {
     /// Whether online users get it.
     #[serde(default)]
     pub when: When,
+    /// How long devices that are online have to acknowledge it; if they have not, they are pushed to all the same.
+    #[serde(default)]
+    pub ack_within: Option<Duration>,
+    /// When it is to be sent: its audience, and who of it is online, is looked up then. At most [`Notification::MAX_TTL`] ahead.
+    #[serde(default)]
+    pub send_at: Option<Timestamp>,
     /// Groups notifications of one conversation.
     #[serde(default)]
     pub thread: Option<String>,
@@ -267,6 +293,8 @@ impl Notification {
             badge: None,
             silent: false,
             when: When::Offline,
+            ack_within: None,
+            send_at: None,
             thread: None,
             category: None,
             overrides: BTreeMap::new(),
@@ -280,6 +308,22 @@ impl Notification {
     /// [`crate::InvalidName`] when one of the ids is not valid.
     pub fn to_user(app: &str, user: &str) -> Result<Self, crate::InvalidName> {
         Ok(Self::new(AppId::new(app)?, Audience::Users(vec![UserId::new(user)?])))
+    }
+
+    /// Under which key it replaces what was shown before; none when it has no key, and is shown under its own id.
+    #[must_use]
+    pub fn tag(&self) -> Option<String> {
+        match &self.purpose {
+            // What comes of a call takes the place of its ring.
+            Purpose::Call(call) => Some(call.id().to_string()),
+            Purpose::CallOver(call) => Some(call.to_string()),
+            Purpose::Message | Purpose::Group | Purpose::Removal => self.collapse_key.clone(),
+        }
+    }
+
+    /// The same, for nobody.
+    pub(crate) fn without_audience(&self) -> Self {
+        Self { to: Audience::Users(Vec::new()), ..self.clone() }
     }
 
     /// With a title.

@@ -1,15 +1,19 @@
 //! Where accepted notifications wait: three atomic verbs, so that a crash at any point loses nothing and keeps nothing stuck.
 //!
 //! `admit` claims the idempotency key *and* enqueues; `take` leases with a fencing token; `finish` writes outcomes, what comes
-//! again and receipts together. A lease lives as long as its node: nodes say by `renew` that they live.
+//! again and receipts together. A lease lives as long as its node: nodes say by `renew` that they live. What is planned later
+//! waits as parts of an audience, which are taken and finished in the same way.
 
 use async_trait::async_trait;
 
+use serde::{Deserialize, Serialize};
+
 use crate::delivery::{Delivery, Message, Target};
+use crate::notification::{Audience, Notification};
 use crate::receipt::{Receipt, Skip, Status};
 use crate::store::StorageError;
 use crate::words::{
-    AppId, ChannelName, DeliveryId, IdempotencyKey, NodeId, NotificationId, Timestamp, UserId,
+    AppId, ChannelName, DeliveryId, DeviceId, IdempotencyKey, NodeId, NotificationId, Timestamp, UserId,
 };
 
 /// A notification to be kept, whole.
@@ -27,8 +31,97 @@ pub struct Admission {
     pub keep_until: Timestamp,
     /// Who gets nothing, and why.
     pub skipped: Vec<Skip>,
+    /// Under which collapse key it is shown; none: under its own id.
+    pub tag: Option<String>,
     /// What is to be sent.
     pub entries: Vec<Entry>,
+    /// What is planned later, and from what.
+    pub later: Option<Later>,
+}
+
+/// What is planned later: at an hour, piece by piece because the audience is large, or unless somebody has acknowledged it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Later {
+    /// What was asked for; its audience is that of the parts.
+    pub ask: Notification,
+    /// The parts, each with a place of its own.
+    pub parts: Vec<Part>,
+}
+
+/// A part of an audience that is planned later, at once and whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    /// Its place among the parts of its notification: its addresses are numbered from `place` × [`Part::NUMBERS`].
+    pub place: u32,
+    /// From when on.
+    pub due: Timestamp,
+    /// Whom it is for: at most [`Audience::MAX`], or all of the app's devices behind `after`.
+    pub audience: Audience,
+    /// Of all devices, those with a greater id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<DeviceId>,
+    /// Why it is planned later.
+    #[serde(default)]
+    pub stage: Stage,
+}
+
+impl Part {
+    /// How many addresses a part may have: [`Audience::MAX`] users with 50 devices each, and some more.
+    pub const NUMBERS: u32 = 65_536;
+}
+
+/// Why a part is planned later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// Its time has not come, or it is one of many.
+    #[default]
+    Fresh,
+    /// These devices were online: they are pushed to if their users have not acknowledged it by then.
+    Unacknowledged,
+}
+
+/// A part that is ours until we finish it or die.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PartLease {
+    /// Of which notification.
+    pub notification: NotificationId,
+    /// When that was asked for.
+    pub created_at: Timestamp,
+    /// What was asked for.
+    pub ask: Notification,
+    /// The part.
+    pub part: Part,
+    /// Who has acknowledged the notification.
+    pub acknowledged: Vec<UserId>,
+    /// The fencing token, as a delivery's.
+    pub epoch: u64,
+}
+
+/// What `take_parts` gave.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TakenParts {
+    /// The leases, earliest due first.
+    pub leases: Vec<PartLease>,
+    /// When the next part that nobody holds is due.
+    pub next_due: Option<Timestamp>,
+}
+
+/// The end of a part's lease.
+#[derive(Debug, Clone)]
+pub struct PartFinish {
+    /// Of which notification.
+    pub notification: NotificationId,
+    /// The part's place.
+    pub place: u32,
+    /// The lease's fencing token.
+    pub epoch: u64,
+    /// What is to be sent.
+    pub entries: Vec<Entry>,
+    /// Who of the part gets nothing, and why.
+    pub skipped: Vec<Skip>,
+    /// What is planned later still.
+    pub next: Vec<Part>,
 }
 
 /// A key, and a digest of what was asked under it.
@@ -129,12 +222,14 @@ pub enum Finished {
 pub enum Which {
     /// This one.
     Id(NotificationId),
-    /// Those with this collapse key, for these users.
+    /// Those with this collapse key that were asked for before another, for these users.
     Tag {
         /// The collapse key.
         tag: String,
         /// For whom.
         users: Vec<UserId>,
+        /// Asked for before this one.
+        before: NotificationId,
     },
 }
 
@@ -144,8 +239,10 @@ impl Which {
     pub fn takes(&self, message: &Message, target: &Target) -> bool {
         match self {
             Self::Id(id) => message.id == *id,
-            Self::Tag { tag, users } => {
+            Self::Tag { tag, users, before } => {
                 message.collapse_key.as_ref() == Some(tag)
+                    // Ids are ordered by time.
+                    && message.id < *before
                     && target.user.as_ref().is_some_and(|user| users.contains(user))
             }
         }
@@ -164,11 +261,35 @@ pub trait Queue: Send + Sync + 'static {
     /// Ends a lease: the delivery leaves, receipts and what comes again are written, or nothing is.
     async fn finish(&self, finish: Finish) -> Result<Finished, StorageError>;
 
+    /// Leases parts of any app that are due and that no living node holds.
+    async fn take_parts(&self, node: NodeId, now: Timestamp, most: usize)
+    -> Result<TakenParts, StorageError>;
+
+    /// Ends a part's lease: the part leaves, what was planned of it is kept and what is planned later still, or nothing is.
+    async fn finish_part(&self, finish: PartFinish) -> Result<Finished, StorageError>;
+
+    /// Takes back what was not sent yet: deliveries, parts of this app, and what would come again of attempts under way.
+    /// Their receipts say so. How many addresses and parts.
+    async fn withdraw(&self, app: &AppId, which: &Which, at: Timestamp) -> Result<u64, StorageError>;
+
+    /// Keeps that a user has acknowledged a notification. Whether any part of it is still to be planned.
+    async fn acknowledge(&self, app: &AppId, id: NotificationId, user: &UserId)
+    -> Result<bool, StorageError>;
+
     /// Says that the node lives at least until `until`.
     async fn renew(&self, node: NodeId, until: Timestamp) -> Result<(), StorageError>;
 
     /// Gives back everything the node holds: others may take it at once.
     async fn release(&self, node: NodeId) -> Result<(), StorageError>;
+
+    /// At most so many receipts of a notification, of targets with a greater number than `after`, by number; targets that
+    /// were not tried yet are not among them.
+    async fn receipts(
+        &self,
+        id: NotificationId,
+        after: Option<u32>,
+        most: usize,
+    ) -> Result<Vec<Receipt>, StorageError>;
 
     /// What became of a notification; targets that were not tried yet are `Queued`.
     async fn status(&self, app: &AppId, id: NotificationId) -> Result<Option<Status>, StorageError>;

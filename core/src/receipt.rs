@@ -1,7 +1,10 @@
 //! What is known about a notification on each device.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use crate::delivery::{Delivery, Target};
 use crate::fault::Fault;
 use crate::words::{ChannelName, DeviceId, NotificationId, Timestamp, UserId};
 
@@ -66,6 +69,36 @@ pub struct Receipt {
     pub next_at: Option<Timestamp>,
 }
 
+impl Receipt {
+    /// Of a target that was taken back before its next attempt.
+    #[must_use]
+    pub fn withdrawn(delivery: &Delivery, target: &Target, at: Timestamp) -> Self {
+        Self {
+            index: target.index,
+            device: target.device.clone(),
+            user: target.user.clone(),
+            channel: delivery.channel.clone(),
+            state: State::Revoked,
+            vendor_id: None,
+            fault: None,
+            attempts: delivery.attempt.saturating_sub(1),
+            at,
+            next_at: None,
+        }
+    }
+
+    /// Of a target that was not tried yet.
+    #[must_use]
+    pub fn untried(delivery: &Delivery, target: &Target, asked_at: Timestamp, due: Timestamp) -> Self {
+        Self {
+            state: State::Queued,
+            attempts: 0,
+            next_at: Some(due),
+            ..Self::withdrawn(delivery, target, asked_at)
+        }
+    }
+}
+
 /// Why somebody in the audience gets nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -90,6 +123,10 @@ pub enum SkipReason {
     QuietHours,
     /// It does not fit what the channel can carry, even with its content cut.
     TooLarge,
+    /// Its user has acknowledged it in time.
+    Acknowledged,
+    /// It could not be composed when its time came, because the configuration had changed; the log says why.
+    NotComposed,
 }
 
 /// Somebody in the audience who gets nothing.
@@ -112,8 +149,37 @@ pub struct Status {
     pub id: NotificationId,
     /// When it was asked for.
     pub created_at: Timestamp,
-    /// Who got nothing, and why.
+    /// Under which collapse key it is shown; none: under its own id.
+    pub tag: Option<String>,
+    /// How far the parts are that are planned later; none when it was planned at once.
+    pub progress: Option<Progress>,
+    /// How many addresses are in which state.
+    pub counts: BTreeMap<State, u64>,
+    /// How many of the audience got nothing.
+    pub skips: u64,
+    /// Who got nothing, and why: the first [`Status::MOST`] of them.
     pub skipped: Vec<Skip>,
-    /// One for each address, by index.
+    /// One for each address, by index: the first [`Status::MOST`] of them.
     pub receipts: Vec<Receipt>,
+}
+
+impl Status {
+    /// The most receipts, and the most of those who were skipped, that are told of one by one.
+    pub const MOST: usize = 1000;
+
+    /// Whether nothing more is to be done.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        let planned = self.progress.is_none_or(|progress| progress.open == 0);
+        planned && self.counts.keys().all(|state| state.is_final())
+    }
+}
+
+/// How far the parts of a notification are that are planned later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Progress {
+    /// Planned: what there is to be sent of them is in the queue, or sent.
+    pub done: u64,
+    /// Still to be planned.
+    pub open: u64,
 }

@@ -54,6 +54,7 @@ impl From<SubmitError> for Problem {
             SubmitError::AudienceTooLarge { .. } => (422, "audience_too_large"),
             SubmitError::NothingToShow => (422, "nothing_to_show"),
             SubmitError::NothingToRemove => (422, "nothing_to_remove"),
+            SubmitError::TooFarAhead => (422, "too_far_ahead"),
             SubmitError::TooLarge { .. } => (422, "too_large"),
             SubmitError::Template(_) => (422, "template"),
             SubmitError::KeyReused { .. } => (409, "idempotency_key_reused"),

@@ -7,11 +7,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pushgate::memory::{MemoryQueue, MemoryStore};
 use pushgate::observe::Event;
-use pushgate::queue::{Admission, Admitted, Finish, Finished, Queue, Taken, Want};
+use pushgate::queue::{
+    Admission, Admitted, Finish, Finished, PartFinish, Queue, Taken, TakenParts, Want, Which,
+};
 use pushgate::{
     Address, AppId, Audience, ChannelInfo, ChannelName, Delivery, Fault, Gateway, Kind, Message, NodeId,
-    Notification, NotificationId, Probe, PushChannel, Rendered, Report, State, Status, StorageError,
-    Timestamp, TokenKind,
+    Notification, NotificationId, Probe, PushChannel, Receipt, Rendered, Report, State, Status, StorageError,
+    Timestamp, TokenKind, UserId,
 };
 use pushgate_dummy::{Dummy, Script};
 use tokio::sync::{Notify, mpsc};
@@ -48,6 +50,36 @@ impl Queue for Troubled {
             return Err(StorageError::new("storing outcomes", "the disk is full"));
         }
         self.inside.finish(finish).await
+    }
+    async fn take_parts(
+        &self,
+        node: NodeId,
+        now: Timestamp,
+        most: usize,
+    ) -> Result<TakenParts, StorageError> {
+        self.inside.take_parts(node, now, most).await
+    }
+    async fn finish_part(&self, finish: PartFinish) -> Result<Finished, StorageError> {
+        self.inside.finish_part(finish).await
+    }
+    async fn withdraw(&self, app: &AppId, which: &Which, at: Timestamp) -> Result<u64, StorageError> {
+        self.inside.withdraw(app, which, at).await
+    }
+    async fn acknowledge(
+        &self,
+        app: &AppId,
+        id: NotificationId,
+        user: &UserId,
+    ) -> Result<bool, StorageError> {
+        self.inside.acknowledge(app, id, user).await
+    }
+    async fn receipts(
+        &self,
+        id: NotificationId,
+        after: Option<u32>,
+        most: usize,
+    ) -> Result<Vec<Receipt>, StorageError> {
+        self.inside.receipts(id, after, most).await
     }
     async fn renew(&self, node: NodeId, until: Timestamp) -> Result<(), StorageError> {
         self.inside.renew(node, until).await

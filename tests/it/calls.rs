@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use http::Method;
 use pushgate::{Act, Call, CallId, Platform, Priority, Purpose, State};
-use pushgate_dummy::Answer;
 use serde_json::json;
 
-use crate::desk::Desk;
+use crate::desk::{Answer, Desk};
 use crate::house::House;
 
 fn call_id() -> CallId {

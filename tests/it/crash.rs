@@ -95,3 +95,45 @@ async fn killed_between_202_and_the_vendors_answer_it_is_delivered_under_the_sam
         assert!(!log.contains(secret), "{} stands in the log", &secret[..4]);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_of_thousands_survives_a_kill_in_the_middle_and_each_device_shows_it_once() {
+    const MEMBERS: usize = 2500;
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { directory: Some(folder.path().to_owned()), ..Options::default() };
+    let emulator = Emulator::start(options).await.unwrap();
+    let key = configure(folder.path());
+    let (server, address) = Server::start(folder.path());
+    let client = Client::new(&address, &key);
+    let names: Vec<String> = (0..MEMBERS).map(|i| format!("u{i}")).collect();
+    let registered = names.iter().map(|name| {
+        let token = emulator.vendor().add_device(name, Platform::Android).unwrap().token;
+        let client = client.clone();
+        async move { client.register(name, name, &token).await }
+    });
+    futures_util::future::join_all(registered).await;
+    let asked = json!({"to": {"users": names}, "title": "to the group"});
+    let (status, answer) = client.submit(&asked, "").await;
+    assert_eq!((status, &answer["parts"]), (202, &3.into()), "{answer}");
+    emulator.vendor().wait_for(|what| matches!(what, What::Arrived { .. }), PATIENCE).await.unwrap();
+    server.kill();
+    let reached = |emulator: &Emulator| {
+        names.iter().filter(|name| !emulator.vendor().inbox(name).unwrap().is_empty()).count()
+    };
+    assert!(reached(&emulator) < MEMBERS, "it was killed in the middle");
+
+    let (_server, address) = Server::start(folder.path());
+    let client = Client::new(&address, &key);
+    let deadline = std::time::Instant::now() + PATIENCE;
+    loop {
+        let path = format!("/v1/apps/demo/notifications/{}?devices=0", answer["id"].as_str().unwrap());
+        let status = client.ask(http::Method::GET, &path, &serde_json::Value::Null, 200).await;
+        if status["progress"]["open"] == 0 && status["counts"] == json!({"sent": MEMBERS}) {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{} {}", status["progress"], status["counts"]);
+    }
+    for name in &names {
+        assert_eq!(emulator.vendor().inbox(name).unwrap().len(), 1, "{name}");
+    }
+}

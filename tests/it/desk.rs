@@ -1,16 +1,19 @@
 //! A gateway in this process, with a scripted channel and a clock that the test moves: for what takes time.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use parking_lot::Mutex;
 use pushgate::app::App;
 use pushgate::memory::{MemoryQueue, MemoryStore};
 use pushgate::presence::Session;
 use pushgate::{
-    Address, AppId, ChannelName, Clock, Delivery, Device, DeviceId, Gateway, Message, Notification,
-    NotificationId, Platform, Status, Ticket, TokenKind, Traits, UserId,
+    Address, AppId, Capability, ChannelInfo, ChannelName, Clock, Delivery, Device, DeviceId, Fault, Gateway,
+    Kind, Message, Notification, NotificationId, Outcome, Platform, Probe, PushChannel, Rendered, Report,
+    Status, Ticket, TokenKind, Traits, UserId,
 };
-use pushgate_dummy::{Answer, Config, Dummy};
 use pushgate_kit::clock::ManualClock;
 
 use crate::house::PATIENCE;
@@ -18,7 +21,61 @@ use crate::house::PATIENCE;
 pub(crate) struct Desk {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) gateway: Gateway,
-    channel: Arc<Dummy>,
+    channel: Arc<Scripted>,
+}
+
+/// What an address gets.
+#[derive(Clone, Copy)]
+pub(crate) enum Answer {
+    Accepted,
+    Fault(Kind),
+}
+
+/// Answers in turn, and remembers what it was sent.
+struct Scripted {
+    info: ChannelInfo,
+    answers: Vec<Answer>,
+    turn: AtomicUsize,
+    sent: Mutex<Vec<Delivery>>,
+}
+
+impl Scripted {
+    fn new(answers: Vec<Answer>) -> Self {
+        let capability = Capability { max_batch: 100, silent: true, ..Capability::BASIC };
+        let name = ChannelName::new("scripted").unwrap();
+        let info = ChannelInfo { kind: "scripted", name, timeout: Duration::from_secs(5), capability };
+        Self { info, answers, turn: AtomicUsize::new(0), sent: Mutex::default() }
+    }
+
+    fn answer(&self) -> Outcome {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        match self.answers.get(turn % self.answers.len().max(1)) {
+            None | Some(Answer::Accepted) => Outcome::accepted(format!("scripted-{turn}")),
+            Some(Answer::Fault(kind)) => Outcome::Failed(Fault::new(*kind, "scripted")),
+        }
+    }
+}
+
+#[async_trait]
+impl PushChannel for Scripted {
+    fn info(&self) -> &ChannelInfo {
+        &self.info
+    }
+
+    fn render(&self, message: &Message) -> Rendered {
+        let counted = message.title.expose().len() + message.content.expose().len();
+        Rendered { body: serde_json::Value::Null, counted }
+    }
+
+    async fn send(&self, delivery: &Delivery) -> Report {
+        self.sent.lock().push(delivery.clone());
+        let outcomes = delivery.targets.iter().map(|_| self.answer()).collect();
+        Report::new(delivery.targets.len(), outcomes)
+    }
+
+    async fn probe(&self) -> Result<Probe, Fault> {
+        Ok(Probe { identity: "nobody".to_owned(), expires_at: None })
+    }
 }
 
 pub(crate) fn demo() -> AppId {
@@ -30,7 +87,7 @@ pub(crate) fn user(name: &str) -> UserId {
 }
 
 pub(crate) fn device(id: &str, name: &str, platform: Platform) -> Device {
-    let channel = ChannelName::new("dummy").unwrap();
+    let channel = ChannelName::new("scripted").unwrap();
     Device {
         app: demo(),
         id: DeviceId::new(id).unwrap(),
@@ -45,8 +102,8 @@ impl Desk {
     /// With answers in turn, and round again; none: everything is accepted.
     pub(crate) async fn answering(answers: Vec<Answer>) -> Self {
         let clock = Arc::new(ManualClock::at(pushgate_kit::sample::NOW));
-        let channel = Arc::new(Dummy::new(ChannelName::new("dummy").unwrap(), Config { answers }));
-        let installed: Arc<dyn pushgate::PushChannel> = channel.clone();
+        let channel = Arc::new(Scripted::new(answers));
+        let installed: Arc<dyn PushChannel> = channel.clone();
         let shared: Arc<dyn Clock> = clock.clone();
         let gateway = Gateway::builder()
             .devices(Arc::new(MemoryStore::default()))
@@ -114,7 +171,7 @@ impl Desk {
     }
 
     pub(crate) fn sent(&self) -> Vec<Delivery> {
-        self.channel.sent()
+        self.channel.sent.lock().clone()
     }
 
     /// The devices that got something, and the messages.

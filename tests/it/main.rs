@@ -12,6 +12,7 @@ mod desk;
 mod faults;
 mod house;
 mod iphone;
+mod later;
 mod once;
 mod presence;
 mod registry;

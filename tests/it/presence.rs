@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use http::Method;
 use pushgate::{Platform, SkipReason, State};
-use pushgate_dummy::Answer;
 use serde_json::{Value, json};
 
-use crate::desk::{Desk, user};
+use crate::desk::{Answer, Desk, user};
 use crate::house::House;
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -60,8 +59,8 @@ async fn zpns_35_to_37_and_61_a_group_message_reaches_offline_members_only_and_n
     }
     let online = json!({"platform": "web", "state": "online"});
     house.client.ask(Method::PUT, "/v1/apps/demo/users/cleo/presence", &online, 204).await;
-    let asked = json!({"to": {"users": ["ann", "bob", "cleo", "dan"]}, "kind": "group", "sender": "ann",
-        "except_devices": ["dan-web"], "title": "Ann in Friends", "content": "hello"});
+    let asked = json!({"to": {"users": ["ann", "bob", "cleo", "dan"], "except_devices": ["dan-web"]},
+        "kind": "group", "sender": "ann", "title": "Ann in Friends", "content": "hello"});
     let (_, answer) = house.client.submit(&asked, "?wait=20s").await;
     assert_eq!(reasons(&answer), [("ann-web", "sender"), ("cleo-web", "online"), ("dan-web", "excepted")]);
     let devices = answer["status"]["devices"].as_array().unwrap();

@@ -17,7 +17,7 @@ fn flags_win_over_environment_over_file_over_defaults() {
     assert_eq!(config.server.listen.port(), 4);
     assert_eq!(config.log.level, "debug");
     assert_eq!(config.log.format, LogFormat::Json);
-    assert_eq!(config.server.max_body, 256 * 1024);
+    assert_eq!(config.server.max_body, 4 * 1024 * 1024);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -209,9 +210,14 @@ impl Builder {
             devices_per_user: self.devices_per_user,
             lanes: RwLock::new(HashMap::new()),
             watchers,
+            later: Notify::new(),
             shop,
         };
         let gateway = Gateway { inner: Arc::new(inner), _guard: Arc::new(abandoned.drop_guard()) };
+        // Held by the planner alone: it must not keep the gateway alive.
+        let apart = Arc::new(CancellationToken::new().drop_guard());
+        let planner = Gateway { inner: Arc::clone(&gateway.inner), _guard: apart };
+        gateway.inner.shop.tasks.spawn(planner.plan_later());
         for (app, channel) in gateway.queue().lanes().await? {
             let lane = gateway.app(&app).and_then(|known| gateway.lane(&app, known, &channel));
             if lane.is_none() {

@@ -2,6 +2,8 @@
 
 mod builder;
 mod devices;
+mod draft;
+mod later;
 mod submit;
 
 use std::collections::{BTreeMap, HashMap};
@@ -13,6 +15,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::DropGuard;
 
 pub use builder::Builder;
+pub use later::Revoked;
 pub use submit::{Preview, SubmitError, Ticket};
 
 use crate::app::App;
@@ -22,6 +25,9 @@ use crate::receipt::Status;
 use crate::store::{StorageError, Store};
 use crate::words::{AppId, ChannelName, NotificationId};
 use crate::worker::{Lane, Shop};
+
+/// How often what is planned piece by piece is counted for somebody who waits for it.
+const BETWEEN_COUNTS: Duration = Duration::from_millis(100);
 
 /// Somebody waits for a notification to be settled.
 type Watchers = Mutex<HashMap<NotificationId, Arc<Notify>>>;
@@ -42,6 +48,8 @@ struct Inner {
     devices_per_user: usize,
     lanes: RwLock<HashMap<(AppId, ChannelName), Arc<Lane>>>,
     watchers: Arc<Watchers>,
+    /// Rung when something is to be planned later.
+    later: Notify,
     shop: Arc<Shop>,
 }
 
@@ -116,8 +124,13 @@ impl Gateway {
         loop {
             let notified = watch.bell.notified();
             let status = self.status(app, id).await?;
-            let done = status.as_ref().is_none_or(|s| s.receipts.iter().all(|r| r.state.is_final()));
-            if done || tokio::time::timeout_at(deadline, notified).await.is_err() {
+            if status.as_ref().is_some_and(|status| status.progress.is_some()) {
+                // Counting a hundred thousand takes a while: not at every bell.
+                tokio::time::sleep(BETWEEN_COUNTS).await;
+            }
+            if status.as_ref().is_none_or(Status::is_settled)
+                || tokio::time::timeout_at(deadline, notified).await.is_err()
+            {
                 return Ok(status);
             }
         }

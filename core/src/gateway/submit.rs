@@ -7,16 +7,17 @@ use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Gateway;
+use super::draft::{Draft, Question};
 use crate::app::App;
 use crate::channel::Rendered;
-use crate::notification::{Audience, Badge, Notification, Purpose, When};
+use crate::notification::{Audience, Notification};
 use crate::observe::Event;
-use crate::plan::{Ask, Plan, Resolved, Warning, choose};
+use crate::plan::Warning;
 use crate::queue::{Admission, Admitted, Entry, Idempotency, Lease};
-use crate::receipt::{Skip, SkipReason};
-use crate::store::{Count, StorageError};
+use crate::receipt::Skip;
+use crate::store::StorageError;
 use crate::template::TemplateError;
-use crate::words::{AppId, ChannelName, NotificationId, UserId};
+use crate::words::{AppId, ChannelName, NotificationId, Timestamp};
 
 /// What a caller gets for a notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,10 @@ pub struct Ticket {
     pub id: NotificationId,
     /// How many addresses it goes to.
     pub accepted: usize,
+    /// How many devices that are online are given time to acknowledge it.
+    pub awaiting: usize,
+    /// How many parts of its audience are planned later: nothing is known of them yet.
+    pub parts: usize,
     /// Who gets nothing, and why.
     pub skipped: Vec<Skip>,
     /// It was asked for before under the same key; nothing new was stored.
@@ -69,7 +74,11 @@ pub enum SubmitError {
     #[error("the audience is empty; name at least one user, device or address")]
     EmptyAudience,
     /// Too many are named.
-    #[error("the audience names {given}; at most {} are taken at once", Audience::MAX)]
+    #[error(
+        "the audience names {given}; at most {} are taken at once, {} are previewed",
+        Audience::MOST,
+        Audience::MAX
+    )]
     AudienceTooLarge {
         /// So many.
         given: usize,
@@ -92,6 +101,9 @@ pub enum SubmitError {
     /// A removal says what is to be removed by its collapse key.
     #[error("a removal needs the collapse key of what it removes")]
     NothingToRemove,
+    /// It is to be sent too far ahead.
+    #[error("it is to be sent more than four weeks ahead; keep it until then")]
+    TooFarAhead,
     /// The template cannot be filled.
     #[error(transparent)]
     Template(#[from] TemplateError),
@@ -112,6 +124,8 @@ pub enum SubmitError {
 impl Gateway {
     /// Takes a notification. When this returns, it is on stable storage.
     ///
+    /// One for later, or for more than [`Audience::MAX`], is planned when its time comes, piece by piece.
+    ///
     /// # Errors
     /// [`SubmitError`]; then nothing of it is stored.
     pub async fn submit(&self, asked: Notification) -> Result<Ticket, SubmitError> {
@@ -120,37 +134,77 @@ impl Gateway {
             return Err(SubmitError::ShuttingDown);
         }
         let (id, now) = (NotificationId::new(), shop.clock.now());
-        let (app, plan, counted) = self.planned(&asked, id).await?;
+        let app = self.checked(&asked, now)?;
+        if asked.to.len() > Audience::MAX || asked.send_at.is_some_and(|at| at > now) {
+            return self.postpone(&app, asked, id, now).await;
+        }
+        let question = Question::of(&asked, id, now);
+        let draft = self.draft(&app, question).await?;
+        self.take_back(&asked, id, &draft.users).await?;
+        let Draft { plan, counted, online, .. } = draft;
         let accepted = plan.targets();
         shop.tell(&Event::Planned { id, accepted, skipped: plan.skipped.len(), at: shop.clock.now() });
-        let idempotency =
-            asked.idempotency_key.clone().map(|key| Idempotency { key, fingerprint: fingerprint(&asked) });
-        let fingerprint = idempotency.as_ref().map(|i| i.fingerprint);
-        let keep_until = now + self.inner.keep.max(asked.ttl.unwrap_or(Notification::DEFAULT_TTL));
-        let deliveries = plan.deliveries;
-        let skipped = plan.skipped.clone();
-        let (gateway, app_id) = (self.clone(), asked.app.clone());
-        let store = async move {
-            let (entries, held) = gateway.reserve(&app_id, &app, deliveries);
-            let admission =
-                Admission { id, app: app_id, idempotency, created_at: now, keep_until, skipped, entries };
-            gateway.keep(&app, admission, held).await
-        };
-        // A caller may hang up while it is stored; what is stored then still has to go to its lane.
-        let admitted = shop.tasks.spawn(store).await;
-        let admitted = admitted.map_err(|error| StorageError::new("accepting a notification", error))?;
+        let awaiting = online.len();
+        let later = self.unacknowledged(&asked, online, now);
+        let admission = Admission { skipped: plan.skipped.clone(), later, ..self.admission(&asked, id, now) };
+        let admitted = self.admitted(&app, admission, plan.deliveries).await;
         if !matches!(admitted, Ok(Admitted::New)) {
             self.uncount(&asked, &counted).await;
         }
-        match admitted? {
-            Admitted::New => {
-                Ok(Ticket { id, accepted, skipped: plan.skipped, replayed: false, warnings: plan.warnings })
-            }
-            Admitted::Known { id, fingerprint: asked_then } if Some(asked_then) == fingerprint => {
+        let (skipped, warnings) = (plan.skipped, plan.warnings);
+        let ticket = Ticket { id, accepted, awaiting, parts: 0, skipped, replayed: false, warnings };
+        self.ticket(&asked, admitted?, ticket).await
+    }
+
+    /// What is kept of a notification whatever becomes of it.
+    pub(super) fn admission(&self, asked: &Notification, id: NotificationId, now: Timestamp) -> Admission {
+        let key = asked.idempotency_key.clone();
+        let ttl = asked.ttl.unwrap_or(Notification::DEFAULT_TTL);
+        Admission {
+            id,
+            app: asked.app.clone(),
+            idempotency: key.map(|key| Idempotency { key, fingerprint: fingerprint(asked) }),
+            created_at: now,
+            keep_until: asked.send_at.unwrap_or(now).max(now) + self.inner.keep.max(ttl),
+            skipped: Vec::new(),
+            tag: asked.tag(),
+            entries: Vec::new(),
+            later: None,
+        }
+    }
+
+    /// The ticket, or that of the notification that was asked for before.
+    pub(super) async fn ticket(
+        &self,
+        asked: &Notification,
+        admitted: Admitted,
+        ticket: Ticket,
+    ) -> Result<Ticket, SubmitError> {
+        match admitted {
+            Admitted::New => Ok(ticket),
+            Admitted::Known { id, fingerprint: then } if then == fingerprint(asked) => {
                 self.replayed(&asked.app, id).await
             }
             Admitted::Known { id, .. } => Err(SubmitError::KeyReused { id }),
         }
+    }
+
+    /// Stores a notification, in a task of its own: a caller may hang up meanwhile, and what is stored then still has to go
+    /// to its lanes.
+    pub(super) async fn admitted(
+        &self,
+        app: &Arc<App>,
+        mut admission: Admission,
+        deliveries: Vec<crate::Delivery>,
+    ) -> Result<Admitted, StorageError> {
+        let (gateway, app) = (self.clone(), Arc::clone(app));
+        let store = async move {
+            let (entries, held) = gateway.reserve(&admission.app, &app, deliveries);
+            admission.entries = entries;
+            gateway.keep(&app, admission, held).await
+        };
+        let admitted = self.inner.shop.tasks.spawn(store).await;
+        admitted.map_err(|error| StorageError::new("accepting a notification", error))?
     }
 
     /// Stores a notification and hands its lanes what is held for them.
@@ -169,11 +223,15 @@ impl Gateway {
             .filter(|entry| entry.held_by.is_none())
             .map(|entry| entry.delivery.channel.clone())
             .collect();
+        let later = admission.later.is_some();
         let admitted = shop.queue.admit(admission).await?;
         if admitted != Admitted::New {
             return Ok(admitted);
         }
         shop.tell(&Event::Stored { id, at: shop.clock.now() });
+        if later {
+            self.inner.later.notify_one();
+        }
         for (room, delivery) in begun {
             if let Some(lane) = self.lane(&app_id, app, &delivery.channel) {
                 lane.begin(Lease { delivery, epoch: 1 }, room);
@@ -192,8 +250,14 @@ impl Gateway {
     /// # Errors
     /// As for [`Gateway::submit`].
     pub async fn preview(&self, asked: &Notification) -> Result<(Vec<Preview>, Vec<Skip>), SubmitError> {
-        let (app, plan, counted) = self.planned(asked, NotificationId::new()).await?;
-        self.uncount(asked, &counted).await;
+        let now = self.now();
+        let app = self.checked(asked, now)?;
+        if asked.to.len() > Audience::MAX && asked.to != Audience::All {
+            return Err(SubmitError::AudienceTooLarge { given: asked.to.len() });
+        }
+        let draft = self.draft(&app, Question::of(asked, NotificationId::new(), now)).await?;
+        self.uncount(asked, &draft.counted).await;
+        let plan = draft.plan;
         let mut previews: Vec<Preview> = Vec::new();
         let mut last: Option<*const crate::Message> = None;
         for delivery in &plan.deliveries {
@@ -224,107 +288,6 @@ impl Gateway {
         Ok((previews, plan.skipped))
     }
 
-    /// The plan, and the users whose counters were raised for it.
-    async fn planned(
-        &self,
-        asked: &Notification,
-        id: NotificationId,
-    ) -> Result<(Arc<App>, Plan, Vec<UserId>), SubmitError> {
-        let app = self.app(&asked.app).ok_or_else(|| SubmitError::UnknownApp(asked.app.clone()))?;
-        match asked.to.len() {
-            0 => return Err(SubmitError::EmptyAudience),
-            given if given > Audience::MAX => return Err(SubmitError::AudienceTooLarge { given }),
-            _ => {}
-        }
-        if asked.purpose == Purpose::Removal && asked.collapse_key.is_none() {
-            return Err(SubmitError::NothingToRemove);
-        }
-        let now = self.now();
-        let ask = Ask { app, asked, id, created_at: now, first_index: 0 };
-        let chosen = choose(ask, now, self.resolve(asked).await?)?;
-        let counted = chosen.counted();
-        let badges = self.raised(asked, &counted).await?;
-        match chosen.fill(ask, &badges) {
-            Ok(plan) => {
-                self.warn(asked, &plan);
-                Ok((Arc::clone(app), plan, counted))
-            }
-            Err(error) => {
-                self.uncount(asked, &counted).await;
-                Err(error)
-            }
-        }
-    }
-
-    /// Raises the counters of these users, where the notification asks for it.
-    async fn raised(
-        &self,
-        asked: &Notification,
-        users: &[UserId],
-    ) -> Result<HashMap<UserId, u32>, StorageError> {
-        match asked.badge {
-            Some(Badge::Increment(by)) if !users.is_empty() => {
-                let raise = Count::Raise(by.min(Badge::MOST_RAISE));
-                self.inner.shop.store.count(&asked.app, users, raise).await
-            }
-            _ => Ok(HashMap::new()),
-        }
-    }
-
-    /// Takes back what was counted for a notification that was not taken.
-    async fn uncount(&self, asked: &Notification, users: &[UserId]) {
-        let Some(Badge::Increment(by)) = asked.badge else { return };
-        if users.is_empty() {
-            return;
-        }
-        let lower = Count::Lower(by.min(Badge::MOST_RAISE));
-        if let Err(error) = self.inner.shop.store.count(&asked.app, users, lower).await {
-            tracing::error!(app = %asked.app, %error, "a counter stays raised");
-        }
-    }
-
-    /// Tells the operator what the caller is told.
-    fn warn(&self, asked: &Notification, plan: &Plan) {
-        if plan.warnings.contains(&Warning::UnknownProfile) {
-            metrics::counter!("pushgate_unknown_profiles_total", "app" => asked.app.to_string()).increment(1);
-            tracing::warn!(app = %asked.app, "a notification names a profile that is not configured; the default one was used");
-        }
-    }
-
-    /// Looks the audience up: each device once, in a stable order.
-    async fn resolve(&self, asked: &Notification) -> Result<Resolved, StorageError> {
-        let store = &self.inner.shop.store;
-        let mut resolved = Resolved::default();
-        match &asked.to {
-            Audience::Users(users) => {
-                resolved.devices = store.devices_of(&asked.app, &once(users)).await?;
-                let reached: HashSet<_> = resolved.devices.iter().filter_map(|d| d.user.clone()).collect();
-                let missing = once(users).into_iter().filter(|user| !reached.contains(user));
-                resolved.missing = missing
-                    .map(|user| Skip { user: Some(user), device: None, reason: SkipReason::NoDevice })
-                    .collect();
-            }
-            Audience::Devices(ids) => {
-                let ids = once(ids);
-                resolved.devices = store.devices(&asked.app, &ids).await?;
-                let known: HashSet<_> = resolved.devices.iter().map(|device| &device.id).collect();
-                let missing = ids.iter().filter(|id| !known.contains(id)).cloned();
-                let skip = |id| Skip { user: None, device: Some(id), reason: SkipReason::NoDevice };
-                resolved.missing = missing.map(skip).collect();
-            }
-            Audience::Addresses(addresses) => resolved.addresses = once(addresses),
-        }
-        let users: HashSet<_> = resolved.devices.iter().filter_map(|device| device.user.clone()).collect();
-        let users: Vec<_> = users.into_iter().collect();
-        if !users.is_empty() {
-            if asked.when == When::Offline {
-                resolved.online = self.inner.presence.connections_of(&asked.app, &users).await;
-            }
-            resolved.rules = store.rules(&asked.app, &users).await?;
-        }
-        Ok(resolved)
-    }
-
     /// Room in the lanes' memory for as many deliveries as there is; what finds none waits in the queue.
     fn reserve(
         &self,
@@ -351,15 +314,13 @@ impl Gateway {
     /// The ticket of a notification that was asked for before.
     async fn replayed(&self, app: &AppId, id: NotificationId) -> Result<Ticket, SubmitError> {
         let status = self.status(app, id).await?;
-        let (accepted, skipped) =
-            status.map_or_else(Default::default, |status| (status.receipts.len(), status.skipped));
-        Ok(Ticket { id, accepted, skipped, replayed: true, warnings: Vec::new() })
+        let (accepted, parts, skipped) = status.map_or_else(Default::default, |status| {
+            let accepted = usize::try_from(status.counts.values().sum::<u64>()).unwrap_or(usize::MAX);
+            let parts = status.progress.map_or(0, |progress| progress.done + progress.open);
+            (accepted, usize::try_from(parts).unwrap_or(usize::MAX), status.skipped)
+        });
+        Ok(Ticket { id, accepted, awaiting: 0, parts, skipped, replayed: true, warnings: Vec::new() })
     }
-}
-
-fn once<T: Clone + Eq + Hash>(all: &[T]) -> Vec<T> {
-    let mut seen = HashSet::new();
-    all.iter().filter(|one| seen.insert((*one).clone())).cloned().collect()
 }
 
 /// Tells the same question from another one under the same key. Not a secret and not a signature: a slip-up detector.

@@ -19,7 +19,7 @@ use crate::presence::Presence;
 use crate::queue::Which;
 use crate::report::{Outcome, Report};
 use crate::store::{StorageError, Store};
-use crate::words::{AppId, DeviceId, Timestamp};
+use crate::words::{AppId, DeviceId};
 
 /// What is sent within this time of being asked for went straight through: what was true then still is.
 const STRAIGHT: Duration = Duration::from_secs(1);
@@ -37,7 +37,6 @@ pub struct Recall {
 struct Withdrawn {
     app: AppId,
     which: Which,
-    before: Timestamp,
 }
 
 impl Recall {
@@ -46,13 +45,13 @@ impl Recall {
         Self { store, presence, clock, withdrawn: Mutex::default() }
     }
 
-    /// What of this was asked for before then does not go out any more.
-    pub fn withdraw(&self, app: AppId, which: Which, before: Timestamp) {
+    /// This does not go out any more.
+    pub fn withdraw(&self, app: AppId, which: Which) {
         let mut withdrawn = self.withdrawn.lock();
         if withdrawn.len() == REMEMBERED {
             withdrawn.pop_front();
         }
-        withdrawn.push_back(Withdrawn { app, which, before });
+        withdrawn.push_back(Withdrawn { app, which });
     }
 
     /// What each target gets now.
@@ -83,8 +82,7 @@ impl Recall {
     fn taken_back(&self, delivery: &Delivery) -> Vec<Verdict> {
         let withdrawn = self.withdrawn.lock();
         let message = &delivery.message;
-        let concerns = |one: &&Withdrawn| one.app == message.app && message.created_at < one.before;
-        let concerning: Vec<_> = withdrawn.iter().filter(concerns).collect();
+        let concerning: Vec<_> = withdrawn.iter().filter(|one| one.app == message.app).collect();
         let taken_back = |target: &Target| match concerning.iter().any(|one| one.which.takes(message, target))
         {
             true => Verdict::Stays("it was taken back"),

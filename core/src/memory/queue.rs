@@ -1,15 +1,23 @@
 //! Accepted notifications in memory.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use crate::delivery::Delivery;
-use crate::queue::{Admission, Admitted, Entry, Finish, Finished, Idempotency, Lease, Queue, Taken, Want};
-use crate::receipt::{Receipt, Skip, State, Status};
+use crate::delivery::{Delivery, Target};
+use crate::notification::Notification;
+use crate::queue::{
+    Admission, Admitted, Entry, Finish, Finished, Idempotency, Lease, Part, PartFinish, PartLease, Queue,
+    Taken, TakenParts, Want, Which,
+};
+use crate::receipt::{Progress, Receipt, Skip, State, Status};
 use crate::store::StorageError;
-use crate::words::{AppId, ChannelName, DeliveryId, IdempotencyKey, NodeId, NotificationId, Timestamp};
+use crate::words::{
+    AppId, ChannelName, DeliveryId, IdempotencyKey, NodeId, NotificationId, Timestamp, UserId,
+};
 
 /// Keeps accepted notifications in memory.
 #[derive(Default)]
@@ -21,6 +29,7 @@ struct Desk {
     keys: HashMap<(AppId, IdempotencyKey), (NotificationId, u64)>,
     waiting: HashMap<DeliveryId, Waiting>,
     lanes: BTreeMap<(AppId, ChannelName), BTreeSet<(Timestamp, DeliveryId)>>,
+    parts: BTreeMap<(NotificationId, u32), WaitingPart>,
     alive: HashMap<NodeId, Timestamp>,
 }
 
@@ -29,9 +38,28 @@ struct Kept {
     key: Option<IdempotencyKey>,
     created_at: Timestamp,
     keep_until: Timestamp,
+    tag: Option<String>,
+    ask: Option<Notification>,
+    parts_done: u64,
+    skips: u64,
     skipped: Vec<Skip>,
+    acknowledged: BTreeSet<UserId>,
     receipts: BTreeMap<u32, Receipt>,
     open: BTreeSet<DeliveryId>,
+}
+
+impl Kept {
+    fn skip(&mut self, skipped: Vec<Skip>) {
+        self.skips += skipped.len() as u64;
+        let room = Status::MOST.saturating_sub(self.skipped.len());
+        self.skipped.extend(skipped.into_iter().take(room));
+    }
+}
+
+struct WaitingPart {
+    part: Part,
+    owner: Option<NodeId>,
+    epoch: u64,
 }
 
 struct Waiting {
@@ -51,6 +79,34 @@ impl Desk {
         }
         let epoch = u64::from(held_by.is_some());
         self.waiting.insert(delivery.id, Waiting { delivery, due, owner: held_by, epoch });
+    }
+
+    fn wait(&mut self, id: NotificationId, parts: Vec<Part>) {
+        for part in parts {
+            self.parts.insert((id, part.place), WaitingPart { part, owner: None, epoch: 0 });
+        }
+    }
+
+    /// Takes back what `which` means of one delivery. How many targets.
+    fn take_back(&mut self, id: DeliveryId, app: &AppId, which: &Which, at: Timestamp) -> u64 {
+        let Some(waiting) = self.waiting.get_mut(&id) else { return 0 };
+        let message = Arc::clone(&waiting.delivery.message);
+        if message.app != *app {
+            return 0;
+        }
+        let taken: Vec<Target> =
+            waiting.delivery.targets.extract_if(.., |t| which.takes(&message, t)).collect();
+        // One that is held stays, empty, until its attempt ends or its holder dies.
+        let gone = waiting.delivery.targets.is_empty() && waiting.owner.is_none();
+        let receipts: Vec<_> =
+            taken.iter().map(|target| Receipt::withdrawn(&waiting.delivery, target, at)).collect();
+        if gone {
+            self.dequeue(id);
+        }
+        if let Some(kept) = self.notifications.get_mut(&message.id) {
+            kept.receipts.extend(receipts.into_iter().map(|receipt| (receipt.index, receipt)));
+        }
+        taken.len() as u64
     }
 
     fn dequeue(&mut self, id: DeliveryId) -> Option<Waiting> {
@@ -85,11 +141,18 @@ impl Queue for MemoryQueue {
             key: admission.idempotency.map(|idempotency| idempotency.key),
             created_at: admission.created_at,
             keep_until: admission.keep_until,
-            skipped: admission.skipped,
+            tag: admission.tag,
+            ask: admission.later.as_ref().map(|later| later.ask.clone()),
+            parts_done: 0,
+            skips: 0,
+            skipped: Vec::new(),
+            acknowledged: BTreeSet::new(),
             receipts: BTreeMap::new(),
             open: BTreeSet::new(),
         };
-        desk.notifications.insert(admission.id, kept);
+        let kept = desk.notifications.entry(admission.id).insert_entry(kept).into_mut();
+        kept.skip(admission.skipped);
+        desk.wait(admission.id, admission.later.map(|later| later.parts).unwrap_or_default());
         for entry in admission.entries {
             desk.enqueue(entry);
         }
@@ -100,11 +163,15 @@ impl Queue for MemoryQueue {
         let mut desk = self.0.lock();
         let desk = &mut *desk;
         let mut taken = Taken::default();
-        let Some(queue) = desk.lanes.get(&(want.app, want.channel)) else { return Ok(taken) };
-        for (due, id) in queue {
+        let queue = desk.lanes.get(&(want.app, want.channel)).cloned().unwrap_or_default();
+        for (due, id) in &queue {
+            let alive = &desk.alive;
+            let lives = |node: NodeId| node == want.node || alive.get(&node).is_some_and(|t| *t >= want.now);
             let Some(waiting) = desk.waiting.get_mut(id) else { continue };
-            let lives =
-                |node: NodeId| node == want.node || desk.alive.get(&node).is_some_and(|t| *t >= want.now);
+            if waiting.delivery.targets.is_empty() && !waiting.owner.is_some_and(lives) {
+                desk.dequeue(*id);
+                continue;
+            }
             if waiting.owner.is_some_and(lives) {
                 continue;
             }
@@ -124,14 +191,100 @@ impl Queue for MemoryQueue {
         if desk.waiting.get(&finish.delivery).is_none_or(|waiting| waiting.epoch != finish.epoch) {
             return Ok(Finished::Fenced);
         }
-        desk.dequeue(finish.delivery);
+        let left = desk.dequeue(finish.delivery).map(|waiting| waiting.delivery.targets).unwrap_or_default();
         if let Some(kept) = desk.notifications.get_mut(&finish.notification) {
             kept.receipts.extend(finish.receipts.into_iter().map(|receipt| (receipt.index, receipt)));
         }
-        for entry in finish.again {
-            desk.enqueue(entry);
+        for mut entry in finish.again {
+            // What was taken back during the attempt does not come again.
+            entry.delivery.targets.retain(|target| left.iter().any(|still| still.index == target.index));
+            if !entry.delivery.targets.is_empty() {
+                desk.enqueue(entry);
+            }
         }
         Ok(Finished::Done)
+    }
+
+    async fn take_parts(
+        &self,
+        node: NodeId,
+        now: Timestamp,
+        most: usize,
+    ) -> Result<TakenParts, StorageError> {
+        let mut desk = self.0.lock();
+        let desk = &mut *desk;
+        let lives = |owner: NodeId| owner == node || desk.alive.get(&owner).is_some_and(|t| *t >= now);
+        let mut free: Vec<_> =
+            desk.parts.iter_mut().filter(|(_, waiting)| !waiting.owner.is_some_and(lives)).collect();
+        free.sort_by_key(|(key, waiting)| (waiting.part.due, **key));
+        let mut taken = TakenParts::default();
+        for ((id, _), waiting) in free {
+            if waiting.part.due > now || taken.leases.len() == most {
+                taken.next_due = Some(waiting.part.due);
+                break;
+            }
+            let Some(kept) = desk.notifications.get(id) else { continue };
+            let Some(ask) = kept.ask.clone() else { continue };
+            waiting.owner = Some(node);
+            waiting.epoch += 1;
+            taken.leases.push(PartLease {
+                notification: *id,
+                created_at: kept.created_at,
+                ask,
+                part: waiting.part.clone(),
+                acknowledged: kept.acknowledged.iter().cloned().collect(),
+                epoch: waiting.epoch,
+            });
+        }
+        Ok(taken)
+    }
+
+    async fn finish_part(&self, finish: PartFinish) -> Result<Finished, StorageError> {
+        let mut desk = self.0.lock();
+        let key = (finish.notification, finish.place);
+        if desk.parts.get(&key).is_none_or(|waiting| waiting.epoch != finish.epoch) {
+            return Ok(Finished::Fenced);
+        }
+        desk.parts.remove(&key);
+        if let Some(kept) = desk.notifications.get_mut(&finish.notification) {
+            kept.parts_done += 1;
+            kept.skip(finish.skipped);
+        }
+        for entry in finish.entries {
+            desk.enqueue(entry);
+        }
+        desk.wait(finish.notification, finish.next);
+        Ok(Finished::Done)
+    }
+
+    async fn withdraw(&self, app: &AppId, which: &Which, at: Timestamp) -> Result<u64, StorageError> {
+        let mut desk = self.0.lock();
+        let ids: Vec<_> = desk.waiting.keys().copied().collect();
+        let mut count = 0;
+        for id in ids {
+            count += desk.take_back(id, app, which, at);
+        }
+        if let Which::Id(id) = which
+            && desk.notifications.get(id).is_some_and(|kept| kept.app == *app)
+        {
+            let before = desk.parts.len();
+            desk.parts.retain(|(of, _), _| of != id);
+            count += (before - desk.parts.len()) as u64;
+        }
+        Ok(count)
+    }
+
+    async fn acknowledge(
+        &self,
+        app: &AppId,
+        id: NotificationId,
+        user: &UserId,
+    ) -> Result<bool, StorageError> {
+        let mut desk = self.0.lock();
+        let desk = &mut *desk;
+        let waits = desk.parts.keys().any(|(of, _)| *of == id);
+        let kept = desk.notifications.get_mut(&id).filter(|kept| kept.app == *app && waits);
+        Ok(kept.map(|kept| kept.acknowledged.insert(user.clone())).is_some())
     }
 
     async fn renew(&self, node: NodeId, until: Timestamp) -> Result<(), StorageError> {
@@ -145,7 +298,22 @@ impl Queue for MemoryQueue {
         for waiting in desk.waiting.values_mut().filter(|waiting| waiting.owner == Some(node)) {
             waiting.owner = None;
         }
+        for waiting in desk.parts.values_mut().filter(|waiting| waiting.owner == Some(node)) {
+            waiting.owner = None;
+        }
         Ok(())
+    }
+
+    async fn receipts(
+        &self,
+        id: NotificationId,
+        after: Option<u32>,
+        most: usize,
+    ) -> Result<Vec<Receipt>, StorageError> {
+        let desk = self.0.lock();
+        let Some(kept) = desk.notifications.get(&id) else { return Ok(Vec::new()) };
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        Ok(kept.receipts.range((from, Bound::Unbounded)).take(most).map(|(_, one)| one.clone()).collect())
     }
 
     async fn status(&self, app: &AppId, id: NotificationId) -> Result<Option<Status>, StorageError> {
@@ -154,30 +322,36 @@ impl Queue for MemoryQueue {
         let mut receipts = kept.receipts.clone();
         for waiting in kept.open.iter().filter_map(|id| desk.waiting.get(id)) {
             for target in &waiting.delivery.targets {
-                receipts.entry(target.index).or_insert_with(|| Receipt {
-                    index: target.index,
-                    device: target.device.clone(),
-                    user: target.user.clone(),
-                    channel: waiting.delivery.channel.clone(),
-                    state: State::Queued,
-                    vendor_id: None,
-                    fault: None,
-                    attempts: 0,
-                    at: kept.created_at,
-                    next_at: Some(waiting.due),
-                });
+                let untried = || Receipt::untried(&waiting.delivery, target, kept.created_at, waiting.due);
+                receipts.entry(target.index).or_insert_with(untried);
             }
         }
-        let (created_at, skipped) = (kept.created_at, kept.skipped.clone());
-        Ok(Some(Status { id, created_at, skipped, receipts: receipts.into_values().collect() }))
+        let mut counts: BTreeMap<State, u64> = BTreeMap::new();
+        for receipt in receipts.values() {
+            *counts.entry(receipt.state).or_default() += 1;
+        }
+        let open = desk.parts.keys().filter(|(of, _)| *of == id).count() as u64;
+        let progress = Progress { done: kept.parts_done, open };
+        Ok(Some(Status {
+            id,
+            created_at: kept.created_at,
+            tag: kept.tag.clone(),
+            progress: kept.ask.is_some().then_some(progress),
+            counts,
+            skips: kept.skips,
+            skipped: kept.skipped.clone(),
+            receipts: receipts.into_values().take(Status::MOST).collect(),
+        }))
     }
 
     async fn sweep(&self, now: Timestamp) -> Result<u64, StorageError> {
         let mut desk = self.0.lock();
         let desk = &mut *desk;
         let before = desk.notifications.len();
-        desk.notifications.retain(|_, kept| {
-            let stays = kept.keep_until >= now || !kept.open.is_empty();
+        let parts = &desk.parts;
+        desk.notifications.retain(|id, kept| {
+            let planned = parts.range((*id, 0)..=(*id, u32::MAX)).next().is_none();
+            let stays = kept.keep_until >= now || !kept.open.is_empty() || !planned;
             if !stays && let Some(key) = kept.key.take() {
                 desk.keys.remove(&(kept.app.clone(), key));
             }

@@ -67,12 +67,6 @@ impl<'a> Composer<'a> {
         if !silent && is_blank(&title) && is_blank(&content) {
             return Err(SubmitError::NothingToShow);
         }
-        let collapse_key = match &asked.purpose {
-            // What comes of a call takes the place of its ring.
-            Purpose::Call(call) => Some(call.id().to_string()),
-            Purpose::CallOver(call) => Some(call.to_string()),
-            Purpose::Message | Purpose::Group | Purpose::Removal => asked.collapse_key.clone(),
-        };
         Ok(Message {
             id: self.ask.id,
             app: asked.app.clone(),
@@ -81,7 +75,7 @@ impl<'a> Composer<'a> {
             payload: asked.payload.clone().or(text.payload),
             image: asked.image.clone(),
             link: asked.link.clone(),
-            collapse_key,
+            collapse_key: asked.tag(),
             thread: asked.thread.clone(),
             category: self.category.map(str::to_owned),
             priority: self.priority(),

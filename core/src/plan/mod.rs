@@ -18,7 +18,7 @@ use crate::presence::Connection;
 use crate::receipt::{Skip, SkipReason};
 use crate::rules::Rules;
 use crate::selector::{self, Choice};
-use crate::words::{ChannelName, DeliveryId, NotificationId, Timestamp, UserId};
+use crate::words::{ChannelName, DeliveryId, DeviceId, NotificationId, Timestamp, UserId};
 
 pub use compose::Warning;
 use compose::{Composer, Cut};
@@ -47,6 +47,19 @@ pub struct Plan {
     pub skipped: Vec<Skip>,
     /// What the caller should know although it was taken.
     pub warnings: Vec<Warning>,
+}
+
+impl Resolved {
+    /// Leaves out the devices of those who have acknowledged it.
+    pub(crate) fn leave_out(&mut self, acknowledged: &[UserId]) {
+        let theirs =
+            |device: &mut Device| device.user.as_ref().is_some_and(|user| acknowledged.contains(user));
+        self.missing.extend(self.devices.extract_if(.., theirs).map(|device| Skip {
+            user: device.user,
+            device: Some(device.id),
+            reason: SkipReason::Acknowledged,
+        }));
+    }
 }
 
 impl Plan {
@@ -156,6 +169,12 @@ fn target(mut device: Device, place: usize) -> Target {
 }
 
 impl Chosen {
+    /// The devices that are online, no longer as skipped.
+    pub(crate) fn take_online(&mut self) -> Vec<DeviceId> {
+        let online = |skip: &mut Skip| skip.reason == SkipReason::Online && skip.device.is_some();
+        self.skipped.extract_if(.., online).filter_map(|skip| skip.device).collect()
+    }
+
     /// The users whose counters are to rise.
     #[must_use]
     pub fn counted(&self) -> Vec<UserId> {

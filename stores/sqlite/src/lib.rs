@@ -5,8 +5,11 @@
 
 mod devices;
 mod open;
+mod parts;
 mod queue;
+mod status;
 mod users;
+mod withdraw;
 mod writer;
 
 use std::sync::Arc;

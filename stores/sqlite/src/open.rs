@@ -72,7 +72,10 @@ pub(crate) fn open(path: &Path) -> Result<Opened, OpenError> {
     migrate(&mut writer, found).map_err(refused)?;
     // The lock is ours, so whoever held these is gone.
     writer
-        .execute_batch("UPDATE deliveries SET owner = NULL WHERE owner IS NOT NULL; DELETE FROM nodes;")
+        .execute_batch(
+            "UPDATE deliveries SET owner = NULL WHERE owner IS NOT NULL;
+             UPDATE parts SET owner = NULL WHERE owner IS NOT NULL; DELETE FROM nodes;",
+        )
         .map_err(refused)?;
     let reader = Connection::open(path).and_then(settled).map_err(refused)?;
     let ruled =

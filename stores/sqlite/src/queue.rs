@@ -1,15 +1,19 @@
 //! The queue: accepted notifications, their deliveries and receipts.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
-use pushgate::queue::{Admission, Admitted, Entry, Finish, Finished, Lease, Queue, Taken, Want};
+use pushgate::queue::{
+    Admission, Admitted, Entry, Finish, Finished, Lease, PartFinish, Queue, Taken, TakenParts, Want, Which,
+};
 use pushgate::{
-    AppId, ChannelName, Delivery, NodeId, NotificationId, Receipt, State, Status, StorageError, Timestamp,
+    AppId, ChannelName, Delivery, NodeId, NotificationId, Receipt, Status, StorageError, Timestamp, UserId,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::devices::name;
 use crate::writer::whole;
-use crate::{SqliteStore, json, text};
+use crate::{SqliteStore, json, parts, status, text, withdraw};
 
 /// The most notifications forgotten at once: a sweep never holds up the writer for long.
 const SWEEP: u32 = 1000;
@@ -28,6 +32,34 @@ impl Queue for SqliteStore {
         self.write("storing outcomes", move |c| whole(c, |c| finished(c, &finish))).await
     }
 
+    async fn take_parts(
+        &self,
+        node: NodeId,
+        now: Timestamp,
+        most: usize,
+    ) -> Result<TakenParts, StorageError> {
+        self.write("taking parts to be planned", move |c| whole(c, |c| parts::take(c, node, now, most))).await
+    }
+
+    async fn finish_part(&self, finish: PartFinish) -> Result<Finished, StorageError> {
+        self.write("storing a planned part", move |c| whole(c, |c| parts::finish(c, finish))).await
+    }
+
+    async fn withdraw(&self, app: &AppId, which: &Which, at: Timestamp) -> Result<u64, StorageError> {
+        let (app, which) = (app.clone(), which.clone());
+        self.write("taking back", move |c| whole(c, |c| withdraw::withdraw(c, &app, &which, at))).await
+    }
+
+    async fn acknowledge(
+        &self,
+        app: &AppId,
+        id: NotificationId,
+        user: &UserId,
+    ) -> Result<bool, StorageError> {
+        let (app, user) = (app.clone(), user.clone());
+        self.write("acknowledging", move |c| whole(c, |c| parts::acknowledge(c, &app, id, &user))).await
+    }
+
     async fn renew(&self, node: NodeId, until: Timestamp) -> Result<(), StorageError> {
         self.write("saying that this node lives", move |c| {
             c.prepare_cached("INSERT OR REPLACE INTO nodes (id, alive_until) VALUES (?1, ?2)")?
@@ -41,15 +73,39 @@ impl Queue for SqliteStore {
         self.write("giving leases back", move |c| {
             whole(c, |c| {
                 c.execute("UPDATE deliveries SET owner = NULL WHERE owner = ?1", [node.0.as_bytes()])?;
+                c.execute("UPDATE parts SET owner = NULL WHERE owner = ?1", [node.0.as_bytes()])?;
                 c.execute("DELETE FROM nodes WHERE id = ?1", [node.0.as_bytes()]).map(|_| ())
             })
         })
         .await
     }
 
+    async fn receipts(
+        &self,
+        id: NotificationId,
+        after: Option<u32>,
+        most: usize,
+    ) -> Result<Vec<Receipt>, StorageError> {
+        self.read("reading receipts", move |c| {
+            c.prepare_cached(
+                "SELECT body FROM receipts WHERE notification = ?1 AND idx > ?2 ORDER BY idx LIMIT ?3",
+            )?
+            .query_map(
+                params![
+                    id.0.as_bytes(),
+                    after.map_or(-1, i64::from),
+                    i64::try_from(most).unwrap_or(i64::MAX)
+                ],
+                |row| json(row.get_ref(0)?.as_str()?),
+            )?
+            .collect()
+        })
+        .await
+    }
+
     async fn status(&self, app: &AppId, id: NotificationId) -> Result<Option<Status>, StorageError> {
         let app = app.clone();
-        self.read("reading a notification", move |c| status(c, &app, id)).await
+        self.read("reading a notification", move |c| status::status(c, &app, id)).await
     }
 
     async fn sweep(&self, now: Timestamp) -> Result<u64, StorageError> {
@@ -83,8 +139,8 @@ fn admit(c: &Connection, admission: &Admission) -> rusqlite::Result<Admitted> {
     }
     let fingerprint = admission.idempotency.as_ref().map(|i| i.fingerprint.cast_signed());
     c.prepare_cached(
-        "INSERT INTO notifications (id, app, key, fingerprint, created_at, keep_until, skipped)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO notifications (id, app, key, fingerprint, created_at, keep_until, skipped, skips, tag, ask)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?
     .execute(params![
         admission.id.0.as_bytes(),
@@ -93,18 +149,23 @@ fn admit(c: &Connection, admission: &Admission) -> rusqlite::Result<Admitted> {
         fingerprint,
         admission.created_at.as_millis(),
         admission.keep_until.as_millis(),
-        text(&admission.skipped)?,
+        text(&admission.skipped.iter().take(Status::MOST).collect::<Vec<_>>())?,
+        i64::try_from(admission.skipped.len()).unwrap_or(i64::MAX),
+        admission.tag,
+        admission.later.as_ref().map(|later| text(&later.ask)).transpose()?,
     ])?;
     admission.entries.iter().try_for_each(|entry| enqueue(c, entry))?;
+    let parts = admission.later.iter().flat_map(|later| &later.parts);
+    parts.into_iter().try_for_each(|part| parts::wait(c, admission.id, part))?;
     Ok(Admitted::New)
 }
 
-fn enqueue(c: &Connection, entry: &Entry) -> rusqlite::Result<()> {
+pub(crate) fn enqueue(c: &Connection, entry: &Entry) -> rusqlite::Result<()> {
     let delivery = &entry.delivery;
     let owner = entry.held_by.map(|node| *node.0.as_bytes());
     c.prepare_cached(
-        "INSERT INTO deliveries (id, notification, app, channel, due, owner, epoch, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO deliveries (id, notification, app, channel, due, owner, epoch, body, tag)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?
     .execute(params![
         delivery.id.0.as_bytes(),
@@ -115,6 +176,7 @@ fn enqueue(c: &Connection, entry: &Entry) -> rusqlite::Result<()> {
         owner,
         i64::from(owner.is_some()),
         text(delivery)?,
+        delivery.message.collapse_key,
     ])?;
     Ok(())
 }
@@ -138,6 +200,11 @@ fn take(c: &Connection, want: &Want) -> rusqlite::Result<Taken> {
     let mut lease = c.prepare_cached("UPDATE deliveries SET owner = ?2, epoch = ?3 WHERE id = ?1")?;
     let mut taken = Taken::default();
     for (id, epoch, delivery) in found {
+        if delivery.targets.is_empty() {
+            // All of it was taken back while somebody held it who has died since.
+            c.prepare_cached("DELETE FROM deliveries WHERE id = ?1")?.execute([id])?;
+            continue;
+        }
         lease.execute(params![id, node, epoch + 1])?;
         taken.leases.push(Lease { delivery, epoch: (epoch + 1).cast_unsigned() });
     }
@@ -149,68 +216,44 @@ fn take(c: &Connection, want: &Want) -> rusqlite::Result<Taken> {
 }
 
 fn finished(c: &Connection, finish: &Finish) -> rusqlite::Result<Finished> {
-    let gone = c
-        .prepare_cached("DELETE FROM deliveries WHERE id = ?1 AND epoch = ?2")?
-        .execute(params![finish.delivery.0.as_bytes(), finish.epoch.cast_signed()])?;
-    if gone == 0 {
-        return Ok(Finished::Fenced);
-    }
+    let left = c
+        .prepare_cached("DELETE FROM deliveries WHERE id = ?1 AND epoch = ?2 RETURNING body")?
+        .query_row(params![finish.delivery.0.as_bytes(), finish.epoch.cast_signed()], |row| {
+            // Read only where something comes again, which is rare.
+            if finish.again.is_empty() { Ok(None) } else { json(row.get_ref(0)?.as_str()?).map(Some) }
+        })
+        .optional()?;
+    let Some(left) = left else { return Ok(Finished::Fenced) };
     let mut write =
         c.prepare_cached("INSERT OR REPLACE INTO receipts (notification, idx, body) VALUES (?1, ?2, ?3)")?;
     for receipt in &finish.receipts {
         write.execute(params![finish.notification.0.as_bytes(), receipt.index, text(receipt)?])?;
     }
-    finish.again.iter().try_for_each(|entry| enqueue(c, entry))?;
-    Ok(Finished::Done)
-}
-
-fn status(c: &Connection, app: &AppId, id: NotificationId) -> rusqlite::Result<Option<Status>> {
-    let key = id.0.as_bytes();
-    let found = c
-        .prepare_cached("SELECT created_at, skipped FROM notifications WHERE id = ?1 AND app = ?2")?
-        .query_row(params![key, app.as_str()], |row| {
-            Ok((Timestamp::from_millis(row.get(0)?), json(row.get_ref(1)?.as_str()?)?))
-        })
-        .optional()?;
-    let Some((created_at, skipped)) = found else { return Ok(None) };
-    let mut receipts: std::collections::BTreeMap<u32, Receipt> = c
-        .prepare_cached("SELECT idx, body FROM receipts WHERE notification = ?1")?
-        .query_map([key], |row| Ok((row.get(0)?, json(row.get_ref(1)?.as_str()?)?)))?
-        .collect::<rusqlite::Result<_>>()?;
-    let mut waiting = c.prepare_cached("SELECT due, body FROM deliveries WHERE notification = ?1")?;
-    let waiting = waiting.query_map([key], |row| {
-        Ok((Timestamp::from_millis(row.get(0)?), json::<Delivery>(row.get_ref(1)?.as_str()?)?))
-    })?;
-    for row in waiting {
-        let (due, delivery) = row?;
-        for target in delivery.targets {
-            receipts.entry(target.index).or_insert_with(|| Receipt {
-                index: target.index,
-                device: target.device,
-                user: target.user,
-                channel: delivery.channel.clone(),
-                state: State::Queued,
-                vendor_id: None,
-                fault: None,
-                attempts: 0,
-                at: created_at,
-                next_at: Some(due),
-            });
+    for entry in &finish.again {
+        let mut entry = entry.clone();
+        // What was taken back during the attempt does not come again.
+        let left = left.iter().flat_map(|left: &Delivery| &left.targets);
+        let left: HashSet<u32> = left.map(|target| target.index).collect();
+        entry.delivery.targets.retain(|target| left.contains(&target.index));
+        if !entry.delivery.targets.is_empty() {
+            enqueue(c, &entry)?;
         }
     }
-    Ok(Some(Status { id, created_at, skipped, receipts: receipts.into_values().collect() }))
+    Ok(Finished::Done)
 }
 
 fn sweep(c: &Connection, now: Timestamp) -> rusqlite::Result<u64> {
     let old: Vec<[u8; 16]> = c
         .prepare_cached(
             "SELECT id FROM notifications n WHERE keep_until < ?1
-             AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.notification = n.id) LIMIT ?2",
+             AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.notification = n.id)
+             AND NOT EXISTS (SELECT 1 FROM parts p WHERE p.notification = n.id) LIMIT ?2",
         )?
         .query_map(params![now.as_millis(), SWEEP], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     for id in &old {
         c.prepare_cached("DELETE FROM receipts WHERE notification = ?1")?.execute([id])?;
+        c.prepare_cached("DELETE FROM acknowledged WHERE notification = ?1")?.execute([id])?;
         c.prepare_cached("DELETE FROM notifications WHERE id = ?1")?.execute([id])?;
     }
     Ok(old.len() as u64)

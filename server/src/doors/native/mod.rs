@@ -24,7 +24,10 @@ pub(super) fn routes() -> Router<std::sync::Arc<House>> {
     Router::new()
         .route("/v1/apps/{app}/notifications", post(notifications::submit))
         .route("/v1/apps/{app}/notifications:preview", post(notifications::preview))
-        .route("/v1/apps/{app}/notifications/{id}", get(notifications::read))
+        .route(
+            "/v1/apps/{app}/notifications/{id}",
+            get(notifications::read).delete(notifications::revoke).post(notifications::acknowledge),
+        )
         .route("/v1/apps/{app}/devices", post(devices::register))
         .route("/v1/apps/{app}/devices:unbind", post(devices::unbind))
         .route(
@@ -62,10 +65,15 @@ impl Caller {
 }
 
 /// Who asks, by a server key or by a user token; what for is each handler's to check against the user.
-fn admitted_for_devices(house: &House, headers: &HeaderMap, app: &str) -> Result<(AppId, Caller), Problem> {
+fn admitted_for(
+    house: &House,
+    headers: &HeaderMap,
+    app: &str,
+    scope: KeyScope,
+) -> Result<(AppId, Caller), Problem> {
     let token = bearer(headers).filter(|given| given.matches('.').count() == 2);
     let (Some(token), Ok(id)) = (token, AppId::new(app)) else {
-        return Ok((admitted(house, headers, app, KeyScope::Devices)?, Caller::Server));
+        return Ok((admitted(house, headers, app, scope)?, Caller::Server));
     };
     let user = house.user_keys.admit(&id, token, house.gateway.now())?;
     Ok((id, Caller::User(user)))
@@ -80,6 +88,10 @@ fn admitted(house: &House, headers: &HeaderMap, app: &str, scope: KeyScope) -> R
         Some(_) => Ok(app),
         None => Err(Problem::new(404, "unknown_app", format!("there is no app `{app}`"))),
     }
+}
+
+fn admitted_for_devices(house: &House, headers: &HeaderMap, app: &str) -> Result<(AppId, Caller), Problem> {
+    admitted_for(house, headers, app, KeyScope::Devices)
 }
 
 /// How much of a body that is too large is read and thrown away, so that its sender gets to read the refusal.

@@ -11,9 +11,9 @@ use pushgate::{AppId, Notification, NotificationId};
 use pushgate_config::KeyScope;
 use serde_json::{Value, json};
 
-use super::super::wire::{self, NotificationBody, Submitted};
+use super::super::wire::{self, AckBody, NotificationBody, Submitted};
 use super::super::{House, Shared};
-use super::{Answer, admitted, body};
+use super::{Answer, admitted, admitted_for, body};
 use crate::problem::Problem;
 
 pub(super) async fn submit(
@@ -69,12 +69,49 @@ pub(super) async fn preview(
 pub(super) async fn read(
     State(house): Shared,
     Path((app, id)): Path<(String, String)>,
+    Query(query): Query<HashMap<String, String>>,
     headers: HeaderMap,
 ) -> Answer {
     let app = admitted(&house, &headers, &app, KeyScope::Send)?;
-    let unknown =
-        || Problem::new(404, "unknown_notification", "the app has no such notification, or it was long ago");
-    let id = NotificationId(id.parse().map_err(|_| unknown())?);
-    let status = house.gateway.status(&app, id).await?.ok_or_else(unknown)?;
+    let mut status = house.gateway.status(&app, parsed(&id)?).await?.ok_or_else(unknown)?;
+    if let Some(most) = query.get("devices") {
+        let wrong = || Problem::new(422, "invalid_field", "devices: how many to tell of, at most 1000");
+        let most = most.parse().map_err(|_| wrong())?;
+        status.receipts.truncate(most);
+        status.skipped.truncate(most);
+    }
     Ok(Json(wire::status(&status)).into_response())
+}
+
+pub(super) async fn revoke(
+    State(house): Shared,
+    Path((app, id)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Answer {
+    let app = admitted(&house, &headers, &app, KeyScope::Send)?;
+    let revoked = house.gateway.revoke(&app, parsed(&id)?).await?.ok_or_else(unknown)?;
+    Ok(Json(json!({"withdrawn": revoked.withdrawn, "removals": revoked.removals})).into_response())
+}
+
+/// `POST …/notifications/{id}:ack`. The router knows no verb behind a name.
+pub(super) async fn acknowledge(
+    State(house): Shared,
+    Path((app, id)): Path<(String, String)>,
+    headers: HeaderMap,
+    bytes: Body,
+) -> Answer {
+    let (app, caller) = admitted_for(&house, &headers, &app, KeyScope::Send)?;
+    let asked: AckBody = wire::parse(&body(&house, bytes).await?)?;
+    let id = id.strip_suffix(":ack").ok_or_else(|| Problem::new(404, "not_found", "did you mean :ack?"))?;
+    caller.speaks_for(Some(asked.user.clone()))?;
+    let waited = house.gateway.acknowledge(&app, parsed(id)?, &asked.user).await?;
+    Ok(Json(json!({"in_time": waited})).into_response())
+}
+
+fn parsed(id: &str) -> Result<NotificationId, Problem> {
+    Ok(NotificationId(id.parse().map_err(|_| unknown())?))
+}
+
+fn unknown() -> Problem {
+    Problem::new(404, "unknown_notification", "the app has no such notification, or it was long ago")
 }

@@ -12,7 +12,7 @@ use crate::problem::Problem;
 pub(crate) use device::{Asked, DeviceBody, HeldBody, LoginBody};
 pub(crate) use notification::NotificationBody;
 pub(crate) use shown::{Submitted, device, nothing_pushed, status};
-pub(crate) use user::{BadgeBody, ManyPresencesBody, PresenceBody, State, Word, rules};
+pub(crate) use user::{AckBody, BadgeBody, ManyPresencesBody, PresenceBody, State, Word, rules};
 
 fn refused(detail: impl Into<String>) -> Problem {
     Problem::new(422, "invalid_field", detail)

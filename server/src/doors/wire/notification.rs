@@ -6,7 +6,7 @@ use std::time::Duration;
 use pushgate::app::App;
 use pushgate::{
     AppId, Audience, Badge, Call, CallId, ChannelName, DeviceId, Notification, Priority, Purpose, Secret,
-    TemplateUse, UserId, When,
+    TemplateUse, Timestamp, UserId, When,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -21,8 +21,6 @@ use crate::push_config::PushConfig;
 #[serde(deny_unknown_fields)]
 pub(crate) struct NotificationBody {
     to: To,
-    /// Beside `to`, for those who put it there.
-    except_devices: Option<Vec<DeviceId>>,
     sender: Option<UserId>,
     #[serde(default)]
     kind: Kind,
@@ -47,12 +45,17 @@ pub(crate) struct NotificationBody {
     silent: bool,
     #[serde(default)]
     when: When,
+    ack_within: Option<Span>,
+    send_at: Option<Timestamp>,
     thread: Option<String>,
     category: Option<String>,
     #[serde(default)]
     overrides: BTreeMap<ChannelName, Value>,
     idempotency_key: Option<pushgate::IdempotencyKey>,
 }
+
+/// The longest time to wait for acknowledgements: who has not answered by then is away.
+const LONGEST_ACK: Duration = Duration::from_secs(60);
 
 /// What it is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -75,12 +78,17 @@ struct CallBody {
     over: bool,
 }
 
+/// Whom it is for: exactly one of the first four.
 #[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum To {
-    Users(Vec<UserId>),
-    Devices(Vec<DeviceId>),
-    Addresses(Vec<AddressBody>),
+#[serde(deny_unknown_fields)]
+struct To {
+    users: Option<Vec<UserId>>,
+    devices: Option<Vec<DeviceId>>,
+    addresses: Option<Vec<AddressBody>>,
+    #[serde(default)]
+    all: bool,
+    #[serde(default)]
+    except_devices: Vec<DeviceId>,
 }
 
 /// Seconds, or a text like `90s` and `7d`.
@@ -108,13 +116,8 @@ impl NotificationBody {
     fn asked(self, app: AppId) -> Result<Notification, Problem> {
         self.within_limits()?;
         let purpose = purpose(self.kind, self.call)?;
-        let to = match self.to {
-            To::Users(users) => Audience::Users(users),
-            To::Devices(devices) => Audience::Devices(devices),
-            To::Addresses(all) => {
-                Audience::Addresses(all.into_iter().map(AddressBody::address).collect::<Result<_, _>>()?)
-            }
-        };
+        let (to, except_devices) = self.to.audience()?;
+        let ack_within = self.ack_within.map(|span| span.duration("ack_within", LONGEST_ACK)).transpose()?;
         let ttl = self.ttl.map(|ttl| ttl.duration("ttl", Notification::MAX_TTL)).transpose()?;
         // A string is handed over as it is, anything else as its JSON text.
         let payload = self.payload.map(|payload| match payload {
@@ -124,7 +127,9 @@ impl NotificationBody {
         Ok(Notification {
             purpose,
             sender: self.sender,
-            except_devices: self.except_devices.unwrap_or_default(),
+            except_devices,
+            ack_within: ack_within.filter(|span| !span.is_zero()),
+            send_at: self.send_at,
             conversation: self.conversation,
             mentions: self.mentions,
             profile: self.profile,
@@ -165,6 +170,23 @@ impl NotificationBody {
             return Err(refused("image: must be an https address"));
         }
         Ok(())
+    }
+}
+
+impl To {
+    fn audience(self) -> Result<(Audience, Vec<DeviceId>), Problem> {
+        let addresses = self.addresses.map(|all| all.into_iter().map(AddressBody::address).collect());
+        let given = [
+            self.users.map(Audience::Users),
+            self.devices.map(Audience::Devices),
+            addresses.transpose()?.map(Audience::Addresses),
+            self.all.then_some(Audience::All),
+        ];
+        let mut given = given.into_iter().flatten();
+        match (given.next(), given.next()) {
+            (Some(to), None) => Ok((to, self.except_devices)),
+            _ => Err(refused("to: exactly one of users, devices, addresses, all")),
+        }
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) fn device(device: &Device) -> Value {
 pub(crate) struct Submitted {
     id: pushgate::NotificationId,
     accepted: usize,
+    awaiting: usize,
+    parts: usize,
     skipped: Vec<Skip>,
     replayed: bool,
     warnings: Vec<Warning>,
@@ -28,24 +30,27 @@ pub(crate) struct Submitted {
 
 impl Submitted {
     pub(crate) fn new(ticket: Ticket, status: Option<&Status>) -> Self {
-        let Ticket { id, accepted, skipped, replayed, warnings } = ticket;
-        Self { id, accepted, skipped, replayed, warnings, status: status.map(self::status) }
+        let Ticket { id, accepted, awaiting, parts, skipped, replayed, warnings } = ticket;
+        Self { id, accepted, awaiting, parts, skipped, replayed, warnings, status: status.map(self::status) }
     }
 }
 
 /// The answer where nothing is pushed, because the client's `pushConfig` says so.
 pub(crate) fn nothing_pushed() -> Value {
-    json!({"id": null, "accepted": 0, "skipped": [{"reason": "empty_push_config"}], "replayed": false, "warnings": []})
+    json!({"id": null, "accepted": 0, "awaiting": 0, "parts": 0, "skipped": [{"reason": "empty_push_config"}], "replayed": false, "warnings": []})
 }
 
 /// Counts by state, and what is known on each device.
 pub(crate) fn status(status: &Status) -> Value {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for receipt in &status.receipts {
-        *counts.entry(receipt.state.as_str()).or_default() += 1;
+    let counts: BTreeMap<&str, u64> =
+        status.counts.iter().map(|(state, number)| (state.as_str(), *number)).collect();
+    let mut shown = json!({"id": status.id, "created_at": status.created_at, "counts": counts,
+        "skips": status.skips, "skipped": status.skipped,
+        "devices": status.receipts.iter().map(receipt).collect::<Vec<_>>()});
+    if let Some(progress) = status.progress {
+        shown["progress"] = json!(progress);
     }
-    json!({"id": status.id, "created_at": status.created_at, "counts": counts, "skipped": status.skipped,
-        "devices": status.receipts.iter().map(receipt).collect::<Vec<_>>()})
+    shown
 }
 
 fn receipt(receipt: &Receipt) -> Value {

@@ -86,6 +86,13 @@ impl PresenceBody {
     }
 }
 
+/// `POST …/notifications/{id}:ack`: a user has got it on his connection.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AckBody {
+    pub(crate) user: UserId,
+}
+
 /// `PUT …/users/{user}/badge`: the counter becomes or rises; with `push`, the user's devices that are away show it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

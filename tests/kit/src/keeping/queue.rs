@@ -11,7 +11,7 @@ use pushgate::{
 
 use super::{T0, address, app, channel};
 
-fn delivery(app: &AppId, id: NotificationId, indexes: &[u32]) -> Delivery {
+pub(super) fn delivery(app: &AppId, id: NotificationId, indexes: &[u32]) -> Delivery {
     let message = Message {
         id,
         app: app.clone(),
@@ -48,7 +48,7 @@ fn delivery(app: &AppId, id: NotificationId, indexes: &[u32]) -> Delivery {
     }
 }
 
-fn admission(app: &AppId, key: Option<&str>, due: &[(Timestamp, Option<NodeId>)]) -> Admission {
+pub(super) fn admission(app: &AppId, key: Option<&str>, due: &[(Timestamp, Option<NodeId>)]) -> Admission {
     let id = NotificationId::new();
     let index = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
     let entry = |(at, (due, held_by)): (usize, &(Timestamp, Option<NodeId>))| Entry {
@@ -66,6 +66,8 @@ fn admission(app: &AppId, key: Option<&str>, due: &[(Timestamp, Option<NodeId>)]
         created_at: T0,
         keep_until: T0,
         skipped: Vec::new(),
+        tag: None,
+        later: None,
         entries: due.iter().enumerate().map(entry).collect(),
     }
 }
@@ -74,7 +76,7 @@ fn want(app: &AppId, node: NodeId, now: Timestamp) -> Want {
     Want { node, app: app.clone(), channel: channel(), now, max: 100 }
 }
 
-fn finish(delivery: &Delivery, epoch: u64, again: Vec<Entry>) -> Finish {
+pub(super) fn finish(delivery: &Delivery, epoch: u64, again: Vec<Entry>) -> Finish {
     let receipt = |target: &Target| Receipt {
         index: target.index,
         device: None,
@@ -108,6 +110,7 @@ pub async fn queue(queue: &dyn Queue) {
     a_stale_lease_is_fenced(queue).await;
     status_lists_untried_targets_as_queued(queue).await;
     a_finished_notification_is_kept_until_its_time(queue).await;
+    super::later::promises(queue).await;
 }
 
 async fn a_key_is_claimed_once(queue: &dyn Queue) {

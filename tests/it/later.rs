@@ -1,0 +1,234 @@
+//! What is planned later: unless it is acknowledged, at an hour, piece by piece. And what is taken back.
+
+use std::time::Duration;
+
+use http::Method;
+use pushgate::{
+    Act, Audience, DeviceId, Notification, Platform, Purpose, SkipReason, State, Status, SubmitError,
+};
+use pushgate_emulator::What;
+use serde_json::{Value, json};
+
+use crate::desk::{Answer, Desk, demo, user};
+use crate::house::{House, PATIENCE};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_secs(5);
+
+fn settled(status: &Status) -> bool {
+    status.is_settled()
+}
+
+#[tokio::test]
+async fn zpns_57_no_acknowledgement_on_a_live_connection_in_time_is_a_push() {
+    let desk = Desk::open().await;
+    desk.register("d", "bob", Platform::Web).await;
+    desk.online("bob", Platform::Web, MINUTE);
+    let asked = Notification { ack_within: Some(WINDOW), ..Desk::to("bob") };
+    let ticket = desk.submit(asked).await;
+    assert_eq!((ticket.accepted, ticket.awaiting, ticket.skipped.len()), (0, 1, 0));
+    let start = desk.clock.now();
+    desk.pass(|| !desk.sent().is_empty()).await;
+    assert!(desk.clock.now() >= start + WINDOW, "not before the time to answer is over");
+    let status = desk.status(ticket.id, settled).await;
+    assert_eq!(status.receipts[0].state, State::Sent, "though he is online all the time");
+    assert_eq!(desk.sent().len(), 1);
+}
+
+#[tokio::test]
+async fn zpns_14_who_acknowledges_in_time_gets_no_push() {
+    let desk = Desk::open().await;
+    for name in ["ann", "bob"] {
+        desk.register(&format!("{name}-d"), name, Platform::Web).await;
+        desk.online(name, Platform::Web, MINUTE);
+    }
+    let both = Audience::Users(vec![user("ann"), user("bob")]);
+    let asked = Notification { ack_within: Some(WINDOW), to: both, ..Desk::to("bob") };
+    let ticket = desk.submit(asked).await;
+    assert!(desk.gateway.acknowledge(&demo(), ticket.id, &user("bob")).await.unwrap());
+    desk.pass(|| !desk.sent().is_empty()).await;
+    let status = desk.status(ticket.id, settled).await;
+    assert_eq!(status.skipped[0].reason, SkipReason::Acknowledged);
+    assert_eq!(desk.got().iter().map(|(device, _)| device.as_str()).collect::<Vec<_>>(), ["ann-d"]);
+    assert!(!desk.gateway.acknowledge(&demo(), ticket.id, &user("ann")).await.unwrap(), "too late");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_acknowledgement_comes_in_at_the_door() {
+    let house = House::open().await;
+    house.page_of("bob").await;
+    let online = json!({"platform": "web", "state": "online"});
+    house.client.ask(Method::PUT, "/v1/apps/demo/users/bob/presence", &online, 204).await;
+    let asked = json!({"to": {"users": ["bob"]}, "title": "t", "ack_within": "60s"});
+    let (_, answer) = house.client.submit(&asked, "").await;
+    assert_eq!((&answer["accepted"], &answer["awaiting"]), (&0.into(), &1.into()));
+    let path = format!("/v1/apps/demo/notifications/{}", answer["id"].as_str().unwrap());
+    let acked = house.client.ask(Method::POST, &format!("{path}:ack"), &json!({"user": "bob"}), 200).await;
+    assert_eq!(acked["in_time"], true);
+    house.client.ask(Method::POST, &format!("{path}:nack"), &json!({"user": "bob"}), 404).await;
+    let bob = crate::house::Client::new(&house.client.base, &crate::house::user_token("bob"));
+    bob.ask(Method::POST, &format!("{path}:ack"), &json!({"user": "bob"}), 200).await;
+    bob.ask(Method::POST, &format!("{path}:ack"), &json!({"user": "ann"}), 403).await;
+    let status = house.client.status(&answer["id"]).await;
+    assert_eq!(status["progress"], json!({"done": 0, "open": 1}));
+}
+
+#[tokio::test]
+async fn a_scheduled_notification_is_planned_at_its_hour_for_who_is_there_then() {
+    let desk = Desk::open().await;
+    let start = desk.clock.now();
+    let asked = Notification { send_at: Some(start + 3 * MINUTE), ..Desk::to("bob").ttl(MINUTE) };
+    let ticket = desk.submit(asked).await;
+    assert_eq!((ticket.accepted, ticket.parts), (0, 1));
+    desk.register("d", "bob", Platform::Web).await;
+    desk.pass(|| desk.clock.now() >= start + 2 * MINUTE).await;
+    assert!(desk.sent().is_empty(), "not before its hour");
+    desk.pass(|| !desk.sent().is_empty()).await;
+    let (_, message) = &desk.got()[0];
+    assert_eq!(message.created_at, start + 3 * MINUTE, "its time to live begins at its hour");
+    assert_eq!(desk.status(ticket.id, settled).await.receipts[0].state, State::Sent);
+}
+
+#[tokio::test]
+async fn a_scheduled_notification_can_be_cancelled_and_a_mistake_in_it_is_told_at_once() {
+    let desk = Desk::open().await;
+    desk.register("d", "bob", Platform::Web).await;
+    let start = desk.clock.now();
+    let asked = Notification { send_at: Some(start + MINUTE), ..Desk::to("bob") };
+    let ticket = desk.submit(asked.clone()).await;
+    let revoked = desk.gateway.revoke(&demo(), ticket.id).await.unwrap().unwrap();
+    assert_eq!((revoked.withdrawn, revoked.removals.len()), (1, 0));
+    desk.pass(|| desk.clock.now() >= start + 3 * MINUTE).await;
+    assert!(desk.sent().is_empty());
+    let blank = Notification { title: None, content: None, ..asked.clone() };
+    assert!(matches!(desk.gateway.submit(blank).await, Err(SubmitError::NothingToShow)));
+    let far = Notification { send_at: Some(desk.clock.now() + Notification::MAX_TTL + MINUTE), ..asked };
+    assert!(matches!(desk.gateway.submit(far).await, Err(SubmitError::TooFarAhead)));
+}
+
+#[tokio::test]
+async fn a_large_group_and_everybody_are_reached_once_each_piece_by_piece() {
+    let desk = Desk::open().await;
+    let names: Vec<String> = (0..2500).map(|i| format!("u{i}")).collect();
+    for name in &names {
+        desk.register(&format!("{name}-d"), name, Platform::Web).await;
+    }
+    let mut lonely = crate::desk::device("nobodys", "x", Platform::Web);
+    lonely.user = None;
+    desk.gateway.register(lonely).await.unwrap();
+    let group = Audience::Users(names.iter().map(|name| user(name)).collect());
+    for (to, parts) in [(group, 3), (Audience::All, 1)] {
+        let ticket = desk.submit(Notification { to, ..Desk::to("bob") }).await;
+        assert_eq!((ticket.accepted, ticket.parts), (0, parts));
+        let status = desk.status(ticket.id, settled).await;
+        assert_eq!(status.counts.get(&State::Sent), Some(&2500));
+        assert_eq!((status.receipts.len(), status.progress.unwrap().done), (Status::MOST, 3));
+        let receipts = desk.gateway.queue().receipts(ticket.id, None, usize::MAX).await.unwrap();
+        let reached: std::collections::BTreeSet<_> =
+            receipts.into_iter().map(|one| one.device.unwrap()).collect();
+        assert_eq!(reached.len(), 2500, "each device once");
+        assert!(!reached.contains(&DeviceId::new("nobodys").unwrap()));
+    }
+}
+
+#[tokio::test]
+async fn an_aborted_fan_out_plans_no_further_part() {
+    let desk = Desk::open().await;
+    desk.register("d", "u1999", Platform::Web).await;
+    let names = (0..2000).map(|i| user(&format!("u{i}"))).collect();
+    let hour = desk.clock.now() + MINUTE;
+    let asked = Notification { to: Audience::Users(names), send_at: Some(hour), ..Desk::to("bob") };
+    let ticket = desk.submit(asked).await;
+    assert_eq!(desk.gateway.revoke(&demo(), ticket.id).await.unwrap().unwrap().withdrawn, 2);
+    desk.pass(|| desk.clock.now() > hour + MINUTE).await;
+    let status = desk.status(ticket.id, settled).await;
+    assert_eq!((status.progress.unwrap().done, desk.sent().len()), (0, 0));
+    assert!(desk.gateway.revoke(&demo(), pushgate::NotificationId::new()).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_revoked_notification_goes_from_the_queue_and_from_the_screen() {
+    let desk = Desk::answering(vec![Answer::Accepted, Answer::Fault(pushgate::Kind::VendorDown)]).await;
+    desk.register("a", "bob", Platform::Web).await;
+    desk.register("b", "bob", Platform::Web).await;
+    let ticket = desk.submit(Desk::to("bob")).await;
+    desk.status(ticket.id, |status| status.receipts.iter().all(|one| one.attempts == 1)).await;
+    let revoked = desk.gateway.revoke(&demo(), ticket.id).await.unwrap().unwrap();
+    assert_eq!((revoked.withdrawn, revoked.removals.len()), (1, 1));
+    let removal = desk.status(revoked.removals[0], settled).await;
+    assert_eq!(removal.receipts[0].device, DeviceId::new("a").ok(), "only where it was shown");
+    let (_, message) = desk.got().pop().unwrap();
+    assert_eq!((message.act.clone(), message.silent), (Act::Remove, true));
+    assert_eq!(message.tag(), ticket.id.to_string(), "under the tag it was shown with");
+    let states: Vec<_> = desk.status(ticket.id, settled).await.receipts.iter().map(|one| one.state).collect();
+    assert_eq!(states, [State::Sent, State::Revoked]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_read_elsewhere_goes_from_the_other_screens() {
+    let house = House::open().await;
+    let page = house.page_of("bob").await;
+    let removal = json!({"to": {"users": ["bob"], "except_devices": ["bob-phone"]}, "kind": "removal"});
+    assert_eq!(house.client.submit(&removal, "").await.1["code"], "nothing_to_remove");
+    let mut removal = removal;
+    removal["collapse_key"] = "conversation-1".into();
+    house.client.submit(&removal, "?wait=20s").await;
+    let arrived = &house.emulator.vendor().inbox(&page).unwrap()[0];
+    let zego: Value = serde_json::from_str(arrived.data["zego"].as_str().unwrap()).unwrap();
+    assert_eq!((arrived.silent, &zego["revoke"]), (true, &"conversation-1".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notification_is_revoked_at_the_door() {
+    let house = House::open().await;
+    let page = house.page_of("bob").await;
+    let asked = json!({"to": {"users": ["bob"]}, "title": "t", "collapse_key": "k"});
+    let (_, answer) = house.client.submit(&asked, "?wait=20s").await;
+    let path = format!("/v1/apps/demo/notifications/{}", answer["id"].as_str().unwrap());
+    let revoked = house.client.ask(Method::DELETE, &path, &Value::Null, 200).await;
+    assert_eq!((&revoked["withdrawn"], revoked["removals"].as_array().unwrap().len()), (&0.into(), 1));
+    let silent = |what: &What| matches!(what, What::Arrived { .. });
+    house.emulator.vendor().wait_for(silent, PATIENCE).await.unwrap();
+    loop {
+        let inbox = house.emulator.vendor().inbox(&page).unwrap();
+        if inbox
+            .iter()
+            .any(|shown| shown.data["zego"].as_str().is_some_and(|zego| zego.contains("\"revoke\":\"k\"")))
+        {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    house.client.ask(Method::DELETE, "/v1/apps/demo/notifications/no-uuid", &Value::Null, 404).await;
+}
+
+#[tokio::test]
+async fn a_call_that_is_over_rings_nowhere_any_more() {
+    let faults = vec![Answer::Fault(pushgate::Kind::VendorDown), Answer::Accepted];
+    let desk = Desk::answering(faults).await;
+    desk.register("d", "bob", Platform::Web).await;
+    let call = pushgate::CallId::new("c").unwrap();
+    let ring = pushgate::Call::new(call.clone(), MINUTE).unwrap();
+    let ringing = desk.submit(Desk::to("bob").purpose(Purpose::Call(ring))).await;
+    desk.status(ringing.id, |status| status.receipts[0].attempts == 1).await;
+    let to_bob = Notification { title: None, content: None, ..Desk::to("bob") };
+    let over = desk.submit(to_bob.purpose(Purpose::CallOver(call))).await;
+    desk.status(over.id, settled).await;
+    let (_, message) = desk.got().pop().unwrap();
+    assert_eq!((&message.act, message.tag().as_str()), (&Act::Remove, "c"));
+    let start = desk.clock.now();
+    desk.pass(|| desk.clock.now() > start + 2 * MINUTE).await;
+    assert_eq!(desk.status(ringing.id, settled).await.receipts[0].state, State::Revoked);
+    assert_eq!(desk.sent().len(), 2, "one ring that failed, and the removal");
+}
+
+#[tokio::test]
+async fn what_comes_of_a_call_takes_the_place_of_its_ring() {
+    let desk = Desk::open().await;
+    desk.register("d", "bob", Platform::Web).await;
+    let call = pushgate::CallId::new("c").unwrap();
+    let missed = desk.submit(Desk::to("bob").purpose(Purpose::CallOver(call))).await;
+    desk.status(missed.id, settled).await;
+    let (_, message) = &desk.got()[0];
+    assert_eq!((&message.act, message.tag().as_str(), message.silent), (&Act::Show, "c", false));
+}
