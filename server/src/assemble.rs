@@ -4,13 +4,36 @@ use std::sync::Arc;
 
 use pushgate::app::App;
 use pushgate::gateway::Builder;
-use pushgate::{ChannelName, Gateway, PushChannel, SystemClock};
+use pushgate::{ChannelName, Gateway, Platform, PushChannel, SystemClock};
 use pushgate_apns::{Apns, ProviderTokens};
 use pushgate_config::{ChannelConfig, Config, ConfigErrors, Roots, StorageKind, nearest};
 use pushgate_dummy::Dummy;
 use pushgate_sqlite::SqliteStore;
 use pushgate_transport::{BuildError, Destinations, HttpTransport};
 use pushgate_webpush::WebPush;
+
+use crate::push_id::Row;
+
+/// The push services of a ZPNs push id, by the numbers of its envelope.
+#[rustfmt::skip]
+pub(crate) const PUSH_ID_SERVICES: [Row; 7] = {
+    const fn android(number: u8, maker: &'static str, kinds: &'static [&'static str]) -> Row {
+        Row { number, platform: Platform::Android, manufacturer: Some(maker), kinds, subscriptions: None }
+    }
+    [
+        android(1, "huawei", &["huawei"]),
+        android(2, "xiaomi", &["xiaomi"]),
+        android(3, "vivo", &["vivo"]),
+        android(4, "oppo", &["oppo"]),
+        Row { number: 5, platform: Platform::Ios, manufacturer: None, kinds: &["apns"], subscriptions: None },
+        Row { number: 6, platform: Platform::Android, manufacturer: None, kinds: &["fcm"], subscriptions: None },
+        Row { number: 7, platform: Platform::Web, manufacturer: None, kinds: &["fcm"], subscriptions: Some("webpush") },
+    ]
+};
+/// The kind of channel that ZIM's `voIPConfig` is for.
+pub(crate) const VOIP_CONFIG_FOR: &str = "apns";
+/// The kind of channel that ZIM's `privateMessageTemplate` is for.
+pub(crate) const PRIVATE_MESSAGE_TEMPLATE_FOR: &str = "oppo";
 
 /// Why a gateway cannot be put together.
 #[derive(Debug, thiserror::Error)]

@@ -6,6 +6,7 @@ use pushgate::{Badge, Notification};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::assemble::{PRIVATE_MESSAGE_TEMPLATE_FOR, VOIP_CONFIG_FOR};
 use crate::problem::Problem;
 
 /// What a ZIM client sends along with a message. Names are theirs.
@@ -92,13 +93,13 @@ impl PushConfig {
             }
             let params = json!({"voip_handle_type": voip.handle_type, "voip_handle_value": voip.handle_value,
                 "voip_has_video": voip.has_video});
-            add(&mut asked, app, "apns", &json!({"sdk_params": params}));
+            add(&mut asked, app, VOIP_CONFIG_FOR, &json!({"sdk_params": params}));
         }
         if let Some(template) = self.private_message_template {
             let template = json!({"private_msg_template_id": template.template_id,
                 "private_title_parameters": template.title_parameters,
                 "private_content_parameters": template.content_parameters});
-            add(&mut asked, app, "oppo", &template);
+            add(&mut asked, app, PRIVATE_MESSAGE_TEMPLATE_FOR, &template);
         }
         Ok(asked)
     }

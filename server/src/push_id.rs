@@ -6,6 +6,8 @@ use base64::engine::GeneralPurpose;
 use base64::engine::general_purpose::{GeneralPurposeConfig, STANDARD};
 use pushgate::{Platform, Secret};
 
+use crate::assemble::PUSH_ID_SERVICES;
+
 /// The longest text looked at: the longest token, its names, and a third more for base64.
 const LONGEST: usize = 8192;
 const MAGIC: u8 = 0xAF;
@@ -31,25 +33,19 @@ pub struct PushId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Service(pub u8);
 
-/// What a service means to us.
-struct Row {
-    number: u8,
-    platform: Platform,
-    manufacturer: Option<&'static str>,
-    /// Kinds of channels that understand its tokens.
-    kind: &'static str,
+/// What a service means to us. The table itself stands where services have names: in `assemble.rs`.
+pub(crate) struct Row {
+    /// Its number in the envelope.
+    pub(crate) number: u8,
+    /// What its devices run on.
+    pub(crate) platform: Platform,
+    /// Who makes them, where that is known.
+    pub(crate) manufacturer: Option<&'static str>,
+    /// The kinds of channels that understand its tokens, the likeliest first.
+    pub(crate) kinds: &'static [&'static str],
+    /// The kind that understands a subscription in the token's place.
+    pub(crate) subscriptions: Option<&'static str>,
 }
-
-#[rustfmt::skip]
-const SERVICES: [Row; 7] = [
-    Row { number: 1, platform: Platform::Android, manufacturer: Some("huawei"), kind: "huawei" },
-    Row { number: 2, platform: Platform::Android, manufacturer: Some("xiaomi"), kind: "xiaomi" },
-    Row { number: 3, platform: Platform::Android, manufacturer: Some("vivo"),   kind: "vivo" },
-    Row { number: 4, platform: Platform::Android, manufacturer: Some("oppo"),   kind: "oppo" },
-    Row { number: 5, platform: Platform::Ios,     manufacturer: None,           kind: "apns" },
-    Row { number: 6, platform: Platform::Android, manufacturer: None,           kind: "fcm" },
-    Row { number: 7, platform: Platform::Web,     manufacturer: None,           kind: "fcm" },
-];
 
 /// Why a text is no push id. Never quotes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -130,13 +126,26 @@ impl PushId {
     /// Whether the token is a Web Push subscription: its JSON stands in the token's place.
     #[must_use]
     pub fn is_subscription(&self) -> bool {
-        self.service.0 == 7 && self.token.expose().starts_with('{')
+        self.service.row().is_some_and(|row| row.subscriptions.is_some())
+            && self.token.expose().starts_with('{')
+    }
+
+    /// The kinds of channels that understand its token, the likeliest first.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<&'static str> {
+        let Some(row) = self.service.row() else { return Vec::new() };
+        match row.subscriptions {
+            Some(kind) if self.is_subscription() => vec![kind],
+            // With an empty token nobody can tell which of them it was.
+            Some(kind) if self.token.expose().is_empty() => row.kinds.iter().copied().chain([kind]).collect(),
+            Some(_) | None => row.kinds.to_vec(),
+        }
     }
 }
 
 impl Service {
     fn row(self) -> Option<&'static Row> {
-        SERVICES.iter().find(|row| row.number == self.0)
+        PUSH_ID_SERVICES.iter().find(|row| row.number == self.0)
     }
 
     /// What its devices run on.
@@ -149,13 +158,6 @@ impl Service {
     #[must_use]
     pub fn manufacturer(self) -> Option<&'static str> {
         self.row().and_then(|row| row.manufacturer)
-    }
-
-    /// The kinds of channels that understand its tokens, the likeliest first.
-    #[must_use]
-    pub fn kinds(self) -> Vec<&'static str> {
-        let own = self.row().map(|row| row.kind);
-        own.into_iter().chain((self.0 == 7).then_some("webpush")).collect()
     }
 }
 

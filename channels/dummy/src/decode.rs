@@ -7,7 +7,7 @@ use pushgate::{Fault, Kind, Outcome, Response, Timestamp};
 use serde_json::Value;
 
 /// The vendor's codes. `TokenGone` stands only where the vendor proves the token dead: the address is forgotten.
-const ERRORS: [(&str, Kind); 15] = [
+const ERRORS: [(&str, Kind); 16] = [
     ("bad_message", Kind::BadMessage),
     ("too_large", Kind::TooLarge),
     ("token_gone", Kind::TokenGone),
@@ -21,6 +21,7 @@ const ERRORS: [(&str, Kind); 15] = [
     ("timeout", Kind::Timeout),
     ("unreachable", Kind::Unreachable),
     ("expired", Kind::Expired),
+    ("revoked", Kind::Revoked),
     ("unsupported", Kind::Unsupported),
     ("internal", Kind::Bug),
 ];

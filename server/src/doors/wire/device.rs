@@ -155,10 +155,7 @@ fn decoded(text: &str) -> Result<PushId, Problem> {
 
 /// The app's channels that understand the envelope's tokens, the likeliest first.
 fn channels(served: &App, push_id: &PushId) -> Vec<ChannelName> {
-    let mut kinds = push_id.service.kinds();
-    if push_id.is_subscription() {
-        kinds.reverse();
-    }
+    let kinds = push_id.kinds();
     let of_kind = |kind: &&'static str| {
         let named = served.channels().iter();
         let named = named.filter(|(_, installed)| installed.channel.info().kind == *kind);
@@ -169,7 +166,7 @@ fn channels(served: &App, push_id: &PushId) -> Vec<ChannelName> {
 
 fn address(served: &App, push_id: &PushId) -> Result<Address, Problem> {
     let channel = channels(served, push_id).into_iter().next().ok_or_else(|| {
-        let kinds = push_id.service.kinds().join("` or `");
+        let kinds = push_id.kinds().join("` or `");
         Problem::new(422, "unknown_channel", format!("push_id: the app has no channel of kind `{kinds}`"))
     })?;
     let address = held(channel, push_id);
