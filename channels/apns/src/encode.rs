@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pushgate::overrides::merge;
-use pushgate::{Fault, Kind, Message, Priority, Secret, Timestamp};
+use pushgate::{Act, Fault, Kind, Message, Priority, Secret, Timestamp};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
@@ -232,8 +232,22 @@ fn payload<'a>(message: &'a Message, id: &'a str, kind: PushType, style: &'a Sty
         ("link", text(&message.link)),
         // For the app's service extension, which fetches it.
         ("image", text(&message.image).filter(|_| !message.silent)),
-        // What clients of ZPNs look for beside the payload; its id tells a duplicate.
-        ("zego", object([("version", Some(Field::Number(1))), ("zpns_request_id", Some(Field::Text(id)))])),
+        ("zego", zego(message, id)),
+    ])
+}
+
+/// What clients of ZPNs look for beside the payload, as [`Message::note`] has it: here it is a table, not a text.
+fn zego<'a>(message: &'a Message, id: &'a str) -> Option<Field<'a>> {
+    let (call, revoked) = match &message.act {
+        Act::Show => (None, None),
+        Act::Ring { call, .. } => (Some(call.as_str()), None),
+        Act::Remove => (None, Some(message.collapse_key.as_deref().unwrap_or(id))),
+    };
+    object([
+        ("version", Some(Field::Number(1))),
+        ("zpns_request_id", Some(Field::Text(id))),
+        ("call_id", call.map(Field::Text)),
+        ("revoke", revoked.map(Field::Text)),
     ])
 }
 

@@ -76,11 +76,10 @@ pub(crate) fn text(message: &Message, style: &Style) -> Vec<u8> {
         image: exposed(&message.image),
         timestamp: message.created_at.as_millis(),
     };
-    let zego = format!(r#"{{"version":1,"zpns_request_id":"{}"}}"#, message.id);
     let text = Text {
         id: message.id.to_string(),
         notification: (!message.silent).then(shown),
-        data: Data { payload: exposed(&message.payload), zego },
+        data: Data { payload: exposed(&message.payload), zego: message.note() },
         app_badge: message.badge,
     };
     let json = serde_json::to_vec(&text).expect("texts and numbers always have a JSON form");

@@ -222,3 +222,17 @@ proptest! {
         prop_assert!(headers.get("apns-collapse-id").is_none_or(|id| id.len() <= 64));
     }
 }
+
+#[test]
+fn a_ring_names_its_call_and_a_removal_the_tag_of_what_goes() {
+    let key = Some("call-1".to_owned());
+    let call = pushgate::CallId::new("call-1").unwrap();
+    let ring = Message { act: Act::Ring { call, voip: false }, collapse_key: key.clone(), ..sample() };
+    assert_eq!(encoded(&ring).1["zego"]["call_id"], "call-1");
+    let removal = Message { act: Act::Remove, collapse_key: key, silent: true, ..sample() };
+    assert_eq!(encoded(&removal).1["zego"]["revoke"], "call-1");
+    // What core writes as a text stands here as a table.
+    for m in [sample(), ring, removal] {
+        assert_eq!(serde_json::from_str::<Value>(&m.note()).unwrap(), encoded(&m).1["zego"]);
+    }
+}

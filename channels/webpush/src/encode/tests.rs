@@ -166,3 +166,16 @@ proptest! {
         prop_assert!(filled.is_multiple_of(block) || filled == MAX_PLAIN);
     }
 }
+
+#[test]
+fn a_removal_tells_the_worker_which_tag_is_to_go() {
+    let removal = Message {
+        act: pushgate::Act::Remove,
+        collapse_key: Some("call-1".to_owned()),
+        silent: true,
+        ..sample()
+    };
+    let read = read(&removal);
+    let zego: Value = serde_json::from_str(read["data"]["zego"].as_str().unwrap()).unwrap();
+    assert_eq!((&zego["revoke"], read.get("notification")), (&"call-1".into(), None));
+}
