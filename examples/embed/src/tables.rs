@@ -1,0 +1,196 @@
+//! The IM server's own tables as pushgate's store. Here they are vectors behind a lock; yours are in your database, and
+//! each method is one transaction there. `tests/tables.rs` holds them to what every store promises.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use pushgate::{
+    Address, AppId, Count, Device, DeviceId, Login, Named, Registered, Registration, Rules, Secret,
+    StorageError, Store, Timestamp, UserId,
+};
+
+/// Everything the IM server keeps for pushgate.
+#[derive(Default)]
+pub struct Tables(Mutex<Rows>);
+
+#[derive(Default)]
+struct Rows {
+    devices: Vec<Device>,
+    rules: HashMap<(AppId, UserId), Rules>,
+    counters: HashMap<(AppId, UserId), u32>,
+}
+
+impl Rows {
+    fn device(&mut self, app: &AppId, id: &DeviceId) -> Option<&mut Device> {
+        self.devices.iter_mut().find(|device| device.app == *app && device.id == *id)
+    }
+
+    fn holder(&mut self, app: &AppId, address: &Address) -> Option<&mut Device> {
+        self.devices.iter_mut().find(|device| device.app == *app && device.addresses.contains(address))
+    }
+
+    fn release(&mut self, app: &AppId, address: &Address) -> Option<DeviceId> {
+        let holder = self.holder(app, address)?;
+        holder.addresses.retain(|held| held != address);
+        Some(holder.id.clone())
+    }
+
+    fn make_room(&mut self, app: &AppId, user: &UserId, newest: &DeviceId, most: usize) -> Vec<DeviceId> {
+        let others = self.devices.iter().filter(|d| d.app == *app && d.user.as_ref() == Some(user));
+        let mut others: Vec<_> =
+            others.filter(|d| d.id != *newest).map(|d| (d.registered_at, d.id.clone())).collect();
+        others.sort();
+        others.truncate((others.len() + 1).saturating_sub(most.max(1)));
+        let dropped: Vec<_> = others.into_iter().map(|(_, id)| id).collect();
+        self.devices.retain(|device| device.app != *app || !dropped.contains(&device.id));
+        dropped
+    }
+}
+
+#[async_trait]
+impl Store for Tables {
+    async fn register(&self, registration: Registration) -> Result<Registered, StorageError> {
+        let Registration { mut device, named, replaces, most } = registration;
+        let (mut rows, app) = (self.0.lock(), device.app.clone());
+        let held = device.addresses.iter().chain(&replaces);
+        if named == Named::ByAddress
+            && let Some(id) = held.clone().find_map(|address| Some(rows.holder(&app, address)?.id.clone()))
+        {
+            device.id = id;
+        }
+        let before = rows.devices.len();
+        rows.devices.retain(|known| known.app != app || known.id != device.id);
+        let created = rows.devices.len() == before;
+        for address in device.addresses.iter().chain(&replaces) {
+            rows.release(&app, address);
+        }
+        let mut once: Vec<Address> = Vec::new();
+        device.addresses.retain(|address| {
+            !once.contains(address) && {
+                once.push(address.clone());
+                true
+            }
+        });
+        let (id, user) = (device.id.clone(), device.user.clone());
+        rows.devices.push(device);
+        let dropped = user.map(|user| rows.make_room(&app, &user, &id, most)).unwrap_or_default();
+        Ok(Registered { id, created, dropped })
+    }
+
+    async fn bind(&self, login: Login) -> Result<Option<Registered>, StorageError> {
+        let Login { app, device: id, user, at, most } = login;
+        let mut rows = self.0.lock();
+        let Some(device) = rows.device(&app, &id) else { return Ok(None) };
+        device.user = Some(user.clone());
+        device.registered_at = device.registered_at.max(at);
+        let dropped = rows.make_room(&app, &user, &id, most);
+        Ok(Some(Registered { id, created: false, dropped }))
+    }
+
+    async fn unbind(&self, app: &AppId, id: &DeviceId, user: Option<&UserId>) -> Result<bool, StorageError> {
+        let mut rows = self.0.lock();
+        let bound = rows.device(app, id).filter(|device| user.is_none() || device.user.as_ref() == user);
+        Ok(bound.and_then(|device| device.user.take()).is_some())
+    }
+
+    async fn device(&self, app: &AppId, id: &DeviceId) -> Result<Option<Device>, StorageError> {
+        Ok(self.0.lock().device(app, id).cloned())
+    }
+
+    async fn devices_of(&self, app: &AppId, users: &[UserId]) -> Result<Vec<Device>, StorageError> {
+        let rows = self.0.lock();
+        let of = |user: &UserId| {
+            let theirs = rows.devices.iter().filter(|d| d.app == *app && d.user.as_ref() == Some(user));
+            theirs.cloned().collect::<Vec<_>>()
+        };
+        Ok(users.iter().flat_map(of).collect())
+    }
+
+    async fn page(
+        &self,
+        app: &AppId,
+        after: Option<&DeviceId>,
+        most: usize,
+    ) -> Result<Vec<Device>, StorageError> {
+        let rows = self.0.lock();
+        let behind = |device: &&Device| device.app == *app && after.is_none_or(|after| device.id > *after);
+        let mut page: Vec<_> = rows.devices.iter().filter(behind).cloned().collect();
+        page.sort_by(|a, b| a.id.cmp(&b.id));
+        page.truncate(most);
+        Ok(page)
+    }
+
+    async fn forget(&self, app: &AppId, id: &DeviceId) -> Result<bool, StorageError> {
+        let mut rows = self.0.lock();
+        let before = rows.devices.len();
+        rows.devices.retain(|device| device.app != *app || device.id != *id);
+        Ok(rows.devices.len() < before)
+    }
+
+    async fn release(&self, app: &AppId, address: &Address) -> Result<Option<DeviceId>, StorageError> {
+        Ok(self.0.lock().release(app, address))
+    }
+
+    async fn prune(
+        &self,
+        app: &AppId,
+        address: &Address,
+        dead_since: Timestamp,
+    ) -> Result<bool, StorageError> {
+        let mut rows = self.0.lock();
+        let dead = rows.holder(app, address).is_some_and(|device| device.registered_at <= dead_since);
+        Ok(dead && rows.release(app, address).is_some())
+    }
+
+    async fn replace(
+        &self,
+        app: &AppId,
+        old: &Address,
+        new: &Secret,
+        at: Timestamp,
+    ) -> Result<bool, StorageError> {
+        let mut rows = self.0.lock();
+        let fresh = Address { token: new.clone(), ..old.clone() };
+        if rows.holder(app, old).is_none() {
+            return Ok(false);
+        }
+        if fresh != *old {
+            rows.release(app, &fresh);
+        }
+        let Some(device) = rows.holder(app, old) else { return Ok(false) };
+        device.registered_at = device.registered_at.max(at);
+        for held in device.addresses.iter_mut().filter(|held| *held == old) {
+            *held = fresh.clone();
+        }
+        Ok(true)
+    }
+
+    async fn rules(&self, app: &AppId, users: &[UserId]) -> Result<HashMap<UserId, Rules>, StorageError> {
+        let rows = self.0.lock();
+        let of = |user: &UserId| Some((user.clone(), rows.rules.get(&(app.clone(), user.clone()))?.clone()));
+        Ok(users.iter().filter_map(of).collect())
+    }
+
+    async fn set_rules(&self, app: &AppId, user: &UserId, rules: &Rules) -> Result<(), StorageError> {
+        let mut rows = self.0.lock();
+        rows.rules.insert((app.clone(), user.clone()), rules.clone());
+        rows.rules.retain(|_, rules| !rules.is_empty());
+        Ok(())
+    }
+
+    async fn count(
+        &self,
+        app: &AppId,
+        users: &[UserId],
+        change: Count,
+    ) -> Result<HashMap<UserId, u32>, StorageError> {
+        let mut rows = self.0.lock();
+        let counted = users.iter().map(|user| {
+            let number = rows.counters.entry((app.clone(), user.clone())).or_default();
+            *number = change.of(*number);
+            (user.clone(), *number)
+        });
+        Ok(counted.collect())
+    }
+}
