@@ -1,0 +1,113 @@
+//! One opened channel as the host's functions see it: its transport, and what is under way for it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use pushgate::Transport;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The most requests and timers under way for one channel.
+const MOST_UNDER_WAY: usize = 16_384;
+/// The most names of metrics a channel may use: each is a time series somebody stores.
+const MOST_NAMES: usize = 64;
+
+/// An opened channel.
+pub(crate) struct Context {
+    pub(crate) name: String,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) timeout: Duration,
+    runtime: Handle,
+    closing: CancellationToken,
+    tasks: TaskTracker,
+    under_way: AtomicUsize,
+    names: Mutex<BTreeSet<String>>,
+}
+
+/// Why nothing new is begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotBegun {
+    Closed,
+    Busy,
+}
+
+impl Context {
+    pub(crate) fn new(
+        name: String,
+        transport: Arc<dyn Transport>,
+        timeout: Duration,
+        runtime: Handle,
+    ) -> Self {
+        Self {
+            name,
+            transport,
+            timeout,
+            runtime,
+            closing: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            under_way: AtomicUsize::new(0),
+            names: Mutex::default(),
+        }
+    }
+
+    pub(crate) const fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    /// Begins something that ends when the channel closes: `work` is given what tells it so.
+    pub(crate) fn begin<F>(
+        self: &Arc<Self>,
+        work: impl FnOnce(CancellationToken) -> F,
+    ) -> Result<(), NotBegun>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        // Counted before the look at `closing`: whoever closes sees either the refusal or the task.
+        let task = self.tasks.token();
+        if self.closing.is_cancelled() {
+            return Err(NotBegun::Closed);
+        }
+        let place = Place::take(Arc::clone(self)).ok_or(NotBegun::Busy)?;
+        let work = work(self.closing.child_token());
+        self.runtime.spawn(async move {
+            let _held = (task, place);
+            work.await;
+        });
+        Ok(())
+    }
+
+    /// Whether a metric of this name may be kept.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        let mut names = self.names.lock();
+        names.contains(name) || (names.len() < MOST_NAMES && names.insert(name.to_owned()))
+    }
+
+    /// Ends what is under way, and waits until all of it has ended. Nothing new begins after this.
+    pub(crate) async fn close(&self) {
+        self.closing.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// One of the places for what is under way.
+struct Place(Arc<Context>);
+
+impl Place {
+    fn take(context: Arc<Context>) -> Option<Self> {
+        let taken = context.under_way.fetch_add(1, Ordering::AcqRel);
+        let place = Self(context);
+        // When there is none, dropping gives it back.
+        (taken < MOST_UNDER_WAY).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::AcqRel);
+    }
+}

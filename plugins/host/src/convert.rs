@@ -1,0 +1,241 @@
+//! Between core's types and the structs of the interface: borrowed on the way out, copied and bounded on the way in.
+
+use std::time::Duration;
+
+use pushgate::{Address, Delivery, Fault, Kind, Message, Outcome, Priority, Secret, Timestamp, TokenKind};
+use pushgate_plugin_abi as abi;
+use pushgate_plugin_abi::Str;
+
+use crate::pending::{Answer, Given};
+use crate::telemetry::Misuse;
+
+/// The longest id or code of a vendor that is kept, in bytes.
+const MOST_ID: usize = 512;
+/// A struct larger than this is no later version but a mistake.
+const MOST_STRUCT: usize = 4096;
+
+/// The texts of a message that are made for the call.
+struct Texts {
+    id: String,
+    overrides: Option<String>,
+}
+
+/// Lends a message to `call`.
+pub(crate) fn with_message<T>(message: &Message, call: impl FnOnce(&abi::Message) -> T) -> T {
+    let texts = Texts {
+        id: message.id.to_string(),
+        overrides: message.overrides.as_ref().map(serde_json::Value::to_string),
+    };
+    call(&borrowed(message, &texts))
+}
+
+fn borrowed(message: &Message, texts: &Texts) -> abi::Message {
+    let secret = |secret: &Option<Secret>| Str::of_option(secret.as_ref().map(Secret::expose));
+    abi::Message {
+        struct_size: size_of::<abi::Message>(),
+        id: Str::of(&texts.id),
+        app: Str::of(message.app.as_str()),
+        title: Str::of(message.title.expose()),
+        content: Str::of(message.content.expose()),
+        payload: secret(&message.payload),
+        image: secret(&message.image),
+        link: secret(&message.link),
+        collapse_key: Str::of_option(message.collapse_key.as_deref()),
+        thread: Str::of_option(message.thread.as_deref()),
+        category: Str::of_option(message.category.as_deref()),
+        overrides: Str::of_option(texts.overrides.as_deref()),
+        created_at_ms: message.created_at.as_millis(),
+        expires_at_ms: message.expires_at().as_millis(),
+        ttl_s: message.ttl.as_secs(),
+        badge: message.badge.map_or(-1, i64::from),
+        priority: match message.priority {
+            Priority::High => abi::PRIORITY_HIGH,
+            Priority::Normal => abi::PRIORITY_NORMAL,
+            Priority::Low => abi::PRIORITY_LOW,
+        },
+        silent: message.silent.into(),
+    }
+}
+
+/// Lends a delivery to `call`.
+pub(crate) fn with_delivery<T>(
+    delivery: &Delivery,
+    deadline: Timestamp,
+    call: impl FnOnce(&abi::Delivery) -> T,
+) -> T {
+    let id = delivery.id.to_string();
+    let targets: Vec<abi::Target> = delivery
+        .targets
+        .iter()
+        .map(|target| abi::Target {
+            struct_size: size_of::<abi::Target>(),
+            token: Str::of(target.address.token.expose()),
+            device: Str::of_option(target.device.as_ref().map(|device| device.as_str())),
+            user: Str::of_option(target.user.as_ref().map(|user| user.as_str())),
+            kind: match target.address.kind {
+                TokenKind::Token => abi::TOKEN,
+                TokenKind::Fid => abi::FID,
+                TokenKind::Subscription => abi::SUBSCRIPTION,
+            },
+            index: target.index,
+        })
+        .collect();
+    let pointers: Vec<*const abi::Target> = targets.iter().map(std::ptr::from_ref).collect();
+    with_message(&delivery.message, |message| {
+        call(&abi::Delivery {
+            struct_size: size_of::<abi::Delivery>(),
+            id: Str::of(&id),
+            message,
+            targets: pointers.as_ptr(),
+            target_count: pointers.len(),
+            deadline_ms: deadline.as_millis(),
+            attempt: delivery.attempt,
+            reserved: 0,
+        })
+    })
+}
+
+/// Copies what a plugin handed to `complete`.
+///
+/// # Safety
+/// `outcomes` is null, or `count` structs lie behind it, each as long as the first says, with texts as the contract says.
+pub(crate) unsafe fn outcomes(outcomes: *const abi::Outcome, count: usize) -> Answer {
+    if outcomes.is_null() || !outcomes.is_aligned() {
+        return Err(Misuse::NoOutcomes);
+    }
+    // SAFETY: it is not null, and every version of the struct begins with its size.
+    let stride = unsafe { (*outcomes).struct_size };
+    let ours = size_of::<abi::Outcome>();
+    if !(ours..=MOST_STRUCT).contains(&stride) || stride % align_of::<abi::Outcome>() != 0 {
+        return Err(Misuse::NoOutcomes);
+    }
+    let mut given = Given { outcomes: Vec::with_capacity(count), expires_at: None };
+    for i in 0..count {
+        // SAFETY: the caller vouches for `count` structs of `stride` bytes; ours is the beginning of each.
+        let raw = unsafe { *outcomes.byte_add(i * stride) };
+        // SAFETY: its texts are good for the call, the caller says.
+        given.outcomes.push(unsafe { outcome(&raw) });
+        given.expires_at = (raw.expires_at_ms > 0).then(|| Timestamp::from_millis(raw.expires_at_ms));
+    }
+    Ok(given)
+}
+
+/// # Safety
+/// The texts are as the contract says.
+unsafe fn outcome(raw: &abi::Outcome) -> Outcome {
+    // SAFETY: the same promise, handed on; also below.
+    let vendor_id = unsafe { raw.vendor_id.text(MOST_ID) };
+    match raw.code {
+        abi::ACCEPTED => Outcome::Accepted { vendor_id },
+        // SAFETY: as above.
+        abi::REPLACED => match unsafe { raw.token.text(Address::MAX_TOKEN) } {
+            Some(token) if !token.is_empty() => Outcome::Replaced { vendor_id, token: token.into() },
+            _ => Outcome::Failed(Fault::new(
+                Kind::Bug,
+                "the plugin said that the token is replaced, and by none",
+            )),
+        },
+        // SAFETY: as above.
+        code => Outcome::Failed(unsafe { fault(raw, code) }),
+    }
+}
+
+/// # Safety
+/// The texts are as the contract says.
+unsafe fn fault(raw: &abi::Outcome, code: u32) -> Fault {
+    let Some(kind) = kind(code) else {
+        let detail = match code {
+            abi::OUTCOME_UNSET => "the plugin left an outcome unset".to_owned(),
+            other => format!("the plugin gave the outcome {other}, which this gateway does not know"),
+        };
+        return Fault::new(Kind::Bug, detail);
+    };
+    // SAFETY: as above.
+    let detail = unsafe { raw.detail.text(Fault::MAX_DETAIL) }.unwrap_or_default();
+    let mut fault = Fault::new(kind, detail);
+    fault.retry_after = (raw.retry_after_ms > 0).then(|| Duration::from_millis(raw.retry_after_ms));
+    fault.since = (raw.since_ms > 0).then(|| Timestamp::from_millis(raw.since_ms));
+    // SAFETY: as above.
+    fault.vendor_code = unsafe { raw.vendor_code.text(MOST_ID) };
+    if raw.scope == abi::SCOPE_LANE { fault.of_lane() } else { fault }
+}
+
+const fn kind(code: u32) -> Option<Kind> {
+    Some(match code {
+        abi::BAD_MESSAGE => Kind::BadMessage,
+        abi::TOO_LARGE => Kind::TooLarge,
+        abi::TOKEN_GONE => Kind::TokenGone,
+        abi::TOKEN_MUTED => Kind::TokenMuted,
+        abi::WRONG_APP => Kind::WrongApp,
+        abi::AUTH_EXPIRED => Kind::AuthExpired,
+        abi::CREDENTIALS => Kind::Credentials,
+        abi::THROTTLED => Kind::Throttled,
+        abi::QUOTA => Kind::Quota,
+        abi::VENDOR_DOWN => Kind::VendorDown,
+        abi::TIMEOUT => Kind::Timeout,
+        abi::UNREACHABLE => Kind::Unreachable,
+        abi::EXPIRED => Kind::Expired,
+        abi::UNSUPPORTED => Kind::Unsupported,
+        abi::BUG => Kind::Bug,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_fault_has_its_number() {
+        let kinds: std::collections::BTreeSet<_> = (0..1000).filter_map(kind).collect();
+        assert_eq!(kinds, Kind::ALL.into_iter().collect());
+    }
+
+    fn raw(code: u32) -> abi::Outcome {
+        abi::Outcome {
+            struct_size: size_of::<abi::Outcome>(),
+            vendor_id: Str::NONE,
+            token: Str::NONE,
+            vendor_code: Str::NONE,
+            detail: Str::NONE,
+            retry_after_ms: 0,
+            since_ms: 0,
+            expires_at_ms: 0,
+            code,
+            scope: 0,
+        }
+    }
+
+    #[test]
+    fn an_outcome_that_was_forgotten_is_never_an_acceptance() {
+        // SAFETY: there is no text in it.
+        let read = unsafe { outcome(&raw(abi::OUTCOME_UNSET)) };
+        assert_eq!(read.fault().map(|fault| fault.kind), Some(Kind::Bug));
+        // SAFETY: as above.
+        let read = unsafe { outcome(&raw(abi::REPLACED)) };
+        assert_eq!(read.fault().map(|fault| fault.kind), Some(Kind::Bug), "replaced by nothing");
+    }
+
+    #[test]
+    fn outcomes_of_a_later_version_are_read_by_their_own_size() {
+        #[repr(C)]
+        struct Later(abi::Outcome, [u64; 2]);
+        let size = size_of::<Later>();
+        let later = |code| Later(abi::Outcome { struct_size: size, ..raw(code) }, [u64::MAX; 2]);
+        let both = [later(abi::ACCEPTED), later(abi::TOKEN_GONE)];
+        // SAFETY: two structs of the size they say.
+        let read = unsafe { outcomes(both.as_ptr().cast(), 2) }.unwrap();
+        assert_eq!(read.outcomes[1].fault().map(|fault| fault.kind), Some(Kind::TokenGone));
+    }
+
+    #[test]
+    fn what_cannot_be_outcomes_is_not_read() {
+        // SAFETY: null is never read.
+        assert_eq!(unsafe { outcomes(std::ptr::null(), 1) }, Err(Misuse::NoOutcomes));
+        for size in [0, 8, size_of::<abi::Outcome>() - 8, size_of::<abi::Outcome>() + 1, 1 << 20] {
+            let one = abi::Outcome { struct_size: size, ..raw(abi::ACCEPTED) };
+            // SAFETY: one struct, which lies about its size.
+            assert_eq!(unsafe { outcomes(&raw const one, 1) }, Err(Misuse::NoOutcomes), "{size}");
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Loads channel plugins and gives back channels: in process, where a crash is ours, or in a child process, where it is not.
+//! What a plugin does against the contract becomes a fault, a number and a line of the log; never undefined behaviour that
+//! this side could have prevented. `plugins/abi` has the contract.
+
+mod channel;
+mod context;
+mod convert;
+mod description;
+mod elf;
+mod error;
+mod library;
+mod loader;
+mod pending;
+mod services;
+mod table;
+mod telemetry;
+
+pub use channel::Plugged;
+pub use description::{Declared, Description};
+pub use error::LoadError;
+pub use loader::{Isolation, Loader, Opening, Plugin, Source};
+pub use telemetry::{Level, Misuse, Telemetry, Told};

@@ -1,0 +1,142 @@
+//! Where a plugin's own words go, and what we have to say about it: the log and the metrics here, frames in a child process.
+//! A plugin that misbehaves a million times must not write a million lines.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+/// How loud a line of a plugin is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Somebody should act.
+    Error,
+    /// Worth a look.
+    Warn,
+    /// Worth knowing.
+    Info,
+    /// For the author.
+    Debug,
+}
+
+/// What a plugin did against the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Misuse {
+    /// `complete` was never called before the deadline.
+    Never,
+    /// `complete` was called after the deadline.
+    Late,
+    /// `complete` was called again for a tag that was answered.
+    Twice,
+    /// `complete` came with another number of outcomes than there are addresses.
+    WrongCount,
+    /// `complete` came without outcomes, or with some that cannot be read.
+    NoOutcomes,
+    /// `complete` came for a tag that was never given out.
+    UnknownTag,
+    /// A function of the host was called without the host's table.
+    NoHost,
+    /// A function of the host was called for a channel that is closed or never was.
+    UnknownChannel,
+    /// A request, a timer or a metric with arguments that are not right.
+    BadArgument,
+    /// A function that must return at once took its time.
+    Blocked,
+    /// What the plugin wrote as a message's body is not JSON.
+    BadBody,
+}
+
+impl Misuse {
+    /// Every kind, in the order of the enum.
+    pub const ALL: [Self; 11] = [
+        Self::Never,
+        Self::Late,
+        Self::Twice,
+        Self::WrongCount,
+        Self::NoOutcomes,
+        Self::UnknownTag,
+        Self::NoHost,
+        Self::UnknownChannel,
+        Self::BadArgument,
+        Self::Blocked,
+        Self::BadBody,
+    ];
+
+    /// Its name in metrics and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::Late => "late",
+            Self::Twice => "twice",
+            Self::WrongCount => "wrong_count",
+            Self::NoOutcomes => "no_outcomes",
+            Self::UnknownTag => "unknown_tag",
+            Self::NoHost => "no_host",
+            Self::UnknownChannel => "unknown_channel",
+            Self::BadArgument => "bad_argument",
+            Self::Blocked => "blocked",
+            Self::BadBody => "bad_body",
+        }
+    }
+}
+
+/// Hears what plugins say, and what is said about them. Quick, and never blocks.
+pub trait Telemetry: Send + Sync + 'static {
+    /// A line of the plugin. The text has no control characters and at most 1,000 bytes.
+    fn log(&self, plugin: &str, channel: &str, level: Level, text: &str);
+    /// Adds to a counter of the plugin.
+    fn count(&self, plugin: &str, channel: &str, name: &str, by: u64);
+    /// Records a value of the plugin.
+    fn record(&self, plugin: &str, channel: &str, name: &str, value: f64);
+    /// The plugin broke the contract.
+    fn misused(&self, plugin: &str, what: Misuse);
+}
+
+/// Tells the log (`tracing`) and the metrics (`metrics`).
+#[derive(Debug, Default)]
+pub struct Told {
+    misuses: [AtomicU64; Misuse::ALL.len()],
+}
+
+impl Told {
+    /// How often that was done against the contract, by any plugin.
+    #[must_use]
+    pub fn misuses(&self, what: Misuse) -> u64 {
+        self.misuses[what as usize].load(Ordering::Acquire)
+    }
+}
+
+impl Telemetry for Told {
+    fn log(&self, plugin: &str, channel: &str, level: Level, text: &str) {
+        match level {
+            Level::Error => tracing::error!(plugin, channel, text, "the plugin says"),
+            Level::Warn => tracing::warn!(plugin, channel, text, "the plugin says"),
+            Level::Info => tracing::info!(plugin, channel, text, "the plugin says"),
+            Level::Debug => tracing::debug!(plugin, channel, text, "the plugin says"),
+        }
+    }
+
+    fn count(&self, plugin: &str, channel: &str, name: &str, by: u64) {
+        metrics::counter!("pushgate_plugin_counter_total", &labels(plugin, channel, name)).increment(by);
+    }
+
+    fn record(&self, plugin: &str, channel: &str, name: &str, value: f64) {
+        metrics::histogram!("pushgate_plugin_histogram", &labels(plugin, channel, name)).record(value);
+    }
+
+    fn misused(&self, plugin: &str, what: Misuse) {
+        let labels = [("plugin", plugin.to_owned()), ("what", what.as_str().to_owned())];
+        metrics::counter!("pushgate_plugin_misuse_total", &labels).increment(1);
+        let times = self.misuses[what as usize].fetch_add(1, Ordering::AcqRel) + 1;
+        // The first, the second, the fourth …: a line that is never missing and never a flood.
+        if times.is_power_of_two() {
+            tracing::warn!(plugin, what = what.as_str(), times, "the plugin breaks the contract");
+        }
+    }
+}
+
+fn labels(plugin: &str, channel: &str, name: &str) -> [(&'static str, String); 3] {
+    [("plugin", plugin.to_owned()), ("channel", channel.to_owned()), ("name", name.to_owned())]
+}

@@ -1,0 +1,244 @@
+/* A plugin that keeps no promise: what it does is chosen by `"mode"` in its configuration. Built by the tests. */
+#include "pushgate_plugin.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#ifndef KIND
+#define KIND "rogue"
+#endif
+#ifndef MAJOR
+#define MAJOR PUSHGATE_ABI_MAJOR
+#endif
+
+static const pushgate_host *host;
+
+struct pushgate_instance {
+  pushgate_channel channel;
+  char mode[32];
+  pushgate_tag last; /* for being late, twice, after close */
+};
+
+static int is(const pushgate_instance *self, const char *mode) { return strcmp(self->mode, mode) == 0; }
+
+static pushgate_str text(const char *words) {
+  pushgate_str str;
+  str.ptr = words;
+  str.len = strlen(words);
+  return str;
+}
+
+/* Accepts `count` addresses; the vendor's id is the token, so that a test sees the order. */
+static void accept(pushgate_tag tag, const pushgate_delivery *delivery, size_t count) {
+  pushgate_outcome *outcomes = calloc(count + 1, sizeof *outcomes);
+  size_t i;
+  for (i = 0; i < count; i++) {
+    outcomes[i].struct_size = sizeof *outcomes;
+    outcomes[i].code = PUSHGATE_ACCEPTED;
+    if (delivery != NULL) outcomes[i].vendor_id = delivery->targets[i % delivery->target_count]->token;
+  }
+  outcomes[0].struct_size = sizeof *outcomes;
+  host->complete(host, tag, outcomes, count);
+  free(outcomes);
+}
+
+static void *from_a_thread(void *tag) {
+  accept((pushgate_tag)(uintptr_t)tag, NULL, 1);
+  return NULL;
+}
+
+static void in_ten_threads(pushgate_tag tag) {
+  pthread_t threads[10];
+  int i;
+  for (i = 0; i < 10; i++) pthread_create(&threads[i], NULL, from_a_thread, (void *)(uintptr_t)tag);
+  for (i = 0; i < 10; i++) pthread_join(threads[i], NULL);
+}
+
+static void *later(void *tag) {
+  usleep(400 * 1000);
+  return from_a_thread(tag);
+}
+
+static void after_a_while(pushgate_tag tag) {
+  pthread_t thread;
+  pthread_create(&thread, NULL, later, (void *)(uintptr_t)tag);
+  pthread_detach(thread);
+}
+
+static void answered(void *user, const pushgate_http_response *response) {
+  pushgate_outcome outcome;
+  memset(&outcome, 0, sizeof outcome);
+  outcome.struct_size = sizeof outcome;
+  outcome.code = response->error == PUSHGATE_HTTP_OK ? (uint32_t)PUSHGATE_ACCEPTED
+                                                     : pushgate_code_of_http_error(response->error);
+  outcome.vendor_id = response->body;
+  outcome.detail = response->detail;
+  host->complete(host, (pushgate_tag)(uintptr_t)user, &outcome, 1);
+}
+
+static void fetch(pushgate_instance *self, pushgate_tag tag) {
+  pushgate_http_request request;
+  memset(&request, 0, sizeof request);
+  request.struct_size = sizeof request;
+  request.url = text("https://vendor.example/send");
+  if (host->http_request(host, self->channel, &request, answered, (void *)(uintptr_t)tag) != PUSHGATE_OK)
+    accept(tag, NULL, 0);
+}
+
+static void rang(void *user, uint32_t cancelled) {
+  if (!cancelled) accept((pushgate_tag)(uintptr_t)user, NULL, 1);
+}
+
+static void quarrel(pushgate_instance *self) {
+  pushgate_http_request request;
+  memset(&request, 0, sizeof request);
+  request.struct_size = sizeof request;
+  host->complete(NULL, 1, NULL, 1);
+  host->complete(host, 0, NULL, 0);
+  host->complete(host, UINT64_MAX, NULL, 7);
+  host->log(host, 99999, PUSHGATE_LOG_ERROR, text("nobody's"));
+  host->log(host, self->channel, 77, text("two\nlines"));
+  host->counter(host, self->channel, text("Not A Name"), 1);
+  host->http_request(host, self->channel, NULL, answered, NULL);
+  host->http_request(host, self->channel, &request, answered, NULL);
+  request.url = text("file:///etc/passwd");
+  host->http_request(host, self->channel, &request, answered, NULL);
+  host->http_request(host, self->channel, &request, NULL, NULL);
+  host->timer(host, self->channel, UINT64_MAX, rang, NULL);
+  host->timer(host, self->channel, 0, NULL, NULL);
+}
+
+static void die(const pushgate_instance *self) {
+  volatile int *nowhere = NULL;
+  if (is(self, "segfault")) *nowhere = 1;
+  if (is(self, "abort")) abort();
+  if (is(self, "exit")) _exit(3);
+  if (is(self, "loop"))
+    for (;;) nowhere = NULL;
+  if (is(self, "leak"))
+    for (;;) {
+      char *some = malloc(16 << 20);
+      if (some == NULL) abort();
+      memset(some, 1, 16 << 20);
+    }
+}
+
+static void rogue_send(pushgate_instance *self, const pushgate_delivery *delivery, pushgate_tag tag) {
+  size_t count = delivery->target_count;
+  pushgate_outcome outcome;
+  memset(&outcome, 0, sizeof outcome);
+  die(self);
+  if (is(self, "never")) return;
+  if (is(self, "late")) { after_a_while(tag); return; }
+  if (is(self, "null")) { host->complete(host, tag, NULL, count); return; }
+  if (is(self, "unset")) { outcome.struct_size = sizeof outcome; host->complete(host, tag, &outcome, count); return; }
+  if (is(self, "unsized")) { host->complete(host, tag, &outcome, count); return; }
+  if (is(self, "few")) { accept(tag, delivery, count - 1); return; }
+  if (is(self, "many")) { accept(tag, delivery, count + 1); return; }
+  if (is(self, "threads")) { in_ten_threads(tag); return; }
+  if (is(self, "http")) { fetch(self, tag); return; }
+  if (is(self, "timer")) { host->timer(host, self->channel, 5, rang, (void *)(uintptr_t)tag); return; }
+  if (is(self, "slow")) usleep(150 * 1000);
+  if (is(self, "quarrel")) quarrel(self);
+  if (is(self, "stdout")) { fclose(stdout); close(0); close(1); close(2); }
+  if (is(self, "chatter")) { puts("noise on stdout"); fflush(stdout); fputs("a line on stderr\n", stderr); }
+  if (is(self, "stranger")) accept(tag + 1000000, delivery, count);
+  accept(tag, delivery, count);
+  if (is(self, "twice")) accept(tag, delivery, count);
+  if (is(self, "metrics")) {
+    host->counter(host, self->channel, text("sent"), 2);
+    host->histogram(host, self->channel, text("size"), 1.5);
+    host->log(host, self->channel, PUSHGATE_LOG_INFO, text("sent one"));
+  }
+  self->last = tag;
+}
+
+static void rogue_probe(pushgate_instance *self, pushgate_tag tag) {
+  pushgate_outcome outcome;
+  memset(&outcome, 0, sizeof outcome);
+  outcome.struct_size = sizeof outcome;
+  outcome.code = is(self, "credentials") ? PUSHGATE_CREDENTIALS : PUSHGATE_ACCEPTED;
+  outcome.vendor_id = text("the rogue");
+  outcome.expires_at_ms = 1800000000000;
+  outcome.detail = text("the key is not known");
+  host->complete(host, tag, &outcome, 1);
+}
+
+static void rogue_render(pushgate_instance *self, const pushgate_message *message, uint64_t *counted,
+                         const pushgate_sink *body) {
+  if (is(self, "render-loop"))
+    for (;;) *counted = 1;
+  *counted = message->title.len + message->content.len + message->payload.len;
+  if (is(self, "no-json")) { body->write(body->state, text("{\"half\":")); return; }
+  body->write(body->state, text("{\"pieces\":"));
+  body->write(body->state, text("2}"));
+}
+
+static int32_t rogue_open(const pushgate_host *table, const pushgate_open *args, pushgate_instance **instance,
+                          const pushgate_sink *error) {
+  static const char key[] = "\"mode\":\"";
+  pushgate_instance *self = calloc(1, sizeof *self);
+  size_t i, n = 0;
+  host = table;
+  self->channel = args->channel;
+  for (i = 0; i + sizeof key - 1 < args->config.len; i++)
+    if (memcmp(args->config.ptr + i, key, sizeof key - 1) == 0) {
+      const char *value = args->config.ptr + i + sizeof key - 1;
+      while (value[n] != '"' && n + 1 < sizeof self->mode) { self->mode[n] = value[n]; n++; }
+    }
+  if (is(self, "refuse") || is(self, "refuse-mutely")) {
+    if (is(self, "refuse")) error->write(error->state, text("mode: this one is refused"));
+    free(self);
+    return PUSHGATE_REFUSED;
+  }
+  if (is(self, "open-crash")) abort();
+  *instance = self;
+  return PUSHGATE_OK;
+}
+
+static void rogue_close(pushgate_instance *self) {
+  pushgate_tag last = self->last;
+  int after = is(self, "after-close");
+  free(self);
+  if (after) accept(last, NULL, 1);
+}
+
+static const pushgate_capability capability = {sizeof(pushgate_capability), 4096, 0, 200, 0, 0, 100,
+                                               PUSHGATE_TOKEN, PUSHGATE_SILENT | PUSHGATE_COLLAPSE, 0};
+
+static const pushgate_plugin table = {
+    MAJOR, PUSHGATE_ABI_MINOR, sizeof(pushgate_plugin),
+    PUSHGATE_TEXT(KIND), PUSHGATE_TEXT("0.1"), PUSHGATE_TEXT("Keeps no promise."), {NULL, 0},
+    &capability, rogue_open, rogue_close, rogue_render, rogue_probe, rogue_send,
+#ifdef GROWN_PLUGIN
+    rogue_close,
+#endif
+};
+
+#ifndef ENTRY
+#define ENTRY pushgate_plugin_v1
+#endif
+
+PUSHGATE_EXPORT int32_t ENTRY(const pushgate_host *gateway, pushgate_plugin *plugin);
+
+PUSHGATE_EXPORT int32_t ENTRY(const pushgate_host *gateway, pushgate_plugin *plugin) {
+  host = gateway;
+#ifdef GROWN_HOST
+  /* What 1.1 brings is used where it is there, and done without where it is not. */
+  if (PUSHGATE_HAS(gateway, pushgate_host, later)) {
+    if (gateway->later != NULL) gateway->later();
+  }
+#endif
+#ifdef UNWILLING
+  return PUSHGATE_REFUSED;
+#endif
+#ifdef CARELESS
+  memcpy(plugin, &table, sizeof table);
+  return PUSHGATE_OK;
+#else
+  return pushgate_fill(plugin, &table);
+#endif
+}
