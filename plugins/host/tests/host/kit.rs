@@ -15,38 +15,44 @@ use tempfile::TempDir;
 
 const INCLUDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../abi/include");
 const ROGUE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rogue.c");
+const TELEGRAM: [&str; 2] = [
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../samples/telegram/telegram.c"),
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../samples/telegram/json.c"),
+];
 
-/// A folder with the rogue plugin in it, built with these definitions.
+/// A folder with a plugin in it that was built from C.
 pub(crate) struct Built {
     folder: TempDir,
 }
 
 impl Built {
+    /// The rogue plugin, built with these definitions.
     pub(crate) fn rogue(definitions: &[&str]) -> Self {
         Self::with_header(definitions, Path::new(INCLUDE))
     }
 
-    /// Built against the header in that folder.
+    /// The same, built against the header in that folder.
     pub(crate) fn with_header(definitions: &[&str], include: &Path) -> Self {
+        let definitions: Vec<_> = definitions.iter().map(|definition| format!("-D{definition}")).collect();
+        Self::from(&[ROGUE], include, &definitions)
+    }
+
+    /// The sample in C.
+    pub(crate) fn telegram() -> Self {
+        let strict = ["-std=c99", "-pedantic"].map(str::to_owned);
+        Self::from(&TELEGRAM, Path::new(INCLUDE), &strict)
+    }
+
+    fn from(sources: &[&str], include: &Path, arguments: &[String]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let built = Command::new("cc")
-            .args([
-                "-std=gnu99",
-                "-g",
-                "-O1",
-                "-Wall",
-                "-Wextra",
-                "-Werror",
-                "-shared",
-                "-fPIC",
-                "-fvisibility=hidden",
-                "-pthread",
-            ])
+            .args(["-g", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-fvisibility=hidden"])
+            .arg("-pthread")
             .arg(format!("-I{}", include.display()))
-            .args(definitions.iter().map(|definition| format!("-D{definition}")))
-            .arg(ROGUE)
+            .args(arguments)
+            .args(sources)
             .arg("-o")
-            .arg(folder.path().join("rogue.so"))
+            .arg(folder.path().join("plugin.so"))
             .output()
             .unwrap();
         assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
@@ -54,12 +60,19 @@ impl Built {
     }
 
     pub(crate) fn path(&self) -> PathBuf {
-        self.folder.path().join("rogue.so")
+        self.folder.path().join("plugin.so")
     }
 
     pub(crate) fn bytes(&self) -> Vec<u8> {
         std::fs::read(self.path()).unwrap()
     }
+}
+
+/// The sample in Rust: cargo builds it with these tests and puts it beside them.
+pub(crate) fn webhook() -> PathBuf {
+    let name =
+        format!("{}pushgate_plugin_webhook{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    std::env::current_exe().unwrap().with_file_name(name)
 }
 
 /// A source without a hash, in this process.
@@ -115,10 +128,19 @@ impl Bench {
         Self { loader, ear, transport: Arc::new(ScriptedTransport::new()) }
     }
 
+    /// A channel of the rogue plugin, in that mode.
     pub(crate) fn open(&self, plugin: &Plugin, mode: &str) -> Result<Arc<dyn PushChannel>, LoadError> {
+        self.configured(plugin, serde_json::json!({ "mode": mode }))
+    }
+
+    pub(crate) fn configured(
+        &self,
+        plugin: &Plugin,
+        config: serde_json::Value,
+    ) -> Result<Arc<dyn PushChannel>, LoadError> {
         plugin.open(Opening {
             name: ChannelName::new("acme").unwrap(),
-            config: serde_json::json!({ "mode": mode }),
+            config,
             transport: Arc::clone(&self.transport) as Arc<dyn Transport>,
         })
     }

@@ -6,3 +6,5 @@ mod growth;
 mod kit;
 mod load;
 mod misuse;
+mod telegram;
+mod webhook;
