@@ -51,6 +51,8 @@ pub struct Config {
     pub presence: PresenceConfig,
     /// Who may ask it for what.
     pub keys: Vec<KeyConfig>,
+    /// Channels that are not compiled in.
+    pub plugins: Vec<PluginConfig>,
     /// The tenants.
     pub apps: BTreeMap<AppId, AppConfig>,
     /// Every file that was read: the configuration file and those named by `file:`. Watch these to reload.
@@ -216,6 +218,45 @@ impl KeyScope {
             Self::Send => "send",
             Self::Devices => "devices",
             Self::Admin => "admin",
+        }
+    }
+}
+
+/// `[[plugins]]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginConfig {
+    /// The shared library.
+    pub path: PathBuf,
+    /// What the file must be.
+    pub sha256: Option<[u8; 32]>,
+    /// Where it runs.
+    pub isolation: PluginIsolation,
+}
+
+/// Where a plugin runs.
+#[derive(Clone, PartialEq, Eq)]
+pub enum PluginIsolation {
+    /// In the gateway's own process.
+    None,
+    /// In a child process for each channel, with these limits.
+    Process {
+        /// Address space, in bytes.
+        memory: u64,
+        /// Open files.
+        open_files: u32,
+        /// Its environment: names and values. Values may be secrets, so they do not print.
+        environment: Vec<(String, String)>,
+    },
+}
+
+impl fmt::Debug for PluginIsolation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Process { memory, open_files, environment } => {
+                let names: Vec<_> = environment.iter().map(|(name, _)| name).collect();
+                write!(f, "Process({memory} bytes, {open_files} files, {names:?})")
+            }
         }
     }
 }

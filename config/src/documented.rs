@@ -10,7 +10,7 @@ use serde::de::{Deserializer, Error as _, Visitor};
 
 use crate::layers::DEFAULT_TOML;
 use crate::schema::{
-    CHANNEL_KEYS, RawApp, RawKey, RawLimits, RawLog, RawPresence, RawProfile, RawRoute, RawServer,
+    CHANNEL_KEYS, RawApp, RawKey, RawLimits, RawLog, RawPlugin, RawPresence, RawProfile, RawRoute, RawServer,
     RawStorage, RawTemplate, RawTop, RawTransport, RawUserKey, RawVariant,
 };
 use crate::syntax;
@@ -79,6 +79,7 @@ fn every_known_key_is_documented_in_the_default_file_and_no_other() {
         ("keys", keys::<RawKey>()),
         ("apps/demo/profiles/call", keys::<RawProfile>()),
         ("apps/demo/user_keys", keys::<RawUserKey>()),
+        ("plugins", keys::<RawPlugin>()),
         ("apps/demo", keys::<RawApp>()),
         ("apps/demo/channels/fcm/transport", keys::<RawTransport>()),
         ("apps/demo/routes", keys::<RawRoute>()),

@@ -87,11 +87,12 @@ impl Loader<'_> {
         let presence = self.presence(top.presence);
         let names: Vec<&str> = top.apps.keys().map(String::as_str).collect();
         let keys = self.keys(top.keys, &names);
+        let plugins = self.plugins(top.plugins);
         let apps = self.apps(top.apps, limits.as_ref().map(|limits| limits.profiles_per_app));
         let (server, log, storage) = (server?, log?, storage?);
         let (limits, presence) = (limits?, presence?);
         let (files, origins) = (Vec::new(), Arc::default());
-        Some(Config { server, log, storage, limits, presence, keys, apps, files, origins })
+        Some(Config { server, log, storage, limits, presence, keys, plugins, apps, files, origins })
     }
 
     fn table<T: serde::de::DeserializeOwned>(&mut self, name: &'static str, value: Value) -> Option<T> {
@@ -289,7 +290,11 @@ pub(crate) fn is_slug(text: &str) -> bool {
 }
 
 fn key_hash(text: &str) -> Option<KeyHash> {
-    let digits = text.strip_prefix("sha256:")?;
+    text.strip_prefix("sha256:").and_then(sha256).map(KeyHash)
+}
+
+/// The bytes behind 64 hexadecimal digits.
+pub(crate) fn sha256(digits: &str) -> Option<[u8; 32]> {
     if digits.len() != 64 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;
     }
@@ -297,7 +302,7 @@ fn key_hash(text: &str) -> Option<KeyHash> {
     for (i, byte) in hash.iter_mut().enumerate() {
         *byte = u8::from_str_radix(digits.get(2 * i..2 * i + 2)?, 16).ok()?;
     }
-    Some(KeyHash(hash))
+    Some(hash)
 }
 
 /// Catches the slips that `tracing` would take for the name of a module and so log nothing. The rest is its to judge.

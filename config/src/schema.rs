@@ -22,7 +22,30 @@ pub(crate) struct RawTop {
     #[serde(default)]
     pub(crate) keys: Vec<Value>,
     #[serde(default)]
+    pub(crate) plugins: Vec<Value>,
+    #[serde(default)]
     pub(crate) apps: BTreeMap<String, Value>,
+}
+
+/// Where a plugin runs.
+#[derive(Deserialize, Clone, Copy, Default, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RawIsolation {
+    #[default]
+    Process,
+    None,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawPlugin {
+    pub(crate) path: String,
+    pub(crate) sha256: Option<String>,
+    #[serde(default)]
+    pub(crate) isolation: RawIsolation,
+    pub(crate) memory: Option<Size>,
+    pub(crate) open_files: Option<u32>,
+    pub(crate) environment: Option<OneOrMany>,
 }
 
 #[derive(Deserialize)]

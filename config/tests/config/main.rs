@@ -6,4 +6,5 @@ mod errors;
 mod examples;
 mod kit;
 mod layers;
+mod plugins;
 mod secrets;
