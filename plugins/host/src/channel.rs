@@ -28,6 +28,16 @@ const AT_ONCE: Duration = Duration::from_millis(100);
 pub struct Plugged {
     info: ChannelInfo,
     library: &'static Library,
+    instance: Instance,
+    end: End,
+}
+
+/// Closes the channel when it is dropped.
+struct End(Option<Closing>);
+
+/// What is to be closed.
+struct Closing {
+    library: &'static Library,
     channel: u64,
     context: Arc<Context>,
     instance: Instance,
@@ -51,13 +61,23 @@ impl Plugged {
         let shared = &library.table.shared;
         let channel = shared.enter(Arc::clone(&context));
         match instance(library, channel, &info, &config) {
-            Ok(instance) => Ok(Self { info, library, channel, context, instance }),
+            Ok(instance) => {
+                let end = End(Some(Closing { library, channel, context, instance }));
+                Ok(Self { info, library, instance, end })
+            }
             Err(refusal) => {
                 // Whatever it began meanwhile ends; nothing of it is waited for.
                 shared.leave(channel);
                 context.runtime().clone().spawn(async move { context.close().await });
                 Err(LoadError::Refused(refusal))
             }
+        }
+    }
+
+    /// Closes it, and comes back when it is closed.
+    pub(crate) async fn close(mut self) {
+        if let Some(closing) = self.end.0.take() {
+            closing.close().await;
         }
     }
 
@@ -188,18 +208,21 @@ impl PushChannel for Plugged {
     }
 }
 
-impl Drop for Plugged {
+impl Drop for End {
     fn drop(&mut self) {
-        let (library, channel, instance) = (self.library, self.channel, self.instance);
-        let context = Arc::clone(&self.context);
-        // Nothing is being sent: that would borrow us. What the plugin itself began is ended first.
-        self.context.runtime().spawn(async move {
-            context.close().await;
-            library.table.shared.leave(channel);
-            let instance = instance;
-            // SAFETY: nobody else can reach the instance any more, and it is closed once.
-            unsafe { (library.calls.close)(instance.0) };
-        });
+        if let Some(closing) = self.0.take() {
+            closing.context.runtime().clone().spawn(closing.close());
+        }
+    }
+}
+
+impl Closing {
+    /// Nothing is being sent: that would borrow the channel. What the plugin itself began is ended first.
+    async fn close(self) {
+        self.context.close().await;
+        self.library.table.shared.leave(self.channel);
+        // SAFETY: nobody else can reach the instance any more, and it is closed once.
+        unsafe { (self.library.calls.close)(self.instance.0) };
     }
 }
 

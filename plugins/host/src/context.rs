@@ -1,20 +1,18 @@
 //! One opened channel as the host's functions see it: its transport, and what is under way for it.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use pushgate::Transport;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::telemetry::Names;
+
 /// The most requests and timers under way for one channel.
 const MOST_UNDER_WAY: usize = 16_384;
-/// The most names of metrics a channel may use: each is a time series somebody stores.
-const MOST_NAMES: usize = 64;
 
 /// An opened channel.
 pub(crate) struct Context {
@@ -25,7 +23,7 @@ pub(crate) struct Context {
     closing: CancellationToken,
     tasks: TaskTracker,
     under_way: AtomicUsize,
-    names: Mutex<BTreeSet<String>>,
+    pub(crate) names: Names,
 }
 
 /// Why nothing new is begun.
@@ -50,7 +48,7 @@ impl Context {
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
             under_way: AtomicUsize::new(0),
-            names: Mutex::default(),
+            names: Names::default(),
         }
     }
 
@@ -78,12 +76,6 @@ impl Context {
             work.await;
         });
         Ok(())
-    }
-
-    /// Whether a metric of this name may be kept.
-    pub(crate) fn knows(&self, name: &str) -> bool {
-        let mut names = self.names.lock();
-        names.contains(name) || (names.len() < MOST_NAMES && names.insert(name.to_owned()))
     }
 
     /// Ends what is under way, and waits until all of it has ended. Nothing new begins after this.

@@ -2,7 +2,9 @@
 //! What a plugin does against the contract becomes a fault, a number and a line of the log; never undefined behaviour that
 //! this side could have prevented. `plugins/abi` has the contract.
 
+mod asked;
 mod channel;
+mod child;
 mod context;
 mod convert;
 mod description;
@@ -16,6 +18,7 @@ mod table;
 mod telemetry;
 
 pub use channel::Plugged;
+pub use child::{Limits, Role};
 pub use description::{Declared, Description};
 pub use error::LoadError;
 pub use loader::{Isolation, Loader, Opening, Plugin, Source};

@@ -5,29 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use pushgate::{Request, Response, TransportError};
 use pushgate_plugin_abi as abi;
 use pushgate_plugin_abi::Str;
 use tokio_util::sync::CancellationToken;
 
+use crate::asked;
 use crate::context::{Context, NotBegun};
 use crate::table::{Shared, guarded};
 use crate::telemetry::Misuse;
 
-const MOST_URL: usize = 8 * 1024;
-const MOST_HEADERS: usize = 100;
-const MOST_HEADER: usize = 16 * 1024;
-const MOST_BODY: usize = 4 * 1024 * 1024;
-const MOST_ANSWER: usize = 4 * 1024 * 1024;
 const LONGEST_TIMER: u64 = 24 * 3600 * 1000;
-/// A request may outlast the send it belongs to, but not by much.
-const LONGEST_REQUEST: u64 = 600 * 1000;
-/// What the transport sets by itself: two opinions about where a message ends are an attack.
-const OURS: [&str; 5] = ["host", "connection", "content-length", "transfer-encoding", "upgrade"];
-/// What is never kept in a connection's header table.
-const SECRET: [&str; 3] = ["authorization", "proxy-authorization", "cookie"];
-
 /// A pointer of the plugin's that is only carried.
 struct User(*mut c_void);
 
@@ -201,54 +189,32 @@ fn tell_response(done: abi::HttpDone, user: &User, response: &Response) {
 /// # Safety
 /// The pointers in it are as the contract says.
 unsafe fn read(raw: &abi::HttpRequest, timeout: Duration) -> Option<Request> {
-    if raw.struct_size < size_of::<abi::HttpRequest>() || raw.url.len > MOST_URL || raw.body.len > MOST_BODY {
+    if raw.struct_size < size_of::<abi::HttpRequest>() || raw.header_count > asked::MOST_HEADERS {
         return None;
     }
-    // SAFETY: the caller says so; also below.
-    let (method, url, body) =
-        unsafe { (raw.method.bytes(32), raw.url.bytes(MOST_URL), raw.body.bytes(MOST_BODY)) };
-    let uri = Uri::try_from(url?).ok()?;
-    if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
+    let missing = raw.headers.is_null() && raw.header_count > 0;
+    if missing || raw.url.len > asked::MOST_URL || raw.body.len > asked::MOST_BODY {
         return None;
     }
-    let timeout = match raw.timeout_ms {
-        0 => timeout,
-        asked => Duration::from_millis(asked.min(LONGEST_REQUEST)),
-    };
-    let mut request = Request::post(uri, Bytes::copy_from_slice(body.unwrap_or_default()), timeout);
-    if let Some(method) = method {
-        request.method = Method::from_bytes(method).ok().filter(|method| *method != Method::CONNECT)?;
-    }
-    if raw.max_answer > 0 {
-        request.max_answer = usize::try_from(raw.max_answer).unwrap_or(usize::MAX).min(MOST_ANSWER);
-    }
-    // SAFETY: as above.
-    request.headers = unsafe { headers(raw) }?;
-    Some(request)
-}
-
-/// # Safety
-/// As for [`read`].
-unsafe fn headers(raw: &abi::HttpRequest) -> Option<HeaderMap> {
-    if raw.header_count > MOST_HEADERS || (raw.headers.is_null() && raw.header_count > 0) {
-        return None;
-    }
-    let mut headers = HeaderMap::with_capacity(raw.header_count);
+    let mut headers = Vec::with_capacity(raw.header_count);
     for i in 0..raw.header_count {
-        // SAFETY: there are so many, the caller says.
-        let header = unsafe { *raw.headers.add(i) };
-        if header.name.len > MOST_HEADER || header.value.len > MOST_HEADER {
-            return None;
-        }
-        // SAFETY: its texts are good for the call, the caller says.
-        let (name, value) = unsafe { (header.name.bytes(MOST_HEADER), header.value.bytes(MOST_HEADER)) };
-        let name = HeaderName::from_bytes(name?).ok()?;
-        let mut value = HeaderValue::from_bytes(value.unwrap_or_default()).ok()?;
-        if OURS.contains(&name.as_str()) {
-            return None;
-        }
-        value.set_sensitive(SECRET.contains(&name.as_str()));
-        headers.append(name, value);
+        // SAFETY: there are so many, the caller says; their texts are good for the call.
+        let (name, value) = unsafe {
+            let header = *raw.headers.add(i);
+            (header.name.bytes(asked::MOST_HEADER + 1)?, header.value.bytes(asked::MOST_HEADER + 1))
+        };
+        headers.push((name, value.unwrap_or_default()));
     }
-    Some(headers)
+    // SAFETY: the texts are good for the call, the caller says.
+    let (method, url, body) =
+        unsafe { (raw.method.bytes(32), raw.url.bytes(asked::MOST_URL)?, raw.body.bytes(asked::MOST_BODY)) };
+    let timeout = if raw.timeout_ms == 0 { timeout } else { Duration::from_millis(raw.timeout_ms) };
+    let asked = asked::Asked {
+        method: method.unwrap_or(b"POST"),
+        url,
+        body: Bytes::copy_from_slice(body.unwrap_or_default()),
+        timeout,
+        max_answer: raw.max_answer,
+    };
+    asked.checked(headers.into_iter())
 }

@@ -15,12 +15,7 @@ use crate::context::Context;
 use crate::convert;
 use crate::pending::Pending;
 use crate::services;
-use crate::telemetry::{Level, Misuse, Telemetry};
-
-/// The longest line of a plugin that is kept, in bytes.
-const MOST_LOG: usize = 1000;
-/// The longest name of a metric, in bytes.
-const MOST_NAME: usize = 64;
+use crate::telemetry::{Level, MOST_LOG, MOST_NAME, Misuse, Telemetry, one_line};
 
 /// How much of the interface the host claims to know.
 #[derive(Debug, Clone, Copy)]
@@ -189,9 +184,7 @@ unsafe extern "C" fn log(host: *const abi::Host, channel: abi::Channel, level: u
         };
         // SAFETY: the text is good for the call; that is the plugin's part of the contract.
         let text = unsafe { text.text(MOST_LOG) }.unwrap_or_default();
-        // A line is a line: nobody writes a second one into our log.
-        let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        shared.telemetry.log(shared.plugin(), &context.name, level, &text);
+        shared.telemetry.log(shared.plugin(), &context.name, level, &one_line(&text));
     };
     // SAFETY: the plugin hands back the table it was given.
     unsafe { guarded(host, (), run) }
@@ -227,8 +220,7 @@ unsafe fn metric(shared: &Shared, channel: u64, name: abi::Str) -> Option<(Arc<C
     let context = shared.channel(channel)?;
     // SAFETY: the caller says so.
     let name = unsafe { name.text(MOST_NAME + 1) }.unwrap_or_default();
-    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    if !(1..=MOST_NAME).contains(&name.len()) || !name.chars().all(allowed) || !context.knows(&name) {
+    if !context.names.admit(&name) {
         shared.misused(Misuse::BadArgument);
         return None;
     }

@@ -1,8 +1,10 @@
 //! Where a plugin's own words go, and what we have to say about it: the log and the metrics here, frames in a child process.
 //! A plugin that misbehaves a million times must not write a million lines.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 /// How loud a line of a plugin is.
@@ -92,6 +94,35 @@ pub trait Telemetry: Send + Sync + 'static {
     fn record(&self, plugin: &str, channel: &str, name: &str, value: f64);
     /// The plugin broke the contract.
     fn misused(&self, plugin: &str, what: Misuse);
+}
+
+/// The longest line of a plugin that is kept, in bytes.
+pub(crate) const MOST_LOG: usize = 1000;
+/// The longest name of a metric, in bytes.
+pub(crate) const MOST_NAME: usize = 64;
+/// The most names of metrics a channel may use: each is a time series somebody stores.
+const MOST_NAMES: usize = 64;
+
+/// A line is a line: nobody writes a second one into our log.
+pub(crate) fn one_line(text: &str) -> String {
+    let end = (0..=MOST_LOG.min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+    text[..end].chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// The names of metrics a channel uses.
+#[derive(Debug, Default)]
+pub(crate) struct Names(Mutex<BTreeSet<String>>);
+
+impl Names {
+    /// Whether a metric of this name is kept.
+    pub(crate) fn admit(&self, name: &str) -> bool {
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        if !(1..=MOST_NAME).contains(&name.len()) || !name.chars().all(allowed) {
+            return false;
+        }
+        let mut names = self.0.lock();
+        names.contains(name) || (names.len() < MOST_NAMES && names.insert(name.to_owned()))
+    }
 }
 
 /// Tells the log (`tracing`) and the metrics (`metrics`).

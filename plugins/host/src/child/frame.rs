@@ -1,0 +1,303 @@
+//! What parent and child say to each other: a length-prefixed JSON head, and a tail of bytes where there is a body.
+//! Bounded on both sides: a peer that announces more is not listened to any further.
+
+use std::io::{self, Read};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use pushgate::{
+    Delivery, Fault, Message, Outcome, Probe, Rendered, Report, Response, Secret, Timestamp, TransportError,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::description::Description;
+use crate::telemetry::{Level, Misuse};
+
+/// The largest head: ten thousand addresses with the longest tokens.
+const MOST_HEAD: usize = 64 * 1024 * 1024;
+/// The largest tail: a body of HTTP.
+const MOST_TAIL: usize = 8 * 1024 * 1024;
+/// Two lengths of four bytes.
+const PREFIX: usize = 8;
+
+/// From the parent.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Down {
+    /// Open the one channel this child is for.
+    Open {
+        name: String,
+        config: Value,
+    },
+    Send {
+        tag: u64,
+        delivery: Delivery,
+    },
+    Probe {
+        tag: u64,
+    },
+    /// The answer to a request; the body is the tail.
+    Answered {
+        id: u64,
+        answer: Answer,
+    },
+    /// Are you there?
+    Ping,
+    Close,
+}
+
+/// From the child.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Up {
+    Hello {
+        description: Box<Description>,
+    },
+    Refused {
+        why: String,
+    },
+    Opened,
+    Report {
+        tag: u64,
+        outcomes: Vec<Sent>,
+    },
+    Probed {
+        tag: u64,
+        probe: Result<Known, Fault>,
+    },
+    /// A request for the gateway's client; the body is the tail.
+    Request {
+        id: u64,
+        ask: Ask,
+    },
+    Log {
+        level: Level,
+        text: String,
+    },
+    Count {
+        name: String,
+        by: u64,
+    },
+    Record {
+        name: String,
+        value: f64,
+    },
+    Misused {
+        what: Misuse,
+    },
+    /// I am.
+    Pong,
+}
+
+/// An outcome.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Sent {
+    Accepted(Option<String>),
+    Replaced(Option<String>, Secret),
+    Failed(Fault),
+}
+
+/// What a probe learned.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Known {
+    identity: String,
+    expires_at: Option<Timestamp>,
+}
+
+/// A request without its body.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Ask {
+    pub(crate) method: String,
+    pub(crate) url: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) timeout_ms: u64,
+    pub(crate) max_answer: u64,
+}
+
+/// An answer without its body.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Answer {
+    Response { status: u16, headers: Vec<(String, String)> },
+    Unreachable { host: String, why: String },
+    Refused { host: String, why: String },
+    Timeout { host: String, after_ms: u64 },
+    Broken { host: String, why: String },
+    TooLong { host: String, limit: usize },
+}
+
+/// A question on the second socket: what would be sent?
+pub(crate) type Render = Message;
+
+/// What would be sent.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct RenderedAs {
+    pub(crate) body: Value,
+    pub(crate) counted: usize,
+}
+
+impl From<RenderedAs> for Rendered {
+    fn from(as_sent: RenderedAs) -> Self {
+        Self { body: as_sent.body, counted: as_sent.counted }
+    }
+}
+
+impl From<Outcome> for Sent {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Accepted { vendor_id } => Self::Accepted(vendor_id),
+            Outcome::Replaced { vendor_id, token } => Self::Replaced(vendor_id, token),
+            Outcome::Failed(fault) => Self::Failed(fault),
+        }
+    }
+}
+
+impl From<Sent> for Outcome {
+    fn from(sent: Sent) -> Self {
+        match sent {
+            Sent::Accepted(vendor_id) => Self::Accepted { vendor_id },
+            Sent::Replaced(vendor_id, token) => Self::Replaced { vendor_id, token },
+            // The bound of a detail is kept by `new`, whoever made it.
+            Sent::Failed(fault) => {
+                Self::Failed(Fault { detail: Fault::new(fault.kind, fault.detail).detail, ..fault })
+            }
+        }
+    }
+}
+
+impl From<Probe> for Known {
+    fn from(probe: Probe) -> Self {
+        Self { identity: probe.identity, expires_at: probe.expires_at }
+    }
+}
+
+impl From<Known> for Probe {
+    fn from(known: Known) -> Self {
+        Self { identity: known.identity, expires_at: known.expires_at }
+    }
+}
+
+/// The outcomes of a report as they cross.
+pub(crate) fn outcomes(report: Report) -> Vec<Sent> {
+    report.into_outcomes().into_iter().map(Sent::from).collect()
+}
+
+impl Answer {
+    /// The answer, and its body.
+    pub(crate) fn of(result: Result<Response, TransportError>) -> (Self, Bytes) {
+        let answer = match result {
+            Ok(response) => {
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                let headers = response.headers.iter();
+                let headers =
+                    headers.map(|(name, value)| (name.to_string(), text(value.as_bytes()))).collect();
+                return (Self::Response { status: response.status.as_u16(), headers }, response.body);
+            }
+            Err(TransportError::Unreachable { host, why }) => Self::Unreachable { host, why },
+            Err(TransportError::Refused { host, why }) => Self::Refused { host, why },
+            Err(TransportError::Timeout { host, after }) => {
+                Self::Timeout { host, after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX) }
+            }
+            Err(TransportError::Broken { host, why }) => Self::Broken { host, why },
+            Err(TransportError::AnswerTooLong { host, limit }) => Self::TooLong { host, limit },
+        };
+        (answer, Bytes::new())
+    }
+
+    /// The result it stands for.
+    pub(crate) fn result(self, body: Bytes) -> Result<Response, TransportError> {
+        Err(match self {
+            Self::Response { status, headers } => {
+                let headers = headers.into_iter().filter_map(|(name, value)| {
+                    Some((http::HeaderName::try_from(name).ok()?, http::HeaderValue::try_from(value).ok()?))
+                });
+                let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+                return Ok(Response { status, headers: headers.collect(), body });
+            }
+            Self::Unreachable { host, why } => TransportError::Unreachable { host, why },
+            Self::Refused { host, why } => TransportError::Refused { host, why },
+            Self::Timeout { host, after_ms } => {
+                TransportError::Timeout { host, after: Duration::from_millis(after_ms) }
+            }
+            Self::Broken { host, why } => TransportError::Broken { host, why },
+            Self::TooLong { host, limit } => TransportError::AnswerTooLong { host, limit },
+        })
+    }
+}
+
+/// A frame as it is written.
+pub(crate) fn encoded(head: &impl Serialize, tail: &[u8]) -> io::Result<Vec<u8>> {
+    let mut frame = vec![0; PREFIX];
+    serde_json::to_writer(&mut frame, head)?;
+    let lengths = (frame.len() - PREFIX, tail.len());
+    check(lengths)?;
+    for (place, length) in [(0, lengths.0), (4, lengths.1)] {
+        // Both were just held against bounds far below four GiB.
+        frame[place..place + 4].copy_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
+    }
+    frame.extend_from_slice(tail);
+    Ok(frame)
+}
+
+fn check((head, tail): (usize, usize)) -> io::Result<()> {
+    if head > MOST_HEAD || tail > MOST_TAIL {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame is too long"));
+    }
+    Ok(())
+}
+
+/// How many bytes head and tail have.
+pub(crate) fn lengths(prefix: [u8; PREFIX]) -> io::Result<(usize, usize)> {
+    let [a, b, c, d, e, f, g, h] = prefix;
+    let lengths = (u32::from_le_bytes([a, b, c, d]) as usize, u32::from_le_bytes([e, f, g, h]) as usize);
+    check(lengths)?;
+    Ok(lengths)
+}
+
+/// A frame from what was read of it.
+pub(crate) fn decoded<T: DeserializeOwned>(head: &[u8]) -> io::Result<T> {
+    // serde's words may repeat what it read.
+    serde_json::from_slice(head)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "a frame cannot be read"))
+}
+
+/// Waits for a frame.
+pub(crate) fn read<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<(T, Bytes)> {
+    let mut prefix = [0; PREFIX];
+    from.read_exact(&mut prefix)?;
+    let (head, tail) = lengths(prefix)?;
+    let mut bytes = Vec::new();
+    // Not allocated ahead: what is announced need not come.
+    from.take((head + tail) as u64).read_to_end(&mut bytes)?;
+    if bytes.len() < head + tail {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let read = decoded(&bytes[..head])?;
+    Ok((read, Bytes::from(bytes).slice(head..)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_reads_back_as_it_was_written() {
+        let frame = encoded(&Up::Count { name: "sent".to_owned(), by: 7 }, b"tail").unwrap();
+        let (read, tail) = read::<Up>(&mut frame.as_slice()).unwrap();
+        assert!(matches!(read, Up::Count { by: 7, .. }));
+        assert_eq!(tail, "tail");
+    }
+
+    #[test]
+    fn a_frame_that_is_cut_off_too_long_or_nonsense_is_an_error() {
+        let frame = encoded(&Up::Pong, b"tail").unwrap();
+        for length in 0..frame.len() {
+            assert!(read::<Up>(&mut &frame[..length]).is_err());
+        }
+        assert!(read::<Up>(&mut [0xff; 64].as_slice()).is_err());
+        let mut nonsense = frame.clone();
+        nonsense[PREFIX] = b'!';
+        assert!(read::<Up>(&mut nonsense.as_slice()).is_err());
+        assert!(encoded(&Up::Pong, &vec![0; MOST_TAIL + 1]).is_err());
+    }
+}

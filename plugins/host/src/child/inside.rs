@@ -1,0 +1,270 @@
+//! The child: gives up everything it was born with, loads one plugin, and serves one channel of it until the parent goes.
+//! One thread runs the plugin, so that the parent notices when it is stuck; others read, so that an orphan ends at once.
+
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use pushgate::{ChannelName, PushChannel, Request, Response, SystemClock, Transport, TransportError};
+use rustix::process::{Resource, Rlimit, setrlimit};
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::TaskTracker;
+
+use super::frame::{self, Answer, Ask, Down, Known, Render, RenderedAs, Up};
+use crate::channel::Plugged;
+use crate::error::LoadError;
+use crate::library::Library;
+use crate::loader::{Isolation, Loader, Opening, Source};
+use crate::telemetry::{Level, Misuse, Telemetry};
+
+/// What a process that was started as a plugin's host is to do.
+#[derive(Debug)]
+pub struct Role {
+    /// The plugin.
+    pub path: PathBuf,
+    /// What the file must be, where that is known.
+    pub sha256: Option<[u8; 32]>,
+    /// Address space, in bytes.
+    pub memory: u64,
+    /// Open files.
+    pub open_files: u64,
+}
+
+impl Role {
+    /// Plays it. To be called first thing in a process, before anything else is opened; comes back when the parent is done.
+    #[must_use]
+    pub fn play(self) -> ExitCode {
+        match self.serve() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                // To the parent, which puts it into its log.
+                let _ = writeln!(std::io::stderr(), "{error}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    fn serve(self) -> std::io::Result<()> {
+        let (frames, renders) = sockets()?;
+        self.limit()?;
+        let writer = Writer(Arc::new(Mutex::new(frames.try_clone()?)));
+        let loader = Loader::new(Arc::new(SystemClock), Arc::new(writer.clone()));
+        let source = Source { path: self.path, sha256: self.sha256, isolation: Isolation::None };
+        let library = match loader.library(&source) {
+            Ok(library) => library,
+            Err(why) => return writer.say(&Up::Refused { why: why.to_string() }),
+        };
+        writer.say(&Up::Hello { description: Box::new(library.description.clone()) })?;
+        let (told, heard) = mpsc::unbounded_channel();
+        std::thread::Builder::new().spawn(move || listen(frames, &told))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        runtime.block_on(Child { library, writer, renders }.live(heard))
+    }
+
+    fn limit(&self) -> std::io::Result<()> {
+        let at_most = |most| Rlimit { current: Some(most), maximum: Some(most) };
+        // A dump of memory would hold credentials and what users wrote.
+        setrlimit(Resource::Core, at_most(0))?;
+        setrlimit(Resource::Nofile, at_most(self.open_files))?;
+        setrlimit(Resource::As, at_most(self.memory))?;
+        Ok(())
+    }
+}
+
+/// Takes the two sockets from where they were inherited, and closes everything else.
+fn sockets() -> std::io::Result<(UnixStream, UnixStream)> {
+    close_others()?;
+    let moved = |fd: std::os::fd::BorrowedFd<'_>| -> std::io::Result<OwnedFd> {
+        Ok(rustix::io::fcntl_dupfd_cloexec(fd, 3)?)
+    };
+    let frames = moved(std::io::stdin().as_fd())?;
+    let renders = moved(std::io::stdout().as_fd())?;
+    // A plugin that reads stdin or writes to stdout finds nothing, and breaks nothing.
+    let nothing = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&nothing)?;
+    rustix::stdio::dup2_stdout(&nothing)?;
+    Ok((frames.into(), renders.into()))
+}
+
+/// Closes what a careless library in the parent has left open across `exec`.
+fn close_others() -> std::io::Result<()> {
+    let open = std::fs::read_dir("/proc/self/fd").or_else(|_| std::fs::read_dir("/dev/fd"))?;
+    let open: Vec<i32> = open.flatten().filter_map(|fd| fd.file_name().to_str()?.parse().ok()).collect();
+    for fd in open.into_iter().filter(|fd| *fd > 2) {
+        // SAFETY: this process has just begun and owns nothing but its first three; the folder that was read is closed.
+        unsafe { rustix::io::close(fd) };
+    }
+    Ok(())
+}
+
+/// Hands on what the parent says. Its end is ours: nobody is left to answer to.
+fn listen(mut frames: UnixStream, told: &mpsc::UnboundedSender<(Down, Bytes)>) {
+    while let Ok(frame) = frame::read(&mut frames) {
+        if told.send(frame).is_err() {
+            return;
+        }
+    }
+    std::process::exit(0);
+}
+
+/// Where frames to the parent are written, whole and one after the other.
+#[derive(Clone)]
+struct Writer(Arc<Mutex<UnixStream>>);
+
+impl Writer {
+    fn say(&self, what: &impl Serialize) -> std::io::Result<()> {
+        self.say_with(what, &[])
+    }
+
+    fn say_with(&self, what: &impl Serialize, tail: &[u8]) -> std::io::Result<()> {
+        let frame = frame::encoded(what, tail)?;
+        self.0.lock().write_all(&frame)
+    }
+
+    /// For what cannot be helped when it fails: then the parent is gone, and so are we.
+    fn mention(&self, what: &Up) {
+        let _ = self.say(what);
+    }
+}
+
+impl Telemetry for Writer {
+    fn log(&self, _plugin: &str, _channel: &str, level: Level, text: &str) {
+        self.mention(&Up::Log { level, text: text.to_owned() });
+    }
+    fn count(&self, _plugin: &str, _channel: &str, name: &str, by: u64) {
+        self.mention(&Up::Count { name: name.to_owned(), by });
+    }
+    fn record(&self, _plugin: &str, _channel: &str, name: &str, value: f64) {
+        self.mention(&Up::Record { name: name.to_owned(), value });
+    }
+    fn misused(&self, _plugin: &str, what: Misuse) {
+        self.mention(&Up::Misused { what });
+    }
+}
+
+/// Sends through the parent: this process has no network of its own to speak of.
+struct Through {
+    writer: Writer,
+    next: AtomicU64,
+    waiting: Mutex<HashMap<u64, oneshot::Sender<(Answer, Bytes)>>>,
+}
+
+impl Through {
+    fn answered(&self, id: u64, answer: Answer, body: Bytes) {
+        if let Some(waiting) = self.waiting.lock().remove(&id) {
+            // Who asked may have gone.
+            let _ = waiting.send((answer, body));
+        }
+    }
+}
+
+#[async_trait]
+impl Transport for Through {
+    async fn send(&self, request: Request) -> Result<Response, TransportError> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, receiver) = oneshot::channel();
+        self.waiting.lock().insert(id, sender);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let headers = request.headers.iter();
+        let ask = Ask {
+            method: request.method.to_string(),
+            url: request.uri.to_string(),
+            headers: headers.map(|(name, value)| (name.to_string(), text(value.as_bytes()))).collect(),
+            timeout_ms: u64::try_from(request.timeout.as_millis()).unwrap_or(u64::MAX),
+            max_answer: request.max_answer as u64,
+        };
+        let lost = |why: &str| TransportError::Unreachable {
+            host: request.uri.host().unwrap_or_default().to_owned(),
+            why: why.to_owned(),
+        };
+        if self.writer.say_with(&Up::Request { id, ask }, &request.body).is_err() {
+            self.waiting.lock().remove(&id);
+            return Err(lost("the gateway cannot be reached from the plugin's process"));
+        }
+        let (answer, body) = receiver.await.map_err(|_| lost("the plugin's process ends"))?;
+        answer.result(body)
+    }
+}
+
+struct Child {
+    library: &'static Library,
+    writer: Writer,
+    renders: UnixStream,
+}
+
+impl Child {
+    async fn live(self, mut heard: mpsc::UnboundedReceiver<(Down, Bytes)>) -> std::io::Result<()> {
+        let Self { library, writer, renders } = self;
+        let transport =
+            Arc::new(Through { writer: writer.clone(), next: AtomicU64::new(0), waiting: Mutex::default() });
+        let Some((Down::Open { name, config }, _)) = heard.recv().await else { return Ok(()) };
+        let opened =
+            ChannelName::new(&name).map_err(|error| LoadError::Refused(error.to_string())).and_then(|name| {
+                Plugged::open(library, Opening { name, config, transport: Arc::clone(&transport) as _ })
+            });
+        let channel = match opened {
+            Ok(channel) => Arc::new(channel),
+            Err(why) => return writer.say(&Up::Refused { why: why.to_string() }),
+        };
+        writer.say(&Up::Opened)?;
+        let rendering = render_for(Arc::clone(&channel), renders.try_clone()?)?;
+        let sends = TaskTracker::new();
+        while let Some((frame, body)) = heard.recv().await {
+            match frame {
+                Down::Send { tag, delivery } => {
+                    let (channel, writer) = (Arc::clone(&channel), writer.clone());
+                    sends.spawn(async move {
+                        let outcomes = frame::outcomes(channel.send(&delivery).await);
+                        writer.mention(&Up::Report { tag, outcomes });
+                    });
+                }
+                Down::Probe { tag } => {
+                    let (channel, writer) = (Arc::clone(&channel), writer.clone());
+                    sends.spawn(async move {
+                        writer.mention(&Up::Probed { tag, probe: channel.probe().await.map(Known::from) });
+                    });
+                }
+                Down::Answered { id, answer } => transport.answered(id, answer, body),
+                Down::Ping => writer.say(&Up::Pong)?,
+                Down::Open { .. } | Down::Close => break,
+            }
+        }
+        sends.close();
+        // Whoever still waits for an answer of the parent's is cancelled with the channel.
+        let _ = tokio::time::timeout(Duration::from_secs(2), sends.wait()).await;
+        renders.shutdown(std::net::Shutdown::Both)?;
+        // It has nothing to return, and a panic of its own has ended it as well.
+        let _ = rendering.join();
+        if let Some(channel) = Arc::into_inner(channel) {
+            channel.close().await;
+        }
+        Ok(())
+    }
+}
+
+/// Answers what would be sent, on a thread and a socket of its own: planning waits for it, and not for deliveries.
+fn render_for(
+    channel: Arc<Plugged>,
+    mut renders: UnixStream,
+) -> std::io::Result<std::thread::JoinHandle<()>> {
+    std::thread::Builder::new().spawn(move || {
+        while let Ok((message, _)) = frame::read::<Render>(&mut renders) {
+            let rendered = channel.render(&message);
+            let answer = RenderedAs { body: rendered.body, counted: rendered.counted };
+            let Ok(frame) = frame::encoded(&answer, &[]) else { return };
+            if renders.write_all(&frame).is_err() {
+                return;
+            }
+        }
+    })
+}

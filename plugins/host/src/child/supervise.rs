@@ -1,0 +1,217 @@
+//! Looks after a child: hears what it says, sees that it is not stuck, starts it again when it dies, and leaves it alone for
+//! a while when it dies again and again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use pushgate::{Outcome, TransportError};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::frame::{Answer, Ask, Down, Up};
+use super::link::{Heard, Link};
+use super::outside::{Desk, Reply};
+use super::start::{Process, Started};
+use crate::asked::Asked;
+use crate::error::LoadError;
+
+/// How often a child is asked whether it is there.
+const ASK: Duration = Duration::from_secs(1);
+/// How long it may leave that unanswered.
+const STUCK: Duration = Duration::from_secs(5);
+/// How long it may take to close its channel.
+const CLOSE: Duration = Duration::from_secs(5);
+/// The wait after a first death; each death in a row doubles it.
+const FIRST: Duration = Duration::from_millis(50);
+/// The longest of these waits.
+const LONGEST: Duration = Duration::from_secs(10);
+/// After so many deaths in a row, without one answer between them, the breaker opens …
+const BREAKER: u32 = 5;
+/// … for so long.
+const OPEN: Duration = Duration::from_secs(60);
+/// Requests of one child that are under way at once.
+const MOST_REQUESTS: usize = 16_384;
+
+/// A child at work.
+pub(crate) struct Running {
+    process: Process,
+    link: Arc<Link>,
+    heard: Heard,
+}
+
+/// How a child ended.
+struct End {
+    why: String,
+    /// Whether it had answered anything: then it is not the same death again and again.
+    answered: bool,
+}
+
+/// Keeps a child running until `closing`.
+pub(crate) async fn supervise(desk: Arc<Desk>, first: Running, closing: CancellationToken) {
+    let mut next: Result<Running, LoadError> = Ok(first);
+    let mut row = 0;
+    loop {
+        let end = match next {
+            Ok(running) => desk.look_after(running, &closing).await,
+            Err(error) => End { why: error.to_string(), answered: false },
+        };
+        if closing.is_cancelled() {
+            desk.is_down("the channel is closed", Duration::ZERO);
+            return;
+        }
+        row = if end.answered { 1 } else { row + 1 };
+        let wait = pause(row);
+        desk.is_down(&end.why, wait);
+        desk.tell(&end.why, row, wait);
+        tokio::select! {
+            () = closing.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+        next = Arc::clone(&desk).again().await;
+    }
+}
+
+/// How long a child is left alone after so many deaths in a row.
+fn pause(row: u32) -> Duration {
+    if row >= BREAKER {
+        OPEN
+    } else {
+        FIRST.saturating_mul(2u32.saturating_pow(row.saturating_sub(1))).min(LONGEST)
+    }
+}
+
+impl Desk {
+    /// Takes a started child into service.
+    pub(crate) fn takes_up(&self, started: Started) -> Result<Running, LoadError> {
+        let Started { process, frames, renders, .. } = started;
+        let (link, heard) = Link::new(frames, renders)
+            .map_err(|error| LoadError::Child { path: self.starter.path.clone(), why: error.to_string() })?;
+        let link = Arc::new(link);
+        self.is_up(Arc::clone(&link));
+        metrics::gauge!("pushgate_plugin_up", &self.labels()).set(1.0);
+        Ok(Running { process, link, heard })
+    }
+
+    async fn again(self: Arc<Self>) -> Result<Running, LoadError> {
+        let desk = Arc::clone(&self);
+        let started = tokio::task::spawn_blocking(move || desk.start()).await.unwrap_or_else(|error| {
+            Err(LoadError::Child { path: self.starter.path.clone(), why: error.to_string() })
+        })?;
+        self.takes_up(started)
+    }
+
+    fn labels(&self) -> [(&'static str, String); 2] {
+        [("plugin", self.description.kind.clone()), ("channel", self.name.clone())]
+    }
+
+    fn tell(&self, why: &str, row: u32, wait: Duration) {
+        let (plugin, channel) = (self.description.kind.as_str(), self.name.as_str());
+        metrics::gauge!("pushgate_plugin_up", &self.labels()).set(0.0);
+        metrics::counter!("pushgate_plugin_deaths_total", &self.labels()).increment(1);
+        if row >= BREAKER {
+            metrics::counter!("pushgate_plugin_breaker_opened_total", &self.labels()).increment(1);
+            let seconds = wait.as_secs();
+            tracing::error!(
+                plugin,
+                channel,
+                why,
+                deaths = row,
+                seconds,
+                "the plugin's process dies again and again; its deliveries wait"
+            );
+        } else {
+            let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(plugin, channel, why, millis, "the plugin's process died; it is started again");
+        }
+    }
+
+    /// Hears a child out until it ends.
+    async fn look_after(self: &Arc<Self>, running: Running, closing: &CancellationToken) -> End {
+        let Running { mut process, link, mut heard } = running;
+        let requests = Arc::new(Semaphore::new(MOST_REQUESTS));
+        // Dropped at the end: what was asked for a dead child is not worth finishing.
+        let life = CancellationToken::new();
+        let _life = life.clone().drop_guard();
+        let mut asking = interval(ASK);
+        asking.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut lively, mut answered) = (Instant::now(), false);
+        let why = loop {
+            let (up, body) = tokio::select! {
+                biased;
+                () = closing.cancelled() => {
+                    link.say(&Down::Close);
+                    // Whatever it still says, nobody waits for; it has until then to end by itself.
+                    let _ = timeout(CLOSE, async { while heard.recv().await.is_some() {} }).await;
+                    break "it was closed".to_owned();
+                }
+                () = link.stuck.cancelled() => break "it did not render a message in time".to_owned(),
+                frame = heard.recv() => match frame {
+                    Some(frame) => frame,
+                    None => break "it closed its connection or said what cannot be understood".to_owned(),
+                },
+                _ = asking.tick() => {
+                    if lively.elapsed() > STUCK {
+                        break format!("it did not answer for {} s", STUCK.as_secs());
+                    }
+                    link.say(&Down::Ping);
+                    continue;
+                }
+            };
+            match up {
+                Up::Pong => lively = Instant::now(),
+                Up::Report { tag, outcomes } => {
+                    answered = true;
+                    let outcomes = outcomes.into_iter().map(Outcome::from).collect();
+                    self.answered(tag, Reply::Outcomes(outcomes));
+                }
+                Up::Probed { tag, probe } => self.answered(tag, Reply::Probe(probe.map(Into::into))),
+                Up::Request { id, ask } => {
+                    self.fetch(&link, (id, ask, body), &requests, life.clone());
+                }
+                other => self.overhear(other),
+            }
+        };
+        let why = tokio::task::spawn_blocking(move || process.end(&why)).await.unwrap_or_default();
+        End { why, answered }
+    }
+
+    /// Sends a request for the child, and tells it what came.
+    fn fetch(
+        &self,
+        link: &Arc<Link>,
+        (id, ask, body): (u64, Ask, Bytes),
+        requests: &Arc<Semaphore>,
+        life: CancellationToken,
+    ) {
+        let answer = move |link: &Link, result| {
+            let (answer, body) = Answer::of(result);
+            link.say_with(&Down::Answered { id, answer }, &body);
+        };
+        let refused = |why: &str| TransportError::Refused { host: String::new(), why: why.to_owned() };
+        let Ok(place) = Arc::clone(requests).try_acquire_owned() else {
+            return answer(link, Err(refused("too many requests are under way for this channel")));
+        };
+        let asked = Asked {
+            method: ask.method.as_bytes(),
+            url: ask.url.as_bytes(),
+            body,
+            timeout: Duration::from_millis(ask.timeout_ms),
+            max_answer: ask.max_answer,
+        };
+        let headers = ask.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        let Some(request) = asked.checked(headers) else {
+            return answer(link, Err(refused("the request is not right")));
+        };
+        let (transport, link) = (Arc::clone(&self.transport), Arc::clone(link));
+        tokio::spawn(async move {
+            let _place = place;
+            let result = tokio::select! {
+                () = life.cancelled() => return,
+                result = transport.send(request) => result,
+            };
+            answer(&link, result);
+        });
+    }
+}
