@@ -231,6 +231,17 @@ pub struct PluginConfig {
     pub sha256: Option<[u8; 32]>,
     /// Where it runs.
     pub isolation: PluginIsolation,
+    /// Where its requests may go.
+    pub network: PluginNetwork,
+}
+
+/// Where a plugin's requests may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PluginNetwork {
+    /// To public HTTPS services alone.
+    Public,
+    /// Anywhere, the gateway's own network and plain HTTP included.
+    Any,
 }
 
 /// Where a plugin runs.

@@ -4,12 +4,12 @@ use std::ops::RangeInclusive;
 
 use figment::value::Value;
 
-use crate::config::{PluginConfig, PluginIsolation};
+use crate::config::{PluginConfig, PluginIsolation, PluginNetwork};
 use crate::fields::{OneOrMany, Size};
 use crate::load::{Loader, sha256};
 use crate::locate::KeyPath;
 use crate::read::Rules;
-use crate::schema::{RawIsolation, RawPlugin};
+use crate::schema::{RawIsolation, RawNetwork, RawPlugin};
 
 /// Below 256 MiB of address space a process with a few threads does not start; nobody's plugin needs a TiB.
 const MEMORY: RangeInclusive<u64> = 256 * 1024 * 1024..=1024 * 1024 * 1024 * 1024;
@@ -51,7 +51,11 @@ impl Loader<'_> {
             RawIsolation::None => self.without_limits(&raw, at),
             RawIsolation::Process => self.limits(raw.memory, raw.open_files, raw.environment, at),
         };
-        PluginConfig { path: self.references.folder.join(&raw.path), sha256: hash, isolation }
+        let network = match raw.network {
+            RawNetwork::Public => PluginNetwork::Public,
+            RawNetwork::Any => PluginNetwork::Any,
+        };
+        PluginConfig { path: self.references.folder.join(&raw.path), sha256: hash, isolation, network }
     }
 
     /// In the gateway's own process there is nothing to limit: a limit that does nothing must not look like one.

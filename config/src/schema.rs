@@ -36,6 +36,15 @@ pub(crate) enum RawIsolation {
     None,
 }
 
+/// Where a plugin's requests may go.
+#[derive(Deserialize, Clone, Copy, Default, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RawNetwork {
+    #[default]
+    Public,
+    Any,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawPlugin {
@@ -43,6 +52,8 @@ pub(crate) struct RawPlugin {
     pub(crate) sha256: Option<String>,
     #[serde(default)]
     pub(crate) isolation: RawIsolation,
+    #[serde(default)]
+    pub(crate) network: RawNetwork,
     pub(crate) memory: Option<Size>,
     pub(crate) open_files: Option<u32>,
     pub(crate) environment: Option<OneOrMany>,
