@@ -254,7 +254,8 @@ enum {
   PUSHGATE_HTTP_TIMEOUT = 3,      /* the deadline came first; the peer may have acted */
   PUSHGATE_HTTP_BROKEN = 4,       /* the connection broke after the request was sent; the peer may have acted */
   PUSHGATE_HTTP_TOO_LONG = 5,     /* the answer was longer than `max_answer`; the peer has acted */
-  PUSHGATE_HTTP_CANCELLED = 6     /* the channel is being closed; the peer may have acted */
+  PUSHGATE_HTTP_CANCELLED = 6,    /* the channel is being closed; the peer may have acted */
+  PUSHGATE_HTTP_GONE_AWAY = 7     /* the peer closed the connection without looking at the request; it has not acted */
 };
 
 typedef struct pushgate_http_response {

@@ -28,7 +28,7 @@ codes! {
     u32: SCOPE_ADDRESS = 0, SCOPE_LANE = 1;
     /// [`crate::HttpResponse::error`].
     u32: HTTP_OK = 0, HTTP_UNREACHABLE = 1, HTTP_REFUSED = 2, HTTP_TIMEOUT = 3, HTTP_BROKEN = 4, HTTP_TOO_LONG = 5,
-        HTTP_CANCELLED = 6;
+        HTTP_CANCELLED = 6, HTTP_GONE_AWAY = 7;
     /// The level of a line of the log.
     u32: LOG_ERROR = 1, LOG_WARN = 2, LOG_INFO = 3, LOG_DEBUG = 4;
 }

@@ -14,6 +14,7 @@ mod library;
 mod loader;
 mod pending;
 mod services;
+mod swap;
 mod table;
 mod telemetry;
 
@@ -22,4 +23,5 @@ pub use child::{Limits, Role};
 pub use description::{Declared, Description};
 pub use error::LoadError;
 pub use loader::{Isolation, Loader, Opening, Plugin, Source};
+pub use swap::Swap;
 pub use telemetry::{Level, Misuse, Telemetry, Told};

@@ -157,6 +157,7 @@ fn tell_error(done: abi::HttpDone, user: &User, error: &TransportError) {
         TransportError::Refused { .. } => abi::HTTP_REFUSED,
         TransportError::Timeout { .. } => abi::HTTP_TIMEOUT,
         TransportError::Broken { .. } => abi::HTTP_BROKEN,
+        TransportError::GoneAway { .. } => abi::HTTP_GONE_AWAY,
         TransportError::AnswerTooLong { .. } => abi::HTTP_TOO_LONG,
     };
     tell(done, user, &abi::HttpResponse { error, detail: Str::of(&detail), ..NO_ANSWER });

@@ -126,6 +126,31 @@ static void die(const pushgate_instance *self) {
     }
 }
 
+/* What the process was born with: the vendor's id is how many descriptors beyond the first three point to something other
+ * than a socket, a pipe of the runtime's or the library itself, and two variables of the environment. */
+static void look_around(pushgate_tag tag) {
+  char words[256], path[64], target[256];
+  int fd, strange = 0;
+  const char *acme = getenv("ACME"), *home = getenv("HOME");
+  pushgate_outcome outcome;
+  for (fd = 3; fd < 1024; fd++) {
+    ssize_t n;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    n = readlink(path, target, sizeof target - 1);
+    if (n < 0) continue;
+    target[n] = 0;
+    if (strncmp(target, "socket:", 7) && strncmp(target, "anon_inode:", 11) && strncmp(target, "/memfd:", 7) &&
+        strcmp(target, "/dev/null") && strncmp(target, "pipe:", 5))
+      strange++;
+  }
+  snprintf(words, sizeof words, "strange=%d ACME=%s HOME=%s", strange, acme ? acme : "-", home ? home : "-");
+  memset(&outcome, 0, sizeof outcome);
+  outcome.struct_size = sizeof outcome;
+  outcome.code = PUSHGATE_ACCEPTED;
+  outcome.vendor_id = text(words);
+  host->complete(host, tag, &outcome, 1);
+}
+
 static void rogue_send(pushgate_instance *self, const pushgate_delivery *delivery, pushgate_tag tag) {
   size_t count = delivery->target_count;
   pushgate_outcome outcome;
@@ -141,6 +166,7 @@ static void rogue_send(pushgate_instance *self, const pushgate_delivery *deliver
   if (is(self, "threads")) { in_ten_threads(tag); return; }
   if (is(self, "http")) { fetch(self, tag); return; }
   if (is(self, "timer")) { host->timer(host, self->channel, 5, rang, (void *)(uintptr_t)tag); return; }
+  if (is(self, "look")) { look_around(tag); return; }
   if (is(self, "slow")) usleep(150 * 1000);
   if (is(self, "quarrel")) quarrel(self);
   if (is(self, "stdout")) { fclose(stdout); close(0); close(1); close(2); }

@@ -123,6 +123,7 @@ pub(crate) enum Answer {
     Refused { host: String, why: String },
     Timeout { host: String, after_ms: u64 },
     Broken { host: String, why: String },
+    GoneAway { host: String, reason: String },
     TooLong { host: String, limit: usize },
 }
 
@@ -199,6 +200,7 @@ impl Answer {
                 Self::Timeout { host, after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX) }
             }
             Err(TransportError::Broken { host, why }) => Self::Broken { host, why },
+            Err(TransportError::GoneAway { host, reason }) => Self::GoneAway { host, reason },
             Err(TransportError::AnswerTooLong { host, limit }) => Self::TooLong { host, limit },
         };
         (answer, Bytes::new())
@@ -220,6 +222,7 @@ impl Answer {
                 TransportError::Timeout { host, after: Duration::from_millis(after_ms) }
             }
             Self::Broken { host, why } => TransportError::Broken { host, why },
+            Self::GoneAway { host, reason } => TransportError::GoneAway { host, reason },
             Self::TooLong { host, limit } => TransportError::AnswerTooLong { host, limit },
         })
     }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::Write as _;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -84,9 +84,8 @@ impl Role {
 /// Takes the two sockets from where they were inherited, and closes everything else.
 fn sockets() -> std::io::Result<(UnixStream, UnixStream)> {
     close_others()?;
-    let moved = |fd: std::os::fd::BorrowedFd<'_>| -> std::io::Result<OwnedFd> {
-        Ok(rustix::io::fcntl_dupfd_cloexec(fd, 3)?)
-    };
+    let moved =
+        |fd: BorrowedFd<'_>| -> std::io::Result<OwnedFd> { Ok(rustix::io::fcntl_dupfd_cloexec(fd, 3)?) };
     let frames = moved(std::io::stdin().as_fd())?;
     let renders = moved(std::io::stdout().as_fd())?;
     // A plugin that reads stdin or writes to stdout finds nothing, and breaks nothing.
@@ -101,8 +100,13 @@ fn close_others() -> std::io::Result<()> {
     let open = std::fs::read_dir("/proc/self/fd").or_else(|_| std::fs::read_dir("/dev/fd"))?;
     let open: Vec<i32> = open.flatten().filter_map(|fd| fd.file_name().to_str()?.parse().ok()).collect();
     for fd in open.into_iter().filter(|fd| *fd > 2) {
-        // SAFETY: this process has just begun and owns nothing but its first three; the folder that was read is closed.
-        unsafe { rustix::io::close(fd) };
+        // SAFETY: this process has just begun and owns nothing but its first three. The folder that was read is among
+        // them and closed by now, so each is asked first.
+        unsafe {
+            if rustix::io::fcntl_getfd(BorrowedFd::borrow_raw(fd)).is_ok() {
+                rustix::io::close(fd);
+            }
+        }
     }
     Ok(())
 }
