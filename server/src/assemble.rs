@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use pushgate::app::App;
 use pushgate::gateway::Builder;
-use pushgate::{ChannelName, Gateway, Platform, PushChannel, SystemClock};
+use pushgate::{AppId, ChannelName, Gateway, Platform, PushChannel, SystemClock, Transport};
 use pushgate_apns::{Apns, ProviderTokens};
-use pushgate_config::{ChannelConfig, Config, ConfigErrors, Roots, StorageKind, nearest};
+use pushgate_config::{ChannelConfig, Config, ConfigErrors, PluginNetwork, Roots, StorageKind, nearest};
 use pushgate_dummy::Dummy;
 use pushgate_sqlite::SqliteStore;
 use pushgate_transport::{BuildError, Destinations, HttpTransport};
 use pushgate_webpush::WebPush;
 
+use crate::plugins::Plugins;
 use crate::push_id::Row;
 
 /// The push services of a ZPNs push id, by the numbers of its envelope.
@@ -53,9 +54,26 @@ pub enum Error {
 }
 
 /// What the channels of one gateway have in common.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Shared {
     provider_tokens: ProviderTokens,
+    plugins: Plugins,
+}
+
+impl Shared {
+    /// For the channels of this configuration; loads its plugins.
+    ///
+    /// # Errors
+    /// As for [`Plugins::load`].
+    pub fn of(config: &Config) -> Result<Self, ConfigErrors> {
+        Ok(Self::with(Plugins::load(config, &built_in())?))
+    }
+
+    /// With these plugins.
+    #[must_use]
+    pub fn with(plugins: Plugins) -> Self {
+        Self { provider_tokens: ProviderTokens::default(), plugins }
+    }
 }
 
 /// Starts a gateway as configured.
@@ -71,18 +89,25 @@ pub async fn gateway(config: &Config) -> Result<Gateway, Error> {
 /// # Errors
 /// [`Error`], which says what to do.
 pub fn builder(config: &Config) -> Result<Builder, Error> {
+    builder_with(config, &Shared::of(config)?)
+}
+
+/// The same, with what its channels have in common handed in: keep it to exchange plugins later.
+///
+/// # Errors
+/// [`Error`], which says what to do.
+pub fn builder_with(config: &Config, shared: &Shared) -> Result<Builder, Error> {
     let mut builder = Gateway::builder()
         .keep(config.storage.keep)
         .devices_per_user(config.limits.devices_per_user)
         .presence_by_leases();
-    let shared = Shared::default();
     if let StorageKind::Sqlite { path } = &config.storage.kind {
         builder = builder.store(SqliteStore::open(path)?);
     }
     for (id, configured) in &config.apps {
         let mut app = App::default();
         for (name, one) in &configured.channels {
-            app = app.install(channel(name, one, &shared)?, one.concurrency);
+            app = app.install(channel(id, name, one, shared)?, one.concurrency);
         }
         for route in &configured.routes {
             app = app.route(route.selector.clone(), route.channels.iter().cloned());
@@ -133,19 +158,46 @@ const KINDS: &[(&str, Make)] = &[
     ("dummy", |wanted| Ok(Arc::new(Dummy::scripted(wanted.name.clone(), wanted.one.section.parse()?)))),
 ];
 
+/// The kinds that no plugin may bring.
+#[must_use]
+pub fn built_in() -> Vec<&'static str> {
+    KINDS.iter().map(|(kind, _)| *kind).collect()
+}
+
 /// One channel, by its kind.
 ///
 /// # Errors
 /// [`ConfigErrors`] with file, line and key.
-pub fn channel(name: &ChannelName, one: &ChannelConfig, shared: &Shared) -> Made {
+pub fn channel(app: &AppId, name: &ChannelName, one: &ChannelConfig, shared: &Shared) -> Made {
     let asked = one.kind.as_str();
     if let Some((_, made)) = KINDS.iter().find(|(kind, _)| *kind == asked) {
         return made(&Wanted { name, one, shared });
     }
-    let kinds = KINDS.iter().map(|(kind, _)| *kind);
+    if let Some(channel) = shared.plugins.channel(app, name, one, dial)? {
+        return Ok(channel);
+    }
+    let plugins = shared.plugins.kinds();
+    let kinds = built_in().into_iter().chain(plugins.iter().map(String::as_str));
     let near = nearest(asked, kinds.clone())
         .map_or_else(|| kinds.collect::<Vec<_>>().join(", "), |near| format!("did you mean `{near}`?"));
     Err(one.section.refuse("kind", format!("\"{asked}\" is no kind of channel: {near}")).into())
+}
+
+/// Exchanges the channels of plugins for what this configuration says. Gives how many, and why others go on as they were.
+///
+/// # Errors
+/// As for [`Plugins::reload`].
+pub fn reload(config: &Config, shared: &Shared) -> Result<(usize, Vec<String>), ConfigErrors> {
+    shared.plugins.reload(config, &built_in(), dial)
+}
+
+/// What a plugin's requests go through.
+fn dial(one: &ChannelConfig, network: PluginNetwork) -> Result<Arc<dyn Transport>, ConfigErrors> {
+    let destinations = match network {
+        PluginNetwork::Public => Destinations::Public,
+        PluginNetwork::Any => Destinations::Any,
+    };
+    Ok(client(one, transport(one).destinations(destinations))?)
 }
 
 fn webpush(wanted: &Wanted<'_>) -> Made {

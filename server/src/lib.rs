@@ -4,6 +4,7 @@ pub mod assemble;
 mod commands;
 pub mod doors;
 pub mod keys;
+pub mod plugins;
 mod problem;
 mod push_config;
 pub mod push_id;

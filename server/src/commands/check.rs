@@ -12,10 +12,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(config: Config) -> Outcome {
     let mut bad = 0;
-    let shared = assemble::Shared::default();
+    let shared = assemble::Shared::of(&config)?;
     for (app, configured) in &config.apps {
         for (name, one) in &configured.channels {
-            let channel = assemble::channel(name, one, &shared)?;
+            let channel = assemble::channel(app, name, one, &shared)?;
             let place = format!("apps.{app}.channels.{name} ({})", one.kind);
             match tokio::time::timeout(PATIENCE, channel.probe()).await {
                 Ok(Ok(probe)) => {

@@ -4,6 +4,8 @@ mod check;
 mod demo;
 mod emulate;
 mod http;
+mod plugin;
+mod plugin_host;
 mod send;
 mod serve;
 mod vapid;
@@ -60,6 +62,11 @@ enum Command {
     /// Print every configuration key with its default
     #[command(after_help = "Example:\n  pushgate config > pushgate.toml")]
     Config,
+    /// Look at channel plugins
+    #[command(subcommand)]
+    Plugin(plugin::Plugin),
+    #[command(hide = true)]
+    PluginHost(plugin_host::PluginHostArgs),
     /// Make keys: for servers that call the gateway, and for Web Push
     #[command(subcommand)]
     Keys(Keys),
@@ -83,7 +90,7 @@ enum Keys {
 }
 
 /// Where the configuration comes from.
-#[derive(Args)]
+#[derive(Args, Clone)]
 struct ConfigArgs {
     /// The TOML file
     #[arg(long, env = "PUSHGATE_CONFIG")]
@@ -109,14 +116,18 @@ impl ConfigArgs {
 }
 
 pub(crate) fn run() -> ExitCode {
-    let command = Cli::parse().command;
+    let command = match Cli::parse().command {
+        // Before anything is opened: it gives up all it was born with.
+        Command::PluginHost(args) => return plugin_host::run(args),
+        other => other,
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };
     let outcome = runtime.block_on(async {
         match command {
-            Command::Serve(args) => serve::run(args.load()?).await,
+            Command::Serve(args) => serve::run(args).await,
             Command::Emulate(args) => emulate::run(args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Send(args) => send::run(args).await,
@@ -130,6 +141,9 @@ pub(crate) fn run() -> ExitCode {
                 Ok(())
             }
             Command::Keys(Keys::Vapid) => vapid::run(),
+            Command::Plugin(command) => plugin::run(command),
+            // Handled before there was a runtime.
+            Command::PluginHost(_) => Ok(()),
         }
     });
     match outcome {

@@ -1,29 +1,53 @@
 //! `pushgate serve`.
 
 use metrics_exporter_prometheus::PrometheusBuilder;
-use pushgate_config::{Config, LogConfig};
+use pushgate_config::LogConfig;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use super::Outcome;
-use crate::{assemble, say, serve};
+use super::{ConfigArgs, Outcome};
+use crate::assemble::{self, Shared};
+use crate::{say, serve};
 
-pub(super) async fn run(config: Config) -> Outcome {
+pub(super) async fn run(args: ConfigArgs) -> Outcome {
+    let config = args.clone().load()?;
     log(&config.log)?;
     let metrics = PrometheusBuilder::new().install_recorder().ok();
-    let gateway = assemble::gateway(&config).await?;
+    let shared = Shared::of(&config)?;
+    let gateway = assemble::builder_with(&config, &shared)?.start().await?;
     let running = serve::open(&config, gateway, metrics)
         .await
         .map_err(|error| format!("server.listen = {}: {error}", config.server.listen))?;
     say(format!("listening on http://{}", running.address));
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => reload(args.clone(), &shared),
+        }
     }
     tracing::info!("stopping");
     running.stop().await;
     Ok(())
+}
+
+/// Takes up what can be changed while the gateway runs: plugins, and the configuration of their channels. What is wrong is
+/// told, and everything goes on as it was.
+fn reload(args: ConfigArgs, shared: &Shared) {
+    let reloaded = args.load().and_then(|config| assemble::reload(&config, shared));
+    match reloaded {
+        Ok((exchanged, kept)) => {
+            for why in kept {
+                tracing::error!(why, "a plugin's channel goes on as it was");
+            }
+            tracing::info!(exchanged, "plugins reloaded; for other changes restart the gateway");
+        }
+        Err(errors) => {
+            tracing::error!(%errors, "the configuration is not right; everything goes on as it was")
+        }
+    }
 }
 
 /// Logs go to stderr: stdout is for answers.

@@ -1,0 +1,179 @@
+//! What a plugin does in its own process stays there: its deaths are faults with a hint, and it is started again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pushgate::{Kind, Outcome, PushChannel, Scope};
+use pushgate_kit::transport::answer;
+use pushgate_plugin_host::{Limits, LoadError};
+use serde_json::json;
+
+use super::{Bench, compile, delivery, rogue};
+
+/// Sends until the channel is there again.
+async fn once_it_is_back(channel: &Arc<dyn PushChannel>) -> Outcome {
+    loop {
+        let outcome = channel.send(&delivery(1)).await.outcomes()[0].clone();
+        match outcome.fault() {
+            Some(fault) if fault.detail.contains("is not there") => {
+                tokio::time::sleep(fault.retry_after.unwrap().min(Duration::from_millis(50))).await;
+            }
+            _ => return outcome,
+        }
+    }
+}
+
+/// What the death of a child gives those who wait for it.
+async fn death(mode: &str) -> String {
+    let bench = Bench::new();
+    let channel = bench.open(mode).unwrap();
+    let report = channel.send(&delivery(3)).await;
+    assert_eq!(report.outcomes().len(), 3);
+    let fault = report.outcomes()[2].fault().unwrap();
+    assert_eq!((fault.kind, fault.scope), (Kind::VendorDown, Scope::Lane), "{mode}: {}", fault.detail);
+    assert!(fault.retry_after.is_some(), "{mode}: when to try again is said");
+    // Another channel of the same plugin has a process of its own, and is well.
+    let other = bench.open("well").unwrap();
+    assert_eq!(other.send(&delivery(1)).await.outcomes()[0].code(), "accepted");
+    fault.detail.clone()
+}
+
+#[tokio::test]
+async fn an_isolated_plugin_sends_in_order_renders_and_probes() {
+    let bench = Bench::new();
+    let channel = bench.open("well").unwrap();
+    let report = channel.send(&delivery(100)).await;
+    for (i, outcome) in report.outcomes().iter().enumerate() {
+        assert_eq!(*outcome, Outcome::accepted(format!("token-{i}")));
+    }
+    let rendered = channel.render(&delivery(1).message);
+    assert_eq!((rendered.body, rendered.counted), (json!({"pieces": 2}), 30));
+    let probe = channel.probe().await.unwrap();
+    assert_eq!(
+        (probe.identity.as_str(), probe.expires_at.unwrap().as_millis()),
+        ("the rogue", 1_800_000_000_000)
+    );
+}
+
+#[tokio::test]
+async fn its_requests_go_through_the_gateways_own_client() {
+    let bench = Bench::new();
+    let channel = bench.open("http").unwrap();
+    bench.transport.then(answer(200, "vendor-7"));
+    assert_eq!(channel.send(&delivery(1)).await.outcomes(), [Outcome::accepted("vendor-7")]);
+    let report = channel.send(&delivery(1)).await;
+    let fault = report.outcomes()[0].fault().unwrap();
+    assert_eq!(fault.kind, Kind::Unreachable);
+    assert!(fault.detail.contains("the script has no answer left"), "{}", fault.detail);
+}
+
+#[tokio::test]
+async fn a_crash_is_a_fault_with_a_hint_and_stays_in_its_process() {
+    assert!(death("segfault").await.contains("signal 11 (segmentation fault)"));
+    assert!(death("abort").await.contains("signal 6 (aborted)"));
+    assert!(death("exit").await.contains("exit status 3"));
+}
+
+#[tokio::test]
+async fn a_leak_ends_at_the_limit_of_its_process() {
+    assert!(death("leak").await.contains("signal 6 (aborted)"));
+}
+
+#[tokio::test]
+async fn a_plugin_that_loops_is_answered_for_and_killed() {
+    let bench = Bench::new();
+    let channel = bench.open("loop").unwrap();
+    assert_eq!(channel.send(&delivery(1)).await.outcomes()[0].code(), "timeout");
+    loop {
+        let report = channel.send(&delivery(1)).await;
+        let fault = report.outcomes()[0].fault().unwrap();
+        if fault.kind == Kind::VendorDown {
+            assert!(fault.detail.contains("it did not answer for 5 s, and was killed"), "{}", fault.detail);
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_plugin_that_loops_while_rendering_holds_planning_up_once() {
+    let bench = Bench::new();
+    let channel = bench.open("render-loop").unwrap();
+    let message = delivery(1).message;
+    let began = std::time::Instant::now();
+    for _ in 0..10 {
+        assert_eq!(channel.render(&message).counted, 30, "without the plugin the texts are counted");
+    }
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert_eq!(once_it_is_back(&channel).await.code(), "accepted");
+}
+
+#[tokio::test]
+async fn an_exception_that_leaves_the_plugin_ends_its_process_alone() {
+    let bench = Bench::new();
+    let plugin = compile("c++", &["-std=c++14"], &["host/tests/thrower.cpp"], bench.folder.path());
+    let channel = bench.open_with(plugin, Limits::default(), json!({})).unwrap();
+    let report = channel.send(&delivery(1)).await;
+    let fault = report.outcomes()[0].fault().unwrap();
+    assert!(fault.detail.contains("signal 6 (aborted)"), "{}", fault.detail);
+}
+
+#[tokio::test]
+async fn closing_or_using_the_standard_streams_breaks_nothing() {
+    for mode in ["stdout", "chatter"] {
+        let channel = Bench::new().open(mode).unwrap();
+        for _ in 0..3 {
+            assert_eq!(channel.send(&delivery(2)).await.outcomes()[1].code(), "accepted", "{mode}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_child_has_no_descriptor_and_no_variable_but_what_it_was_given() {
+    let bench = Bench::new();
+    let limits = Limits { environment: vec![("ACME".to_owned(), "yes".to_owned())], ..Limits::default() };
+    let plugin = rogue(bench.folder.path());
+    let channel = bench.open_with(plugin, limits, json!({"mode": "look"})).unwrap();
+    let report = channel.send(&delivery(1)).await;
+    assert_eq!(report.outcomes(), [Outcome::accepted("strange=0 ACME=yes HOME=-")]);
+}
+
+#[tokio::test]
+async fn what_it_says_wrong_inside_is_the_same_outside() {
+    for (mode, code) in
+        [("few", "internal"), ("null", "internal"), ("never", "timeout"), ("twice", "accepted")]
+    {
+        let channel = Bench::new().open(mode).unwrap();
+        let report = channel.send(&delivery(3)).await;
+        assert!(report.outcomes().iter().all(|outcome| outcome.code() == code), "{mode}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_opened_is_told_in_the_same_words_as_in_process() {
+    let bench = Bench::new();
+    let refused = |mode| bench.open(mode).map(|_| ()).unwrap_err();
+    assert_eq!(refused("refuse"), LoadError::Refused("mode: this one is refused".to_owned()));
+    assert!(refused("open-crash").to_string().contains("signal 6 (aborted)"));
+    let text = bench.folder.path().join("text.so");
+    std::fs::write(&text, "no library").unwrap();
+    let told = bench.open_with(text, Limits::default(), json!({})).map(|_| ()).unwrap_err().to_string();
+    assert!(told.contains("is no shared library of this system"), "{told}");
+}
+
+#[tokio::test]
+async fn a_plugin_that_dies_again_and_again_is_left_alone() {
+    let bench = Bench::new();
+    let channel = bench.open("segfault").unwrap();
+    let mut longest = Duration::ZERO;
+    while longest < Duration::from_secs(30) {
+        let report = channel.send(&delivery(1)).await;
+        let fault = report.outcomes()[0].fault().unwrap();
+        assert_eq!(fault.kind, Kind::VendorDown);
+        let hint = fault.retry_after.unwrap();
+        longest = longest.max(hint);
+        tokio::time::sleep(hint.min(Duration::from_millis(100))).await;
+    }
+    let report = channel.send(&delivery(1)).await;
+    let hint = report.outcomes()[0].fault().unwrap().retry_after.unwrap();
+    assert!(hint > Duration::from_secs(50), "the breaker is open for a minute: {hint:?}");
+}

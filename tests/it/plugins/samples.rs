@@ -1,0 +1,1 @@
+//! The samples through the whole gateway, configured as an operator would.
