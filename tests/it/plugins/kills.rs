@@ -12,7 +12,7 @@ use pushgate::observe::Event;
 use pushgate::{
     Address, AppId, Audience, ChannelName, Gateway, Notification, NotificationId, State, TokenKind, When,
 };
-use pushgate_dummy::{Config, Dummy};
+use pushgate_dummy::{Dummy, Script};
 
 use super::Bench;
 use crate::house::PATIENCE;
@@ -59,7 +59,7 @@ async fn a_hundred_kills_during_ten_thousand_sends_lose_nothing_and_no_other_lan
     let seen = Arc::clone(&sent);
     let app = App::default()
         .install(plugged, 256)
-        .channel(Dummy::new(ChannelName::new("dummy").unwrap(), Config::default()));
+        .channel(Dummy::scripted(ChannelName::new("dummy").unwrap(), Script::default()));
     let gateway = Gateway::builder()
         .app(AppId::new("demo").unwrap(), app)
         .observer(move |event: &Event| {

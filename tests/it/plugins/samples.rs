@@ -1,1 +1,233 @@
-//! The samples through the whole gateway, configured as an operator would.
+//! The samples through the whole gateway, configured as an operator would: one binary, one file, and a receiver.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use super::{PUSHGATE, compile};
+use crate::house::{Client, PATIENCE};
+
+/// Whatever is POSTed to it, with its path; answers as both vendors of these tests would.
+#[derive(Clone, Default)]
+struct Receiver(Arc<Mutex<Vec<(String, Value)>>>);
+
+impl Receiver {
+    /// Listens; gives its address.
+    async fn open(&self) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().fallback(heard).with_state(self.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        format!("http://{address}")
+    }
+
+    fn heard(&self) -> Vec<(String, Value)> {
+        self.0.lock().clone()
+    }
+}
+
+async fn heard(State(receiver): State<Receiver>, request: Request) -> String {
+    let path = request.uri().path().to_owned();
+    let body = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap();
+    receiver.0.lock().push((path, serde_json::from_slice(&body).unwrap_or_default()));
+    r#"{"ok":true,"result":{"message_id":77,"username":"acme_bot"}}"#.to_owned()
+}
+
+/// The sample in Rust: cargo builds it with these tests and puts it beside them.
+fn webhook() -> PathBuf {
+    let name =
+        format!("{}pushgate_plugin_webhook{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    std::env::current_exe().unwrap().with_file_name(name)
+}
+
+/// A gateway in a process of its own, killed when dropped.
+struct Server {
+    process: Child,
+    client: Client,
+    folder: PathBuf,
+}
+
+impl Server {
+    fn start(folder: &Path, key: &str) -> Self {
+        let log = std::fs::File::options().create(true).append(true).open(folder.join("log")).unwrap();
+        let mut process = Command::new(PUSHGATE)
+            .args(["serve", "--config"])
+            .arg(folder.join("pushgate.toml"))
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let log = || std::fs::read_to_string(folder.join("log")).unwrap();
+        let address = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{}", log()));
+        Self { client: Client::new(address, key), process, folder: folder.to_owned() }
+    }
+
+    fn hang_up(&self) {
+        Command::new("kill").args(["-HUP", &self.process.id().to_string()]).status().unwrap();
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("log")).unwrap()
+    }
+
+    async fn log_says(&self, what: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.log().contains(what) {
+            assert!(Instant::now() < deadline, "no {what:?} in {}", self.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Sends to one address and waits for what becomes of it.
+    async fn send(&self, channel: &str, query: &str) -> Value {
+        let to = json!({"addresses": [{"channel": channel, "token": "42"}]});
+        let asked = json!({"to": to, "title": "Ann", "content": "hello", "when": "always"});
+        let (status, answer) = self.client.submit(&asked, query).await;
+        assert!(status < 300, "{answer}");
+        answer["status"]["devices"][0].clone()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A configuration with this in it; gives the key.
+fn configure(folder: &Path, text: &str) -> String {
+    let (key, digest) = pushgate_server::keys::new_key();
+    let text = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\n[log]\nlevel = \"debug\"\nformat = \"json\"\n[storage]\nkind = \"memory\"\n\
+         [[keys]]\nid = \"demo\"\nhash = \"sha256:{digest}\"\napps = [\"*\"]\nscopes = [\"send\"]\n\
+         [apps.demo.channels.dummy]\nkind = \"dummy\"\n{text}"
+    );
+    std::fs::write(folder.join("pushgate.toml"), text).unwrap();
+    key
+}
+
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const TOKEN: &str = "123456:ABC-DEF1234ghIkl-zyx57W2v1u123ew11";
+
+fn both(webhook: &Path, telegram: &Path, receiver: &str) -> String {
+    format!(
+        "[[plugins]]\npath = \"{}\"\nnetwork = \"any\"\n\
+         [[plugins]]\npath = \"{}\"\nisolation = \"none\"\nnetwork = \"any\"\n\
+         [apps.demo.channels.hook]\nkind = \"webhook\"\nurl = \"{receiver}/first\"\nsecret = \"{SECRET}\"\n\
+         [apps.demo.channels.bot]\nkind = \"telegram\"\nbot_token = \"{TOKEN}\"\nbase_url = \"{receiver}\"\n",
+        webhook.display(),
+        telegram.display()
+    )
+}
+
+fn telegram(folder: &Path) -> PathBuf {
+    compile("cc", &["-std=c99"], &["samples/telegram/telegram.c", "samples/telegram/json.c"], folder)
+}
+
+#[tokio::test]
+async fn both_samples_send_through_the_gateway_and_are_exchanged_while_it_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Receiver::default();
+    let url = receiver.open().await;
+    let text = both(&webhook(), &telegram(folder.path()), &url);
+    let key = configure(folder.path(), &text);
+    let server = Server::start(folder.path(), &key);
+    assert_eq!(server.send("hook", "?wait=20s").await["state"], "sent", "{}", server.log());
+    let receipt = server.send("bot", "?wait=20s").await;
+    assert_eq!(
+        (&receipt["state"], &receipt["vendor_id"]),
+        (&json!("sent"), &json!("77")),
+        "{}",
+        server.log()
+    );
+    let heard = receiver.heard();
+    assert_eq!((heard[0].0.as_str(), &heard[0].1["data"]["title"]), ("/first", &json!("Ann")));
+    assert_eq!(heard[1].0, format!("/bot{TOKEN}/sendMessage"));
+    assert_eq!(heard[1].1["chat_id"], "42");
+
+    // Another address for the one, a broken key for the other: the one is exchanged, the other goes on as it was.
+    let file = folder.path().join("pushgate.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("/first", "/second").replace("bot_token", "bot_tokn")).unwrap();
+    server.hang_up();
+    server.log_says("\"exchanged\":1").await;
+    server.log_says("goes on as it was").await;
+    assert_eq!(server.send("hook", "?wait=20s").await["state"], "sent");
+    assert_eq!(server.send("bot", "?wait=20s").await["state"], "sent");
+    assert_eq!(receiver.heard()[2].0, "/second");
+    std::fs::write(&file, "[server").unwrap();
+    server.hang_up();
+    server.log_says("everything goes on as it was").await;
+    assert_eq!(server.send("hook", "?wait=20s").await["state"], "sent");
+    for secret in [SECRET, TOKEN, "hello"] {
+        assert!(!server.log().contains(secret), "{secret} stands in the log");
+    }
+}
+
+#[tokio::test]
+async fn a_plugin_that_cannot_be_loaded_is_told_and_the_gateway_runs_on() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("text.so"), "no library").unwrap();
+    let hash = "11".repeat(32);
+    let text = format!(
+        "[[plugins]]\npath = \"text.so\"\nisolation = \"none\"\n[[plugins]]\npath = \"{}\"\nsha256 = \"{hash}\"\n\
+         [apps.demo.channels.hook]\nkind = \"webhook\"\nurl = \"https://im.example\"\nsecret = \"{SECRET}\"\n",
+        webhook().display()
+    );
+    let key = configure(folder.path(), &text);
+    let server = Server::start(folder.path(), &key);
+    assert!(server.log().contains("text.so is no shared library of this system"), "{}", server.log());
+    assert!(server.log().contains("and not the one configured"), "{}", server.log());
+    assert_eq!(server.send("dummy", "?wait=20s").await["state"], "sent");
+    let receipt = server.send("hook", "?wait=1s").await;
+    assert_eq!(receipt["state"], "queued", "it waits for its plugin: {receipt}");
+}
+
+#[test]
+fn two_plugins_of_one_kind_and_a_kind_that_is_built_in_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let checked = |text: &str| {
+        configure(folder.path(), text);
+        let file = folder.path().join("pushgate.toml");
+        let ran = Command::new(PUSHGATE).args(["check", "--config"]).arg(file).output().unwrap();
+        assert!(!ran.status.success());
+        String::from_utf8(ran.stderr).unwrap()
+    };
+    let copy = folder.path().join("copy.so");
+    std::fs::copy(webhook(), &copy).unwrap();
+    let told = checked(&format!(
+        "[[plugins]]\npath = \"{}\"\n[[plugins]]\npath = \"{}\"\n",
+        webhook().display(),
+        copy.display()
+    ));
+    assert!(told.contains("brings the kind \"webhook\", which another plugin brings already"), "{told}");
+    let usurper = compile("cc", &["-DKIND=\"dummy\""], &["host/tests/rogue.c"], folder.path());
+    let told = checked(&format!("[[plugins]]\npath = \"{}\"\n", usurper.display()));
+    assert!(told.contains("brings the kind \"dummy\", which is built in"), "{told}");
+}
+
+#[test]
+fn inspect_prints_what_a_plugin_is() {
+    let ran = |arguments: &[&str]| {
+        let ran = Command::new(PUSHGATE).args(["plugin", "inspect"]).args(arguments).output().unwrap();
+        (ran.status.success(), String::from_utf8(ran.stdout).unwrap(), String::from_utf8(ran.stderr).unwrap())
+    };
+    let plugin = webhook();
+    let (good, told, _) = ran(&[plugin.to_str().unwrap()]);
+    assert!(good && told.contains("kind         webhook") && told.contains("\"secret\""), "{told}");
+    let (_, told, _) = ran(&[plugin.to_str().unwrap(), "--json"]);
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((&told["abi"], &told["capability"]["max_batch"]), (&json!([1, 0]), &json!(16)));
+    let (good, _, told) = ran(&["/nowhere.so"]);
+    assert!(!good && told.contains("/nowhere.so cannot be read"), "{told}");
+}
