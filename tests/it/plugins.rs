@@ -3,6 +3,7 @@
 mod isolation;
 mod kills;
 mod samples;
+mod tools;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -99,7 +99,7 @@ typedef struct pushgate_sink {
 enum {
   PUSHGATE_OK = 0,
   PUSHGATE_REFUSED = 1,   /* the arguments are not right: a missing pointer, no URL, an unknown channel */
-  PUSHGATE_BUSY = 2,      /* too much is under way for this channel: 16,384 requests and timers */
+  PUSHGATE_BUSY = 2,      /* too much is under way for this channel: 131,072 requests and timers */
   PUSHGATE_CLOSED = 3     /* the channel is being closed */
 };
 
@@ -178,7 +178,7 @@ typedef struct pushgate_delivery {
   const pushgate_message *message;
   const pushgate_target *const *targets;    /* `target_count` pointers: delivery->targets[i]->token */
   size_t target_count;                      /* 1 to max_batch */
-  int64_t deadline_ms;                      /* when the gateway answers for the plugin, milliseconds since 1970 */
+  int64_t deadline_ms;                      /* by when to answer, milliseconds since 1970; half a second later the gateway does */
   uint32_t attempt;                         /* which try this is, from 1 */
   uint32_t reserved;
 } pushgate_delivery;

@@ -21,6 +21,8 @@ use crate::telemetry::Misuse;
 const MOST_SINK: usize = 1024 * 1024;
 /// What an author says about a configuration fits in this.
 const MOST_REFUSAL: usize = 2000;
+/// What a plugin gets beyond its timeout: its own requests end at that, and it knows the outcomes apart.
+const GRACE: Duration = Duration::from_millis(500);
 /// Whoever takes longer to return from `send` holds up others on the thread.
 const AT_ONCE: Duration = Duration::from_millis(100);
 
@@ -96,7 +98,7 @@ impl Plugged {
         question: Question<'_>,
         mut receiver: oneshot::Receiver<Answer>,
     ) -> Result<Given, Fault> {
-        let answer = match tokio::time::timeout(self.info.timeout, &mut receiver).await {
+        let answer = match tokio::time::timeout(self.info.timeout + GRACE, &mut receiver).await {
             Ok(answer) => answer.ok(),
             Err(_) => {
                 question.out_of_time();

@@ -11,8 +11,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::telemetry::Names;
 
-/// The most requests and timers under way for one channel.
-const MOST_UNDER_WAY: usize = 16_384;
+/// The most requests and timers under way for one channel: more than the most addresses that may be in flight.
+const MOST_UNDER_WAY: usize = 131_072;
 
 /// An opened channel.
 pub(crate) struct Context {

@@ -4,6 +4,7 @@
 
 mod asked;
 mod channel;
+mod check;
 mod child;
 mod context;
 mod convert;
@@ -19,6 +20,7 @@ mod table;
 mod telemetry;
 
 pub use channel::Plugged;
+pub use check::{Examination, Finding, examine};
 pub use child::{Limits, Role};
 pub use description::{Declared, Description};
 pub use error::LoadError;

@@ -58,7 +58,7 @@ static void in_ten_threads(pushgate_tag tag) {
 }
 
 static void *later(void *tag) {
-  usleep(400 * 1000);
+  usleep(900 * 1000);
   return from_a_thread(tag);
 }
 

@@ -95,7 +95,7 @@ pub struct Delivery {
     pub message: Message,
     /// To whom: at least one, at most the capability's `max_batch`.
     pub targets: Vec<Target>,
-    /// When the gateway answers for the plugin: milliseconds since 1970.
+    /// By when to answer: milliseconds since 1970. Half a second later the gateway does.
     pub deadline_ms: i64,
     /// Which try this is, from 1.
     pub attempt: u32,

@@ -62,7 +62,7 @@ enum Command {
     /// Print every configuration key with its default
     #[command(after_help = "Example:\n  pushgate config > pushgate.toml")]
     Config,
-    /// Look at channel plugins
+    /// Look at channel plugins, check them, begin one
     #[command(subcommand)]
     Plugin(plugin::Plugin),
     #[command(hide = true)]
@@ -141,7 +141,7 @@ pub(crate) fn run() -> ExitCode {
                 Ok(())
             }
             Command::Keys(Keys::Vapid) => vapid::run(),
-            Command::Plugin(command) => plugin::run(command),
+            Command::Plugin(command) => plugin::run(command).await,
             // Handled before there was a runtime.
             Command::PluginHost(_) => Ok(()),
         }

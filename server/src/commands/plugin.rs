@@ -1,11 +1,12 @@
-//! `pushgate plugin`: look at a plugin.
+//! `pushgate plugin`: look at a plugin, hold it to its promises, begin one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use pushgate::SystemClock;
-use pushgate_plugin_host::{Description, Isolation, Limits, Loader, Source, Told};
+use pushgate_config::{Config, Sources, process_environment};
+use pushgate_plugin_host::{Description, Examination, Isolation, Limits, Loader, Source, Told, examine};
 
 use super::Outcome;
 use super::plugin_host::Sha256;
@@ -23,6 +24,56 @@ pub(super) enum Plugin {
         #[arg(long)]
         json: bool,
     },
+    /// Hold a plugin to what every channel promises; no vendor is asked and nobody is reached
+    #[command(
+        after_help = "Examples:\n  pushgate plugin check libacme.so --config check.toml\n  pushgate plugin check libacme.so --config check.toml --accepted '200 {\"ok\":true}' --dead '410 {}'"
+    )]
+    Check(CheckArgs),
+    /// Write a plugin in Rust that builds and passes the check, to begin with
+    #[command(
+        after_help = "Example:\n  pushgate plugin new acme && cd acme && cargo build --release\n  pushgate plugin check target/release/libacme.so --config check.toml"
+    )]
+    New(NewArgs),
+}
+
+/// What is checked, and with what.
+#[derive(Args)]
+pub(super) struct CheckArgs {
+    /// The shared library
+    file: PathBuf,
+    /// A configuration with a channel of the plugin's kind in it; its values need not be good ones
+    #[arg(long)]
+    config: PathBuf,
+    /// What the vendor answers when it takes a message: STATUS BODY
+    #[arg(long, default_value = "200 {}", value_parser = answer)]
+    accepted: (u16, String),
+    /// What it answers for a dead token: then the order of outcomes is checked too
+    #[arg(long, value_parser = answer)]
+    dead: Option<(u16, String)>,
+    /// Load it into this process: a crash ends the check
+    #[arg(long)]
+    in_process: bool,
+}
+
+/// What is written, and where.
+#[derive(Args)]
+pub(super) struct NewArgs {
+    /// The kind of channel it brings: a-z, 0-9 and -, beginning with a letter
+    name: String,
+    /// The folder it is written into; by default, one of its name
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// A local copy of the SDK, plugins/sdk of the source tree, in place of the published one
+    #[arg(long)]
+    sdk: Option<PathBuf>,
+}
+
+fn answer(text: &str) -> Result<(u16, String), String> {
+    let (status, body) = text.split_once(' ').unwrap_or((text, ""));
+    match status.parse() {
+        Ok(status @ 200..=599) => Ok((status, body.to_owned())),
+        _ => Err("write a status and a body, like '200 {}'".to_owned()),
+    }
 }
 
 /// 64 hexadecimal digits.
@@ -36,9 +87,11 @@ pub(super) fn sha256(text: &str) -> Result<Sha256, String> {
     if text.len() == 64 { Ok(Sha256(bytes)) } else { Err("write 64 hexadecimal digits".to_owned()) }
 }
 
-pub(super) fn run(command: Plugin) -> Outcome {
+pub(super) async fn run(command: Plugin) -> Outcome {
     match command {
         Plugin::Inspect { file, json } => inspect(file, json),
+        Plugin::Check(args) => check(args).await,
+        Plugin::New(args) => new(args),
     }
 }
 
@@ -74,4 +127,88 @@ fn tell(plugin: &Description) {
     if let Some(schema) = &plugin.config_schema {
         say(format!("configuration\n{schema}"));
     }
+}
+
+async fn check(args: CheckArgs) -> Outcome {
+    let CheckArgs { file, config, accepted, dead, in_process } = args;
+    let told = Arc::new(Told::default());
+    let isolation = if in_process { Isolation::None } else { Isolation::Process(Limits::default()) };
+    let source = Source { path: file, sha256: None, isolation };
+    let loader = Loader::new(Arc::new(SystemClock), Arc::clone(&told) as _);
+    let kind = loader.load(&source)?.description().kind.clone();
+    let sources = Sources { file: Some(&config), environment: process_environment(), flags: Vec::new() };
+    let loaded = Config::load(&sources)?;
+    let mut channels = loaded.apps.values().flat_map(|app| app.channels.values());
+    let section = channels.find(|one| one.kind == kind).map(|one| one.section.to_json());
+    let config =
+        section.ok_or_else(|| format!("{}: there is no channel of kind \"{kind}\"", config.display()))?;
+    let findings = examine(loader, told, Examination { source, config, accepted, dead }).await?;
+    let mut broken = 0;
+    for finding in findings {
+        match finding.kept {
+            Ok(()) => say(format!("ok    {}", finding.promise)),
+            Err(why) => {
+                broken += 1;
+                say(format!("FAIL  {}\n      {why}", finding.promise));
+            }
+        }
+    }
+    if broken > 0 { Err(format!("{broken} promises are broken").into()) } else { Ok(()) }
+}
+
+/// The files of a new plugin; `acme` stands for its name in all of them.
+const TEMPLATE: [(&str, &str); 8] = [
+    ("Cargo.toml", include_str!("../../../plugins/sdk/template/Cargo.toml.in")),
+    ("src/lib.rs", include_str!("../../../plugins/sdk/template/src/lib.rs")),
+    ("src/config.rs", include_str!("../../../plugins/sdk/template/src/config.rs")),
+    ("src/channel.rs", include_str!("../../../plugins/sdk/template/src/channel.rs")),
+    ("src/encode.rs", include_str!("../../../plugins/sdk/template/src/encode.rs")),
+    ("src/decode.rs", include_str!("../../../plugins/sdk/template/src/decode.rs")),
+    ("check.toml", include_str!("../../../plugins/sdk/template/check.toml")),
+    ("README.md", include_str!("../../../plugins/sdk/template/README.md")),
+];
+
+fn new(args: NewArgs) -> Outcome {
+    let NewArgs { name, dir, sdk } = args;
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let begins = name.starts_with(|c: char| c.is_ascii_lowercase());
+    if !begins || name.len() > 64 || name.ends_with('-') || !name.chars().all(fits) {
+        return Err(format!(
+            "\"{name}\" is no name for a kind: write a-z, 0-9 and -, beginning with a letter"
+        )
+        .into());
+    }
+    let folder = dir.unwrap_or_else(|| PathBuf::from(&name));
+    if folder.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(format!("{} is there already, and not empty", folder.display()).into());
+    }
+    let sdk = match sdk {
+        Some(path) => format!("path = {:?}", std::path::absolute(path)?.display().to_string()),
+        None => format!("git = {:?}", env!("CARGO_PKG_REPOSITORY")),
+    };
+    for (path, text) in TEMPLATE {
+        let path = folder.join(path);
+        std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+        std::fs::write(path, named(text, &name).replace("{ SDK }", &format!("{{ {sdk} }}")))?;
+    }
+    let folder = folder.display();
+    say(format!(
+        "{folder} is written. Next:\n  cd {folder} && cargo build --release\n  pushgate plugin check target/release/lib{}.so --config check.toml --dead '410 {{}}'",
+        name.replace('-', "_")
+    ));
+    Ok(())
+}
+
+/// The text with the name in place of `acme`: as a file's name, as a type's, as a variable's.
+fn named(text: &str, name: &str) -> String {
+    let camel: String = name.split('-').filter(|part| !part.is_empty()).map(capitalised).collect();
+    let crate_name = name.replace('-', "_");
+    text.replace("libacme", &format!("lib{crate_name}"))
+        .replace("ACME", &crate_name.to_uppercase())
+        .replace("Acme", &camel)
+        .replace("acme", name)
+}
+
+fn capitalised(word: &str) -> String {
+    word[..1].to_uppercase() + &word[1..]
 }

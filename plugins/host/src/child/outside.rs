@@ -24,8 +24,8 @@ use crate::error::LoadError;
 use crate::loader::Opening;
 use crate::telemetry::{Names, Telemetry, one_line};
 
-/// What the child gets beyond its own deadline: it knows the outcomes apart, we do not.
-const GRACE: Duration = Duration::from_millis(500);
+/// What the child gets beyond the timeout: it answers for the plugin itself, half a second after it.
+const GRACE: Duration = Duration::from_secs(1);
 /// A hint shorter than this is none.
 const SHORTEST: Duration = Duration::from_millis(50);
 

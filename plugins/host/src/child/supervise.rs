@@ -32,7 +32,7 @@ const BREAKER: u32 = 5;
 /// … for so long.
 const OPEN: Duration = Duration::from_secs(60);
 /// Requests of one child that are under way at once.
-const MOST_REQUESTS: usize = 16_384;
+const MOST_REQUESTS: usize = 131_072;
 
 /// A child at work.
 pub(crate) struct Running {

@@ -1,0 +1,380 @@
+//! Holds a plugin to what every channel promises, without its vendor: a scripted one answers, is silent, fails or talks
+//! nonsense. `pushgate plugin check` prints what comes of it. Reaches nobody.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use parking_lot::Mutex;
+use pushgate::{
+    Address, AppId, ChannelName, Delivery, DeliveryId, Message, NotificationId, Outcome, Priority,
+    PushChannel, Request, Response, SystemClock, Target, Timestamp, TokenKind, Transport, TransportError,
+};
+use serde_json::{Value, json};
+
+use crate::error::LoadError;
+use crate::loader::{Loader, Opening, Plugin, Source};
+use crate::telemetry::{Misuse, Told};
+
+/// What a plugin is held to, and with what.
+pub struct Examination {
+    /// The plugin.
+    pub source: Source,
+    /// A configuration that works, secrets and all.
+    pub config: Value,
+    /// What the vendor answers when it takes a message.
+    pub accepted: (u16, String),
+    /// What it answers for a token that is dead, where the order of outcomes is to be looked at too.
+    pub dead: Option<(u16, String)>,
+}
+
+/// What one promise came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The promise, as a sentence.
+    pub promise: &'static str,
+    /// Kept, or how it was broken.
+    pub kept: Result<(), String>,
+}
+
+type Kept = Result<(), String>;
+
+/// Sends at once in the check that looks for what only shows in a crowd.
+const CROWD: usize = 10_000;
+/// Answers no vendor should give, and some do.
+const NONSENSE: [&str; 7] = ["", "{", "[]", "null", "<html>502</html>", "\u{0}\u{1}", "{\"ok\":"];
+/// Texts that have broken encoders before.
+const TEXTS: [&str; 6] = [
+    "\"quoted\" \\ back",
+    "tab\tand\nline",
+    "漢字かな한글",
+    "👨‍👩‍👧‍👦 é ‏עברית‎",
+    "</script>&amp;",
+    "\u{1}\u{1f}\u{7f}",
+];
+
+/// Examines a plugin.
+///
+/// # Errors
+/// When it cannot be loaded or opened: then there is nothing to examine.
+pub async fn examine(
+    loader: Loader,
+    told: Arc<Told>,
+    examination: Examination,
+) -> Result<Vec<Finding>, LoadError> {
+    let plugin = loader.load(&examination.source)?;
+    let vendor = Arc::new(Vendor::new(examination.accepted, examination.dead));
+    let bench = Bench { plugin, config: examination.config, vendor, told };
+    let channel = bench.open(bench.config.clone())?;
+    let mut findings = Vec::new();
+    let mut find = |promise, kept| findings.push(Finding { promise, kept });
+    find("it says what it is", bench.says_what_it_is());
+    find("a key it does not know is refused", bench.refuses_a_slip());
+    find("what it renders is JSON, and longer texts count more", bench.renders(&*channel));
+    find("texts of every script are sent", bench.sends_every_text(&*channel).await);
+    find("every batch gets one outcome for each address, in order", bench.keeps_order(&*channel).await);
+    find("no failure of the way is taken for a success", bench.fails(&*channel).await);
+    find("no nonsense of a vendor breaks it", bench.bears_nonsense(&*channel).await);
+    find("a message far over the limit gets outcomes", bench.bears_length(&*channel).await);
+    find("a silent vendor is answered for in time", bench.keeps_time(&*channel).await);
+    find("ten thousand sends at once are answered, each with its own", bench.bears_a_crowd(&channel).await);
+    find("it can be closed at work, and opened again", bench.closes(channel).await);
+    find("it never broke the contract", bench.kept_the_contract());
+    Ok(findings)
+}
+
+struct Bench {
+    plugin: Plugin,
+    config: Value,
+    vendor: Arc<Vendor>,
+    told: Arc<Told>,
+}
+
+impl Bench {
+    fn open(&self, config: Value) -> Result<Arc<dyn PushChannel>, LoadError> {
+        let name = ChannelName::new("check").expect("five letters are a name");
+        self.plugin.open(Opening { name, config, transport: Arc::clone(&self.vendor) as Arc<dyn Transport> })
+    }
+
+    fn batch(&self) -> usize {
+        self.plugin.description().capability.max_batch as usize
+    }
+
+    fn says_what_it_is(&self) -> Kept {
+        let described = self.plugin.description();
+        if described.version.is_empty() || described.description.is_empty() {
+            return Err("version and description are what an operator knows it by".to_owned());
+        }
+        match described.config_schema.as_deref().map(serde_json::from_str::<Value>) {
+            None => Err("there is no config_schema: nobody knows what to configure".to_owned()),
+            Some(Err(error)) => Err(format!("config_schema is not JSON: {error}")),
+            Some(Ok(_)) => Ok(()),
+        }
+    }
+
+    fn refuses_a_slip(&self) -> Kept {
+        let mut config = self.config.clone();
+        config["no_such_key"] = json!(true);
+        match self.open(config) {
+            Err(LoadError::Refused(_)) => Ok(()),
+            Err(other) => Err(other.to_string()),
+            Ok(_) => Err("it opens with the key no_such_key: a mistyped key would not be told".to_owned()),
+        }
+    }
+
+    fn renders(&self, channel: &dyn PushChannel) -> Kept {
+        let short = channel.render(&message("Ann", "hello"));
+        let long = channel.render(&message("Ann", &"hello ".repeat(100)));
+        if short.body.is_null() {
+            return Err("the body is not JSON".to_owned());
+        }
+        if short.counted == 0 || long.counted < short.counted + 500 {
+            return Err(format!("5 bytes count {}, 600 count {}", short.counted, long.counted));
+        }
+        Ok(())
+    }
+
+    async fn sends_every_text(&self, channel: &dyn PushChannel) -> Kept {
+        for text in TEXTS {
+            let sent = channel.send(&delivery(message(text, text), live(1))).await;
+            if channel.render(&message(text, text)).body.is_null() {
+                return Err(format!("what is rendered for {text:?} is not JSON"));
+            }
+            expect(&sent.into_outcomes(), 1, |outcome| outcome.fault().is_none())
+                .map_err(|why| format!("{text:?}: {why}"))?;
+        }
+        Ok(())
+    }
+
+    async fn keeps_order(&self, channel: &dyn PushChannel) -> Kept {
+        let most = self.batch();
+        for size in [1, 2, 3, most / 2, most].into_iter().filter(|size| (1..=most).contains(size)) {
+            let sent = channel.send(&delivery(message("Ann", "hello"), live(size))).await.into_outcomes();
+            expect(&sent, size, |outcome| outcome.fault().is_none())?;
+            if self.vendor.dead.is_none() {
+                continue;
+            }
+            let mixed: Vec<_> = (0..size)
+                .map(|i| if i % 3 == 0 { format!("dead-{i}") } else { format!("live-{i}") })
+                .collect();
+            let sent = channel.send(&delivery(message("Ann", "hello"), mixed)).await.into_outcomes();
+            for (i, outcome) in sent.iter().enumerate() {
+                if outcome.fault().is_some() != (i % 3 == 0) {
+                    return Err(format!("address {i} of {size} got {}", outcome.code()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn fails(&self, channel: &dyn PushChannel) -> Kept {
+        for mood in [Mood::Unreachable, Mood::Broken, Mood::Status(500), Mood::Status(503)] {
+            self.vendor.be(mood);
+            let sent = channel.send(&delivery(message("Ann", "hello"), live(1))).await.into_outcomes();
+            self.vendor.be(Mood::Well);
+            expect(&sent, 1, |outcome| outcome.fault().is_some())
+                .map_err(|why| format!("{mood:?}: {why}"))?;
+        }
+        Ok(())
+    }
+
+    async fn bears_nonsense(&self, channel: &dyn PushChannel) -> Kept {
+        for (place, status) in
+            (0..NONSENSE.len()).flat_map(|place| [200, 400, 429].map(|status| (place, status)))
+        {
+            self.vendor.be(Mood::Nonsense(status, place));
+            let sent = channel.send(&delivery(message("Ann", "hello"), live(1))).await.into_outcomes();
+            self.vendor.be(Mood::Well);
+            expect(&sent, 1, |outcome| status == 200 || outcome.fault().is_some())
+                .map_err(|why| format!("{status} {:?}: {why}", NONSENSE[place]))?;
+        }
+        Ok(())
+    }
+
+    async fn bears_length(&self, channel: &dyn PushChannel) -> Kept {
+        let long = "long ".repeat(channel.info().capability.max_bytes.min(1 << 20));
+        let sent = channel.send(&delivery(message("Ann", &long), live(1))).await.into_outcomes();
+        expect(&sent, 1, |_| true)
+    }
+
+    async fn keeps_time(&self, channel: &dyn PushChannel) -> Kept {
+        let limit = channel.info().timeout + Duration::from_secs(2);
+        self.vendor.be(Mood::Silent);
+        let sent =
+            tokio::time::timeout(limit, channel.send(&delivery(message("Ann", "hello"), live(1)))).await;
+        self.vendor.be(Mood::Well);
+        match sent {
+            Ok(report) => expect(report.outcomes(), 1, |outcome| outcome.fault().is_some()),
+            Err(_) => Err(format!("there is no outcome after {limit:?}")),
+        }
+    }
+
+    async fn bears_a_crowd(&self, channel: &Arc<dyn PushChannel>) -> Kept {
+        let most = self.batch().min(3);
+        let sends: Vec<_> = (0..CROWD)
+            .map(|i| {
+                let channel = Arc::clone(channel);
+                let size = i % most + 1;
+                tokio::spawn(async move {
+                    let sent = channel.send(&delivery(message("Ann", "hello"), live(size))).await;
+                    expect(sent.outcomes(), size, |outcome| outcome.fault().is_none())
+                })
+            })
+            .collect();
+        for send in sends {
+            send.await.map_err(|error| error.to_string())??;
+        }
+        Ok(())
+    }
+
+    async fn closes(&self, channel: Arc<dyn PushChannel>) -> Kept {
+        let before = self.vendor.asked.load(Ordering::Acquire);
+        self.vendor.be(Mood::Silent);
+        let busy = Arc::clone(&channel);
+        let send = tokio::spawn(async move {
+            busy.send(&delivery(message("Ann", "hello"), live(1))).await;
+        });
+        let asked = async {
+            while self.vendor.asked.load(Ordering::Acquire) == before {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let begun = tokio::time::timeout(Duration::from_secs(2), asked).await;
+        send.abort();
+        drop((channel, send));
+        self.vendor.be(Mood::Well);
+        // A plugin that asks nothing of the gateway is at work without being seen.
+        let _ = begun;
+        let channel = self.open(self.config.clone()).map_err(|error| error.to_string())?;
+        let sent = channel.send(&delivery(message("Ann", "hello"), live(1))).await;
+        expect(sent.outcomes(), 1, |outcome| outcome.fault().is_none())
+    }
+
+    fn kept_the_contract(&self) -> Kept {
+        let broken = Misuse::ALL.into_iter().filter(|what| self.told.misuses(*what) > 0);
+        let broken: Vec<_> =
+            broken.map(|what| format!("{} {}", self.told.misuses(what), what.as_str())).collect();
+        if broken.is_empty() { Ok(()) } else { Err(broken.join(", ")) }
+    }
+}
+
+fn expect(outcomes: &[Outcome], count: usize, good: impl Fn(&Outcome) -> bool) -> Kept {
+    if outcomes.len() != count {
+        return Err(format!("{} outcomes for {count} addresses", outcomes.len()));
+    }
+    match outcomes.iter().find(|outcome| !good(outcome)) {
+        None => Ok(()),
+        Some(Outcome::Failed(fault)) => Err(format!("the outcome is {fault}")),
+        Some(other) => Err(format!("the outcome is {}", other.code())),
+    }
+}
+
+fn live(count: usize) -> Vec<String> {
+    (0..count).map(|i| format!("live-{i}")).collect()
+}
+
+fn message(title: &str, content: &str) -> Message {
+    Message {
+        id: NotificationId::new(),
+        app: AppId::new("check").expect("five letters are a name"),
+        title: title.into(),
+        content: content.into(),
+        payload: Some("{\"check\":true}".into()),
+        image: None,
+        link: None,
+        collapse_key: None,
+        thread: None,
+        category: None,
+        priority: Priority::High,
+        badge: None,
+        silent: false,
+        created_at: pushgate::Clock::now(&SystemClock),
+        ttl: Duration::from_secs(3600),
+        overrides: None,
+    }
+}
+
+fn delivery(message: Message, tokens: Vec<String>) -> Delivery {
+    let channel = ChannelName::new("check").expect("five letters are a name");
+    let target = |(index, token): (u32, String)| Target {
+        index,
+        device: None,
+        user: None,
+        address: Address { channel: channel.clone(), kind: TokenKind::Token, token: token.into() },
+        registered_at: None::<Timestamp>,
+    };
+    let targets = (0..).zip(tokens).map(target).collect();
+    Delivery {
+        id: DeliveryId::new(),
+        channel: channel.clone(),
+        message: Arc::new(message),
+        targets,
+        attempt: 1,
+    }
+}
+
+/// How the vendor is.
+#[derive(Debug, Clone, Copy)]
+enum Mood {
+    Well,
+    Silent,
+    Unreachable,
+    Broken,
+    Status(u16),
+    Nonsense(u16, usize),
+}
+
+/// A vendor that is none.
+struct Vendor {
+    accepted: (u16, String),
+    dead: Option<(u16, String)>,
+    mood: Mutex<Mood>,
+    asked: AtomicUsize,
+}
+
+impl Vendor {
+    fn new(accepted: (u16, String), dead: Option<(u16, String)>) -> Self {
+        Self { accepted, dead, mood: Mutex::new(Mood::Well), asked: AtomicUsize::new(0) }
+    }
+
+    fn be(&self, mood: Mood) {
+        *self.mood.lock() = mood;
+    }
+
+    /// A request that names a dead token anywhere is for a dead token.
+    fn well(&self, request: &Request) -> Response {
+        let names_dead = |bytes: &[u8]| bytes.windows(5).any(|five| five == b"dead-");
+        let dead = names_dead(&request.body) || names_dead(request.uri.to_string().as_bytes());
+        let (status, body) = self.dead.as_ref().filter(|_| dead).unwrap_or(&self.accepted);
+        answer(*status, body)
+    }
+}
+
+fn answer(status: u16, body: &str) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+    Response { status, headers: HeaderMap::new(), body: Bytes::copy_from_slice(body.as_bytes()) }
+}
+
+#[async_trait]
+impl Transport for Vendor {
+    async fn send(&self, request: Request) -> Result<Response, TransportError> {
+        self.asked.fetch_add(1, Ordering::AcqRel);
+        let host = request.uri.host().unwrap_or_default().to_owned();
+        let why = || "the check says so".to_owned();
+        let mood = *self.mood.lock();
+        match mood {
+            Mood::Well => Ok(self.well(&request)),
+            Mood::Silent => {
+                tokio::time::sleep(request.timeout).await;
+                Err(TransportError::Timeout { host, after: request.timeout })
+            }
+            Mood::Unreachable => Err(TransportError::Unreachable { host, why: why() }),
+            Mood::Broken => Err(TransportError::Broken { host, why: why() }),
+            Mood::Status(status) => Ok(answer(status, "")),
+            Mood::Nonsense(status, place) => Ok(answer(status, NONSENSE[place])),
+        }
+    }
+}

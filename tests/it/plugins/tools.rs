@@ -1,0 +1,83 @@
+//! `pushgate plugin new` and `pushgate plugin check`: what is begun passes, and what breaks its promises is told.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use super::{PLUGINS, PUSHGATE, compile};
+
+fn plugin(arguments: &[&str]) -> Output {
+    Command::new(PUSHGATE).arg("plugin").args(arguments).output().unwrap()
+}
+
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn check(file: &Path, config: &Path, more: &[&str]) -> Output {
+    let (file, config) = (file.to_str().unwrap(), config.to_str().unwrap());
+    plugin(&[&["check", file, "--config", config], more].concat())
+}
+
+/// Builds a crate with what the workspace has built already.
+fn build(folder: &Path) -> PathBuf {
+    let target = folder.join("target");
+    std::fs::copy(format!("{PLUGINS}/../Cargo.lock"), folder.join("Cargo.lock")).unwrap();
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--offline", "--quiet"])
+        .current_dir(folder)
+        .env("CARGO_TARGET_DIR", &target)
+        .output()
+        .unwrap();
+    assert!(built.status.success(), "{}", told(&built));
+    target.join("debug")
+}
+
+#[test]
+fn a_new_plugin_builds_and_passes_the_check() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("new");
+    let sdk = format!("{PLUGINS}/sdk");
+    let written = plugin(&["new", "acme-push", "--dir", dir.to_str().unwrap(), "--sdk", &sdk]);
+    assert!(written.status.success(), "{}", told(&written));
+    let library = build(&dir).join("libacme_push.so");
+    let checked = check(&library, &dir.join("check.toml"), &["--dead", "410 {}", "--in-process"]);
+    assert!(checked.status.success(), "{}", told(&checked));
+    assert!(told(&checked).contains("ok    ten thousand sends at once"), "{}", told(&checked));
+    let again = plugin(&["new", "acme-push", "--dir", dir.to_str().unwrap()]);
+    assert!(!again.status.success() && told(&again).contains("is there already"), "{}", told(&again));
+    let unfit = plugin(&["new", "Acme Push"]);
+    assert!(!unfit.status.success() && told(&unfit).contains("is no name for a kind"), "{}", told(&unfit));
+}
+
+#[test]
+fn the_sample_in_c_passes_the_check_in_a_process_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let sources = ["samples/telegram/telegram.c", "samples/telegram/json.c"];
+    let library = compile("cc", &["-std=c99"], &sources, folder.path());
+    let config = folder.path().join("check.toml");
+    let token = "123456:ABC-DEF1234ghIkl-zyx57W2v1u123ew11";
+    let text = format!("[apps.check.channels.bot]\nkind = \"telegram\"\nbot_token = \"{token}\"\n");
+    std::fs::write(&config, text).unwrap();
+    let accepted = ["--accepted", r#"200 {"ok":true,"result":{"message_id":1}}"#];
+    let dead = ["--dead", r#"403 {"ok":false,"error_code":403,"description":"Forbidden: bot was blocked"}"#];
+    let checked = check(&library, &config, &[accepted, dead].concat());
+    assert!(checked.status.success(), "{}", told(&checked));
+}
+
+#[test]
+fn a_plugin_that_breaks_its_promises_fails_the_check_and_is_told_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = compile("cc", &[], &["host/tests/rogue.c"], folder.path());
+    let config = folder.path().join("check.toml");
+    let checked = |mode: &str| {
+        let text = format!("[apps.check.channels.rogue]\nkind = \"rogue\"\nmode = \"{mode}\"\n");
+        std::fs::write(&config, text).unwrap();
+        let checked = check(&library, &config, &[]);
+        assert!(!checked.status.success());
+        told(&checked)
+    };
+    let lax = checked("well");
+    assert!(lax.contains("FAIL  a key it does not know is refused"), "{lax}");
+    let doubled = checked("twice");
+    assert!(doubled.contains("FAIL  it never broke the contract") && doubled.contains(" twice"), "{doubled}");
+}
