@@ -6,5 +6,7 @@ mod growth;
 mod kit;
 mod load;
 mod misuse;
+mod reload;
 mod telegram;
+mod valgrind;
 mod webhook;
