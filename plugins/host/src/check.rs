@@ -254,7 +254,9 @@ impl Bench {
     }
 
     fn kept_the_contract(&self) -> Kept {
-        let broken = Misuse::ALL.into_iter().filter(|what| self.told.misuses(*what) > 0);
+        // A busy machine holds a call up now and then; a plugin that waits holds up one in ten at the least.
+        let excused = |what| if what == Misuse::Blocked { CROWD as u64 / 10 } else { 0 };
+        let broken = Misuse::ALL.into_iter().filter(|what| self.told.misuses(*what) > excused(*what));
         let broken: Vec<_> =
             broken.map(|what| format!("{} {}", self.told.misuses(what), what.as_str())).collect();
         if broken.is_empty() { Ok(()) } else { Err(broken.join(", ")) }
