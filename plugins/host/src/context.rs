@@ -70,7 +70,7 @@ impl Context {
             return Err(NotBegun::Closed);
         }
         let place = Place::take(Arc::clone(self)).ok_or(NotBegun::Busy)?;
-        let work = work(self.closing.child_token());
+        let work = work(self.closing.clone());
         self.runtime.spawn(async move {
             let _held = (task, place);
             work.await;

@@ -122,11 +122,12 @@ async fn fetch<F: FnMut(&User)>(
 ) {
     tokio::select! {
         biased;
-        () = closing.cancelled() => drop(owed),
+        // First: an answer that is there needs no place among those who wait for the end.
         answer = context.transport.send(request) => owed.pay(|user| match &answer {
             Ok(response) => tell_response(done, user, response),
             Err(error) => tell_error(done, user, error),
         }),
+        () = closing.cancelled() => drop(owed),
     }
 }
 

@@ -46,14 +46,13 @@ impl Channel for Webhook {
 
     fn render(&self, message: &Message) -> Rendered {
         let body = body(message);
-        let counted = body.to_string().len() as u64;
-        Rendered { body, counted }
+        let counted = body.len() as u64;
+        Rendered { body: serde_json::from_str(&body).unwrap_or_default(), counted }
     }
 
     async fn send(&self, delivery: &Delivery) -> Vec<Outcome> {
         let body = body(&delivery.message);
-        let send =
-            |target| self.send_one(&delivery.message.id, target, addressed(body.clone(), &target.token));
+        let send = |target| self.send_one(&delivery.message.id, target, addressed(&body, &target.token));
         join_all(delivery.targets.iter().map(send)).await
     }
 

@@ -4,45 +4,83 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use pushgate_plugin_sdk::{Message, Priority, Request};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 
-/// What the receiver is told, without whom it is for.
-#[must_use]
-pub fn body(message: &Message) -> Value {
-    let priority = match message.priority {
-        Priority::High => "high",
-        Priority::Normal => "normal",
-        Priority::Low => "low",
-    };
-    let mut data = Map::from_iter([
-        ("id".to_owned(), json!(message.id)),
-        ("app".to_owned(), json!(message.app)),
-        ("title".to_owned(), json!(message.title)),
-        ("content".to_owned(), json!(message.content)),
-        ("priority".to_owned(), json!(priority)),
-        ("silent".to_owned(), json!(message.silent)),
-        ("expires_at".to_owned(), json!(message.expires_at_ms)),
-    ]);
-    let texts = [
-        ("payload", &message.payload),
-        ("image", &message.image),
-        ("link", &message.link),
-        ("collapse_key", &message.collapse_key),
-        ("thread", &message.thread),
-        ("category", &message.category),
-    ];
-    data.extend(texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), json!(text.as_ref()?)))));
-    data.extend(message.badge.map(|badge| ("badge".to_owned(), json!(badge))));
-    if let Some(Value::Object(overrides)) = &message.overrides {
-        data.extend(overrides.clone());
-    }
-    json!({"type": "notification", "data": data})
+/// What the receiver is told, without whom it is for. Written straight from the message: a tree of values takes three times
+/// as long.
+#[derive(Serialize)]
+struct Body<'a> {
+    r#type: &'static str,
+    data: Data<'a>,
 }
 
-/// The body for one address.
-pub(crate) fn addressed(mut body: Value, token: &str) -> String {
-    body["to"] = json!(token);
-    body.to_string()
+#[derive(Serialize)]
+struct Data<'a> {
+    id: &'a str,
+    app: &'a str,
+    title: &'a str,
+    content: &'a str,
+    priority: &'static str,
+    silent: bool,
+    expires_at: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    collapse_key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thread: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    category: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    badge: Option<u32>,
+}
+
+/// The body, as JSON.
+#[must_use]
+pub fn body(message: &Message) -> String {
+    let data = Data {
+        id: &message.id,
+        app: &message.app,
+        title: &message.title,
+        content: &message.content,
+        priority: match message.priority {
+            Priority::High => "high",
+            Priority::Normal => "normal",
+            Priority::Low => "low",
+        },
+        silent: message.silent,
+        expires_at: message.expires_at_ms,
+        payload: message.payload.as_deref(),
+        image: message.image.as_deref(),
+        link: message.link.as_deref(),
+        collapse_key: message.collapse_key.as_deref(),
+        thread: message.thread.as_deref(),
+        category: message.category.as_deref(),
+        badge: message.badge,
+    };
+    let body = Body { r#type: "notification", data };
+    match &message.overrides {
+        Some(Value::Object(overrides)) => {
+            // Native options are rare, and merged where trees are at home.
+            let mut body = json!(body);
+            if let Some(data) = body["data"].as_object_mut() {
+                data.extend(overrides.clone());
+            }
+            body.to_string()
+        }
+        _ => serde_json::to_string(&body).unwrap_or_default(),
+    }
+}
+
+/// The body for one address: `to` comes first.
+pub(crate) fn addressed(body: &str, token: &str) -> String {
+    let members = body.strip_prefix('{').unwrap_or(body);
+    format!("{{\"to\":{},{members}", Value::from(token))
 }
 
 /// Signs requests with one secret.
