@@ -9,6 +9,7 @@ use pushgate_plugin_abi as abi;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use crate::along::Along;
 use crate::context::Context;
 use crate::convert;
 use crate::error::LoadError;
@@ -31,6 +32,7 @@ pub struct Plugged {
     info: ChannelInfo,
     library: &'static Library,
     instance: Instance,
+    runtime: Handle,
     end: End,
 }
 
@@ -64,8 +66,9 @@ impl Plugged {
         let channel = shared.enter(Arc::clone(&context));
         match instance(library, channel, &info, &config) {
             Ok(instance) => {
+                let runtime = context.runtime().clone();
                 let end = End(Some(Closing { library, channel, context, instance }));
-                Ok(Self { info, library, instance, end })
+                Ok(Self { info, library, instance, runtime, end })
             }
             Err(refusal) => {
                 // Whatever it began meanwhile ends; nothing of it is waited for.
@@ -92,13 +95,26 @@ impl Plugged {
         }
     }
 
+    /// Calls a function whose answer comes later, and keeps the requests it begins.
+    fn with_its_requests(&self, call: impl FnOnce()) -> Along {
+        Along::with(self.runtime.clone(), || self.promptly(call))
+    }
+
     /// Waits for an answer until the deadline.
     async fn answer(
         &self,
         question: Question<'_>,
         mut receiver: oneshot::Receiver<Answer>,
+        mut along: Along,
     ) -> Result<Given, Fault> {
-        let answer = match tokio::time::timeout(self.info.timeout + GRACE, &mut receiver).await {
+        let answered = async {
+            tokio::select! {
+                biased;
+                () = along.all_ended() => (&mut receiver).await,
+                answer = &mut receiver => answer,
+            }
+        };
+        let answer = match tokio::time::timeout(self.info.timeout + GRACE, answered).await {
             Ok(answer) => answer.ok(),
             Err(_) => {
                 question.out_of_time();
@@ -183,13 +199,13 @@ impl PushChannel for Plugged {
         let shared = &self.library.table.shared;
         let (question, receiver) = shared.pending.ask(expected);
         let deadline = shared.clock.now() + self.info.timeout;
-        convert::with_delivery(delivery, deadline, |delivery| {
-            self.promptly(|| {
+        let along = convert::with_delivery(delivery, deadline, |delivery| {
+            self.with_its_requests(|| {
                 // SAFETY: as in `render`.
                 unsafe { (self.library.calls.send)(self.instance.0, delivery, question.tag()) };
-            });
+            })
         });
-        match self.answer(question, receiver).await {
+        match self.answer(question, receiver, along).await {
             Ok(given) => Report::new(expected, given.outcomes),
             Err(fault) => Report::all_failed(expected, &fault),
         }
@@ -197,9 +213,11 @@ impl PushChannel for Plugged {
 
     async fn probe(&self) -> Result<Probe, Fault> {
         let (question, receiver) = self.library.table.shared.pending.ask(1);
-        // SAFETY: as in `render`.
-        self.promptly(|| unsafe { (self.library.calls.probe)(self.instance.0, question.tag()) });
-        let Given { mut outcomes, expires_at } = self.answer(question, receiver).await?;
+        let along = self.with_its_requests(|| {
+            // SAFETY: as in `render`.
+            unsafe { (self.library.calls.probe)(self.instance.0, question.tag()) };
+        });
+        let Given { mut outcomes, expires_at } = self.answer(question, receiver, along).await?;
         match outcomes.pop() {
             Some(Outcome::Failed(fault)) => Err(fault),
             Some(Outcome::Accepted { vendor_id } | Outcome::Replaced { vendor_id, .. }) => {

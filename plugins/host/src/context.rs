@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::along;
 use crate::telemetry::Names;
 
 /// The most requests and timers under way for one channel: more than the most addresses that may be in flight.
@@ -71,10 +72,11 @@ impl Context {
         }
         let place = Place::take(Arc::clone(self)).ok_or(NotBegun::Busy)?;
         let work = work(self.closing.clone());
-        self.runtime.spawn(async move {
+        let work = async move {
             let _held = (task, place);
             work.await;
-        });
+        };
+        along::begin(work, &self.runtime);
         Ok(())
     }
 

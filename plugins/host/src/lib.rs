@@ -2,6 +2,7 @@
 //! What a plugin does against the contract becomes a fault, a number and a line of the log; never undefined behaviour that
 //! this side could have prevented. `plugins/abi` has the contract.
 
+mod along;
 mod asked;
 mod channel;
 mod check;
