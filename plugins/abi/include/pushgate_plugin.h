@@ -139,6 +139,13 @@ typedef struct pushgate_capability {
 
 enum { PUSHGATE_PRIORITY_HIGH = 0, PUSHGATE_PRIORITY_NORMAL = 1, PUSHGATE_PRIORITY_LOW = 2 };
 
+/* What the device is to do: `pushgate_message.act`. */
+enum {
+  PUSHGATE_ACT_SHOW = 0,    /* show it, unless it is silent */
+  PUSHGATE_ACT_RING = 1,    /* ring: it is a call */
+  PUSHGATE_ACT_REMOVE = 2   /* take off the screen what is shown under `tag`; such a message is silent */
+};
+
 /* One notification, rendered for one language and cut to what the channel can carry. */
 typedef struct pushgate_message {
   size_t struct_size;
@@ -159,6 +166,10 @@ typedef struct pushgate_message {
   int64_t badge;              /* the number on the icon; -1: leave it */
   uint32_t priority;          /* PUSHGATE_PRIORITY_HIGH ... */
   uint32_t silent;            /* 1: show nothing, it is data for the app */
+  pushgate_str tag;           /* under which name the device shows it: showing the same name again replaces */
+  pushgate_str call;          /* PUSHGATE_ACT_RING: the call's id, as server and app know it; or none */
+  uint32_t act;               /* PUSHGATE_ACT_SHOW ... */
+  uint32_t voip;              /* PUSHGATE_ACT_RING: 1: by the platform's own call screen, where that can be */
 } pushgate_message;
 
 /* One address. */

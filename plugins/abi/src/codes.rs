@@ -18,6 +18,8 @@ codes! {
     u32: COLLAPSE = 1, PRIORITY = 2, BADGE = 4, SILENT = 8, IMAGE = 16, RECEIPTS = 32;
     /// [`crate::Message::priority`].
     u32: PRIORITY_HIGH = 0, PRIORITY_NORMAL = 1, PRIORITY_LOW = 2;
+    /// [`crate::Message::act`].
+    u32: ACT_SHOW = 0, ACT_RING = 1, ACT_REMOVE = 2;
     /// [`crate::Outcome::code`]: no fault.
     u32: OUTCOME_UNSET = 0, ACCEPTED = 1, REPLACED = 2;
     /// [`crate::Outcome::code`]: a kind of fault.

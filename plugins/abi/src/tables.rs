@@ -60,6 +60,10 @@ pub struct Message {
     pub badge: i64,
     pub priority: u32,
     pub silent: u32,
+    pub tag: Str,
+    pub call: Str,
+    pub act: u32,
+    pub voip: u32,
 }
 
 /// `pushgate_target`

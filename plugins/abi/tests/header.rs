@@ -99,7 +99,7 @@ layout! {
     }
     Message = pushgate_message {
         struct_size, id, app, title, content, payload, image, link, collapse_key, thread, category, overrides,
-        created_at_ms, expires_at_ms, ttl_s, badge, priority, silent
+        created_at_ms, expires_at_ms, ttl_s, badge, priority, silent, tag, call, act, voip
     }
     Target = pushgate_target { struct_size, token, device, user, kind, index }
     Delivery = pushgate_delivery {

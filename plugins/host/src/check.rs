@@ -9,8 +9,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
+use pushgate::notification::When;
 use pushgate::{
-    Address, AppId, ChannelName, Delivery, DeliveryId, Message, NotificationId, Outcome, Priority,
+    Act, Address, AppId, ChannelName, Delivery, DeliveryId, Message, NotificationId, Outcome, Priority,
     PushChannel, Request, Response, SystemClock, Target, Timestamp, TokenKind, Transport, TransportError,
 };
 use serde_json::{Value, json};
@@ -293,6 +294,8 @@ fn message(title: &str, content: &str) -> Message {
         priority: Priority::High,
         badge: None,
         silent: false,
+        act: Act::Show,
+        when: When::Always,
         created_at: pushgate::Clock::now(&SystemClock),
         ttl: Duration::from_secs(3600),
         overrides: None,

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use pushgate::{Address, Delivery, Fault, Kind, Message, Outcome, Priority, Secret, Timestamp, TokenKind};
+use pushgate::{
+    Act, Address, Delivery, Fault, Kind, Message, Outcome, Priority, Secret, Timestamp, TokenKind,
+};
 use pushgate_plugin_abi as abi;
 use pushgate_plugin_abi::Str;
 
@@ -18,6 +20,7 @@ const MOST_STRUCT: usize = 4096;
 struct Texts {
     id: String,
     overrides: Option<String>,
+    tag: String,
 }
 
 /// Lends a message to `call`.
@@ -25,12 +28,18 @@ pub(crate) fn with_message<T>(message: &Message, call: impl FnOnce(&abi::Message
     let texts = Texts {
         id: message.id.to_string(),
         overrides: message.overrides.as_ref().map(serde_json::Value::to_string),
+        tag: message.tag(),
     };
     call(&borrowed(message, &texts))
 }
 
 fn borrowed(message: &Message, texts: &Texts) -> abi::Message {
     let secret = |secret: &Option<Secret>| Str::of_option(secret.as_ref().map(Secret::expose));
+    let (act, call, voip) = match &message.act {
+        Act::Show => (abi::ACT_SHOW, None, false),
+        Act::Ring { call, voip } => (abi::ACT_RING, Some(call.as_str()), *voip),
+        Act::Remove => (abi::ACT_REMOVE, None, false),
+    };
     abi::Message {
         struct_size: size_of::<abi::Message>(),
         id: Str::of(&texts.id),
@@ -54,6 +63,10 @@ fn borrowed(message: &Message, texts: &Texts) -> abi::Message {
             Priority::Low => abi::PRIORITY_LOW,
         },
         silent: message.silent.into(),
+        tag: Str::of(&texts.tag),
+        call: Str::of_option(call),
+        act,
+        voip: voip.into(),
     }
 }
 

@@ -12,7 +12,7 @@ mod sent;
 pub use channel::{Capability, Channel, Info, Probe, Rendered, TokenKind};
 pub use host::{Host, HttpError, Level, Request, Response};
 pub use outcome::{Fault, Kind, Outcome};
-pub use sent::{Delivery, Message, Priority, Target};
+pub use sent::{Act, Delivery, Message, Priority, Target};
 
 /// Makes the crate a plugin whose channels are of this type. Once in a crate, which has `crate-type = ["cdylib"]`.
 #[macro_export]

@@ -20,6 +20,22 @@ pub enum Priority {
     Low,
 }
 
+/// What the device is to do with a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    /// Show it, unless it is silent.
+    Show,
+    /// Ring.
+    Ring {
+        /// The call's id, as server and app know it.
+        call: String,
+        /// By the platform's own call screen, where that can be.
+        voip: bool,
+    },
+    /// Take off the screen what is shown under [`Message::tag`]. Such a message is silent.
+    Remove,
+}
+
 /// One notification, rendered for one language and cut to what the channel can carry.
 #[derive(Clone, PartialEq)]
 pub struct Message {
@@ -57,6 +73,10 @@ pub struct Message {
     pub priority: Priority,
     /// Shows nothing: data for the app.
     pub silent: bool,
+    /// Under which name the device shows it: showing the same name again replaces.
+    pub tag: String,
+    /// What the device is to do with it.
+    pub act: Act,
 }
 
 impl fmt::Debug for Message {
@@ -136,6 +156,12 @@ impl Message {
                 _ => Priority::High,
             },
             silent: raw.silent != 0,
+            tag: copy(raw.tag).unwrap_or_default(),
+            act: match raw.act {
+                abi::ACT_RING => Act::Ring { call: copy(raw.call).unwrap_or_default(), voip: raw.voip != 0 },
+                abi::ACT_REMOVE => Act::Remove,
+                _ => Act::Show,
+            },
         }
     }
 }

@@ -84,6 +84,10 @@ fn message(title: &'static str) -> abi::Message {
         badge: -1,
         priority: 0,
         silent: 0,
+        tag: none,
+        call: none,
+        act: abi::ACT_SHOW,
+        voip: 0,
     }
 }
 

@@ -3,7 +3,7 @@
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use pushgate_plugin_sdk::{Message, Priority, Request};
+use pushgate_plugin_sdk::{Act, Message, Priority, Request};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -23,6 +23,10 @@ struct Data<'a> {
     content: &'a str,
     priority: &'static str,
     silent: bool,
+    act: &'static str,
+    tag: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call: Option<&'a str>,
     expires_at: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<&'a str>,
@@ -43,6 +47,11 @@ struct Data<'a> {
 /// The body, as JSON.
 #[must_use]
 pub fn body(message: &Message) -> String {
+    let (act, call) = match &message.act {
+        Act::Show => ("show", None),
+        Act::Ring { call, .. } => ("ring", Some(call.as_str())),
+        Act::Remove => ("remove", None),
+    };
     let data = Data {
         id: &message.id,
         app: &message.app,
@@ -54,6 +63,9 @@ pub fn body(message: &Message) -> String {
             Priority::Low => "low",
         },
         silent: message.silent,
+        act,
+        tag: &message.tag,
+        call,
         expires_at: message.expires_at_ms,
         payload: message.payload.as_deref(),
         image: message.image.as_deref(),
