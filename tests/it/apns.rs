@@ -185,7 +185,7 @@ impl Bench {
             addresses: vec![Address { channel, kind: TokenKind::Token, token: token.into() }],
             registered_at: clock.now(),
         };
-        store.register(device).await.unwrap();
+        store.register(device.into()).await.unwrap();
         Self { emulator, clock, store, tokens, gateway }
     }
 
