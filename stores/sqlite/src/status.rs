@@ -78,6 +78,9 @@ fn tell(c: &Connection, status: &mut Status) -> rusqlite::Result<()> {
         Ok((Timestamp::from_millis(row.get(0)?), json::<Delivery>(row.get_ref(1)?.as_str()?)?))
     })?;
     for row in waiting {
+        if receipts.len() >= Status::MOST {
+            break;
+        }
         let (due, delivery) = row?;
         // One that was tried has its receipts, told or not.
         for target in delivery.targets.iter().filter(|_| delivery.attempt == 1) {
