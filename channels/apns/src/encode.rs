@@ -238,17 +238,13 @@ fn payload<'a>(message: &'a Message, id: &'a str, kind: PushType, style: &'a Sty
 
 /// What clients of ZPNs look for beside the payload, as [`Message::note`] has it: here it is a table, not a text.
 fn zego<'a>(message: &'a Message, id: &'a str) -> Option<Field<'a>> {
-    let (call, revoked) = match &message.act {
-        Act::Show => (None, None),
-        Act::Ring { call, .. } => (Some(call.as_str()), None),
-        Act::Remove => (None, Some(message.collapse_key.as_deref().unwrap_or(id))),
+    let (more, text) = match &message.act {
+        Act::Show => ("", None),
+        Act::Ring { call, .. } => ("call_id", Some(call.as_str())),
+        Act::Remove => ("revoke", Some(message.collapse_key.as_deref().unwrap_or(id))),
     };
-    object([
-        ("version", Some(Field::Number(1))),
-        ("zpns_request_id", Some(Field::Text(id))),
-        ("call_id", call.map(Field::Text)),
-        ("revoke", revoked.map(Field::Text)),
-    ])
+    let (version, text) = (Some(Field::Number(1)), text.map(Field::Text));
+    object([("version", version), ("zpns_request_id", Some(Field::Text(id))), (more, text)])
 }
 
 fn aps<'a>(message: &'a Message, kind: PushType, style: &'a Style) -> Fields<'a> {

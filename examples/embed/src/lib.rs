@@ -1,5 +1,6 @@
-//! What the IM server has beside its loop: connections, which are its presence, and tables, which are its store.
+//! An IM server: its loop, its connections, which are its presence, and its tables, which are its store.
 
+mod chat;
 mod tables;
 
 use std::collections::HashSet;
@@ -9,6 +10,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use pushgate::{AppId, Platform, Presence, UserId};
 
+pub use chat::serve;
 pub use tables::Tables;
 
 /// Who is connected. A real one has sockets here.
