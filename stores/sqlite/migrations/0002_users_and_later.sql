@@ -1,3 +1,6 @@
+-- With the place in it, it gives a device's addresses in order; without, SQLite walked through all addresses of the app.
+DROP INDEX addresses_by_device;
+CREATE INDEX addresses_by_device ON addresses (app, device, place);
 -- What users want: their push rules, and how many notifications they have not read.
 CREATE TABLE rules (
     app TEXT NOT NULL, user TEXT NOT NULL, body TEXT NOT NULL,

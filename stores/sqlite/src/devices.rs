@@ -255,6 +255,9 @@ fn forget(c: &Connection, app: &str, id: &str) -> rusqlite::Result<bool> {
     Ok(c.prepare_cached("DELETE FROM devices WHERE app = ?1 AND id = ?2")?.execute([app, id])? > 0)
 }
 
+const ADDRESSES: &str =
+    "SELECT channel, kind, token FROM addresses WHERE app = ?1 AND device = ?2 ORDER BY place";
+
 fn device(c: &Connection, app: &AppId, id: &DeviceId) -> rusqlite::Result<Option<Device>> {
     let found = c
         .prepare_cached("SELECT user, traits, registered_at FROM devices WHERE app = ?1 AND id = ?2")?
@@ -265,9 +268,7 @@ fn device(c: &Connection, app: &AppId, id: &DeviceId) -> rusqlite::Result<Option
         .optional()?;
     let Some((user, traits, registered_at)) = found else { return Ok(None) };
     let addresses = c
-        .prepare_cached(
-            "SELECT channel, kind, token FROM addresses WHERE app = ?1 AND device = ?2 ORDER BY place",
-        )?
+        .prepare_cached(ADDRESSES)?
         .query_map(params![app.as_str(), id.as_str()], |row| {
             let kind = match row.get_ref(1)?.as_str()? {
                 "fid" => TokenKind::Fid,
@@ -323,4 +324,20 @@ pub(crate) fn name<T>(
 
 fn unreadable(error: pushgate::InvalidName) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_devices_addresses_are_found_without_a_walk_through_all_of_the_app() {
+        let folder = tempfile::tempdir().unwrap();
+        let opened = crate::open::open(&folder.path().join("p.db")).unwrap();
+        let plan: String = opened
+            .writer
+            .query_row(&format!("EXPLAIN QUERY PLAN {ADDRESSES}"), ["app", "device"], |row| row.get(3))
+            .unwrap();
+        assert!(plan.contains("addresses_by_device (app=? AND device=?)"), "{plan}");
+    }
 }
