@@ -167,7 +167,7 @@ impl Stage {
                 }],
                 registered_at: gateway.now(),
             };
-            gateway.store().register(device).await?;
+            gateway.register(device).await?;
         }
         Ok(Self { gateway, senders, recipients, _folder: folder })
     }

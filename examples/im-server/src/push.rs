@@ -78,7 +78,7 @@ impl Push {
         let traits = Traits::of(Platform::Web);
         let registered_at = self.gateway.now();
         let device = Device { app: self.app.clone(), id, user, traits, addresses, registered_at };
-        self.gateway.store().register(device).await.map_err(|error| Refusal::storage(&error))?;
+        self.gateway.register(device).await.map_err(|error| Refusal::storage(&error))?;
         Ok(())
     }
 
