@@ -14,7 +14,7 @@ fn the_arrows_between_crates_point_downwards() {
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let may = |from: &str, to: &str| match from {
         "pushgate" | "pushgate-emulator" | "pushgate-xtask" => false,
-        "pushgate-server" | "pushgate-benches" | "pushgate-embed" => true,
+        "pushgate-server" | "pushgate-benches" | "pushgate-embed" | "pushgate-im-server" => true,
         // Host and sdk speak the interface; only the sample, like any author's plugin, needs the sdk alone.
         "pushgate-plugin-host" | "pushgate-plugin-sdk" => matches!(to, "pushgate" | "pushgate-plugin-abi"),
         "pushgate-plugin-webhook" => to == "pushgate-plugin-sdk",
