@@ -7,6 +7,7 @@ mod apns;
 mod bad_input;
 mod calls;
 mod crash;
+mod demo;
 mod desk;
 mod everywhere;
 mod faults;

@@ -48,7 +48,7 @@ enum Command {
     Emulate(emulate::EmulateArgs),
     /// Watch one notification travel: HTTP in, storage, selector, FCM, a device that decrypts it
     #[command(
-        after_help = "Examples:\n  pushgate demo --once\n  pushgate demo --once --json\n  pushgate demo                 stays, with an inbox page and a curl line to try"
+        after_help = "Examples:\n  pushgate demo --once\n  pushgate demo --once --all     a web page, a Firefox and an iPhone at once\n  pushgate demo --once --json\n  pushgate demo                 stays, with an inbox page and a curl line to try"
     )]
     Demo(demo::DemoArgs),
     /// Send one notification through a running gateway and hear what became of it
