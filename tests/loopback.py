@@ -26,9 +26,10 @@ HOSTS = [
     "jmt17.google.com",
     "updates.push.services.mozilla.com",
     "web.push.apple.com",
-    "api.push.apple.com",
-    "api.sandbox.push.apple.com",
+    "wns2-par02p.notify.windows.com",
 ]
+# APNs shares no port with the others, so its name leads to an address of its own; whoever needs it relays from there.
+APPLE = ("127.0.0.2", "api.push.apple.com")
 CARGO = ["cargo", "build", "--quiet", "--locked"]
 NPM = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
 
@@ -54,7 +55,8 @@ def seal(folder):
     ip("link", "set", "v0", "up")
     ip("link", "set", "v1", "up")
     hosts = folder / "hosts"
-    hosts.write_text("".join(f"127.0.0.1 {name}\n" for name in ["localhost", *HOSTS]))
+    names = [("127.0.0.1", name) for name in ["localhost", *HOSTS]]
+    hosts.write_text("".join(f"{address} {name}\n" for address, name in [*names, APPLE]))
     subprocess.run(["mount", "--bind", hosts, "/etc/hosts"], check=True)
 
 

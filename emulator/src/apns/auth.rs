@@ -190,7 +190,11 @@ fn parts(token: &str) -> Option<Parts<'_>> {
     let (signed, signature) = token.rsplit_once('.')?;
     let (header, claims) = signed.split_once('.')?;
     // Some clients in use pad, against RFC 7515 §2, and Apple takes it.
-    let bytes = |part: &str| URL_SAFE_NO_PAD.decode(part.trim_end_matches('=')).ok();
+    // Apple takes base64 of either alphabet, padded or not, against RFC 7515 §2: clients in use write all of them.
+    let bytes = |part: &str| {
+        let part = part.trim_end_matches('=').replace('+', "-").replace('/', "_");
+        URL_SAFE_NO_PAD.decode(part).ok()
+    };
     let object = |part: &str| serde_json::from_slice::<Value>(&bytes(part)?).ok();
     let (header, claims) = (object(header)?, object(claims)?);
     if header["alg"] != "ES256" {
