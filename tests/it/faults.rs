@@ -167,7 +167,7 @@ async fn what_will_pass_is_tried_again_and_not_before_retry_after() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_token_is_final_and_forgotten() {
+async fn zpns_62_a_dead_token_is_final_and_forgotten() {
     let bench = Bench::new().await;
     bench.emulator.vendor().unregister("bob-web");
     let id = bench.submit(HOUR).await;

@@ -89,6 +89,7 @@ pub(super) struct Devices(RwLock<Index>);
 #[derive(Default)]
 struct Index {
     in_order: Vec<Arc<Installed>>,
+    by_name: HashMap<String, Arc<Installed>>,
     by_key: HashMap<String, Arc<Installed>>,
 }
 
@@ -110,8 +111,8 @@ impl Devices {
     fn put(&self, new: Installed) {
         let new = Arc::new(new);
         let mut index = self.0.write();
-        if let Some(place) = index.in_order.iter().position(|old| old.device.id == new.device.id) {
-            let old = index.in_order.remove(place);
+        if let Some(old) = index.by_name.insert(new.device.id.clone(), Arc::clone(&new)) {
+            index.in_order.retain(|one| !Arc::ptr_eq(one, &old));
             index.by_key.remove(&old.device.token);
             index.by_key.remove(&old.device.fid);
         }
@@ -126,7 +127,7 @@ impl Devices {
     }
 
     pub(super) fn named(&self, id: &str) -> Option<Arc<Installed>> {
-        self.0.read().in_order.iter().find(|one| one.device.id == id).cloned()
+        self.0.read().by_name.get(id).cloned()
     }
 
     /// The one with this token or installation id.

@@ -1,30 +1,11 @@
 //! The unmodified crate `apns-h2`, the living descendant of `a2`, sends to a living iPhone and to a dead one.
 
-use std::env::var;
+mod push;
+
 use std::fs::File;
 
-use apns_h2::{
-    Client, ClientConfig, CollapseId, DefaultNotificationBuilder, Endpoint, Error, ErrorReason,
-    NotificationBuilder, NotificationOptions, PushType, Response,
-};
-
-fn set(name: &str) -> String {
-    var(name).expect("tests/interop/run sets it")
-}
-
-async fn send(client: &Client, token: &str) -> Result<Response, Error> {
-    let (title, content, topic) = (set("TITLE"), set("CONTENT"), set("APNS_TOPIC"));
-    let builder = DefaultNotificationBuilder::new().title(&title).body(&content);
-    let options = NotificationOptions {
-        apns_topic: Some(&topic),
-        apns_push_type: Some(PushType::Alert),
-        apns_collapse_id: Some(CollapseId::new("interop").expect("short enough")),
-        ..NotificationOptions::default()
-    };
-    let mut payload = builder.build(token, options);
-    payload.add_custom_data("payload", &set("PAYLOAD")).expect("a text is JSON");
-    client.send(payload).await
-}
+use apns_h2::{Client, ClientConfig, Endpoint, Error, ErrorReason, Response};
+use push::{send, set};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
