@@ -13,6 +13,7 @@ use pushgate_transport::{BuildError, Destinations, HttpTransport};
 use pushgate_webpush::WebPush;
 
 use crate::plugins::Plugins;
+use crate::pools::{Owner, Pools};
 use crate::push_id::Row;
 
 /// The push services of a ZPNs push id, by the numbers of its envelope.
@@ -57,6 +58,7 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Shared {
     provider_tokens: ProviderTokens,
+    pools: Pools,
     plugins: Plugins,
 }
 
@@ -72,7 +74,7 @@ impl Shared {
     /// With these plugins.
     #[must_use]
     pub fn with(plugins: Plugins) -> Self {
-        Self { provider_tokens: ProviderTokens::default(), plugins }
+        Self { provider_tokens: ProviderTokens::default(), pools: Pools::default(), plugins }
     }
 }
 
@@ -216,15 +218,25 @@ fn webpush(wanted: &Wanted<'_>) -> Made {
 fn apns(wanted: &Wanted<'_>) -> Made {
     let section = &wanted.one.section;
     let config: pushgate_apns::Config = section.parse()?;
-    // Apple asks for both: a certificate is shown by the connection, and a key is trusted after its first success.
-    let transport = match config.identity() {
-        Some(own) => transport(wanted.one).identity(own.certificate.expose(), own.key.clone()),
-        None => transport(wanted.one).first_stream_alone(),
+    let refused = |error: pushgate_apns::ConfigError| section.refuse(error.key(), error.to_string());
+    let secrets = [&config.key, &config.certificate, &config.certificate_key].into_iter().flatten().cloned();
+    let ids = [&config.team_id, &config.key_id].into_iter().flatten().map(|id| id.as_str().into());
+    let owner = Owner {
+        base: config.base().map_err(refused)?.to_owned(),
+        credentials: secrets.chain(ids).collect(),
+        settings: wanted.one.transport.clone(),
     };
-    let client = client(wanted.one, transport)?;
+    let client = wanted.shared.pools.of(owner, || {
+        // Apple asks for both: a certificate is shown by the connection, and a key is trusted after its first success.
+        let transport = match config.identity() {
+            Some(own) => transport(wanted.one).identity(own.certificate.expose(), own.key.clone()),
+            None => transport(wanted.one).first_stream_alone(),
+        };
+        client(wanted.one, transport)
+    })?;
     let tokens = &wanted.shared.provider_tokens;
     let apns = Apns::new(wanted.name.clone(), &config, client, Arc::new(SystemClock), tokens);
-    Ok(Arc::new(apns.map_err(|error| section.refuse(error.key(), error.to_string()))?))
+    Ok(Arc::new(apns.map_err(refused)?))
 }
 
 fn client(

@@ -5,6 +5,7 @@ mod commands;
 pub mod doors;
 pub mod keys;
 pub mod plugins;
+mod pools;
 mod problem;
 mod push_config;
 pub mod push_id;

@@ -11,7 +11,9 @@ use pushgate::{
 };
 use pushgate_apns::{Apns, Config, ProviderTokens};
 use pushgate_config::Sources;
-use pushgate_emulator::{Effect, Emulator, Environment, Fault, Options, PushType, Rules, SameToken, Shown};
+use pushgate_emulator::{
+    Effect, Emulator, Environment, Fault, Key, Options, PushType, Rules, SameToken, Scope, Shown,
+};
 use pushgate_kit::clock::ManualClock;
 use pushgate_server::serve::Running;
 use pushgate_server::{assemble, serve};
@@ -118,6 +120,41 @@ async fn a_call_of_five_kilobytes_is_taken_and_a_message_of_that_size_is_refused
     let token = shop.token(PushType::Alert);
     let (status, answer) = shop.client.submit(&asked(&token, json!({})), "").await;
     assert_eq!((status, &answer["code"]), (422, &json!("too_large")), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_apps_with_one_key_share_their_connections_and_two_keys_do_not() {
+    let emulator = Emulator::start(Options::default()).await.unwrap();
+    let apns = emulator.apns();
+    let other = apns.issue_key(Scope::default()).unwrap();
+    let app = |name: &str, key: &Key| {
+        format!(
+            "[apps.{name}.channels.apns]\nkind = \"apns\"\ntopic = \"{}\"\nbase_url = \"{}\"\nkey = \"\"\"{}\"\"\"\nkey_id = \"{}\"\nteam_id = \"{}\"\ntransport.roots = \"file:ca.pem\"\n",
+            apns.topic(),
+            apns.url(),
+            key.p8,
+            key.id,
+            apns.team_id(),
+        )
+    };
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("ca.pem"), emulator.ca_pem()).unwrap();
+    let file = folder.path().join("pushgate.toml");
+    let tables = [app("one", apns.key()), app("two", apns.key()), app("three", &other)].concat();
+    std::fs::write(&file, tables).unwrap();
+    let config = pushgate_config::Config::load(&Sources { file: Some(&file), ..Sources::default() }).unwrap();
+    let shared = assemble::Shared::of(&config).unwrap();
+    let made: Vec<_> = ["one", "two", "three"]
+        .map(|app| {
+            let app = AppId::new(app).unwrap();
+            let name = ChannelName::new("apns").unwrap();
+            assemble::channel(&app, &name, &config.apps[&app].channels[&name], &shared).unwrap()
+        })
+        .into();
+    for (channel, connections) in made.iter().zip([1, 1, 2]) {
+        channel.probe().await.unwrap();
+        assert_eq!(apns.connections(), connections);
+    }
 }
 
 /// A gateway in memory, on a clock that stands still.

@@ -101,8 +101,11 @@ impl Config {
         Some(Identity { certificate, key: self.certificate_key.as_ref().unwrap_or(certificate) })
     }
 
-    /// Where to send to, without a slash at the end.
-    pub(crate) fn base(&self) -> Result<&str, ConfigError> {
+    /// Where to send to, without a slash at the end. Channels with the same base and credentials may share a transport.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when `base_url` is no address.
+    pub fn base(&self) -> Result<&str, ConfigError> {
         let own = match self.environment {
             Environment::Production => "https://api.push.apple.com",
             Environment::Sandbox => "https://api.sandbox.push.apple.com",
