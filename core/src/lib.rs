@@ -185,6 +185,7 @@ pub mod template;
 pub mod transport;
 pub mod words;
 mod worker;
+pub mod x509;
 
 pub use app::App;
 pub use channel::{Capability, ChannelInfo, Probe, PushChannel, Rendered};

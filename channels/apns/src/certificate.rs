@@ -1,25 +1,17 @@
-//! What a push certificate says of itself: until when it is good, and for which topics. Reads these two facts of X.509 and
-//! nothing else; it proves nothing, Apple does. Source: RFC 5280 §4.1, and Apple's extension 1.2.840.113635.100.6.3.6.
+//! What a push certificate says of itself: until when it is good, and for which topics. It proves nothing, Apple does.
+//! Source: Apple's extension 1.2.840.113635.100.6.3.6 of X.509.
 
 use pushgate::Timestamp;
+use pushgate::x509::{self, Der};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
-use time::PrimitiveDateTime;
-use time::macros::format_description;
 
 /// The extension's identifier as it stands in DER (ITU-T X.690 §8.19).
 const TOPICS: &[u8] = b"\x2a\x86\x48\x86\xf7\x63\x64\x06\x03\x06";
 
 /// Tags of DER (ITU-T X.690 §8).
-const CRITICAL: u8 = 0x01;
-const OCTETS: u8 = 0x04;
-const OID: u8 = 0x06;
 const UTF8: u8 = 0x0c;
-const UTC_TIME: u8 = 0x17;
-const GENERALIZED_TIME: u8 = 0x18;
 const SEQUENCE: u8 = 0x30;
-const VERSION: u8 = 0xa0;
-const EXTENSIONS: u8 = 0xa3;
 
 /// A push certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,13 +26,17 @@ impl Certificate {
     /// The first certificate of a PEM text; `None` when there is none or it cannot be read.
     pub(crate) fn read(text: &str) -> Option<Self> {
         let der = CertificateDer::from_pem_slice(text.as_bytes()).ok()?;
-        let mut body = Der(Der(Der(&der).inside(SEQUENCE)?).inside(SEQUENCE)?);
-        body.skip(VERSION);
-        let (_serial, _algorithm, _issuer) = (body.next()?, body.next()?, body.next()?);
-        let mut validity = Der(body.inside(SEQUENCE)?);
-        let _begins = validity.next()?;
-        let ends_at = moment(validity.next()?)?;
-        Some(Self { ends_at, topics: topics(body)? })
+        let read = x509::Certificate::read(&der)?;
+        let list = read.extensions.iter().find(|(id, _)| *id == TOPICS);
+        // Each topic is followed by a list of what it is called.
+        let topics = match list {
+            Some((_, list)) => Der(Der(list).inside(SEQUENCE)?)
+                .filter(|(tag, _)| *tag == UTF8)
+                .map(|(_, topic)| String::from_utf8_lossy(topic).into_owned())
+                .collect(),
+            None => Vec::new(),
+        };
+        Some(Self { ends_at: read.ends_at, topics })
     }
 
     /// Whether it may be used for the app, as far as it says.
@@ -50,75 +46,6 @@ impl Certificate {
         };
         self.topics.is_empty() || self.topics.iter().any(of_app)
     }
-}
-
-/// Bytes that are a row of DER elements.
-struct Der<'a>(&'a [u8]);
-
-impl<'a> Der<'a> {
-    /// The next element: its tag and what is in it. `None` at the end, and where the bytes are not DER.
-    fn next(&mut self) -> Option<(u8, &'a [u8])> {
-        let (&[tag, length], rest) = self.0.split_first_chunk()?;
-        let (length, rest) = match length {
-            0..=0x7f => (usize::from(length), rest),
-            // Four bytes of length are more than any file we read; none at all is BER, not DER.
-            0x81..=0x84 => {
-                let (bytes, rest) = rest.split_at_checked(usize::from(length & 0x7f))?;
-                (bytes.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)), rest)
-            }
-            _ => return None,
-        };
-        let (inside, rest) = rest.split_at_checked(length)?;
-        self.0 = rest;
-        Some((tag, inside))
-    }
-
-    /// What is in the next element, when its tag is this.
-    fn inside(&mut self, tag: u8) -> Option<&'a [u8]> {
-        self.next().filter(|(found, _)| *found == tag).map(|(_, inside)| inside)
-    }
-
-    /// Passes over an element that may be missing.
-    fn skip(&mut self, tag: u8) {
-        if self.0.first() == Some(&tag) {
-            self.next();
-        }
-    }
-}
-
-fn moment((tag, text): (u8, &[u8])) -> Option<Timestamp> {
-    let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
-    let full = match tag {
-        GENERALIZED_TIME => text.to_owned(),
-        // Two digits of a year: RFC 5280 §4.1.2.5.1.
-        UTC_TIME if text.get(..2)? < "50" => format!("20{text}"),
-        UTC_TIME => format!("19{text}"),
-        _ => return None,
-    };
-    let format = format_description!("[year][month][day][hour][minute][second]");
-    let at = PrimitiveDateTime::parse(&full, format).ok()?.assume_utc();
-    Some(Timestamp::from_millis(at.unix_timestamp().saturating_mul(1000)))
-}
-
-/// The topics of Apple's extension, among the elements that come after the dates.
-fn topics(mut rest: Der<'_>) -> Option<Vec<String>> {
-    while let Some((tag, inside)) = rest.next() {
-        if tag != EXTENSIONS {
-            continue;
-        }
-        let mut extensions = Der(Der(inside).inside(SEQUENCE)?);
-        while let Some((SEQUENCE, extension)) = extensions.next() {
-            let mut extension = Der(extension);
-            if extension.inside(OID)? == TOPICS {
-                extension.skip(CRITICAL);
-                let mut names = Der(Der(extension.inside(OCTETS)?).inside(SEQUENCE)?);
-                // Each topic is followed by a list of what it is called.
-                let texts = std::iter::from_fn(|| names.next()).filter(|(tag, _)| *tag == UTF8);
-                return Some(texts.map(|(_, topic)| String::from_utf8_lossy(topic).into_owned()).collect());
-            }
-        }
-    }
-    Some(Vec::new())
 }
 
 #[cfg(test)]
