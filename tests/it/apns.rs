@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use pushgate::memory::{MemoryQueue, MemoryStore};
 use pushgate::{
     Address, AppId, ChannelName, Clock, Device, DeviceId, Gateway, Kind, Notification, NotificationId,
-    Platform, PushChannel, Receipt, State, Store, TokenKind, Traits, UserId,
+    Platform, PushChannel, Receipt, Request, Secret, State, Store, TokenKind, Traits, Transport as _, UserId,
 };
 use pushgate_apns::{Apns, Config, ProviderTokens};
 use pushgate_config::Sources;
@@ -56,6 +56,18 @@ impl Shop {
         let running = serve::open(&config, assemble::gateway(&config).await.unwrap(), None).await.unwrap();
         let client = Client::new(&format!("http://{}", running.address), &key);
         Self { emulator, client, _running: running, _folder: folder }
+    }
+
+    /// The id of a new broadcast channel that keeps nothing.
+    async fn broadcast_channel(&self) -> String {
+        let apns = self.emulator.apns();
+        let (roots, own) = (Roots::Pem(self.emulator.ca_pem().to_owned()), apns.certificate_pem());
+        let transport =
+            HttpTransport::builder().roots(roots).identity(own, Secret::from(own)).build().unwrap();
+        let uri = format!("{}/1/apps/{}/channels", apns.url(), apns.topic()).parse().unwrap();
+        let wish = json!({"message-storage-policy": 0, "push-type": "LiveActivity"}).to_string();
+        let made = transport.send(Request::post(uri, wish, PATIENCE)).await.unwrap();
+        made.headers["apns-channel-id"].to_str().unwrap().to_owned()
     }
 
     /// A token of an iPhone for this kind of push.
@@ -155,6 +167,31 @@ async fn two_apps_with_one_key_share_their_connections_and_two_keys_do_not() {
         channel.probe().await.unwrap();
         assert_eq!(apns.connections(), connections);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_to_a_broadcast_channel_reaches_each_follower_once_and_nobody_else() {
+    let shop = Shop::open().await;
+    let apns = shop.emulator.apns();
+    for phone in ["ann", "bob", "eve"] {
+        apns.add_device(phone, Environment::Production);
+    }
+    let id = shop.broadcast_channel().await;
+    assert!(apns.follow("ann", &id) && apns.follow("bob", &id));
+    let asked = |channel: &str| {
+        json!({"to": {"addresses": [{"channel": "apns", "token": format!("broadcast:{channel}")}]},
+            "title": "Derby", "content": "goal", "ttl": 0,
+            "overrides": {"apns": {"headers": {"apns-push-type": "liveactivity"},
+                "aps": {"content-state": {"home": 1, "away": 0}}}}})
+    };
+    let (_, answer) = shop.client.submit(&asked(&id), "?wait=20s").await;
+    assert_eq!(answer["status"]["counts"], json!({"sent": 1}), "{answer}");
+    for (phone, seen) in [("ann", 1), ("bob", 1), ("eve", 0)] {
+        assert_eq!(apns.inbox(phone).unwrap().len(), seen, "{phone}");
+    }
+    assert_eq!(apns.inbox("ann").unwrap()[0].data["content-state"]["home"], 1);
+    let (_, answer) = shop.client.submit(&asked("bm9ib2R5"), "?wait=20s").await;
+    assert_eq!(answer["status"]["counts"], json!({"failed": 1}), "{answer}");
 }
 
 /// A gateway in memory, on a clock that stands still.

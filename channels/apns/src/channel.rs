@@ -14,9 +14,10 @@ use pushgate::{
 use serde_json::{Value, json};
 
 use crate::auth::{Auth, Bearer, ProviderTokens};
+use crate::broadcast;
 use crate::config::{Config, ConfigError};
 use crate::decode::{self, Asked};
-use crate::encode::{self, Encoded, LONGEST_LIFE, Overrides, Style};
+use crate::encode::{self, Encoded, LONGEST_LIFE, Overrides, PushType, Style};
 
 const CAPABILITY: Capability = Capability {
     // Apple has no batches: single requests side by side on one connection.
@@ -55,8 +56,9 @@ impl std::fmt::Debug for Apns {
 
 impl Apns {
     /// A channel under `name`. Give all channels the same `tokens`, so that those with one key share its provider token;
-    /// and with a certificate give the transport [`Config::identity`]. Each channel wants a transport of its own: Apple
-    /// takes one key a connection, and one stream until it has taken that key.
+    /// and with a certificate give the transport [`Config::identity`]. Channels with the same [`Config::base`] and
+    /// credentials may share a transport, others must not: Apple takes one key a connection, and one stream until it has
+    /// taken that key.
     ///
     /// # Errors
     /// [`ConfigError`] naming the key and what would be right.
@@ -83,7 +85,7 @@ impl Apns {
 
     fn call<'a>(&self, message: &'a Message, now: Timestamp) -> Result<Call<'a>, Fault> {
         let overrides = Overrides::of(message)?;
-        let Encoded { mut headers, payload, .. } = encode::encode(message, &overrides, &self.style);
+        let Encoded { kind, mut headers, payload } = encode::encode(message, &overrides, &self.style);
         let bearer = self.auth.bearer(now)?;
         if let Some(bearer) = &bearer {
             headers.insert(AUTHORIZATION, bearer.header.clone());
@@ -91,17 +93,30 @@ impl Apns {
         let app_reads = message.payload.as_ref().map_or("", Secret::expose);
         let private = [message.title.expose(), message.content.expose(), app_reads];
         let asked = Asked { chooses_topic: overrides.chooses_topic(), private };
-        Ok(Call { asked, headers, payload: payload.into(), bearer })
+        Ok(Call { kind, asked, headers, payload: payload.into(), bearer })
     }
 
     async fn send_one(&self, call: &Call<'_>, address: &Address) -> Outcome {
         if let Err(fault) = self.admits(address) {
             return Outcome::Failed(fault);
         }
-        let uri = format!("{}/3/device/{}", self.base, address.token.expose());
-        let uri: Uri = uri.parse().expect("an address and hexadecimal digits are an address");
+        let token = address.token.expose();
+        let (path, headers) = match broadcast::id(token) {
+            None => (format!("3/device/{token}"), Ok(call.headers.clone())),
+            Some(id) => {
+                let path = format!("4/broadcasts/apps/{}", self.style.topic);
+                (path, broadcast::headers(call.kind, &call.headers, id))
+            }
+        };
+        let headers = match headers {
+            Ok(headers) => headers,
+            Err(fault) => return Outcome::Failed(fault),
+        };
+        let Ok(uri) = format!("{}/{path}", self.base).parse::<Uri>() else {
+            return Outcome::Failed(Fault::new(Kind::Unsupported, "`topic` cannot stand in a path"));
+        };
         let mut request = Request::post(uri, call.payload.clone(), self.info.timeout);
-        request.headers = call.headers.clone();
+        request.headers = headers;
         let outcome = match self.transport.send(request).await {
             Ok(response) => decode::outcome(&response, &call.asked, self.clock.now()),
             Err(error) => Outcome::Failed(decode::unanswered(error, &call.asked)),
@@ -113,6 +128,7 @@ impl Apns {
 
 /// What the requests of one delivery have in common.
 struct Call<'a> {
+    kind: PushType,
     asked: Asked<'a>,
     headers: HeaderMap,
     payload: Bytes,
@@ -131,6 +147,9 @@ impl PushChannel for Apns {
         if address.kind != TokenKind::Token {
             let detail = format!("apns takes a token, not a {}", address.kind.as_str());
             return Err(Fault::new(Kind::Unsupported, detail));
+        }
+        if let Some(id) = broadcast::id(token) {
+            return broadcast::admits(id);
         }
         if is_hex && token.len().is_multiple_of(2) && TOKEN_BYTES.contains(&(token.len() / 2)) {
             return Ok(());

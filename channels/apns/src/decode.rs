@@ -70,7 +70,9 @@ fn taken(response: &Response) -> Outcome {
     let apns_id = id("apns-id");
     if response.status == StatusCode::OK && (apns_id.is_some() || response.body.is_empty()) {
         // The sandbox gives an id of its own, under which Apple's console shows what became of it.
-        return Outcome::Accepted { vendor_id: id("apns-unique-id").or(apns_id) };
+        return Outcome::Accepted {
+            vendor_id: id("apns-unique-id").or(apns_id).or_else(|| id("apns-request-id")),
+        };
     }
     let detail = format!("{} that is not APNs'; does base_url lead to Apple?", response.status);
     Outcome::Failed(Fault::new(Kind::VendorDown, detail))
@@ -91,7 +93,7 @@ fn reason<'a>(body: &'a Value, asked: &Asked<'_>) -> Option<&'a str> {
 /// The table. One row for each of Apple's reasons: what it means, how far it reaches, what to do about it.
 #[rustfmt::skip]
 fn row(reason: &str, asked: &Asked<'_>) -> Option<(Kind, Scope, &'static str)> {
-    use Kind::{AuthExpired, BadMessage, Credentials, Throttled, TokenGone, TooLarge, VendorDown, WrongApp};
+    use Kind::{AuthExpired, BadMessage, Credentials, Throttled, TokenGone, TooLarge, Unsupported, VendorDown, WrongApp};
     use Scope::{Address, Lane};
     let row = match reason {
         // The same answer for a token of the other environment and for one that never was. Neither proves a death: Apple
@@ -100,6 +102,12 @@ fn row(reason: &str, asked: &Asked<'_>) -> Option<(Kind, Scope, &'static str)> {
         "DeviceTokenNotForTopic"      => (WrongApp, Address, "a token of another app or of another kind of push; compare `topic` with the app's bundle id"),
         "Unregistered"                => (TokenGone, Address, "the app is no longer on the device"),
         "ExpiredToken"                => (TokenGone, Address, "the token has expired"),
+        // The same answer for a broadcast channel that was ended and for one of the other environment: no proof either.
+        "ChannelNotRegistered"        => (WrongApp, Address, "no such broadcast channel; it was ended, or is one of the other environment or of another app"),
+        "TopicMismatch"               => (WrongApp, Address, "a broadcast channel of another app; compare `topic` with the app's bundle id"),
+        // Devices are still served.
+        "FeatureNotEnabled"           => (Unsupported, Address, "broadcasts are not enabled for the app; enable them under Identifiers in Apple's developer account"),
+        "CannotCreateChannelConfig"   => (Unsupported, Address, "the app has as many broadcast channels as it may have"),
 
         "BadTopic" | "TopicDisallowed" if asked.chooses_topic
                                       => (BadMessage, Address, "the credentials are not for the topic that the overrides choose"),
@@ -115,6 +123,11 @@ fn row(reason: &str, asked: &Asked<'_>) -> Option<(Kind, Scope, &'static str)> {
         "MissingDeviceToken"          => (BadMessage, Address, "the path names no device"),
         "BadPath"                     => (BadMessage, Address, "no such path; does base_url end with the host?"),
         "MethodNotAllowed"            => (BadMessage, Address, "the method is not POST"),
+        "BadChannelId"                => (BadMessage, Address, "not the id of a broadcast channel"),
+        "MissingChannelId"            => (BadMessage, Address, "no broadcast channel is named"),
+        "MissingPushType"             => (BadMessage, Address, "no push type"),
+        "BadRequestParams"            => (BadMessage, Address, "a header that it does not take"),
+        "BadRequestPayload"           => (BadMessage, Address, "a payload that it does not take"),
         "PayloadEmpty"                => (BadMessage, Address, "no payload"),
         "PayloadTooLarge"             => (TooLarge, Address, "over 4,096 bytes, or 5,120 for VoIP"),
 
@@ -192,12 +205,13 @@ mod tests {
 
     #[test]
     fn nothing_but_apples_own_word_on_a_410_is_a_death() {
-        for body in ["", "<html>gone", "{}", r#"{"reason":"ChannelNotRegistered"}"#, r#"{"reason":7}"#] {
+        for body in ["", "<html>gone", "{}", r#"{"reason":7}"#] {
             assert_eq!(fault_of(&answer(410, body)).kind, Kind::VendorDown, "{body}");
         }
         for reason in ["BadDeviceToken", "DeviceTokenNotForTopic", "MissingDeviceToken"] {
             assert_ne!(fault_of(&refusal(400, reason)).kind, Kind::TokenGone);
         }
+        assert_eq!(fault_of(&refusal(410, "ChannelNotRegistered")).kind, Kind::WrongApp);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! 4,096 bytes a payload, 5,120 for VoIP; a notification is kept thirty days at most, the newest of each app and device.
 
 mod auth;
+mod broadcast;
 mod certificate;
 mod channel;
 mod config;

@@ -94,6 +94,29 @@ fn a_token_is_hexadecimal_bytes_and_nothing_else() {
     assert_eq!(code(TokenKind::Subscription, TOKEN), Some(Kind::Unsupported));
 }
 
+#[test]
+fn a_broadcast_channel_is_addressed_by_its_id_and_nothing_else() {
+    let apns = stage(&config(), []).apns;
+    let code = |token: &str| {
+        let address = sample::address("apns", TokenKind::Token, token);
+        apns.admits(&address).err().map(|fault| fault.kind)
+    };
+    assert_eq!(code("broadcast:dHN0LXNyY2gtY2hubA=="), None);
+    let long = format!("broadcast:{}", "aaaa".repeat(65));
+    for bad in ["broadcast:", "broadcast:a b", "broadcast:a\r\nb", "broadcast:x", "Broadcast:aaaa", &long] {
+        assert_eq!(code(bad), Some(Kind::BadMessage), "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_is_no_live_activity_is_never_broadcast_and_told_what_to_set() {
+    let stage = stage(&config(), [answer(200, "")]);
+    let report = stage.apns.send(&delivery(&["broadcast:dHN0LXNyY2gtY2hubA==", TOKEN])).await;
+    assert_eq!(codes(&report), ["unsupported", "accepted"]);
+    assert!(report.outcomes()[0].fault().unwrap().detail.contains("apns-push-type to liveactivity"));
+    assert_eq!(stage.transport.requests().len(), 1);
+}
+
 #[tokio::test]
 async fn what_the_transport_says_is_said_of_each_device() {
     let stage = stage(&config(), []);
