@@ -49,7 +49,8 @@ impl Schedule {
         };
         // A hint is a promise to the vendor: at least so long, and a little more so that not all come back at once.
         let wait = match fault.retry_after {
-            Some(hint) => hint.mul_f64(1.0 + 0.05 * jitter).max(hint),
+            // And never sooner than the channel waits anyway: a hint of zero, or a date gone by, asks for no storm.
+            Some(hint) => hint.mul_f64(1.0 + 0.05 * jitter).max(hint).max(self.floor),
             None => wait,
         };
         let at = times.now + wait;
@@ -111,6 +112,14 @@ mod tests {
             for jitter in [0.0, 0.5, 0.999] {
                 assert!(wait(&fault, 1, jitter).unwrap() >= Duration::from_secs(77), "{kind:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_hint_that_is_over_or_short_does_not_make_a_storm() {
+        for hint in [Duration::ZERO, Duration::from_secs(1)] {
+            let fault = Fault::new(Kind::VendorDown, "").retry_after(Some(hint));
+            assert!(wait(&fault, 1, 0.0).unwrap() >= Duration::from_secs(10));
         }
     }
 
