@@ -27,8 +27,12 @@ export async function comeIn(browser, user) {
   const page = await browser.newPage();
   page.on("pageerror", (error) => console.error("page:", error.message));
   await page.goto(PAGE);
-  await page.type("#login input", user);
-  await page.click("#login button");
+  // Who was here before is known, and comes in by himself.
+  const known = await page.evaluate(() => localStorage.getItem("user"));
+  if (known !== user) {
+    await page.type("#login input", user);
+    await page.click("#login button");
+  }
   await page.waitForSelector("#state.on");
   return page;
 }
@@ -39,11 +43,16 @@ export async function notifyMe(page) {
   await page.waitForFunction(() => document.getElementById("push").dataset.on === "yes");
 }
 
-/** Writes to somebody. */
-export async function write(page, to, text) {
+/** Opens a conversation. */
+export async function talk(page, to) {
   await page.type("#open input", to);
   await page.click("#open button");
   await page.waitForFunction((name) => document.getElementById("with").textContent === name, {}, to);
+}
+
+/** Writes to somebody. */
+export async function write(page, to, text) {
+  await talk(page, to);
   await page.type("#write input", text);
   await page.click("#write button");
 }
