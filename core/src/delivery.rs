@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::device::Address;
-use crate::notification::{CallId, Priority, When};
+use crate::notification::{CallId, Notification, Priority, When};
 use crate::words::{AppId, ChannelName, DeliveryId, DeviceId, NotificationId, Secret, Timestamp, UserId};
 
 /// What the device is to do with a message.
@@ -85,6 +85,31 @@ impl Message {
     /// How long a message with a time to live of zero may take to its only attempt.
     pub const NOW_OR_NEVER: Duration = Duration::from_secs(10);
 
+    /// One that says nothing yet: shown, urgent, for who is away, worth sending as long as a notification is by default.
+    #[must_use]
+    pub fn new(id: NotificationId, app: AppId, created_at: Timestamp) -> Self {
+        Self {
+            id,
+            app,
+            title: Secret::default(),
+            content: Secret::default(),
+            payload: None,
+            image: None,
+            link: None,
+            collapse_key: None,
+            thread: None,
+            category: None,
+            priority: Priority::default(),
+            badge: None,
+            silent: false,
+            act: Act::default(),
+            when: When::default(),
+            created_at,
+            ttl: Notification::DEFAULT_TTL,
+            overrides: None,
+        }
+    }
+
     /// From when on it must not be sent any more.
     #[must_use]
     pub fn expires_at(&self) -> Timestamp {
@@ -142,6 +167,14 @@ pub struct Target {
     pub registered_at: Option<Timestamp>,
 }
 
+impl Target {
+    /// An address that belongs to nobody we know.
+    #[must_use]
+    pub fn bare(index: u32, address: Address) -> Self {
+        Self { index, device: None, user: None, address, registered_at: None }
+    }
+}
+
 /// One notification on its way to a batch of addresses of one channel.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Delivery {
@@ -162,26 +195,9 @@ mod tests {
     use super::*;
 
     fn message(ttl: Duration) -> Message {
-        Message {
-            id: NotificationId::new(),
-            app: AppId::new("demo").unwrap(),
-            title: "t".into(),
-            content: "c".into(),
-            payload: Some("secret payload".into()),
-            image: None,
-            link: None,
-            collapse_key: None,
-            thread: None,
-            category: None,
-            priority: Priority::High,
-            badge: None,
-            silent: false,
-            act: Act::Show,
-            when: When::Offline,
-            created_at: Timestamp::from_millis(1_000_000),
-            ttl,
-            overrides: None,
-        }
+        let (id, app) = (NotificationId::new(), AppId::new("demo").unwrap());
+        let payload = Some("secret payload".into());
+        Message { payload, ttl, ..Message::new(id, app, Timestamp::from_millis(1_000_000)) }
     }
 
     #[test]

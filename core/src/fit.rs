@@ -78,11 +78,11 @@ fn shortened(text: &str, end: usize) -> Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Delivery;
     use crate::channel::{Capability, ChannelInfo, Probe, Rendered};
     use crate::fault::Fault;
     use crate::report::Report;
     use crate::words::{AppId, ChannelName, NotificationId, Timestamp};
-    use crate::{Delivery, Priority};
     use proptest::prelude::*;
     use std::time::Duration;
 
@@ -117,26 +117,9 @@ mod tests {
     }
 
     fn message(title: &str, content: &str, payload: &str) -> Message {
-        Message {
-            id: NotificationId::new(),
-            app: AppId::new("demo").unwrap(),
-            title: title.into(),
-            content: content.into(),
-            payload: Some(payload.into()),
-            image: None,
-            link: None,
-            collapse_key: None,
-            thread: None,
-            category: None,
-            priority: Priority::High,
-            badge: None,
-            silent: false,
-            act: crate::delivery::Act::Show,
-            when: crate::When::Offline,
-            created_at: Timestamp::from_millis(0),
-            ttl: Duration::from_secs(1),
-            overrides: None,
-        }
+        let (id, app) = (NotificationId::new(), AppId::new("demo").unwrap());
+        let blank = Message::new(id, app, Timestamp::from_millis(0));
+        Message { title: title.into(), content: content.into(), payload: Some(payload.into()), ..blank }
     }
 
     #[test]

@@ -152,7 +152,7 @@ id!(
 );
 
 /// A text that must not be seen: tokens, titles, payloads. `Debug` shows its length only.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(Arc<str>);
 

@@ -9,9 +9,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pushgate::overrides::merge;
-use pushgate::{Act, Fault, Kind, Message, Priority, Secret, Timestamp};
+use pushgate::{Act, AppId, Fault, Kind, Message, NotificationId, Priority, Secret, Timestamp};
 use serde::{Deserialize, Serialize, Serializer};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::config::is_topic;
 
@@ -179,11 +179,9 @@ pub(crate) fn encode(message: &Message, overrides: &Overrides, style: &Style) ->
 
 /// Shows nothing, and is kept for nobody: what a probe sends.
 pub(crate) fn probe(now: Timestamp) -> Message {
-    let message = json!({
-        "id": "00000000-0000-0000-0000-000000000000", "app": "probe", "title": "", "content": "", "priority": "normal", "silent": true,
-        "created_at": now, "ttl": Duration::ZERO,
-    });
-    serde_json::from_value(message).expect("a message that says nothing is one")
+    let app = AppId::new("probe").expect("five letters are a name");
+    let blank = Message::new(NotificationId(Default::default()), app, now);
+    Message { priority: Priority::Normal, silent: true, ttl: Duration::ZERO, ..blank }
 }
 
 fn headers(message: &Message, chosen: &Headers, kind: PushType, style: &Style) -> HeaderMap {

@@ -130,8 +130,7 @@ pub fn choose(ask: Ask<'_>, now: Timestamp, resolved: Resolved) -> Result<Chosen
     for address in resolved.addresses {
         ask.app.admits(&address)?;
         let lot = Lot { channel: address.channel.clone(), locale: None, counted: None };
-        let target = Target { index: 0, device: None, user: None, address, registered_at: None };
-        chosen.lots.entry(lot).or_default().push(target);
+        chosen.lots.entry(lot).or_default().push(Target::bare(0, address));
     }
     Ok(chosen)
 }

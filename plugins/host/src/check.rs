@@ -9,10 +9,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
-use pushgate::notification::When;
 use pushgate::{
-    Act, Address, AppId, ChannelName, Delivery, DeliveryId, Message, NotificationId, Outcome, Priority,
-    PushChannel, Request, Response, SystemClock, Target, Timestamp, TokenKind, Transport, TransportError,
+    Address, AppId, ChannelName, Delivery, DeliveryId, Message, NotificationId, Outcome, PushChannel,
+    Request, Response, SystemClock, Target, TokenKind, Transport, TransportError,
 };
 use serde_json::{Value, json};
 
@@ -280,36 +279,21 @@ fn live(count: usize) -> Vec<String> {
 }
 
 fn message(title: &str, content: &str) -> Message {
+    let app = AppId::new("check").expect("five letters are a name");
     Message {
-        id: NotificationId::new(),
-        app: AppId::new("check").expect("five letters are a name"),
         title: title.into(),
         content: content.into(),
         payload: Some("{\"check\":true}".into()),
-        image: None,
-        link: None,
-        collapse_key: None,
-        thread: None,
-        category: None,
-        priority: Priority::High,
-        badge: None,
-        silent: false,
-        act: Act::Show,
-        when: When::Always,
-        created_at: pushgate::Clock::now(&SystemClock),
         ttl: Duration::from_secs(3600),
-        overrides: None,
+        ..Message::new(NotificationId::new(), app, pushgate::Clock::now(&SystemClock))
     }
 }
 
 fn delivery(message: Message, tokens: Vec<String>) -> Delivery {
     let channel = ChannelName::new("check").expect("five letters are a name");
-    let target = |(index, token): (u32, String)| Target {
-        index,
-        device: None,
-        user: None,
-        address: Address { channel: channel.clone(), kind: TokenKind::Token, token: token.into() },
-        registered_at: None::<Timestamp>,
+    let target = |(index, token): (u32, String)| {
+        let address = Address { channel: channel.clone(), kind: TokenKind::Token, token: token.into() };
+        Target::bare(index, address)
     };
     let targets = (0..).zip(tokens).map(target).collect();
     Delivery {

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pushgate::{
-    Act, Address, AppId, ChannelName, Delivery, DeliveryId, Message, NotificationId, Priority, Target,
-    Timestamp, TokenKind, When,
+    Address, AppId, ChannelName, Delivery, DeliveryId, Message, NotificationId, Target, Timestamp, TokenKind,
 };
 
 /// When the sample message was asked for: 2023-11-14T22:13:20Z.
@@ -17,25 +16,16 @@ pub const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 /// Never: its names are valid.
 #[must_use]
 pub fn message() -> Message {
+    let id = NotificationId("018bd000-0000-7000-8000-000000000001".parse().expect("a uuid"));
     Message {
-        id: NotificationId("018bd000-0000-7000-8000-000000000001".parse().expect("a uuid")),
-        app: AppId::new("demo").expect("a name"),
         title: "Ann".into(),
         content: "hello".into(),
         payload: Some(r#"{"conversation":"ann"}"#.into()),
-        image: None,
         link: Some("https://app.example/ann".into()),
-        collapse_key: None,
         thread: Some("ann".into()),
-        category: None,
-        priority: Priority::High,
         badge: Some(3),
-        silent: false,
-        act: Act::Show,
-        when: When::Offline,
-        created_at: NOW,
         ttl: Duration::from_secs(3600),
-        overrides: None,
+        ..Message::new(id, AppId::new("demo").expect("a name"), NOW)
     }
 }
 
@@ -54,10 +44,7 @@ pub fn address(channel: &str, kind: TokenKind, token: &str) -> Address {
 /// When there is no address.
 #[must_use]
 pub fn delivery(message: Message, addresses: impl IntoIterator<Item = Address>) -> Delivery {
-    let targets: Vec<_> = (0..)
-        .zip(addresses)
-        .map(|(index, address)| Target { index, device: None, user: None, address, registered_at: None })
-        .collect();
+    let targets: Vec<_> = (0..).zip(addresses).map(|(index, address)| Target::bare(index, address)).collect();
     let channel = targets.first().expect("a delivery goes somewhere").address.channel.clone();
     Delivery { id: DeliveryId::new(), channel, message: Arc::new(message), targets, attempt: 1 }
 }

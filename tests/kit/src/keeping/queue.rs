@@ -5,40 +5,20 @@ use std::time::Duration;
 
 use pushgate::queue::{Admission, Admitted, Entry, Finish, Finished, Idempotency, Want};
 use pushgate::{
-    Act, AppId, Delivery, DeliveryId, IdempotencyKey, Message, NodeId, NotificationId, Priority, Queue,
-    Receipt, State, Target, Timestamp, When,
+    AppId, Delivery, DeliveryId, IdempotencyKey, Message, NodeId, NotificationId, Queue, Receipt, State,
+    Target, Timestamp,
 };
 
 use super::{T0, address, app, channel};
 
 pub(super) fn delivery(app: &AppId, id: NotificationId, indexes: &[u32]) -> Delivery {
     let message = Message {
-        id,
-        app: app.clone(),
         title: "t".into(),
         content: "c".into(),
-        payload: None,
-        image: None,
-        link: None,
-        collapse_key: None,
-        thread: None,
-        category: None,
-        priority: Priority::High,
-        badge: None,
-        silent: false,
-        act: Act::Show,
-        when: When::Offline,
-        created_at: T0,
         ttl: Duration::from_secs(60),
-        overrides: None,
+        ..Message::new(id, app.clone(), T0)
     };
-    let target = |index: &u32| Target {
-        index: *index,
-        device: None,
-        user: None,
-        address: address("t"),
-        registered_at: None,
-    };
+    let target = |index: &u32| Target::bare(*index, address("t"));
     Delivery {
         id: DeliveryId::new(),
         channel: channel(),
