@@ -15,80 +15,44 @@ use pushgate_emulator::{
     Effect, Emulator, Environment, Fault, Key, Options, PushType, Rules, SameToken, Scope, Shown,
 };
 use pushgate_kit::clock::ManualClock;
-use pushgate_server::serve::Running;
-use pushgate_server::{assemble, serve};
+use pushgate_server::assemble;
 use pushgate_transport::{HttpTransport, Roots};
 use serde_json::{Value, json};
 
-use crate::house::{Client, PATIENCE, configure};
+use crate::house::{House, PATIENCE};
 use crate::secrecy::keep_secret;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A whole gateway with a channel to Apple.
-struct Shop {
-    emulator: Emulator,
-    client: Client,
-    _running: Running,
-    _folder: tempfile::TempDir,
+/// The id of a new broadcast channel that keeps nothing.
+async fn broadcast_channel(house: &House) -> String {
+    let apns = house.emulator.apns();
+    let (roots, own) = (Roots::Pem(house.emulator.ca_pem().to_owned()), apns.certificate_pem());
+    let transport = HttpTransport::builder().roots(roots).identity(own, Secret::from(own)).build().unwrap();
+    let uri = format!("{}/1/apps/{}/channels", apns.url(), apns.topic()).parse().unwrap();
+    let wish = json!({"message-storage-policy": 0, "push-type": "LiveActivity"}).to_string();
+    let made = transport.send(Request::post(uri, wish, PATIENCE)).await.unwrap();
+    made.headers["apns-channel-id"].to_str().unwrap().to_owned()
 }
 
-impl Shop {
-    async fn open() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let options = Options { directory: Some(folder.path().to_owned()), ..Options::default() };
-        let emulator = Emulator::start(options).await.unwrap();
-        let apns = emulator.apns();
-        std::fs::write(folder.path().join("key.p8"), &apns.key().p8).unwrap();
-        let table = format!(
-            "[apps.demo.channels.apns]\nkind = \"apns\"\ntopic = \"{}\"\nbase_url = \"{}\"\nkey = \"file:key.p8\"\nkey_id = \"{}\"\nteam_id = \"{}\"\ntransport.roots = \"file:ca.pem\"\n",
-            apns.topic(),
-            apns.url(),
-            apns.key().id,
-            apns.team_id(),
-        );
-        // In place of the emulator's own configuration, which has other channels.
-        std::fs::write(folder.path().join("pushgate.toml"), table).unwrap();
-        let key = configure(folder.path());
-        let file = folder.path().join("pushgate.toml");
-        let config =
-            pushgate_config::Config::load(&Sources { file: Some(&file), ..Sources::default() }).unwrap();
-        let running = serve::open(&config, assemble::gateway(&config).await.unwrap(), None).await.unwrap();
-        let client = Client::new(&format!("http://{}", running.address), &key);
-        Self { emulator, client, _running: running, _folder: folder }
+/// A token of an iPhone for this kind of push.
+fn token(house: &House, kind: PushType) -> String {
+    let apns = house.emulator.apns();
+    if apns.inbox("phone").is_none() {
+        apns.add_device("phone", Environment::Production);
     }
+    let token = apns.token("phone", kind).unwrap();
+    keep_secret(&token);
+    token
+}
 
-    /// The id of a new broadcast channel that keeps nothing.
-    async fn broadcast_channel(&self) -> String {
-        let apns = self.emulator.apns();
-        let (roots, own) = (Roots::Pem(self.emulator.ca_pem().to_owned()), apns.certificate_pem());
-        let transport =
-            HttpTransport::builder().roots(roots).identity(own, Secret::from(own)).build().unwrap();
-        let uri = format!("{}/1/apps/{}/channels", apns.url(), apns.topic()).parse().unwrap();
-        let wish = json!({"message-storage-policy": 0, "push-type": "LiveActivity"}).to_string();
-        let made = transport.send(Request::post(uri, wish, PATIENCE)).await.unwrap();
-        made.headers["apns-channel-id"].to_str().unwrap().to_owned()
-    }
-
-    /// A token of an iPhone for this kind of push.
-    fn token(&self, kind: PushType) -> String {
-        let apns = self.emulator.apns();
-        if apns.inbox("phone").is_none() {
-            apns.add_device("phone", Environment::Production);
-        }
-        let token = apns.token("phone", kind).unwrap();
-        keep_secret(&token);
-        token
-    }
-
-    fn inbox(&self) -> Vec<Shown> {
-        self.emulator.apns().inbox("phone").unwrap()
-    }
+fn inbox(house: &House) -> Vec<Shown> {
+    house.emulator.apns().inbox("phone").unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_push_type_is_taken_at_the_token_it_is_for() {
-    let shop = Shop::open().await;
+    let house = House::open().await;
     let activity = json!({"content-state": {"minutes": 2}});
     let rows = [
         (PushType::Alert, "alert", Value::Null),
@@ -104,33 +68,33 @@ async fn every_push_type_is_taken_at_the_token_it_is_for() {
         (PushType::Controls, "controls", Value::Null),
     ];
     for (kind, name, aps) in rows {
-        let token = shop.token(kind);
+        let token = token(&house, kind);
         let mut options = json!({"headers": {"apns-push-type": name}});
         if aps.is_object() {
             options["aps"] = aps;
         }
         let asked = json!({"to": {"addresses": [{"channel": "apns", "token": token}]},
             "title": "Ann", "content": "calls you", "overrides": {"apns": options}});
-        let (_, answer) = shop.client.submit(&asked, "?wait=20s").await;
+        let (_, answer) = house.client.submit(&asked, "?wait=20s").await;
         assert_eq!(answer["status"]["counts"], json!({"sent": 1}), "{name}: {answer}");
     }
-    let rings: Vec<_> = shop.inbox().into_iter().filter(|shown| shown.rings).collect();
+    let rings: Vec<_> = inbox(&house).into_iter().filter(|shown| shown.rings).collect();
     assert_eq!((rings.len(), rings[0].title.as_str()), (1, "Ann"), "the call's screen names the caller");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_of_five_kilobytes_is_taken_and_a_message_of_that_size_is_refused_at_the_door() {
-    let shop = Shop::open().await;
-    let voip = shop.token(PushType::Voip);
+    let house = House::open().await;
+    let voip = token(&house, PushType::Voip);
     let asked = |token: &str, overrides: Value| {
         json!({"to": {"addresses": [{"channel": "apns", "token": token}]}, "title": "Ann",
             "payload": "x".repeat(4500), "overrides": {"apns": overrides}})
     };
     let call = asked(&voip, json!({"headers": {"apns-push-type": "voip"}}));
-    let (_, answer) = shop.client.submit(&call, "?wait=20s").await;
+    let (_, answer) = house.client.submit(&call, "?wait=20s").await;
     assert_eq!(answer["status"]["counts"], json!({"sent": 1}), "{answer}");
-    let token = shop.token(PushType::Alert);
-    let (status, answer) = shop.client.submit(&asked(&token, json!({})), "").await;
+    let token = token(&house, PushType::Alert);
+    let (status, answer) = house.client.submit(&asked(&token, json!({})), "").await;
     assert_eq!((status, &answer["code"]), (422, &json!("too_large")), "{answer}");
 }
 
@@ -171,12 +135,12 @@ async fn two_apps_with_one_key_share_their_connections_and_two_keys_do_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_update_to_a_broadcast_channel_reaches_each_follower_once_and_nobody_else() {
-    let shop = Shop::open().await;
-    let apns = shop.emulator.apns();
+    let house = House::open().await;
+    let apns = house.emulator.apns();
     for phone in ["ann", "bob", "eve"] {
         apns.add_device(phone, Environment::Production);
     }
-    let id = shop.broadcast_channel().await;
+    let id = broadcast_channel(&house).await;
     assert!(apns.follow("ann", &id) && apns.follow("bob", &id));
     let asked = |channel: &str| {
         json!({"to": {"addresses": [{"channel": "apns", "token": format!("broadcast:{channel}")}]},
@@ -184,13 +148,13 @@ async fn an_update_to_a_broadcast_channel_reaches_each_follower_once_and_nobody_
             "overrides": {"apns": {"headers": {"apns-push-type": "liveactivity"},
                 "aps": {"content-state": {"home": 1, "away": 0}}}}})
     };
-    let (_, answer) = shop.client.submit(&asked(&id), "?wait=20s").await;
+    let (_, answer) = house.client.submit(&asked(&id), "?wait=20s").await;
     assert_eq!(answer["status"]["counts"], json!({"sent": 1}), "{answer}");
     for (phone, seen) in [("ann", 1), ("bob", 1), ("eve", 0)] {
         assert_eq!(apns.inbox(phone).unwrap().len(), seen, "{phone}");
     }
     assert_eq!(apns.inbox("ann").unwrap()[0].data["content-state"]["home"], 1);
-    let (_, answer) = shop.client.submit(&asked("bm9ib2R5"), "?wait=20s").await;
+    let (_, answer) = house.client.submit(&asked("bm9ib2R5"), "?wait=20s").await;
     assert_eq!(answer["status"]["counts"], json!({"failed": 1}), "{answer}");
 }
 

@@ -89,6 +89,16 @@ scopes = ["send"]
     key
 }
 
+/// A gateway on the tables that stand in the folder, and a client of its demo app.
+async fn open(folder: &Path) -> (Running, Client) {
+    let key = configure(folder);
+    let file = folder.join("pushgate.toml");
+    let config = Config::load(&Sources { file: Some(&file), ..Sources::default() }).unwrap();
+    let running = serve::open(&config, assemble::gateway(&config).await.unwrap(), None).await.unwrap();
+    let client = Client::new(&format!("http://{}", running.address), &key);
+    (running, client)
+}
+
 impl House {
     pub(crate) async fn open() -> Self {
         Self::with("").await
@@ -96,16 +106,18 @@ impl House {
 
     /// With more in the configuration.
     pub(crate) async fn with(more: &str) -> Self {
+        Self::of(|_, written| written + more).await
+    }
+
+    /// With these tables in place of those that the emulator has written, or made of them.
+    pub(crate) async fn of(tables: impl FnOnce(&Emulator, String) -> String) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = Options { directory: Some(folder.path().to_owned()), ..Options::default() };
         let emulator = Emulator::start(options).await.unwrap();
-        let key = configure(folder.path());
         let file = folder.path().join("pushgate.toml");
-        let text = std::fs::read_to_string(&file).unwrap() + more;
+        let text = tables(&emulator, std::fs::read_to_string(&file).unwrap());
         std::fs::write(&file, text).unwrap();
-        let config = Config::load(&Sources { file: Some(&file), ..Sources::default() }).unwrap();
-        let running = serve::open(&config, assemble::gateway(&config).await.unwrap(), None).await.unwrap();
-        let client = Client::new(&format!("http://{}", running.address), &key);
+        let (running, client) = open(folder.path()).await;
         Self { emulator, client, _running: running, _folder: folder }
     }
 

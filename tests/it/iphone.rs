@@ -3,32 +3,21 @@
 use std::time::{Duration, SystemTime};
 
 use http::Method;
-use pushgate_config::{Config, Sources};
-use pushgate_emulator::{Effect, Environment, Fault, Goaway, Last, Service, Then, What};
-use pushgate_server::{assemble, serve};
+use pushgate_emulator::{Effect, Environment, Fault, Goaway, Last, Then, What};
 use serde_json::{Value, json};
 
-use crate::house::{Client, House};
+use crate::house::House;
 use crate::secrecy::keep_secret;
 
 /// An iPhone of a user, registered with the gateway.
 async fn phone_of(house: &House, user: &str) -> String {
-    phone_with(house, &house.client, user).await
-}
-
-async fn phone_with(house: &House, client: &Client, user: &str) -> String {
     let id = format!("{user}-iphone");
     let phone = house.emulator.apns().add_device(&id, Environment::Production);
     keep_secret(&phone.token);
-    register(client, &id, user, &phone.token).await;
+    let body =
+        json!({"user": user, "platform": "ios", "addresses": [{"channel": "apns", "token": phone.token}]});
+    house.client.ask(Method::PUT, &format!("/v1/apps/demo/devices/{id}"), &body, 201).await;
     id
-}
-
-async fn register(client: &Client, id: &str, user: &str, token: &str) {
-    let body = json!({"user": user, "platform": "ios", "addresses": [{"channel": "apns", "token": token}]});
-    let path = format!("/v1/apps/demo/devices/{id}");
-    let (status, answer) = client.raw(Method::PUT, &path, body.to_string()).await;
-    assert!(status < 300, "{status} {answer}");
 }
 
 fn told(house: &House, wanted: impl Fn(&What) -> bool) -> usize {
@@ -37,36 +26,6 @@ fn told(house: &House, wanted: impl Fn(&What) -> bool) -> usize {
 
 fn hello() -> Value {
     json!({"to": {"users": ["bob"]}, "title": "Ann", "content": "hello"})
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_configuration_that_the_emulator_writes_reaches_a_page_a_firefox_and_an_iphone() {
-    let house = House::open().await;
-    let emulator = &house.emulator;
-    let (page, phone) = (house.page_of("bob").await, phone_of(&house, "bob").await);
-    let firefox = emulator.webpush().subscribe(Service::Mozilla, emulator.vapid_public_key()).unwrap();
-    keep_secret(&firefox.endpoint);
-    let device = json!({"user": "bob", "platform": "web", "addresses": [{"channel": "webpush", "subscription": firefox}]});
-    let path = format!("/v1/apps/demo/devices/{}", firefox.id);
-    assert!(house.client.raw(Method::PUT, &path, device.to_string()).await.0 < 300);
-    let mut asked = hello();
-    asked["payload"] = "{\"conversation\":\"ann\"}".into();
-    let (_, answer) = house.client.submit(&asked, "?wait=20s").await;
-    assert_eq!(answer["status"]["counts"], json!({"sent": 3}), "{answer}");
-    let on_page = emulator.vendor().inbox(&page).unwrap();
-    let on_phone = emulator.apns().inbox(&phone).unwrap();
-    assert_eq!((on_page.len(), on_phone.len()), (1, 1));
-    for shown in [&on_page[0], &on_phone[0]] {
-        assert_eq!((shown.title.as_str(), shown.body.as_str()), ("Ann", "hello"));
-        assert_eq!(shown.data["payload"], "{\"conversation\":\"ann\"}");
-    }
-    let in_firefox = emulator.webpush().inbox(&firefox);
-    let read: Value = serde_json::from_str(in_firefox[0].text.as_deref().unwrap()).unwrap();
-    assert_eq!(
-        (&read["notification"]["title"], &read["notification"]["body"]),
-        (&json!("Ann"), &json!("hello"))
-    );
-    assert_eq!((&read["data"]["payload"], in_firefox.len()), (&json!("{\"conversation\":\"ann\"}"), 1));
 }
 
 /// Sends so many notifications at once, and sees that each is sent and arrives exactly once.
@@ -155,26 +114,19 @@ async fn an_iphone_without_the_app_is_forgotten_unless_it_registered_after_apple
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_does_instead_of_a_key() {
-    let house = House::open().await;
-    let folder = tempfile::tempdir().unwrap();
-    let apns = house.emulator.apns();
-    keep_secret(apns.certificate_pem());
-    std::fs::write(folder.path().join("apns.pem"), apns.certificate_pem()).unwrap();
-    std::fs::write(folder.path().join("ca.pem"), house.emulator.ca_pem()).unwrap();
-    let table = format!(
-        "[apps.demo.channels.apns]\nkind = \"apns\"\nbase_url = \"{}\"\ntopic = \"{}\"\ncertificate = \"file:apns.pem\"\n[apps.demo.channels.apns.transport]\nroots = \"file:ca.pem\"\n",
-        apns.url(),
-        apns.topic()
-    );
-    let file = folder.path().join("pushgate.toml");
-    std::fs::write(&file, table).unwrap();
-    let key = crate::house::configure(folder.path());
-    let config = Config::load(&Sources { file: Some(&file), ..Sources::default() }).unwrap();
-    let running = serve::open(&config, assemble::gateway(&config).await.unwrap(), None).await.unwrap();
-    let client = Client::new(&format!("http://{}", running.address), &key);
-    let phone = phone_with(&house, &client, "bob").await;
-    let (_, answer) = client.submit(&hello(), "?wait=20s").await;
+    let house = House::of(|emulator, _| {
+        let apns = emulator.apns();
+        keep_secret(apns.certificate_pem());
+        format!(
+            "[apps.demo.channels.apns]\nkind = \"apns\"\nbase_url = \"{}\"\ntopic = \"{}\"\ncertificate = \"\"\"{}\"\"\"\ntransport.roots = \"file:ca.pem\"\n",
+            apns.url(),
+            apns.topic(),
+            apns.certificate_pem(),
+        )
+    })
+    .await;
+    let phone = phone_of(&house, "bob").await;
+    let (_, answer) = house.client.submit(&hello(), "?wait=20s").await;
     assert_eq!(answer["status"]["counts"], json!({"sent": 1}), "{answer}");
-    assert_eq!(apns.inbox(&phone).unwrap().len(), 1);
-    running.stop().await;
+    assert_eq!(house.emulator.apns().inbox(&phone).unwrap().len(), 1);
 }

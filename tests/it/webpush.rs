@@ -1,14 +1,11 @@
 //! Web Push through the whole gateway: the emulator stands in for each browser's service under the service's own name.
 
 use http::Method;
-use pushgate_config::{Config, Sources};
-use pushgate_emulator::{Emulator, Options, Push, Service, Subscription};
-use pushgate_server::serve::Running;
-use pushgate_server::{assemble, serve};
+use pushgate_emulator::{Emulator, Push, Service, Subscription};
 use pushgate_webpush::KeyPair;
 use serde_json::{Value, json};
 
-use crate::house::{Client, configure};
+use crate::house::House;
 use crate::secrecy::keep_secret;
 
 const HOSTS: [&str; 5] = [
@@ -19,41 +16,42 @@ const HOSTS: [&str; 5] = [
     "push.example.org",
 ];
 
+/// A gateway with a channel to every browser's service and no other.
 struct Shop {
-    emulator: Emulator,
-    client: Client,
+    house: House,
     public_key: String,
-    _running: Running,
-    _folder: tempfile::TempDir,
+}
+
+/// The channel's table: each service's name leads to the emulator.
+fn tables(emulator: &Emulator, pair: &KeyPair) -> String {
+    let address = emulator.url().replace("https://", "");
+    let hosts: Vec<_> = HOSTS.iter().map(|host| format!("\"{host}\" = \"{address}\"")).collect();
+    format!(
+        r#"
+[apps.demo.channels.webpush]
+kind = "webpush"
+private_key = "{}"
+subject = "mailto:push@example.com"
+endpoints = ["push.example.org"]
+transport.roots = "file:ca.pem"
+transport.connect_to = {{ {} }}
+"#,
+        pair.private.expose(),
+        hosts.join(", ")
+    )
 }
 
 impl Shop {
     async fn open() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let options = Options { directory: Some(folder.path().to_owned()), ..Options::default() };
-        let emulator = Emulator::start(options).await.unwrap();
         let pair = KeyPair::generate().unwrap();
         keep_secret(pair.private.expose());
-        let address = emulator.url().replace("https://", "");
-        let hosts: Vec<_> = HOSTS.iter().map(|host| format!("\"{host}\" = \"{address}\"")).collect();
-        let table = format!(
-            "[apps.demo.channels.webpush]\nkind = \"webpush\"\nprivate_key = \"{}\"\nsubject = \"mailto:push@example.com\"\nendpoints = [\"push.example.org\"]\n[apps.demo.channels.webpush.transport]\nroots = \"file:ca.pem\"\nconnect_to = {{ {} }}\n",
-            pair.private.expose(),
-            hosts.join(", ")
-        );
-        // In place of the emulator's own configuration, which is FCM's.
-        std::fs::write(folder.path().join("pushgate.toml"), table).unwrap();
-        let key = configure(folder.path());
-        let file = folder.path().join("pushgate.toml");
-        let config = Config::load(&Sources { file: Some(&file), ..Sources::default() }).unwrap();
-        let running = serve::open(&config, assemble::gateway(&config).await.unwrap(), None).await.unwrap();
-        let client = Client::new(&format!("http://{}", running.address), &key);
-        Self { emulator, client, public_key: pair.public, _running: running, _folder: folder }
+        let house = House::of(|emulator, _| tables(emulator, &pair)).await;
+        Self { house, public_key: pair.public }
     }
 
     /// A browser of this service, subscribed with the gateway's key and registered for the user.
     async fn browser_of(&self, user: &str, service: Service) -> Subscription {
-        let subscription = self.emulator.webpush().subscribe(service, &self.public_key).unwrap();
+        let subscription = self.house.emulator.webpush().subscribe(service, &self.public_key).unwrap();
         let (status, answer) = self.register(user, &subscription).await;
         assert!(status < 300, "{status} {answer}");
         subscription
@@ -63,11 +61,11 @@ impl Shop {
         keep_secret(&subscription.endpoint);
         let body = json!({"user": user, "platform": "web", "addresses": [{"channel": "webpush", "subscription": subscription}]});
         let path = format!("/v1/apps/demo/devices/{}", subscription.id);
-        self.client.raw(Method::PUT, &path, body.to_string()).await
+        self.house.client.raw(Method::PUT, &path, body.to_string()).await
     }
 
     fn inbox(&self, subscription: &Subscription) -> Vec<Push> {
-        self.emulator.webpush().inbox(subscription)
+        self.house.emulator.webpush().inbox(subscription)
     }
 }
 
@@ -89,7 +87,7 @@ async fn one_notification_reaches_a_browser_of_every_push_service() {
         browsers.push(shop.browser_of("bob", service).await);
     }
     let asked = json!({"to": {"users": ["bob"]}, "title": "Ann", "content": "六点见 🧗", "payload": "{\"conversation\":\"ann\"}"});
-    let (_, answer) = shop.client.submit(&asked, "?wait=20s").await;
+    let (_, answer) = shop.house.client.submit(&asked, "?wait=20s").await;
     assert_eq!(answer["status"]["counts"], json!({"sent": 5}), "{answer}");
     for browser in browsers {
         let inbox = shop.inbox(&browser);
@@ -109,7 +107,7 @@ async fn now_or_never_with_a_collapse_key_is_taken_by_every_push_service() {
         shop.browser_of("bob", service).await;
     }
     let asked = json!({"to": {"users": ["bob"]}, "title": "Ann", "content": "is calling you", "ttl": 0, "collapse_key": "call:7"});
-    let (_, answer) = shop.client.submit(&asked, "?wait=20s").await;
+    let (_, answer) = shop.house.client.submit(&asked, "?wait=20s").await;
     assert_eq!(answer["status"]["counts"], json!({"sent": 5}), "{answer}");
 }
 
@@ -118,13 +116,13 @@ async fn a_browser_that_has_unsubscribed_is_forgotten_at_every_push_service() {
     let shop = Shop::open().await;
     for service in Service::ALL {
         let browser = shop.browser_of("bob", service).await;
-        assert!(shop.emulator.webpush().expire(&browser));
+        assert!(shop.house.emulator.webpush().expire(&browser));
     }
     let asked = json!({"to": {"users": ["bob"]}, "title": "Ann"});
-    let (_, answer) = shop.client.submit(&asked, "?wait=20s").await;
+    let (_, answer) = shop.house.client.submit(&asked, "?wait=20s").await;
     assert_eq!(answer["status"]["counts"], json!({"failed": 5}), "{answer}");
     assert_eq!(codes(&answer), ["token_gone"; 5], "{answer}");
-    let (_, again) = shop.client.submit(&asked, "?wait=20s").await;
+    let (_, again) = shop.house.client.submit(&asked, "?wait=20s").await;
     assert_eq!(again["status"]["counts"], json!({}), "{again}");
 }
 
@@ -134,11 +132,11 @@ async fn a_subscription_made_for_another_key_costs_itself_and_nobody_else() {
     let ours = shop.browser_of("bob", Service::Mozilla).await;
     let other = KeyPair::generate().unwrap();
     for service in [Service::Mozilla, Service::Google, Service::Apple] {
-        let theirs = shop.emulator.webpush().subscribe(service, &other.public).unwrap();
+        let theirs = shop.house.emulator.webpush().subscribe(service, &other.public).unwrap();
         assert!(shop.register("bob", &theirs).await.0 < 300);
     }
     let asked = json!({"to": {"users": ["bob"]}, "title": "Ann"});
-    let (_, answer) = shop.client.submit(&asked, "?wait=20s").await;
+    let (_, answer) = shop.house.client.submit(&asked, "?wait=20s").await;
     assert_eq!(answer["status"]["counts"], json!({"sent": 1, "failed": 3}), "{answer}");
     assert_eq!(codes(&answer), ["token_gone"; 3], "{answer}");
     assert_eq!(shop.inbox(&ours).len(), 1);
@@ -147,7 +145,7 @@ async fn a_subscription_made_for_another_key_costs_itself_and_nobody_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_that_leads_inside_is_refused_where_it_is_registered_and_nothing_is_stored() {
     let shop = Shop::open().await;
-    let subscription = shop.emulator.webpush().subscribe(Service::Mozilla, &shop.public_key).unwrap();
+    let subscription = shop.house.emulator.webpush().subscribe(Service::Mozilla, &shop.public_key).unwrap();
     for origin in [
         "https://169.254.169.254",
         "https://localhost",
@@ -163,7 +161,7 @@ async fn an_endpoint_that_leads_inside_is_refused_where_it_is_registered_and_not
         assert_eq!((status, &answer["code"]), (422, &"bad_address".into()), "{origin} {answer}");
     }
     let (_, answer) =
-        shop.client.submit(&json!({"to": {"users": ["bob"]}, "title": "Ann"}), "?wait=20s").await;
+        shop.house.client.submit(&json!({"to": {"users": ["bob"]}, "title": "Ann"}), "?wait=20s").await;
     assert_eq!(answer["status"]["counts"], json!({}), "{answer}");
     assert!(shop.inbox(&subscription).is_empty());
 }
