@@ -27,7 +27,7 @@ type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
     name = "pushgate",
     version,
     about,
-    after_help = "Start here:\n  pushgate demo --once          one notification, end to end, on this machine\n  pushgate emulate              a local FCM to test against\n  pushgate serve --config FILE  the gateway"
+    after_help = "Start here:\n  pushgate demo --once          one notification, end to end, on this machine\n  pushgate emulate              FCM, Web Push and APNs on this machine, to test against\n  pushgate serve --config FILE  the gateway"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -46,7 +46,7 @@ enum Command {
         after_help = "Examples:\n  pushgate emulate --dir emulator\n  pushgate serve --config emulator/pushgate.toml"
     )]
     Emulate(emulate::EmulateArgs),
-    /// Watch one notification travel: HTTP in, storage, selector, FCM, a device that decrypts it
+    /// Watch one notification travel: HTTP in, storage, selector, push service, a device that shows it
     #[command(
         after_help = "Examples:\n  pushgate demo --once\n  pushgate demo --once --all     a web page, a Firefox and an iPhone at once\n  pushgate demo --once --json\n  pushgate demo                 stays, with an inbox page and a curl line to try"
     )]
