@@ -55,8 +55,7 @@ impl Store for SqliteStore {
         let (app, users) = (app.clone(), users.to_vec());
         self.read("reading the devices of users", move |c| {
             let mut devices = Vec::new();
-            let mut ids =
-                c.prepare_cached("SELECT id FROM devices WHERE app = ?1 AND user = ?2 ORDER BY id")?;
+            let mut ids = c.prepare_cached(THEIRS)?;
             for user in &users {
                 let names =
                     ids.query_map(params![app.as_str(), user.as_str()], |row| name(row, 0, DeviceId::new))?;
@@ -227,6 +226,12 @@ fn bind(c: &Connection, login: &Login) -> rusqlite::Result<Option<Registered>> {
     Ok(Some(Registered { id: login.device.clone(), created: false, dropped }))
 }
 
+/// A user's devices but one, newest first, behind the first few. For the order, SQLite would rather walk through all devices
+/// of the app than use the index.
+const OTHERS: &str =
+    "SELECT id FROM devices INDEXED BY devices_by_user WHERE app = ?1 AND user = ?2 AND id <> ?3
+    ORDER BY registered_at DESC, id DESC LIMIT -1 OFFSET ?4";
+
 /// Forgets the user's oldest devices beyond `most`, but never `newest`.
 fn make_room(
     c: &Connection,
@@ -237,10 +242,7 @@ fn make_room(
 ) -> rusqlite::Result<Vec<DeviceId>> {
     let others = i64::try_from(most.max(1) - 1).unwrap_or(i64::MAX);
     let mut dropped: Vec<DeviceId> = c
-        .prepare_cached(
-            "SELECT id FROM devices WHERE app = ?1 AND user = ?2 AND id <> ?3
-             ORDER BY registered_at DESC, id DESC LIMIT -1 OFFSET ?4",
-        )?
+        .prepare_cached(OTHERS)?
         .query_map(params![app, user, newest, others], |row| name(row, 0, DeviceId::new))?
         .collect::<rusqlite::Result<_>>()?;
     dropped.reverse();
@@ -254,6 +256,9 @@ fn forget(c: &Connection, app: &str, id: &str) -> rusqlite::Result<bool> {
     c.prepare_cached("DELETE FROM addresses WHERE app = ?1 AND device = ?2")?.execute([app, id])?;
     Ok(c.prepare_cached("DELETE FROM devices WHERE app = ?1 AND id = ?2")?.execute([app, id])? > 0)
 }
+
+const THEIRS: &str =
+    "SELECT id FROM devices INDEXED BY devices_by_user WHERE app = ?1 AND user = ?2 ORDER BY id";
 
 const ADDRESSES: &str =
     "SELECT channel, kind, token FROM addresses WHERE app = ?1 AND device = ?2 ORDER BY place";
@@ -331,13 +336,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_devices_addresses_are_found_without_a_walk_through_all_of_the_app() {
+    fn nobody_is_looked_up_by_a_walk_through_all_of_the_app() {
         let folder = tempfile::tempdir().unwrap();
         let opened = crate::open::open(&folder.path().join("p.db")).unwrap();
-        let plan: String = opened
-            .writer
-            .query_row(&format!("EXPLAIN QUERY PLAN {ADDRESSES}"), ["app", "device"], |row| row.get(3))
-            .unwrap();
-        assert!(plan.contains("addresses_by_device (app=? AND device=?)"), "{plan}");
+        let rows = [
+            (ADDRESSES, "addresses_by_device (app=? AND device=?)"),
+            (OTHERS, "devices_by_user (app=? AND user=?)"),
+            (THEIRS, "devices_by_user (app=? AND user=?)"),
+        ];
+        for (sql, index) in rows {
+            let mut plan = opened.writer.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let given = vec!["given"; plan.parameter_count()];
+            let plan: String = plan.query_row(rusqlite::params_from_iter(given), |row| row.get(3)).unwrap();
+            assert!(plan.contains(index), "{plan}");
+        }
     }
 }
