@@ -42,16 +42,20 @@ pub(crate) fn status(c: &Connection, app: &AppId, id: NotificationId) -> rusqlit
 
 fn count(c: &Connection, status: &mut Status) -> rusqlite::Result<()> {
     let key = status.id.0.as_bytes();
-    let mut receipts = c.prepare_cached(
-        "SELECT json_extract(body, '$.state'), count(*) FROM receipts WHERE notification = ?1 GROUP BY 1",
-    )?;
-    let receipts = receipts.query_map([key], |row| {
-        let state: State = json(&format!("\"{}\"", row.get_ref(0)?.as_str()?))?;
-        Ok((state, row.get::<_, i64>(1)?.cast_unsigned()))
-    })?;
-    for row in receipts {
-        let (state, number) = row?;
-        *status.counts.entry(state).or_default() += number;
+    // Counted here: to group them, SQLite sorts them, and there may be a hundred thousand.
+    let mut states =
+        c.prepare_cached("SELECT json_extract(body, '$.state') FROM receipts WHERE notification = ?1")?;
+    let mut states = states.query([key])?;
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    while let Some(row) = states.next()? {
+        let state = row.get_ref(0)?.as_str()?;
+        match counts.get_mut(state) {
+            Some(number) => *number += 1,
+            None => drop(counts.insert(state.to_owned(), 1)),
+        }
+    }
+    for (state, number) in counts {
+        status.counts.insert(json(&format!("\"{state}\""))?, number);
     }
     // Those that were tried have a receipt, which says that they are queued.
     let untried: i64 = c
