@@ -1,8 +1,8 @@
 //! Holds a plugin to what every channel promises, without its vendor: a scripted one answers, is silent, fails or talks
-//! nonsense. `pushgate plugin check` prints what comes of it. Reaches nobody.
+//! nonsense. `pushgate plugin check` prints what comes of it. Reaches nobody by itself; a plugin with a client of its own
+//! reaches whom it reaches.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,6 +14,7 @@ use pushgate::{
     Request, Response, SystemClock, Target, TokenKind, Transport, TransportError,
 };
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::error::LoadError;
 use crate::loader::{Loader, Opening, Plugin, Source};
@@ -25,10 +26,26 @@ pub struct Examination {
     pub source: Source,
     /// A configuration that works, secrets and all.
     pub config: Value,
-    /// What the vendor answers when it takes a message.
-    pub accepted: (u16, String),
-    /// What it answers for a token that is dead, where the order of outcomes is to be looked at too.
-    pub dead: Option<(u16, String)>,
+    /// Who answers it.
+    pub counterpart: Counterpart,
+}
+
+/// Who answers what a plugin asks.
+pub enum Counterpart {
+    /// A vendor that is none: the gateway's client never connects, and answers as it is told.
+    Scripted {
+        /// What the vendor answers when it takes a message.
+        accepted: (u16, String),
+        /// What it answers for a token that is dead, where the order of outcomes is to be looked at too.
+        dead: Option<(u16, String)>,
+    },
+    /// Whoever the plugin reaches with a client of its own. It cannot be told to be silent or to talk nonsense.
+    Reached {
+        /// A token that it takes, as often as it is sent to.
+        live: String,
+        /// One that it calls dead.
+        gone: Option<String>,
+    },
 }
 
 /// What one promise came to.
@@ -36,14 +53,27 @@ pub struct Examination {
 pub struct Finding {
     /// The promise, as a sentence.
     pub promise: &'static str,
-    /// Kept, or how it was broken.
-    pub kept: Result<(), String>,
+    /// What was seen of it.
+    pub verdict: Verdict,
+}
+
+/// What was seen of a promise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is kept.
+    Kept,
+    /// It is broken, and how.
+    Broken(String),
+    /// Nothing: a plugin with a client of its own does not see the vendor that would be needed for it.
+    NotSeen,
 }
 
 type Kept = Result<(), String>;
 
 /// Sends at once in the check that looks for what only shows in a crowd.
 const CROWD: usize = 10_000;
+/// The same for a plugin that reaches somebody, who may count what he is sent.
+const FEW: usize = 200;
 /// Answers no vendor should give, and some do.
 const NONSENSE: [&str; 7] = ["", "{", "[]", "null", "<html>502</html>", "\u{0}\u{1}", "{\"ok\":"];
 /// Texts that have broken encoders before.
@@ -66,24 +96,53 @@ pub async fn examine(
     examination: Examination,
 ) -> Result<Vec<Finding>, LoadError> {
     let plugin = loader.load(&examination.source)?;
-    let vendor = Arc::new(Vendor::new(examination.accepted, examination.dead));
+    let vendor = Arc::new(Vendor::new(examination.counterpart));
     let bench = Bench { plugin, config: examination.config, vendor, told };
     let channel = bench.open(bench.config.clone())?;
-    let mut findings = Vec::new();
-    let mut find = |promise, kept| findings.push(Finding { promise, kept });
+    let mut findings = Findings::default();
+    let mut find = |promise, kept| findings.kept(promise, kept);
     find("it says what it is", bench.says_what_it_is());
     find("a key it does not know is refused", bench.refuses_a_slip());
     find("what it renders is JSON, and longer texts count more", bench.renders(&*channel));
     find("texts of every script are sent", bench.sends_every_text(&*channel).await);
     find("every batch gets one outcome for each address, in order", bench.keeps_order(&*channel).await);
-    find("no failure of the way is taken for a success", bench.fails(&*channel).await);
-    find("no nonsense of a vendor breaks it", bench.bears_nonsense(&*channel).await);
     find("a message far over the limit gets outcomes", bench.bears_length(&*channel).await);
-    find("a silent vendor is answered for in time", bench.keeps_time(&*channel).await);
-    find("ten thousand sends at once are answered, each with its own", bench.bears_a_crowd(&channel).await);
+    if bench.vendor.is_scripted() {
+        find("no failure of the way is taken for a success", bench.fails(&*channel).await);
+        find("no nonsense of a vendor breaks it", bench.bears_nonsense(&*channel).await);
+        find("a silent vendor is answered for in time", bench.keeps_time(&*channel).await);
+        find(
+            "ten thousand sends at once are answered, each with its own",
+            bench.crowd(&channel, CROWD).await,
+        );
+    } else {
+        find("two hundred sends at once are answered, each with its own", bench.crowd(&channel, FEW).await);
+        for promise in [
+            "no failure of the way is taken for a success",
+            "no nonsense of a vendor breaks it",
+            "a silent vendor is answered for in time",
+        ] {
+            findings.not_seen(promise);
+        }
+    }
+    let mut find = |promise, kept| findings.kept(promise, kept);
     find("it can be closed at work, and opened again", bench.closes(channel).await);
     find("it never broke the contract", bench.kept_the_contract());
-    Ok(findings)
+    Ok(findings.0)
+}
+
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn kept(&mut self, promise: &'static str, kept: Kept) {
+        let verdict = kept.map_or_else(Verdict::Broken, |()| Verdict::Kept);
+        self.0.push(Finding { promise, verdict });
+    }
+
+    fn not_seen(&mut self, promise: &'static str) {
+        self.0.push(Finding { promise, verdict: Verdict::NotSeen });
+    }
 }
 
 struct Bench {
@@ -139,7 +198,7 @@ impl Bench {
 
     async fn sends_every_text(&self, channel: &dyn PushChannel) -> Kept {
         for text in TEXTS {
-            let sent = channel.send(&delivery(message(text, text), live(1))).await;
+            let sent = channel.send(&delivery(message(text, text), self.vendor.live(1))).await;
             if channel.render(&message(text, text)).body.is_null() {
                 return Err(format!("what is rendered for {text:?} is not JSON"));
             }
@@ -152,14 +211,12 @@ impl Bench {
     async fn keeps_order(&self, channel: &dyn PushChannel) -> Kept {
         let most = self.batch();
         for size in [1, 2, 3, most / 2, most].into_iter().filter(|size| (1..=most).contains(size)) {
-            let sent = channel.send(&delivery(message("Ann", "hello"), live(size))).await.into_outcomes();
+            let sent = channel
+                .send(&delivery(message("Ann", "hello"), self.vendor.live(size)))
+                .await
+                .into_outcomes();
             expect(&sent, size, |outcome| outcome.fault().is_none())?;
-            if self.vendor.dead.is_none() {
-                continue;
-            }
-            let mixed: Vec<_> = (0..size)
-                .map(|i| if i % 3 == 0 { format!("dead-{i}") } else { format!("live-{i}") })
-                .collect();
+            let Some(mixed) = self.vendor.every_third_dead(size) else { continue };
             let sent = channel.send(&delivery(message("Ann", "hello"), mixed)).await.into_outcomes();
             for (i, outcome) in sent.iter().enumerate() {
                 if outcome.fault().is_some() != (i % 3 == 0) {
@@ -173,7 +230,8 @@ impl Bench {
     async fn fails(&self, channel: &dyn PushChannel) -> Kept {
         for mood in [Mood::Unreachable, Mood::Broken, Mood::Status(500), Mood::Status(503)] {
             self.vendor.be(mood);
-            let sent = channel.send(&delivery(message("Ann", "hello"), live(1))).await.into_outcomes();
+            let sent =
+                channel.send(&delivery(message("Ann", "hello"), self.vendor.live(1))).await.into_outcomes();
             self.vendor.be(Mood::Well);
             expect(&sent, 1, |outcome| outcome.fault().is_some())
                 .map_err(|why| format!("{mood:?}: {why}"))?;
@@ -186,7 +244,8 @@ impl Bench {
             (0..NONSENSE.len()).flat_map(|place| [200, 400, 429].map(|status| (place, status)))
         {
             self.vendor.be(Mood::Nonsense(status, place));
-            let sent = channel.send(&delivery(message("Ann", "hello"), live(1))).await.into_outcomes();
+            let sent =
+                channel.send(&delivery(message("Ann", "hello"), self.vendor.live(1))).await.into_outcomes();
             self.vendor.be(Mood::Well);
             expect(&sent, 1, |outcome| status == 200 || outcome.fault().is_some())
                 .map_err(|why| format!("{status} {:?}: {why}", NONSENSE[place]))?;
@@ -196,15 +255,18 @@ impl Bench {
 
     async fn bears_length(&self, channel: &dyn PushChannel) -> Kept {
         let long = "long ".repeat(channel.info().capability.max_bytes.min(1 << 20));
-        let sent = channel.send(&delivery(message("Ann", &long), live(1))).await.into_outcomes();
+        let sent = channel.send(&delivery(message("Ann", &long), self.vendor.live(1))).await.into_outcomes();
         expect(&sent, 1, |_| true)
     }
 
     async fn keeps_time(&self, channel: &dyn PushChannel) -> Kept {
         let limit = channel.info().timeout + Duration::from_secs(2);
         self.vendor.be(Mood::Silent);
-        let sent =
-            tokio::time::timeout(limit, channel.send(&delivery(message("Ann", "hello"), live(1)))).await;
+        let sent = tokio::time::timeout(
+            limit,
+            channel.send(&delivery(message("Ann", "hello"), self.vendor.live(1))),
+        )
+        .await;
         self.vendor.be(Mood::Well);
         match sent {
             Ok(report) => expect(report.outcomes(), 1, |outcome| outcome.fault().is_some()),
@@ -212,14 +274,15 @@ impl Bench {
         }
     }
 
-    async fn bears_a_crowd(&self, channel: &Arc<dyn PushChannel>) -> Kept {
+    async fn crowd(&self, channel: &Arc<dyn PushChannel>, crowd: usize) -> Kept {
         let most = self.batch().min(3);
-        let sends: Vec<_> = (0..CROWD)
+        let sends: Vec<_> = (0..crowd)
             .map(|i| {
                 let channel = Arc::clone(channel);
                 let size = i % most + 1;
+                let tokens = self.vendor.live(size);
                 tokio::spawn(async move {
-                    let sent = channel.send(&delivery(message("Ann", "hello"), live(size))).await;
+                    let sent = channel.send(&delivery(message("Ann", "hello"), tokens)).await;
                     expect(sent.outcomes(), size, |outcome| outcome.fault().is_none())
                 })
             })
@@ -231,25 +294,25 @@ impl Bench {
     }
 
     async fn closes(&self, channel: Arc<dyn PushChannel>) -> Kept {
-        let before = self.vendor.asked.load(Ordering::Acquire);
         self.vendor.be(Mood::Silent);
-        let busy = Arc::clone(&channel);
-        let send = tokio::spawn(async move {
-            busy.send(&delivery(message("Ann", "hello"), live(1))).await;
-        });
-        let asked = async {
-            while self.vendor.asked.load(Ordering::Acquire) == before {
-                tokio::time::sleep(Duration::from_millis(1)).await;
+        let before = *self.vendor.asked.borrow();
+        let busy = delivery(message("Ann", "hello"), self.vendor.live(1));
+        {
+            let mut sending = channel.send(&busy);
+            let mut asked = self.vendor.asked.subscribe();
+            tokio::select! {
+                biased;
+                // It asked nothing of the vendor; that it gives outcomes nevertheless was looked at above.
+                _ = &mut sending => {}
+                _ = asked.wait_for(|asked| *asked > before), if self.vendor.is_scripted() => {}
+                // With a client of its own it is at work without being seen, from the first poll on.
+                () = std::future::ready(()), if !self.vendor.is_scripted() => {}
             }
-        };
-        let begun = tokio::time::timeout(Duration::from_secs(2), asked).await;
-        send.abort();
-        drop((channel, send));
+        }
+        drop(channel);
         self.vendor.be(Mood::Well);
-        // A plugin that asks nothing of the gateway is at work without being seen.
-        let _ = begun;
         let channel = self.open(self.config.clone()).map_err(|error| error.to_string())?;
-        let sent = channel.send(&delivery(message("Ann", "hello"), live(1))).await;
+        let sent = channel.send(&delivery(message("Ann", "hello"), self.vendor.live(1))).await;
         expect(sent.outcomes(), 1, |outcome| outcome.fault().is_none())
     }
 
@@ -272,10 +335,6 @@ fn expect(outcomes: &[Outcome], count: usize, good: impl Fn(&Outcome) -> bool) -
         Some(Outcome::Failed(fault)) => Err(format!("the outcome is {fault}")),
         Some(other) => Err(format!("the outcome is {}", other.code())),
     }
-}
-
-fn live(count: usize) -> Vec<String> {
-    (0..count).map(|i| format!("live-{i}")).collect()
 }
 
 fn message(title: &str, content: &str) -> Message {
@@ -316,17 +375,39 @@ enum Mood {
     Nonsense(u16, usize),
 }
 
-/// A vendor that is none.
+/// Who is sent to, and how the gateway's client answers.
 struct Vendor {
-    accepted: (u16, String),
-    dead: Option<(u16, String)>,
+    counterpart: Counterpart,
     mood: Mutex<Mood>,
-    asked: AtomicUsize,
+    /// How many requests have come.
+    asked: watch::Sender<usize>,
 }
 
 impl Vendor {
-    fn new(accepted: (u16, String), dead: Option<(u16, String)>) -> Self {
-        Self { accepted, dead, mood: Mutex::new(Mood::Well), asked: AtomicUsize::new(0) }
+    fn new(counterpart: Counterpart) -> Self {
+        Self { counterpart, mood: Mutex::new(Mood::Well), asked: watch::Sender::new(0) }
+    }
+
+    const fn is_scripted(&self) -> bool {
+        matches!(self.counterpart, Counterpart::Scripted { .. })
+    }
+
+    /// So many tokens it takes.
+    fn live(&self, count: usize) -> Vec<String> {
+        match &self.counterpart {
+            Counterpart::Scripted { .. } => (0..count).map(|i| format!("live-{i}")).collect(),
+            Counterpart::Reached { live, .. } => vec![live.clone(); count],
+        }
+    }
+
+    /// The same, the first and every third after it dead; none where it is not known what is said of the dead.
+    fn every_third_dead(&self, count: usize) -> Option<Vec<String>> {
+        let dead = |i: usize| match &self.counterpart {
+            Counterpart::Scripted { dead, .. } => dead.as_ref().map(|_| format!("dead-{i}")),
+            Counterpart::Reached { gone, .. } => gone.clone(),
+        };
+        let tokens = self.live(count).into_iter().enumerate();
+        tokens.map(|(i, live)| if i % 3 == 0 { dead(i) } else { Some(live) }).collect()
     }
 
     fn be(&self, mood: Mood) {
@@ -335,9 +416,11 @@ impl Vendor {
 
     /// A request that names a dead token anywhere is for a dead token.
     fn well(&self, request: &Request) -> Response {
+        // Who has a client of his own does not ask here; if he does, nothing he hears means anything.
+        let Counterpart::Scripted { accepted, dead } = &self.counterpart else { return answer(200, "") };
         let names_dead = |bytes: &[u8]| bytes.windows(5).any(|five| five == b"dead-");
-        let dead = names_dead(&request.body) || names_dead(request.uri.to_string().as_bytes());
-        let (status, body) = self.dead.as_ref().filter(|_| dead).unwrap_or(&self.accepted);
+        let is_dead = names_dead(&request.body) || names_dead(request.uri.to_string().as_bytes());
+        let (status, body) = dead.as_ref().filter(|_| is_dead).unwrap_or(accepted);
         answer(*status, body)
     }
 }
@@ -350,7 +433,7 @@ fn answer(status: u16, body: &str) -> Response {
 #[async_trait]
 impl Transport for Vendor {
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
-        self.asked.fetch_add(1, Ordering::AcqRel);
+        self.asked.send_modify(|asked| *asked += 1);
         let host = request.uri.host().unwrap_or_default().to_owned();
         let why = || "the check says so".to_owned();
         let mood = *self.mood.lock();

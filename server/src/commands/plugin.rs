@@ -6,7 +6,9 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use pushgate::SystemClock;
 use pushgate_config::{Config, Sources, process_environment};
-use pushgate_plugin_host::{Description, Examination, Isolation, Limits, Loader, Source, Told, examine};
+use pushgate_plugin_host::{
+    Counterpart, Description, Examination, Finding, Isolation, Limits, Loader, Source, Told, Verdict, examine,
+};
 
 use super::Outcome;
 use super::plugin_host::Sha256;
@@ -50,6 +52,12 @@ pub(super) struct CheckArgs {
     /// What it answers for a dead token: then the order of outcomes is checked too
     #[arg(long, value_parser = answer)]
     dead: Option<(u16, String)>,
+    /// The plugin has a client of its own: it is let out, and sends to this token whoever it reaches will take
+    #[arg(long, value_name = "TOKEN", conflicts_with_all = ["accepted", "dead"])]
+    live: Option<String>,
+    /// And to this one, which that one calls dead
+    #[arg(long, value_name = "TOKEN", requires = "live")]
+    gone: Option<String>,
     /// Load it into this process: a crash ends the check
     #[arg(long)]
     in_process: bool,
@@ -130,30 +138,46 @@ fn tell(plugin: &Description) {
 }
 
 async fn check(args: CheckArgs) -> Outcome {
-    let CheckArgs { file, config, accepted, dead, in_process } = args;
+    let sources = Sources { file: Some(&args.config), environment: process_environment(), flags: Vec::new() };
+    let loaded = Config::load(&sources)?;
     let told = Arc::new(Told::default());
-    let isolation = if in_process { Isolation::None } else { Isolation::Process(Limits::default()) };
-    let source = Source { path: file, sha256: None, isolation };
+    let source = checked_source(&args, &loaded);
     let loader = Loader::new(Arc::new(SystemClock), Arc::clone(&told) as _);
     let kind = loader.load(&source)?.description().kind.clone();
-    let sources = Sources { file: Some(&config), environment: process_environment(), flags: Vec::new() };
-    let loaded = Config::load(&sources)?;
     let mut channels = loaded.apps.values().flat_map(|app| app.channels.values());
     let section = channels.find(|one| one.kind == kind).map(|one| one.section.to_json());
-    let config =
-        section.ok_or_else(|| format!("{}: there is no channel of kind \"{kind}\"", config.display()))?;
-    let findings = examine(loader, told, Examination { source, config, accepted, dead }).await?;
+    let config = section
+        .ok_or_else(|| format!("{}: there is no channel of kind \"{kind}\"", args.config.display()))?;
+    let counterpart = match args.live {
+        Some(live) => Counterpart::Reached { live, gone: args.gone },
+        None => Counterpart::Scripted { accepted: args.accepted, dead: args.dead },
+    };
+    let findings = examine(loader, told, Examination { source, config, counterpart }).await?;
     let mut broken = 0;
-    for finding in findings {
-        match finding.kept {
-            Ok(()) => say(format!("ok    {}", finding.promise)),
-            Err(why) => {
+    for Finding { promise, verdict } in findings {
+        match verdict {
+            Verdict::Kept => say(format!("ok    {promise}")),
+            Verdict::NotSeen => say(format!("-     {promise}: not seen, the plugin has a client of its own")),
+            Verdict::Broken(why) => {
                 broken += 1;
-                say(format!("FAIL  {}\n      {why}", finding.promise));
+                say(format!("FAIL  {promise}\n      {why}"));
             }
         }
     }
     if broken > 0 { Err(format!("{broken} promises are broken").into()) } else { Ok(()) }
+}
+
+/// The file as the configuration has it among its plugins, with its limits and environment; or with the usual ones.
+fn checked_source(args: &CheckArgs, config: &Config) -> Source {
+    let same = |path: &Path| path.canonicalize().ok() == args.file.canonicalize().ok();
+    let configured = config.plugins.iter().find(|plugin| same(&plugin.path)).map(crate::plugins::source);
+    let isolation = Isolation::Process(Limits::default());
+    let mut source =
+        configured.unwrap_or_else(|| Source { path: args.file.clone(), sha256: None, isolation });
+    if args.in_process {
+        source.isolation = Isolation::None;
+    }
+    source
 }
 
 /// The files of a new plugin; `acme` stands for its name in all of them.

@@ -64,6 +64,11 @@ fn the_sample_in_c_passes_the_check_in_a_process_of_its_own() {
     assert!(checked.status.success(), "{}", told(&checked));
 }
 
+/// What is said of a plugin that has a client of its own.
+fn lets_out(library: &Path, config: &Path) -> String {
+    told(&check(library, config, &["--live", "token-of-a-device"]))
+}
+
 #[test]
 fn a_plugin_that_breaks_its_promises_fails_the_check_and_is_told_why() {
     let folder = tempfile::tempdir().unwrap();
@@ -78,6 +83,9 @@ fn a_plugin_that_breaks_its_promises_fails_the_check_and_is_told_why() {
     };
     let lax = checked("well");
     assert!(lax.contains("FAIL  a key it does not know is refused"), "{lax}");
+    let alone = lets_out(&library, &config);
+    assert!(alone.contains("-     a silent vendor is answered for in time: not seen"), "{alone}");
+    assert!(alone.contains("ok    two hundred sends at once"), "{alone}");
     let doubled = checked("twice");
     assert!(doubled.contains("FAIL  it never broke the contract") && doubled.contains(" twice"), "{doubled}");
 }
