@@ -8,12 +8,19 @@ mod tools;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pushgate::{ChannelName, Delivery, PushChannel, SystemClock, TokenKind, Transport};
 use pushgate_kit::sample;
 use pushgate_kit::transport::ScriptedTransport;
-use pushgate_plugin_host::{Isolation, Limits, LoadError, Loader, Opening, Source, Told};
+use pushgate_plugin_host::{
+    Death, Isolation, Level, Limits, LoadError, Loader, Misuse, Opening, Source, Telemetry, Told,
+};
 use serde_json::Value;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::house::PATIENCE;
 
 /// The program that children are started from.
 const PUSHGATE: &str = env!("CARGO_BIN_EXE_pushgate");
@@ -40,17 +47,66 @@ fn rogue(folder: &Path) -> PathBuf {
     compile("cc", &[], &["host/tests/rogue.c"], folder)
 }
 
+/// What has become of children.
+#[derive(Debug, Default)]
+struct Lives {
+    risen: usize,
+    died: usize,
+    /// How long the last one that died is left alone.
+    wait: Duration,
+}
+
+/// Hears of children.
+#[derive(Default)]
+struct Ear {
+    told: Told,
+    lives: watch::Sender<Lives>,
+}
+
+impl Telemetry for Ear {
+    fn log(&self, plugin: &str, channel: &str, level: Level, text: &str) {
+        self.told.log(plugin, channel, level, text);
+    }
+    fn count(&self, plugin: &str, channel: &str, name: &str, by: u64) {
+        self.told.count(plugin, channel, name, by);
+    }
+    fn record(&self, plugin: &str, channel: &str, name: &str, value: f64) {
+        self.told.record(plugin, channel, name, value);
+    }
+    fn misused(&self, plugin: &str, what: Misuse) {
+        self.told.misused(plugin, what);
+    }
+    fn rose(&self, _plugin: &str, _channel: &str) {
+        self.lives.send_modify(|lives| lives.risen += 1);
+    }
+    fn died(&self, _plugin: &str, _channel: &str, death: &Death<'_>) {
+        self.lives.send_modify(|lives| {
+            lives.died += 1;
+            lives.wait = death.wait;
+        });
+    }
+}
+
 /// Plugins in processes of their own, and what their channels send through.
 struct Bench {
     folder: tempfile::TempDir,
     loader: Loader,
+    ear: Arc<Ear>,
     transport: Arc<ScriptedTransport>,
 }
 
 impl Bench {
     fn new() -> Self {
-        let loader = Loader::new(Arc::new(SystemClock), Arc::new(Told::default())).children_from(PUSHGATE);
-        Self { folder: tempfile::tempdir().unwrap(), loader, transport: Arc::new(ScriptedTransport::new()) }
+        let ear = Arc::new(Ear::default());
+        let loader = Loader::new(Arc::new(SystemClock), Arc::clone(&ear) as _).children_from(PUSHGATE);
+        let transport = Arc::new(ScriptedTransport::new());
+        Self { folder: tempfile::tempdir().unwrap(), loader, ear, transport }
+    }
+
+    /// Waits until that is so of its children.
+    async fn lives(&self, are: impl FnMut(&Lives) -> bool) {
+        let mut lives = self.ear.lives.subscribe();
+        timeout(PATIENCE, lives.wait_for(are)).await.expect("in time").unwrap();
     }
 
     fn open_with(

@@ -27,4 +27,4 @@ pub use description::{Declared, Description};
 pub use error::LoadError;
 pub use loader::{Isolation, Loader, Opening, Plugin, Source};
 pub use swap::Swap;
-pub use telemetry::{Level, Misuse, Telemetry, Told};
+pub use telemetry::{Death, Level, Misuse, Telemetry, Told};

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -94,6 +95,23 @@ pub trait Telemetry: Send + Sync + 'static {
     fn record(&self, plugin: &str, channel: &str, name: &str, value: f64);
     /// The plugin broke the contract.
     fn misused(&self, plugin: &str, what: Misuse);
+    /// The channel's process is there: at the beginning, and again after each death.
+    fn rose(&self, plugin: &str, channel: &str);
+    /// The channel's process died; whoever waited for it has been told.
+    fn died(&self, plugin: &str, channel: &str, death: &Death<'_>);
+}
+
+/// How a plugin's process died.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Death<'a> {
+    /// In words for the operator.
+    pub why: &'a str,
+    /// Which one in a row, without one answer between them; from 1.
+    pub row: u32,
+    /// How long it is left alone before it is started again.
+    pub wait: Duration,
+    /// Whether it is left alone because it died too often, and not for a moment only.
+    pub given_up: bool,
 }
 
 /// The longest line of a plugin that is kept, in bytes.
@@ -166,6 +184,36 @@ impl Telemetry for Told {
             tracing::warn!(plugin, what = what.as_str(), times, "the plugin breaks the contract");
         }
     }
+
+    fn rose(&self, plugin: &str, channel: &str) {
+        metrics::gauge!("pushgate_plugin_up", &of_channel(plugin, channel)).set(1.0);
+    }
+
+    fn died(&self, plugin: &str, channel: &str, death: &Death<'_>) {
+        let labels = of_channel(plugin, channel);
+        metrics::gauge!("pushgate_plugin_up", &labels).set(0.0);
+        metrics::counter!("pushgate_plugin_deaths_total", &labels).increment(1);
+        let Death { why, row, wait, given_up } = *death;
+        if given_up {
+            metrics::counter!("pushgate_plugin_breaker_opened_total", &labels).increment(1);
+            let seconds = wait.as_secs();
+            tracing::error!(
+                plugin,
+                channel,
+                why,
+                deaths = row,
+                seconds,
+                "the plugin's process dies again and again; its deliveries wait"
+            );
+        } else {
+            let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(plugin, channel, why, millis, "the plugin's process died; it is started again");
+        }
+    }
+}
+
+fn of_channel(plugin: &str, channel: &str) -> [(&'static str, String); 2] {
+    [("plugin", plugin.to_owned()), ("channel", channel.to_owned())]
 }
 
 fn labels(plugin: &str, channel: &str, name: &str) -> [(&'static str, String); 3] {

@@ -57,17 +57,6 @@ static void in_ten_threads(pushgate_tag tag) {
   for (i = 0; i < 10; i++) pthread_join(threads[i], NULL);
 }
 
-static void *later(void *tag) {
-  usleep(900 * 1000);
-  return from_a_thread(tag);
-}
-
-static void after_a_while(pushgate_tag tag) {
-  pthread_t thread;
-  pthread_create(&thread, NULL, later, (void *)(uintptr_t)tag);
-  pthread_detach(thread);
-}
-
 static void answered(void *user, const pushgate_http_response *response) {
   pushgate_outcome outcome;
   memset(&outcome, 0, sizeof outcome);
@@ -157,7 +146,7 @@ static void rogue_send(pushgate_instance *self, const pushgate_delivery *deliver
   memset(&outcome, 0, sizeof outcome);
   die(self);
   if (is(self, "never")) return;
-  if (is(self, "late")) { after_a_while(tag); return; }
+  if (is(self, "late")) { self->last = tag; return; }
   if (is(self, "null")) { host->complete(host, tag, NULL, count); return; }
   if (is(self, "unset")) { outcome.struct_size = sizeof outcome; host->complete(host, tag, &outcome, count); return; }
   if (is(self, "unsized")) { host->complete(host, tag, &outcome, count); return; }
@@ -185,6 +174,7 @@ static void rogue_send(pushgate_instance *self, const pushgate_delivery *deliver
 static void rogue_probe(pushgate_instance *self, pushgate_tag tag) {
   pushgate_outcome outcome;
   memset(&outcome, 0, sizeof outcome);
+  if (is(self, "late")) accept(self->last, NULL, 1);
   outcome.struct_size = sizeof outcome;
   outcome.code = is(self, "credentials") ? PUSHGATE_CREDENTIALS : PUSHGATE_ACCEPTED;
   outcome.vendor_id = text("the rogue");

@@ -1,27 +1,13 @@
 //! What a plugin does in its own process stays there: its deaths are faults with a hint, and it is started again.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use pushgate::{Kind, Outcome, PushChannel, Scope};
+use pushgate::{Kind, Outcome, Scope};
 use pushgate_kit::transport::answer;
 use pushgate_plugin_host::{Limits, LoadError};
 use serde_json::json;
 
 use super::{Bench, compile, delivery, rogue};
-
-/// Sends until the channel is there again.
-async fn once_it_is_back(channel: &Arc<dyn PushChannel>) -> Outcome {
-    loop {
-        let outcome = channel.send(&delivery(1)).await.outcomes()[0].clone();
-        match outcome.fault() {
-            Some(fault) if fault.detail.contains("is not there") => {
-                tokio::time::sleep(fault.retry_after.unwrap().min(Duration::from_millis(50))).await;
-            }
-            _ => return outcome,
-        }
-    }
-}
 
 /// What the death of a child gives those who wait for it.
 async fn death(mode: &str) -> String {
@@ -117,7 +103,8 @@ async fn a_plugin_that_loops_while_rendering_holds_planning_up_once() {
         assert_eq!(channel.render(&message).counted, 30, "without the plugin the texts are counted");
     }
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
-    assert_eq!(once_it_is_back(&channel).await.code(), "accepted");
+    bench.lives(|lives| lives.risen == 2).await;
+    assert_eq!(channel.send(&delivery(1)).await.outcomes()[0].code(), "accepted");
 }
 
 #[tokio::test]
@@ -177,14 +164,15 @@ async fn what_cannot_be_opened_is_told_in_the_same_words_as_in_process() {
 async fn a_plugin_that_dies_again_and_again_is_left_alone() {
     let bench = Bench::new();
     let channel = bench.open("segfault").unwrap();
-    let mut longest = Duration::ZERO;
-    while longest < Duration::from_secs(30) {
+    for death in 1.. {
+        bench.lives(|lives| lives.risen == death).await;
         let report = channel.send(&delivery(1)).await;
-        let fault = report.outcomes()[0].fault().unwrap();
-        assert_eq!(fault.kind, Kind::VendorDown);
-        let hint = fault.retry_after.unwrap();
-        longest = longest.max(hint);
-        tokio::time::sleep(hint.min(Duration::from_millis(100))).await;
+        assert_eq!(report.outcomes()[0].fault().unwrap().kind, Kind::VendorDown);
+        bench.lives(|lives| lives.died == death).await;
+        if bench.ear.lives.borrow().wait > Duration::from_secs(30) {
+            assert_eq!(death, 5);
+            break;
+        }
     }
     let report = channel.send(&delivery(1)).await;
     let hint = report.outcomes()[0].fault().unwrap().retry_after.unwrap();

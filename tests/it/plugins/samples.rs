@@ -1,15 +1,16 @@
 //! The samples through the whole gateway, configured as an operator would: one binary, one file, and a receiver.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Request, State};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::{PUSHGATE, compile};
 use crate::house::{Client, PATIENCE};
@@ -51,24 +52,36 @@ fn webhook() -> PathBuf {
 struct Server {
     process: Child,
     client: Client,
-    folder: PathBuf,
+    /// What it has written to stderr.
+    log: watch::Receiver<String>,
+}
+
+/// Reads lines as they come, to the end.
+fn lines_of(from: impl Read + Send + 'static) -> watch::Receiver<String> {
+    let (written, log) = watch::channel(String::new());
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            written.send_modify(|log| *log += &(line + "\n"));
+        }
+    });
+    log
 }
 
 impl Server {
     fn start(folder: &Path, key: &str) -> Self {
-        let log = std::fs::File::options().create(true).append(true).open(folder.join("log")).unwrap();
         let mut process = Command::new(PUSHGATE)
             .args(["serve", "--config"])
             .arg(folder.join("pushgate.toml"))
             .stdout(Stdio::piped())
-            .stderr(log)
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
+        let log = lines_of(process.stderr.take().unwrap());
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let log = || std::fs::read_to_string(folder.join("log")).unwrap();
-        let address = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{}", log()));
-        Self { client: Client::new(address, key), process, folder: folder.to_owned() }
+        let address = line.trim().strip_prefix("listening on ");
+        let address = address.unwrap_or_else(|| panic!("{}", *log.borrow()));
+        Self { client: Client::new(address, key), process, log }
     }
 
     fn hang_up(&self) {
@@ -76,15 +89,23 @@ impl Server {
     }
 
     fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.join("log")).unwrap()
+        self.log.borrow().clone()
     }
 
     async fn log_says(&self, what: &str) {
-        let deadline = Instant::now() + PATIENCE;
-        while !self.log().contains(what) {
-            assert!(Instant::now() < deadline, "no {what:?} in {}", self.log());
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let mut log = self.log.clone();
+        let said = timeout(PATIENCE, log.wait_for(|log| log.contains(what))).await;
+        assert!(matches!(said, Ok(Ok(_))), "no {what:?} in {}", self.log());
+    }
+
+    /// Ends it, and gives everything it has written.
+    async fn whole_log(mut self) -> String {
+        self.process.kill().unwrap();
+        // It is whole when nobody writes to it any more.
+        let mut log = self.log.clone();
+        let end = async { while log.changed().await.is_ok() {} };
+        timeout(PATIENCE, end).await.unwrap();
+        self.log()
     }
 
     /// Sends to one address and waits for what becomes of it.
@@ -169,8 +190,10 @@ async fn both_samples_send_through_the_gateway_and_are_exchanged_while_it_runs()
     server.hang_up();
     server.log_says("everything goes on as it was").await;
     assert_eq!(server.send("hook", "?wait=20s").await["state"], "sent");
+    let log = server.whole_log().await;
+    assert!(log.contains("everything goes on as it was"));
     for secret in [SECRET, TOKEN, "hello"] {
-        assert!(!server.log().contains(secret), "{secret} stands in the log");
+        assert!(!log.contains(secret), "{secret} stands in the log");
     }
 }
 
@@ -186,8 +209,8 @@ async fn a_plugin_that_cannot_be_loaded_is_told_and_the_gateway_runs_on() {
     );
     let key = configure(folder.path(), &text);
     let server = Server::start(folder.path(), &key);
-    assert!(server.log().contains("text.so is no shared library of this system"), "{}", server.log());
-    assert!(server.log().contains("and not the one configured"), "{}", server.log());
+    server.log_says("text.so is no shared library of this system").await;
+    server.log_says("and not the one configured").await;
     assert_eq!(server.send("dummy", "?wait=20s").await["state"], "sent");
     let receipt = server.send("hook", "?wait=1s").await;
     assert_eq!(receipt["state"], "queued", "it waits for its plugin: {receipt}");

@@ -25,7 +25,7 @@ use crate::channel::Plugged;
 use crate::error::LoadError;
 use crate::library::Library;
 use crate::loader::{Isolation, Loader, Opening, Source};
-use crate::telemetry::{Level, Misuse, Telemetry};
+use crate::telemetry::{Death, Level, Misuse, Telemetry};
 
 /// What a process that was started as a plugin's host is to do.
 #[derive(Debug)]
@@ -154,6 +154,9 @@ impl Telemetry for Writer {
     fn misused(&self, _plugin: &str, what: Misuse) {
         self.mention(&Up::Misused { what });
     }
+    // A child has no children.
+    fn rose(&self, _plugin: &str, _channel: &str) {}
+    fn died(&self, _plugin: &str, _channel: &str, _death: &Death<'_>) {}
 }
 
 /// Sends through the parent: this process has no network of its own to speak of.

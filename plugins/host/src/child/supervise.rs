@@ -16,6 +16,7 @@ use super::outside::{Desk, Reply};
 use super::start::{Process, Started};
 use crate::asked::Asked;
 use crate::error::LoadError;
+use crate::telemetry::Death;
 
 /// How often a child is asked whether it is there.
 const ASK: Duration = Duration::from_secs(1);
@@ -64,7 +65,8 @@ pub(crate) async fn supervise(desk: Arc<Desk>, first: Running, closing: Cancella
         row = if end.answered { 1 } else { row + 1 };
         let wait = pause(row);
         desk.is_down(&end.why, wait);
-        desk.tell(&end.why, row, wait);
+        let death = Death { why: &end.why, row, wait, given_up: row >= BREAKER };
+        desk.telemetry.died(&desk.description.kind, &desk.name, &death);
         tokio::select! {
             () = closing.cancelled() => return,
             () = tokio::time::sleep(wait) => {}
@@ -90,7 +92,7 @@ impl Desk {
             .map_err(|error| LoadError::Child { path: self.starter.path.clone(), why: error.to_string() })?;
         let link = Arc::new(link);
         self.is_up(Arc::clone(&link));
-        metrics::gauge!("pushgate_plugin_up", &self.labels()).set(1.0);
+        self.telemetry.rose(&self.description.kind, &self.name);
         Ok(Running { process, link, heard })
     }
 
@@ -100,31 +102,6 @@ impl Desk {
             Err(LoadError::Child { path: self.starter.path.clone(), why: error.to_string() })
         })?;
         self.takes_up(started)
-    }
-
-    fn labels(&self) -> [(&'static str, String); 2] {
-        [("plugin", self.description.kind.clone()), ("channel", self.name.clone())]
-    }
-
-    fn tell(&self, why: &str, row: u32, wait: Duration) {
-        let (plugin, channel) = (self.description.kind.as_str(), self.name.as_str());
-        metrics::gauge!("pushgate_plugin_up", &self.labels()).set(0.0);
-        metrics::counter!("pushgate_plugin_deaths_total", &self.labels()).increment(1);
-        if row >= BREAKER {
-            metrics::counter!("pushgate_plugin_breaker_opened_total", &self.labels()).increment(1);
-            let seconds = wait.as_secs();
-            tracing::error!(
-                plugin,
-                channel,
-                why,
-                deaths = row,
-                seconds,
-                "the plugin's process dies again and again; its deliveries wait"
-            );
-        } else {
-            let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-            tracing::warn!(plugin, channel, why, millis, "the plugin's process died; it is started again");
-        }
     }
 
     /// Hears a child out until it ends.

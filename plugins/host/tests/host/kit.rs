@@ -9,9 +9,10 @@ use pushgate::{ChannelName, Clock, Delivery, PushChannel, SystemClock, TokenKind
 use pushgate_kit::sample;
 use pushgate_kit::transport::ScriptedTransport;
 use pushgate_plugin_host::{
-    Isolation, Level, LoadError, Loader, Misuse, Opening, Plugin, Source, Telemetry, Told,
+    Death, Isolation, Level, LoadError, Loader, Misuse, Opening, Plugin, Source, Telemetry, Told,
 };
 use tempfile::TempDir;
+use tokio::sync::watch;
 
 const INCLUDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../abi/include");
 const ROGUE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rogue.c");
@@ -85,11 +86,18 @@ pub(crate) fn source(path: PathBuf) -> Source {
 pub(crate) struct Ear {
     told: Told,
     pub(crate) lines: Mutex<Vec<String>>,
+    misused: watch::Sender<()>,
 }
 
 impl Ear {
     pub(crate) fn misuses(&self, what: Misuse) -> u64 {
         self.told.misuses(what)
+    }
+
+    /// Waits until that has been done so often.
+    pub(crate) async fn heard(&self, what: Misuse, times: u64) {
+        let mut misused = self.misused.subscribe();
+        misused.wait_for(|()| self.misuses(what) >= times).await.unwrap();
     }
 }
 
@@ -105,7 +113,10 @@ impl Telemetry for Ear {
     }
     fn misused(&self, plugin: &str, what: Misuse) {
         self.told.misused(plugin, what);
+        self.misused.send_replace(());
     }
+    fn rose(&self, _plugin: &str, _channel: &str) {}
+    fn died(&self, _plugin: &str, _channel: &str, _death: &Death<'_>) {}
 }
 
 /// A loader, what it hears, and what its channels send through.
