@@ -92,6 +92,8 @@ pub struct ServerConfig {
     pub request_timeout: Duration,
     /// How long deliveries in flight may take to end at shutdown; the rest stays queued.
     pub shutdown_grace: Duration,
+    /// Where devices reach it, without a slash at the end; none when they are not to tell what became of what they got.
+    pub public_url: Option<String>,
     /// Whether `/metrics` answers without a key.
     pub public_metrics: bool,
 }

@@ -63,6 +63,44 @@ impl Written for Listen {
     }
 }
 
+/// Where devices reach the server, without a slash at the end; none when it is empty.
+#[derive(Debug, Clone)]
+pub(crate) struct PublicUrl(pub(crate) Option<String>);
+written!(PublicUrl);
+
+/// Every push carries it, and a push has 4,096 bytes.
+const LONGEST_URL: usize = 200;
+
+impl Written for PublicUrl {
+    const EXPECTING: &'static str =
+        "an address for devices; write https:// and a host, like \"https://push.example.com\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        if text.is_empty() {
+            return Some(Self(None));
+        }
+        let url = text.trim_end_matches('/');
+        let rest = match url.split_once("://")? {
+            ("https", rest) => Some(rest),
+            // Browsers take it from this machine alone, which is enough for trying out.
+            ("http", rest) => Some(rest).filter(|rest| is_this_machine(host(rest))),
+            _ => None,
+        }?;
+        let is_plain = url.bytes().all(|byte| byte.is_ascii_graphic() && !br#"?#"\<>@"#.contains(&byte));
+        (is_plain && !host(rest).is_empty() && url.len() <= LONGEST_URL).then(|| Self(Some(url.to_owned())))
+    }
+}
+
+fn host(rest: &str) -> &str {
+    let authority = rest.split('/').next().unwrap_or_default();
+    let port = authority.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
+    port.map_or(authority, |(host, _)| host)
+}
+
+fn is_this_machine(host: &str) -> bool {
+    matches!(host, "localhost" | "127.0.0.1" | "[::1]")
+}
+
 /// A number of bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Size(pub(crate) u64);
@@ -190,6 +228,31 @@ mod tests {
         assert_eq!(size("12B"), Some(12));
         for wrong in ["", "KiB", "1.5MiB", "-1", "+1", "1TiB", "99999999999999GiB"] {
             assert_eq!(size(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_public_url_is_https_or_this_machine() {
+        let url = |text| PublicUrl::from_text(text).and_then(|url| url.0);
+        assert_eq!(url("https://push.example.com/").as_deref(), Some("https://push.example.com"));
+        assert_eq!(url("https://example.com:8443/push/").as_deref(), Some("https://example.com:8443/push"));
+        assert_eq!(url("http://localhost:8080").as_deref(), Some("http://localhost:8080"));
+        assert_eq!(url("http://[::1]:8080").as_deref(), Some("http://[::1]:8080"));
+        let long = format!("https://{}.example", "a".repeat(200));
+        for wrong in [
+            "",
+            "push.example.com",
+            "http://push.example.com",
+            "http://localhost.evil.example",
+            "https://",
+            "https://:443",
+            "https://a@b",
+            "https://a?b",
+            "https://a#b",
+            "https://a b",
+            &long,
+        ] {
+            assert_eq!(url(wrong), None, "{wrong}");
         }
     }
 

@@ -110,6 +110,7 @@ impl Loader<'_> {
             max_header: self.size(&at.key("max_header"), raw.max_header, HEADER),
             request_timeout: self.span(&at.key("request_timeout"), raw.request_timeout, REQUEST),
             shutdown_grace: self.span(&at.key("shutdown_grace"), raw.shutdown_grace, GRACE),
+            public_url: raw.public_url.0,
             public_metrics: raw.public_metrics,
         })
     }

@@ -9,7 +9,7 @@ use pushgate::{Mode, Priority};
 use serde::Deserialize;
 
 use crate::config::LogFormat;
-use crate::fields::{Listen, OneOrMany, Size, Span};
+use crate::fields::{Listen, OneOrMany, PublicUrl, Size, Span};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -67,6 +67,7 @@ pub(crate) struct RawServer {
     pub(crate) max_header: Size,
     pub(crate) request_timeout: Span,
     pub(crate) shutdown_grace: Span,
+    pub(crate) public_url: PublicUrl,
     pub(crate) public_metrics: bool,
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::device::Address;
+use crate::echo::ReturnAddress;
 use crate::notification::{CallId, Notification, Priority, When};
 use crate::words::{AppId, ChannelName, DeliveryId, DeviceId, NotificationId, Secret, Timestamp, UserId};
 
@@ -79,6 +80,9 @@ pub struct Message {
     /// Native options for this channel, merged last into what it sends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overrides: Option<Value>,
+    /// Where its devices tell what became of it; none when nobody wants to know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub return_address: Option<ReturnAddress>,
 }
 
 impl Message {
@@ -107,6 +111,7 @@ impl Message {
             created_at,
             ttl: Notification::DEFAULT_TTL,
             overrides: None,
+            return_address: None,
         }
     }
 
@@ -129,13 +134,24 @@ impl Message {
     /// a duplicate, of a ring the call's id, and of a removal the tag of what is to go from the screen.
     #[must_use]
     pub fn note(&self) -> String {
+        self.note_to(None)
+    }
+
+    /// The note for the target of that number, with where it tells what became of the message, if anybody wants to know.
+    /// It is as long for every number.
+    #[must_use]
+    pub fn note_for(&self, index: u32) -> String {
+        self.note_to(self.return_address.as_ref().map(|address| address.of(self.id, index)))
+    }
+
+    fn note_to(&self, receipt: Option<String>) -> String {
         let mut note = format!(r#"{{"version":1,"zpns_request_id":"{}""#, self.id);
         let more = match &self.act {
             Act::Show => None,
             Act::Ring { call, .. } => Some(("call_id", call.to_string())),
             Act::Remove => Some(("revoke", self.tag())),
         };
-        if let Some((key, text)) = more {
+        for (key, text) in more.into_iter().chain(receipt.map(|receipt| ("receipt", receipt))) {
             note.push_str(&format!(r#","{key}":{}"#, Value::from(text)));
         }
         note.push('}');

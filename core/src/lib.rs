@@ -151,6 +151,12 @@
 //! [`Notification::send_at`] is an hour at which the audience is looked up and sent to. An audience of more than a thousand, or
 //! [`Audience::All`], is planned piece by piece from the queue: [`receipt::Progress`] says how far it has come.
 //!
+//! # What devices tell
+//!
+//! That a push service took a push says nothing of whether it was shown. With [`gateway::Builder::receipts`] each push brings
+//! a token by which the SDK on the device tells your server, and [`Gateway::receipt`] takes it in: [`Receipt::echoes`] has it
+//! then, and an [`observe::Observer`] hears of it.
+//!
 //! # What goes wrong
 //!
 //! Every failure is a [`Fault`] of one [`Kind`]; the kind's row says whose it is and whether it is tried again. An
@@ -163,6 +169,7 @@ pub mod channel;
 pub mod clock;
 pub mod delivery;
 pub mod device;
+pub mod echo;
 pub mod fault;
 pub mod fit;
 pub mod gateway;
@@ -192,6 +199,7 @@ pub use channel::{Capability, ChannelInfo, Probe, PushChannel, Rendered};
 pub use clock::{Clock, SystemClock};
 pub use delivery::{Act, Delivery, Message, Target};
 pub use device::{Address, Device, Platform, TokenKind, Traits};
+pub use echo::{Echo, Echoes, ReturnAddress};
 pub use fault::{Fault, Kind, Scope};
 pub use gateway::{Gateway, SubmitError, Ticket};
 pub use notification::{Audience, Badge, Call, CallId, Notification, Priority, Purpose, TemplateUse, When};

@@ -1,5 +1,6 @@
 //! What the gateway tells whoever wants to know: one trait, called in passing. Observers must be quick and must not block.
 
+use crate::echo::Echo;
 use crate::fault::Fault;
 use crate::receipt::Receipt;
 use crate::words::{AppId, ChannelName, DeviceId, NotificationId, Timestamp};
@@ -33,6 +34,19 @@ pub enum Event {
         app: AppId,
         /// What.
         receipt: Receipt,
+    },
+    /// A device told something new of a notification.
+    Echo {
+        /// Of which notification.
+        id: NotificationId,
+        /// Of which app.
+        app: AppId,
+        /// What it told.
+        echo: Echo,
+        /// The number of its target within the notification.
+        index: u32,
+        /// All that is known of it there; none when it came before the vendor's answer was kept.
+        receipt: Option<Receipt>,
     },
     /// A dead address was forgotten.
     Pruned {

@@ -9,11 +9,13 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::delivery::{Delivery, Message, Target};
+use crate::echo::{Echo, Speaker};
 use crate::notification::{Audience, Notification};
 use crate::receipt::{Receipt, Skip, Status};
 use crate::store::StorageError;
 use crate::words::{
-    AppId, ChannelName, DeliveryId, DeviceId, IdempotencyKey, NodeId, NotificationId, Timestamp, UserId,
+    AppId, ChannelName, DeliveryId, DeviceId, IdempotencyKey, NodeId, NotificationId, Secret, Timestamp,
+    UserId,
 };
 
 /// A notification to be kept, whole.
@@ -217,6 +219,17 @@ pub enum Finished {
     Fenced,
 }
 
+/// What `hear` gave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Heard {
+    /// The app of the notification.
+    pub app: AppId,
+    /// All that is known of the target now; none while its first attempt has not ended.
+    pub receipt: Option<Receipt>,
+    /// It had not told this before.
+    pub is_news: bool,
+}
+
 /// Which notifications are meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Which {
@@ -275,6 +288,13 @@ pub trait Queue: Send + Sync + 'static {
     /// Keeps that a user has acknowledged a notification. Whether any part of it is still to be planned.
     async fn acknowledge(&self, app: &AppId, id: NotificationId, user: &UserId)
     -> Result<bool, StorageError>;
+
+    /// Keeps what a target of a notification told, the first time it tells it, whether or not its attempt has ended. None
+    /// when there is no such notification any more.
+    async fn hear(&self, speaker: Speaker, echo: Echo, at: Timestamp) -> Result<Option<Heard>, StorageError>;
+
+    /// The key of this installation: the first that was ever given, the same for all its nodes and ever after.
+    async fn own_key(&self, fresh: &Secret) -> Result<Secret, StorageError>;
 
     /// Says that the node lives at least until `until`.
     async fn renew(&self, node: NodeId, until: Timestamp) -> Result<(), StorageError>;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::delivery::{Delivery, Target};
+use crate::echo::{Echo, Echoes};
 use crate::fault::Fault;
 use crate::words::{ChannelName, DeviceId, NotificationId, Timestamp, UserId};
 
@@ -67,6 +68,9 @@ pub struct Receipt {
     pub at: Timestamp,
     /// When it is tried again.
     pub next_at: Option<Timestamp>,
+    /// What the device itself told, and when. Stores keep it apart from the rest, which is rewritten after every attempt.
+    #[serde(skip)]
+    pub echoes: Echoes,
 }
 
 impl Receipt {
@@ -84,6 +88,7 @@ impl Receipt {
             attempts: delivery.attempt.saturating_sub(1),
             at,
             next_at: None,
+            echoes: Echoes::default(),
         }
     }
 
@@ -155,6 +160,8 @@ pub struct Status {
     pub progress: Option<Progress>,
     /// How many addresses are in which state.
     pub counts: BTreeMap<State, u64>,
+    /// How many devices told what.
+    pub echoes: BTreeMap<Echo, u64>,
     /// How many of the audience got nothing.
     pub skips: u64,
     /// Who got nothing, and why: the first [`Status::MOST`] of them.

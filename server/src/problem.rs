@@ -3,6 +3,7 @@
 use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
+use pushgate::gateway::ReceiptError;
 use pushgate::{StorageError, SubmitError};
 use serde_json::json;
 
@@ -41,6 +42,16 @@ impl From<StorageError> for Problem {
     fn from(error: StorageError) -> Self {
         tracing::error!(%error, "storage failed");
         Self::new(503, "storage", "storage failed and nothing was changed; ask again in a moment")
+    }
+}
+
+impl From<ReceiptError> for Problem {
+    fn from(error: ReceiptError) -> Self {
+        match error {
+            ReceiptError::Unknown => Self::new(404, "unknown_receipt", error.to_string()),
+            ReceiptError::Late => Self::new(410, "receipt_too_late", error.to_string()),
+            ReceiptError::Storage(error) => error.into(),
+        }
     }
 }
 

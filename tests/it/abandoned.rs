@@ -5,15 +5,16 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use pushgate::echo::Speaker;
 use pushgate::memory::{MemoryQueue, MemoryStore};
 use pushgate::observe::Event;
 use pushgate::queue::{
-    Admission, Admitted, Finish, Finished, PartFinish, Queue, Taken, TakenParts, Want, Which,
+    Admission, Admitted, Finish, Finished, Heard, PartFinish, Queue, Taken, TakenParts, Want, Which,
 };
 use pushgate::{
-    Address, AppId, Audience, ChannelInfo, ChannelName, Delivery, Fault, Gateway, Kind, Message, NodeId,
-    Notification, NotificationId, Probe, PushChannel, Receipt, Rendered, Report, State, Status, StorageError,
-    Timestamp, TokenKind, UserId,
+    Address, AppId, Audience, ChannelInfo, ChannelName, Delivery, Echo, Fault, Gateway, Kind, Message,
+    NodeId, Notification, NotificationId, Probe, PushChannel, Receipt, Rendered, Report, Secret, State,
+    Status, StorageError, Timestamp, TokenKind, UserId,
 };
 use pushgate_dummy::{Dummy, Script};
 use tokio::sync::{Notify, mpsc};
@@ -80,6 +81,12 @@ impl Queue for Troubled {
         most: usize,
     ) -> Result<Vec<Receipt>, StorageError> {
         self.inside.receipts(id, after, most).await
+    }
+    async fn hear(&self, speaker: Speaker, echo: Echo, at: Timestamp) -> Result<Option<Heard>, StorageError> {
+        self.inside.hear(speaker, echo, at).await
+    }
+    async fn own_key(&self, fresh: &Secret) -> Result<Secret, StorageError> {
+        self.inside.own_key(fresh).await
     }
     async fn renew(&self, node: NodeId, until: Timestamp) -> Result<(), StorageError> {
         self.inside.renew(node, until).await

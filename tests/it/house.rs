@@ -54,10 +54,11 @@ pub(crate) fn configure(folder: &Path) -> String {
     let (other, other_digest) = pushgate_server::keys::new_key();
     let path = folder.join("pushgate.toml");
     let mut text = std::fs::read_to_string(&path).unwrap();
+    if !text.contains("[server]") {
+        text.push_str("\n[server]\nlisten = \"127.0.0.1:0\"");
+    }
     text.push_str(&format!(
         r#"
-[server]
-listen = "127.0.0.1:0"
 [log]
 level = "trace"
 [storage]

@@ -17,6 +17,7 @@ mod later;
 mod once;
 mod plugins;
 mod presence;
+mod receipts;
 mod registry;
 mod secrecy;
 mod shown;

@@ -9,7 +9,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Uri};
 use pushgate::{
     Capability, ChannelInfo, ChannelName, Clock, Delivery, Fault, Kind, Message, Notification, Outcome,
-    Probe, PushChannel, Rendered, Report, Request, SystemClock, Target, TokenKind, Transport,
+    Probe, PushChannel, Rendered, Report, Request, SystemClock, Target, Timestamp, TokenKind, Transport,
 };
 use serde_json::Value;
 
@@ -95,13 +95,20 @@ impl Fcm {
         if let Err(fault) = self.admits(&target.address) {
             return Outcome::Failed(fault);
         }
-        let request = self.request(call, encode::request(&call.json, &target.address));
+        // One text for all, unless each tells for itself what became of it.
+        let is_told = call.message.return_address.is_some();
+        let own = is_told.then(|| encode::message(call.message, &self.style, call.now, target.index));
+        let json = own.as_deref().unwrap_or(&call.json);
+        let request = self.request(call, encode::request(json, &target.address));
         match self.transport.send(request).await {
             Ok(response) => {
                 let text = call.message;
                 let payload = text.payload.as_ref().map_or("", |payload| payload.expose());
                 let (title, content) = (text.title.expose(), text.content.expose());
-                let private = [target.address.token.expose(), title, content, payload, call.bearer.expose()];
+                let receipt = text.return_address.as_ref().map(|address| address.of(text.id, target.index));
+                let receipt = receipt.as_deref().unwrap_or_default();
+                let token = target.address.token.expose();
+                let private = [token, title, content, payload, call.bearer.expose(), receipt];
                 decode::outcome(&response, &private, self.clock.now())
             }
             Err(error) => Outcome::Failed(error.into()),
@@ -118,8 +125,9 @@ impl Fcm {
 /// What the requests of one delivery have in common.
 struct Call<'a> {
     message: &'a Message,
-    /// The message object without a target.
+    /// The message object without a target, as it is for all where nobody tells what became of it.
     json: String,
+    now: Timestamp,
     bearer: &'a Bearer,
     timeout: Duration,
 }
@@ -137,7 +145,7 @@ impl PushChannel for Fcm {
 
     fn render(&self, message: &Message) -> Rendered {
         // As it was asked for, with the whole time to live: what is sent later is never longer.
-        let json = encode::message(message, &self.style, message.created_at);
+        let json = encode::message(message, &self.style, message.created_at, 0);
         let object: Value = serde_json::from_str(&json).expect("we have just written it");
         Rendered { body: serde_json::json!({ "message": object }), counted: json.len() }
     }
@@ -159,7 +167,8 @@ impl PushChannel for Fcm {
         let now = self.clock.now();
         let call = Call {
             message,
-            json: encode::message(message, &self.style, now),
+            json: encode::message(message, &self.style, now, 0),
+            now,
             bearer: &bearer,
             // A clock that was set meanwhile must not leave a send without any time.
             timeout: self.info.timeout.saturating_sub(now.since(began)).max(self.info.timeout / 8),

@@ -34,11 +34,12 @@ impl From<&Config> for Style {
     }
 }
 
-/// The message object as JSON text, without a target, as it is at `now`.
+/// The message object as JSON text, without a target, as it is at `now`. Where receipts are wanted it has the token of the
+/// target of that number, and is as long for every target.
 ///
 /// Its length is what we count. Google documents 4,096 bytes for a message and means notification and data, but not
 /// whether escapes or the platforms' blocks are part of it; the whole object is the reading that is never too large.
-pub(crate) fn message(message: &Message, style: &Style, now: Timestamp) -> String {
+pub(crate) fn message(message: &Message, style: &Style, now: Timestamp, target: u32) -> String {
     let key = message.collapse_key.as_deref().filter(|key| !key.is_empty());
     let parts = Parts {
         message,
@@ -48,6 +49,7 @@ pub(crate) fn message(message: &Message, style: &Style, now: Timestamp) -> Strin
         tag: &key.map_or_else(|| Cow::Owned(message.id.to_string()), Cow::Borrowed),
         left: message.seconds_left(now).min(Notification::MAX_TTL.as_secs()),
         now,
+        target,
     };
     let json = parts.written();
     match &message.overrides {
@@ -89,6 +91,8 @@ struct Parts<'a> {
     /// Seconds of the time to live that are left.
     left: u64,
     now: Timestamp,
+    /// The number of the target, for its receipts.
+    target: u32,
 }
 
 impl Parts<'_> {
@@ -106,7 +110,7 @@ impl Parts<'_> {
             object.object("data", |data| {
                 data.some("payload", exposed(&message.payload));
                 // What clients of ZPNs look for beside the payload.
-                data.put("zego", message.note().as_str());
+                data.put("zego", message.note_for(self.target).as_str());
             });
             object.object("webpush", |block| self.webpush(block));
             object.object("android", |block| self.android(block));

@@ -113,7 +113,7 @@ impl WebPush {
                 "overrides for webpush must be a JSON object, merged into what the service worker reads";
             return Err(Fault::new(Kind::BadMessage, detail));
         }
-        let text = encode::text(message, &self.style);
+        let text = encode::text(message, &self.style, 0);
         if text.len() > MAX_PLAIN {
             let detail = format!("{} bytes; a push message holds {MAX_PLAIN}", text.len());
             return Err(Fault::new(Kind::TooLarge, detail));
@@ -132,7 +132,11 @@ impl WebPush {
             return Outcome::Failed(Fault::new(Kind::Unsupported, detail));
         }
         let now = self.clock.now();
-        let body = encrypted(&call.text, call.length, keys, &*self.random);
+        // One text for all, unless each tells for itself what became of it.
+        let is_told = call.message.return_address.is_some();
+        let own = is_told.then(|| encode::text(call.message, &self.style, target.index));
+        let text = own.as_deref().unwrap_or(&call.text);
+        let body = encrypted(text, call.length, keys, &*self.random);
         let (Some(body), Some(token)) = (body, self.vapid.token(&origin, now)) else {
             return Outcome::Failed(Fault::new(Kind::Bug, "the message cannot be encrypted or signed"));
         };
@@ -164,6 +168,7 @@ impl WebPush {
 /// What the requests of one delivery have in common.
 struct Call<'a> {
     message: &'a Message,
+    /// As it is for all where nobody tells what became of it.
     text: Vec<u8>,
     /// How long the text is made before it is encrypted.
     length: usize,
@@ -181,7 +186,7 @@ impl PushChannel for WebPush {
     }
 
     fn render(&self, message: &Message) -> Rendered {
-        let text = encode::text(message, &self.style);
+        let text = encode::text(message, &self.style, 0);
         let body = serde_json::from_slice(&text).expect("we have just written it");
         Rendered { body, counted: text.len() }
     }

@@ -62,8 +62,9 @@ struct Data<'a> {
     zego: String,
 }
 
-/// The text the service worker reads, as JSON.
-pub(crate) fn text(message: &Message, style: &Style) -> Vec<u8> {
+/// The text the service worker reads, as JSON. Where receipts are wanted it has the token of the target of that number, and is
+/// as long for every target.
+pub(crate) fn text(message: &Message, style: &Style, target: u32) -> Vec<u8> {
     let shown = || Shown {
         title: message.title.expose(),
         body: message.content.expose(),
@@ -79,7 +80,7 @@ pub(crate) fn text(message: &Message, style: &Style) -> Vec<u8> {
     let text = Text {
         id: message.id.to_string(),
         notification: (!message.silent).then(shown),
-        data: Data { payload: exposed(&message.payload), zego: message.note() },
+        data: Data { payload: exposed(&message.payload), zego: message.note_for(target) },
         app_badge: message.badge,
     };
     let json = serde_json::to_vec(&text).expect("texts and numbers always have a JSON form");

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +15,7 @@ use super::{Gateway, Inner, Watchers, ring};
 use crate::app::App;
 use crate::channel::PushChannel;
 use crate::clock::{Clock, SystemClock};
+use crate::echo::Mailroom;
 use crate::layer::recall::Recall;
 use crate::memory::{MemoryQueue, MemoryStore};
 use crate::observe::Observer;
@@ -21,7 +24,7 @@ use crate::queue::Queue;
 use crate::selector::Selector;
 use crate::store::{Registration, StorageError, Store};
 use crate::template::{TemplateError, TemplateSource};
-use crate::words::{AppId, ChannelName, NodeId, TemplateName};
+use crate::words::{AppId, ChannelName, NodeId, Secret, TemplateName};
 use crate::worker::Shop;
 
 /// How often a node says that it lives, and for how long that holds.
@@ -42,6 +45,7 @@ pub struct Builder {
     observers: Vec<Arc<dyn Observer>>,
     keep: Duration,
     devices_per_user: usize,
+    receipts: Option<String>,
 }
 
 /// Who tells who is online.
@@ -63,6 +67,7 @@ impl Default for Builder {
             observers: Vec::new(),
             keep: Duration::from_secs(7 * 24 * 3600),
             devices_per_user: Registration::MOST,
+            receipts: None,
         }
     }
 }
@@ -140,6 +145,14 @@ impl Builder {
         self
     }
 
+    /// Asks devices to tell what becomes of what they get: by a POST to this address, HTTPS or a path on the site of the page,
+    /// which hands what it is told to [`Gateway::receipt`]. Default: they are not asked.
+    #[must_use]
+    pub fn receipts(mut self, url: impl Into<String>) -> Self {
+        self.receipts = Some(url.into());
+        self
+    }
+
     /// Serves an app with channels, routes and templates of its own.
     #[must_use]
     pub fn app(mut self, id: AppId, app: App) -> Self {
@@ -200,6 +213,10 @@ impl Builder {
             tasks: TaskTracker::new(),
         });
         shop.queue.renew(shop.node, shop.clock.now() + LIFE).await?;
+        let mailroom = match &self.receipts {
+            Some(url) => Some(Mailroom::new(url, &shop.queue.own_key(&fresh_key()).await?)),
+            None => None,
+        };
         shop.tasks.spawn(live(Arc::clone(&shop)));
         let inner = Inner {
             apps: self.apps.into_iter().map(|(id, app)| (id, Arc::new(app))).collect(),
@@ -208,6 +225,7 @@ impl Builder {
             leases,
             keep: self.keep,
             devices_per_user: self.devices_per_user,
+            mailroom,
             lanes: RwLock::new(HashMap::new()),
             watchers,
             later: Notify::new(),
@@ -226,6 +244,11 @@ impl Builder {
         }
         Ok(gateway)
     }
+}
+
+/// 256 random bits.
+fn fresh_key() -> Secret {
+    URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()).into()
 }
 
 /// Says that this node lives, and forgets what need not be kept, until the gateway shuts down.

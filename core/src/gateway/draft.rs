@@ -82,7 +82,7 @@ impl Gateway {
         let (resolved, last) = self.resolve(question).await?;
         let users: HashSet<_> = resolved.devices.iter().filter_map(|device| device.user.clone()).collect();
         let Question { id, created_at, first_index, .. } = question;
-        let ask = Ask { app, asked, id, created_at, first_index };
+        let ask = Ask { app, asked, id, created_at, first_index, mailroom: self.inner.mailroom.as_ref() };
         let mut chosen = choose(ask, now, resolved)?;
         let online = match (asked.ack_within, question.stage) {
             (Some(_), Stage::Fresh) => chosen.take_online(),

@@ -45,7 +45,8 @@ impl Gateway {
             addresses.iter().try_for_each(|address| app.admits(address))?;
         }
         // Nobody is looked up yet, but a mistake in the text is told now.
-        let ask = Ask { app, asked: &asked, id, created_at: now, first_index: 0 };
+        let mailroom = self.inner.mailroom.as_ref();
+        let ask = Ask { app, asked: &asked, id, created_at: now, first_index: 0, mailroom };
         let tried = choose(ask, now, Resolved::default())?.fill(ask, &Default::default())?;
         self.warn(&asked, &tried.warnings);
         let due = asked.send_at.unwrap_or(now);

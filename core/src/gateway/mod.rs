@@ -3,6 +3,7 @@
 mod builder;
 mod devices;
 mod draft;
+mod heard;
 mod later;
 mod submit;
 
@@ -15,10 +16,12 @@ use tokio::sync::Notify;
 use tokio_util::sync::DropGuard;
 
 pub use builder::Builder;
+pub use heard::ReceiptError;
 pub use later::Revoked;
 pub use submit::{Preview, SubmitError, Ticket};
 
 use crate::app::App;
+use crate::echo::Mailroom;
 use crate::presence::{Leases, Presence};
 use crate::queue::Queue;
 use crate::receipt::Status;
@@ -46,6 +49,8 @@ struct Inner {
     leases: Option<Arc<Leases>>,
     keep: Duration,
     devices_per_user: usize,
+    /// Where devices tell what became of what they got, if anybody wants to know.
+    mailroom: Option<Mailroom>,
     lanes: RwLock<HashMap<(AppId, ChannelName), Arc<Lane>>>,
     watchers: Arc<Watchers>,
     /// Rung when something is to be planned later.

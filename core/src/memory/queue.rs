@@ -8,15 +8,16 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use crate::delivery::{Delivery, Target};
+use crate::echo::{Echo, Echoes, Speaker};
 use crate::notification::Notification;
 use crate::queue::{
-    Admission, Admitted, Entry, Finish, Finished, Idempotency, Lease, Part, PartFinish, PartLease, Queue,
-    Taken, TakenParts, Want, Which,
+    Admission, Admitted, Entry, Finish, Finished, Heard, Idempotency, Lease, Part, PartFinish, PartLease,
+    Queue, Taken, TakenParts, Want, Which,
 };
 use crate::receipt::{Progress, Receipt, Skip, State, Status};
 use crate::store::StorageError;
 use crate::words::{
-    AppId, ChannelName, DeliveryId, IdempotencyKey, NodeId, NotificationId, Timestamp, UserId,
+    AppId, ChannelName, DeliveryId, IdempotencyKey, NodeId, NotificationId, Secret, Timestamp, UserId,
 };
 
 /// Keeps accepted notifications in memory.
@@ -31,6 +32,7 @@ struct Desk {
     lanes: BTreeMap<(AppId, ChannelName), BTreeSet<(Timestamp, DeliveryId)>>,
     parts: BTreeMap<(NotificationId, u32), WaitingPart>,
     alive: HashMap<NodeId, Timestamp>,
+    key: Option<Secret>,
 }
 
 struct Kept {
@@ -45,10 +47,21 @@ struct Kept {
     skipped: Vec<Skip>,
     acknowledged: BTreeSet<UserId>,
     receipts: BTreeMap<u32, Receipt>,
+    echoes: BTreeMap<u32, Echoes>,
     open: BTreeSet<DeliveryId>,
 }
 
 impl Kept {
+    fn echoes_of(&self, index: u32) -> Echoes {
+        self.echoes.get(&index).copied().unwrap_or_default()
+    }
+
+    /// How many targets told this, unless none did.
+    fn told(&self, echo: Echo) -> Option<(Echo, u64)> {
+        let number = self.echoes.values().filter(|echoes| echoes.at(echo).is_some()).count() as u64;
+        (number > 0).then_some((echo, number))
+    }
+
     fn skip(&mut self, skipped: Vec<Skip>) {
         self.skips += skipped.len() as u64;
         let room = Status::MOST.saturating_sub(self.skipped.len());
@@ -148,6 +161,7 @@ impl Queue for MemoryQueue {
             skipped: Vec::new(),
             acknowledged: BTreeSet::new(),
             receipts: BTreeMap::new(),
+            echoes: BTreeMap::new(),
             open: BTreeSet::new(),
         };
         let kept = desk.notifications.entry(admission.id).insert_entry(kept).into_mut();
@@ -287,6 +301,20 @@ impl Queue for MemoryQueue {
         Ok(kept.map(|kept| kept.acknowledged.insert(user.clone())).is_some())
     }
 
+    async fn hear(&self, speaker: Speaker, echo: Echo, at: Timestamp) -> Result<Option<Heard>, StorageError> {
+        let mut desk = self.0.lock();
+        let Some(kept) = desk.notifications.get_mut(&speaker.notification) else { return Ok(None) };
+        let echoes = kept.echoes.entry(speaker.index).or_default();
+        let is_news = echoes.hear(echo, at);
+        let receipt = kept.receipts.get(&speaker.index).cloned();
+        let receipt = receipt.map(|receipt| Receipt { echoes: *echoes, ..receipt });
+        Ok(Some(Heard { app: kept.app.clone(), receipt, is_news }))
+    }
+
+    async fn own_key(&self, fresh: &Secret) -> Result<Secret, StorageError> {
+        Ok(self.0.lock().key.get_or_insert_with(|| fresh.clone()).clone())
+    }
+
     async fn renew(&self, node: NodeId, until: Timestamp) -> Result<(), StorageError> {
         self.0.lock().alive.insert(node, until);
         Ok(())
@@ -313,7 +341,8 @@ impl Queue for MemoryQueue {
         let desk = self.0.lock();
         let Some(kept) = desk.notifications.get(&id) else { return Ok(Vec::new()) };
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        Ok(kept.receipts.range((from, Bound::Unbounded)).take(most).map(|(_, one)| one.clone()).collect())
+        let page = kept.receipts.range((from, Bound::Unbounded)).take(most);
+        Ok(page.map(|(index, one)| Receipt { echoes: kept.echoes_of(*index), ..one.clone() }).collect())
     }
 
     async fn status(&self, app: &AppId, id: NotificationId) -> Result<Option<Status>, StorageError> {
@@ -338,9 +367,14 @@ impl Queue for MemoryQueue {
             tag: kept.tag.clone(),
             progress: kept.ask.is_some().then_some(progress),
             counts,
+            echoes: Echo::ALL.into_iter().filter_map(|echo| kept.told(echo)).collect(),
             skips: kept.skips,
             skipped: kept.skipped.clone(),
-            receipts: receipts.into_values().take(Status::MOST).collect(),
+            receipts: receipts
+                .into_iter()
+                .take(Status::MOST)
+                .map(|(index, one)| Receipt { echoes: kept.echoes_of(index), ..one })
+                .collect(),
         }))
     }
 

@@ -90,6 +90,7 @@ impl<'a> Composer<'a> {
             created_at: self.ask.created_at,
             ttl: self.ttl(),
             overrides: cut.channel.and_then(|channel| self.overrides(channel)),
+            return_address: self.ask.mailroom.map(|mailroom| mailroom.return_address(self.ask.id)),
         })
     }
 

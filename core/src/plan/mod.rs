@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::app::App;
 use crate::delivery::{Delivery, Target};
 use crate::device::{Address, Device};
+use crate::echo::Mailroom;
 use crate::fit::{Fit, fit};
 use crate::gateway::SubmitError;
 use crate::notification::{Badge, Notification, When};
@@ -98,6 +99,8 @@ pub struct Ask<'a> {
     pub created_at: Timestamp,
     /// The number its first address gets.
     pub first_index: u32,
+    /// What makes return addresses, where receipts of devices are wanted.
+    pub(crate) mailroom: Option<&'a Mailroom>,
 }
 
 /// Says who gets it where, and who does not.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Lane;
 use super::fuse::Verdict;
 use crate::delivery::{Delivery, Target};
+use crate::echo::Echoes;
 use crate::fault::{Fault, Kind, Level, Retry};
 use crate::observe::Event;
 use crate::queue::{Entry, Finish, Finished, Lease};
@@ -112,6 +113,7 @@ impl Lane {
             attempts: delivery.attempt,
             at: ledger.now,
             next_at,
+            echoes: Echoes::default(),
         });
     }
 

@@ -4,6 +4,7 @@
 //! thousand callers share a few commits and a single one waits for no timer.
 
 mod devices;
+mod echoes;
 mod open;
 mod parts;
 mod queue;

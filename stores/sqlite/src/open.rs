@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 /// Each takes the schema from its place in the list to the next; never changed once released.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../migrations/0001_devices_and_queue.sql"),
     include_str!("../migrations/0002_users_and_later.sql"),
+    include_str!("../migrations/0003_echoes.sql"),
 ];
 
 /// Why a file cannot be opened.

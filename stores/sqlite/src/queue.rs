@@ -3,17 +3,20 @@
 use std::collections::HashSet;
 
 use async_trait::async_trait;
+use pushgate::echo::Speaker;
 use pushgate::queue::{
-    Admission, Admitted, Entry, Finish, Finished, Lease, PartFinish, Queue, Taken, TakenParts, Want, Which,
+    Admission, Admitted, Entry, Finish, Finished, Heard, Lease, PartFinish, Queue, Taken, TakenParts, Want,
+    Which,
 };
 use pushgate::{
-    AppId, ChannelName, Delivery, NodeId, NotificationId, Receipt, Status, StorageError, Timestamp, UserId,
+    AppId, ChannelName, Delivery, Echo, NodeId, NotificationId, Receipt, Secret, Status, StorageError,
+    Timestamp, UserId,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::devices::name;
 use crate::writer::whole;
-use crate::{SqliteStore, json, parts, status, text, withdraw};
+use crate::{SqliteStore, echoes, json, parts, status, text, withdraw};
 
 /// The most notifications forgotten at once: a sweep never holds up the writer for long.
 const SWEEP: u32 = 1000;
@@ -60,6 +63,16 @@ impl Queue for SqliteStore {
         self.write("acknowledging", move |c| whole(c, |c| parts::acknowledge(c, &app, id, &user))).await
     }
 
+    async fn hear(&self, speaker: Speaker, echo: Echo, at: Timestamp) -> Result<Option<Heard>, StorageError> {
+        self.write("keeping what a device told", move |c| whole(c, |c| echoes::hear(c, speaker, echo, at)))
+            .await
+    }
+
+    async fn own_key(&self, fresh: &Secret) -> Result<Secret, StorageError> {
+        let fresh = fresh.clone();
+        self.write("keeping a key", move |c| whole(c, |c| echoes::own_key(c, &fresh))).await
+    }
+
     async fn renew(&self, node: NodeId, until: Timestamp) -> Result<(), StorageError> {
         self.write("saying that this node lives", move |c| {
             c.prepare_cached("INSERT OR REPLACE INTO nodes (id, alive_until) VALUES (?1, ?2)")?
@@ -87,18 +100,15 @@ impl Queue for SqliteStore {
         most: usize,
     ) -> Result<Vec<Receipt>, StorageError> {
         self.read("reading receipts", move |c| {
-            c.prepare_cached(
-                "SELECT body FROM receipts WHERE notification = ?1 AND idx > ?2 ORDER BY idx LIMIT ?3",
-            )?
-            .query_map(
-                params![
-                    id.0.as_bytes(),
-                    after.map_or(-1, i64::from),
-                    i64::try_from(most).unwrap_or(i64::MAX)
-                ],
-                |row| json(row.get_ref(0)?.as_str()?),
-            )?
-            .collect()
+            let (after, most) = (after.map_or(-1, i64::from), i64::try_from(most).unwrap_or(i64::MAX));
+            let mut receipts: Vec<Receipt> = c
+                .prepare_cached(
+                    "SELECT body FROM receipts WHERE notification = ?1 AND idx > ?2 ORDER BY idx LIMIT ?3",
+                )?
+                .query_map(params![id.0.as_bytes(), after, most], |row| json(row.get_ref(0)?.as_str()?))?
+                .collect::<rusqlite::Result<_>>()?;
+            echoes::add(c, id, &mut receipts)?;
+            Ok(receipts)
         })
         .await
     }
@@ -253,6 +263,7 @@ fn sweep(c: &Connection, now: Timestamp) -> rusqlite::Result<u64> {
         .collect::<rusqlite::Result<_>>()?;
     for id in &old {
         c.prepare_cached("DELETE FROM receipts WHERE notification = ?1")?.execute([id])?;
+        c.prepare_cached("DELETE FROM echoes WHERE notification = ?1")?.execute([id])?;
         c.prepare_cached("DELETE FROM acknowledged WHERE notification = ?1")?.execute([id])?;
         c.prepare_cached("DELETE FROM notifications WHERE id = ?1")?.execute([id])?;
     }

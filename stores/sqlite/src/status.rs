@@ -6,7 +6,7 @@ use pushgate::receipt::Progress;
 use pushgate::{AppId, Delivery, NotificationId, Receipt, State, Status, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::json;
+use crate::{echoes, json};
 
 pub(crate) fn status(c: &Connection, app: &AppId, id: NotificationId) -> rusqlite::Result<Option<Status>> {
     let found = c
@@ -22,6 +22,7 @@ pub(crate) fn status(c: &Connection, app: &AppId, id: NotificationId) -> rusqlit
                 tag: row.get(3)?,
                 progress: row.get::<_, bool>(4)?.then_some(progress),
                 counts: BTreeMap::new(),
+                echoes: BTreeMap::new(),
                 skips: row.get::<_, i64>(2)?.cast_unsigned(),
                 skipped: json(row.get_ref(1)?.as_str()?)?,
                 receipts: Vec::new(),
@@ -36,6 +37,7 @@ pub(crate) fn status(c: &Connection, app: &AppId, id: NotificationId) -> rusqlit
         progress.open = open.cast_unsigned();
     }
     count(c, &mut status)?;
+    echoes::count(c, &mut status)?;
     tell(c, &mut status)?;
     Ok(Some(status))
 }
@@ -93,5 +95,5 @@ fn tell(c: &Connection, status: &mut Status) -> rusqlite::Result<()> {
         }
     }
     status.receipts = receipts.into_values().take(Status::MOST).collect();
-    Ok(())
+    echoes::add(c, status.id, &mut status.receipts)
 }

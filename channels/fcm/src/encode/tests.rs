@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
+use pushgate::ReturnAddress;
 use pushgate_kit::sample::message as sample;
 
 use super::*;
@@ -14,7 +15,7 @@ pub(crate) fn address(kind: TokenKind) -> Address {
 }
 
 fn body(m: &Message) -> Value {
-    let json = request(&message(m, &Style::default(), NOW), &address(TokenKind::Token));
+    let json = request(&message(m, &Style::default(), NOW, 0), &address(TokenKind::Token));
     serde_json::from_str(&json).unwrap()
 }
 
@@ -75,6 +76,21 @@ fn an_override_that_empties_the_message_leaves_a_request_with_a_target() {
     assert_eq!(body, serde_json::json!({"message": {"token": "tok\"en"}}));
 }
 
+#[test]
+fn each_target_gets_a_receipt_token_of_its_own_in_as_many_bytes() {
+    let url = "https://push.example/v1/receipts".to_owned();
+    let m = Message { return_address: Some(ReturnAddress::new(url, "key".into())), ..sample() };
+    let texts = [0, 1, u32::MAX].map(|target| message(&m, &Style::default(), NOW, target));
+    let receipt = |text: &String| {
+        let zego = serde_json::from_str::<Value>(text).unwrap()["data"]["zego"].as_str().unwrap().to_owned();
+        serde_json::from_str::<Value>(&zego).unwrap()["receipt"].as_str().unwrap().to_owned()
+    };
+    let receipts: Vec<_> = texts.iter().map(receipt).collect();
+    assert!(receipts.iter().all(|receipt| receipt.starts_with("https://push.example/v1/receipts#")));
+    assert!(receipts[0] != receipts[1] && texts.iter().all(|text| text.len() == texts[0].len()));
+    assert!(!body(&sample()).to_string().contains("receipt"), "nobody wants to know");
+}
+
 fn any_message() -> impl Strategy<Value = Message> {
     let text = proptest::collection::vec(any::<char>(), 0..80).prop_map(|c| c.into_iter().collect());
     let texts = proptest::array::uniform5(text);
@@ -115,7 +131,7 @@ proptest! {
     #[test]
     fn any_token_is_sent_as_it_is(token in ".{0,200}") {
         let to = Address { token: token.as_str().into(), ..address(TokenKind::Fid) };
-        let json = request(&message(&sample(), &Style::default(), NOW), &to);
+        let json = request(&message(&sample(), &Style::default(), NOW, 0), &to);
         let body: Value = serde_json::from_str(&json).unwrap();
         prop_assert_eq!(body["message"]["fid"].as_str(), Some(token.as_str()));
     }

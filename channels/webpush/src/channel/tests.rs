@@ -1,6 +1,6 @@
 //! What the channel does with a delivery as a whole. Single answers and requests are tested in `decode` and `golden`.
 
-use pushgate::{Response, TransportError};
+use pushgate::{Response, ReturnAddress, TransportError};
 use pushgate_kit::clock::ManualClock;
 use pushgate_kit::sample::{self, message as sample};
 use pushgate_kit::transport::{ScriptedTransport, answer};
@@ -93,6 +93,29 @@ async fn the_largest_message_that_fits_is_sent_and_one_byte_more_is_not() {
     assert_eq!(stage.transport.requests()[0].body.len(), 4096);
     assert_eq!(codes(&stage.channel.send(&of(with(room + 1), &[GOOGLE])).await), ["too_large"]);
     assert_eq!(stage.transport.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn each_target_gets_a_receipt_token_of_its_own_and_it_counts() {
+    let stage = stage([answer(201, ""), answer(201, "")]);
+    let url = "https://push.example/v1/receipts".to_owned();
+    let wanted = Message { return_address: Some(ReturnAddress::new(url, "key".into())), ..sample() };
+    let rendered = stage.channel.render(&wanted).counted;
+    let to = of(wanted, &[GOOGLE, MOZILLA]);
+    assert_eq!(codes(&stage.channel.send(&to).await), ["accepted", "accepted"]);
+    let mut receipts = Vec::new();
+    for request in stage.transport.requests() {
+        let text = Browser::of_the_appendix().read(&request.body).unwrap();
+        assert_eq!(text.len(), rendered);
+        let read: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        let zego: serde_json::Value = serde_json::from_str(read["data"]["zego"].as_str().unwrap()).unwrap();
+        receipts.push(zego["receipt"].as_str().unwrap().to_owned());
+    }
+    assert!(receipts.iter().all(|receipt| receipt.starts_with("https://push.example/v1/receipts#")));
+    assert_ne!(receipts[0], receipts[1]);
+    let with = |bytes: usize| Message { payload: Some("x".repeat(bytes).into()), ..(*to.message).clone() };
+    let room = 3993 - stage.channel.render(&with(0)).counted;
+    assert_eq!(codes(&stage.channel.send(&of(with(room + 1), &[GOOGLE])).await), ["too_large"]);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use crate::vapid::{Vapid, private_key, tests::PRIVATE};
 
 fn read(message: &Message) -> Value {
     let style = Style { icon: Some("/icon.png".into()), badge_icon: None };
-    serde_json::from_slice(&text(message, &style)).unwrap()
+    serde_json::from_slice(&text(message, &style, 0)).unwrap()
 }
 
 fn all_headers(message: &Message, service: Service) -> HeaderMap {

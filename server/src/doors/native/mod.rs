@@ -2,14 +2,21 @@
 
 mod devices;
 mod notifications;
+mod receipts;
 mod users;
 
 use axum::Router;
 use axum::body::Body;
-use axum::response::Response;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_MAX_AGE,
+};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::BodyExt;
 use pushgate::{AppId, UserId};
 use pushgate_config::KeyScope;
@@ -17,6 +24,9 @@ use pushgate_config::KeyScope;
 use super::House;
 use crate::keys::bearer;
 use crate::problem::Problem;
+
+/// Where devices tell what became of what they got.
+pub const RECEIPTS: &str = "/v1/receipts";
 
 type Answer = Result<Response, Problem>;
 
@@ -40,6 +50,31 @@ pub(super) fn routes() -> Router<std::sync::Arc<House>> {
         .route("/v1/apps/{app}/presence", post(users::presences))
         .route("/v1/apps/{app}/users/{user}/rules", put(users::set_rules).get(users::rules))
         .route("/v1/apps/{app}/users/{user}/badge", put(users::badge))
+        .merge(for_pages())
+}
+
+/// What service workers and pages of any site ask, by what they know instead of a key.
+fn for_pages() -> Router<std::sync::Arc<House>> {
+    Router::new()
+        .route(RECEIPTS, post(receipts::receive).options(preflight))
+        .layer(from_fn(readable_by_pages))
+}
+
+/// What a browser asks first where a request has a content type. It costs a round trip; the SDK sends plain text and needs none.
+async fn preflight() -> impl IntoResponse {
+    let allowed = [
+        (ACCESS_CONTROL_ALLOW_METHODS, "POST"),
+        (ACCESS_CONTROL_ALLOW_HEADERS, "content-type"),
+        (ACCESS_CONTROL_MAX_AGE, "86400"),
+    ];
+    (StatusCode::NO_CONTENT, allowed)
+}
+
+/// No cookie and no key is looked at, so there is nothing a foreign site could do in its visitor's name.
+async fn readable_by_pages(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    response
 }
 
 /// Who has come in.
@@ -97,8 +132,11 @@ fn admitted_for_devices(house: &House, headers: &HeaderMap, app: &str) -> Result
 /// How much of a body that is too large is read and thrown away, so that its sender gets to read the refusal.
 const LINGER: usize = 32 * 1024 * 1024;
 
-async fn body(house: &House, mut body: Body) -> Result<Bytes, Problem> {
-    let max = house.max_body;
+async fn body(house: &House, body: Body) -> Result<Bytes, Problem> {
+    body_within(house.max_body, body).await
+}
+
+async fn body_within(max: usize, mut body: Body) -> Result<Bytes, Problem> {
     let (mut all, mut read) = (BytesMut::new(), 0);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Problem::new(400, "broken_body", "the body ended before its time"))?;

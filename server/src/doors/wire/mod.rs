@@ -7,12 +7,22 @@ mod user;
 
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use crate::problem::Problem;
 
 pub(crate) use device::{Asked, DeviceBody, HeldBody, LoginBody};
 pub(crate) use notification::NotificationBody;
 pub(crate) use shown::{Submitted, device, nothing_pushed, status};
 pub(crate) use user::{AckBody, BadgeBody, ManyPresencesBody, PresenceBody, State, Word, rules};
+
+/// `POST /v1/receipts`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReceiptBody {
+    pub(crate) token: String,
+    pub(crate) event: pushgate::Echo,
+}
 
 fn refused(detail: impl Into<String>) -> Problem {
     Problem::new(422, "invalid_field", detail)

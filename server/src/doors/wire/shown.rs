@@ -44,7 +44,9 @@ pub(crate) fn nothing_pushed() -> Value {
 pub(crate) fn status(status: &Status) -> Value {
     let counts: BTreeMap<&str, u64> =
         status.counts.iter().map(|(state, number)| (state.as_str(), *number)).collect();
-    let mut shown = json!({"id": status.id, "created_at": status.created_at, "counts": counts,
+    let told: BTreeMap<&str, u64> =
+        status.echoes.iter().map(|(echo, number)| (echo.as_str(), *number)).collect();
+    let mut shown = json!({"id": status.id, "created_at": status.created_at, "counts": counts, "told": told,
         "skips": status.skips, "skipped": status.skipped,
         "devices": status.receipts.iter().map(receipt).collect::<Vec<_>>()});
     if let Some(progress) = status.progress {
@@ -58,6 +60,11 @@ fn receipt(receipt: &Receipt) -> Value {
         let row = fault.row();
         json!({"code": row.code, "blame": row.blame, "advice": row.advice, "detail": fault.detail, "vendor_code": fault.vendor_code})
     });
-    json!({"device": receipt.device, "user": receipt.user, "channel": receipt.channel, "state": receipt.state,
-        "vendor_id": receipt.vendor_id, "fault": fault, "attempts": receipt.attempts, "at": receipt.at, "next_at": receipt.next_at})
+    let mut shown = json!({"device": receipt.device, "user": receipt.user, "channel": receipt.channel,
+        "state": receipt.state, "vendor_id": receipt.vendor_id, "fault": fault, "attempts": receipt.attempts,
+        "at": receipt.at, "next_at": receipt.next_at});
+    if !receipt.echoes.is_empty() {
+        shown["told"] = json!(receipt.echoes);
+    }
+    shown
 }

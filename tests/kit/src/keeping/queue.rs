@@ -1,12 +1,14 @@
 //! What every queue must do.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pushgate::echo::Speaker;
 use pushgate::queue::{Admission, Admitted, Entry, Finish, Finished, Idempotency, Want};
 use pushgate::{
-    AppId, Delivery, DeliveryId, IdempotencyKey, Message, NodeId, NotificationId, Queue, Receipt, State,
-    Target, Timestamp,
+    AppId, Delivery, DeliveryId, Echo, Echoes, IdempotencyKey, Message, NodeId, NotificationId, Queue,
+    Receipt, State, Target, Timestamp,
 };
 
 use super::{T0, address, app, channel};
@@ -68,6 +70,7 @@ pub(super) fn finish(delivery: &Delivery, epoch: u64, again: Vec<Entry>) -> Fini
         attempts: 1,
         at: T0,
         next_at: None,
+        echoes: Echoes::default(),
     };
     Finish {
         delivery: delivery.id,
@@ -90,6 +93,8 @@ pub async fn queue(queue: &dyn Queue) {
     a_stale_lease_is_fenced(queue).await;
     status_lists_untried_targets_as_queued(queue).await;
     a_finished_notification_is_kept_until_its_time(queue).await;
+    what_a_device_tells_is_kept_once_and_outlives_every_attempt(queue).await;
+    an_installation_has_one_key_for_ever(queue).await;
     super::later::promises(queue).await;
 }
 
@@ -180,4 +185,41 @@ async fn a_finished_notification_is_kept_until_its_time(queue: &dyn Queue) {
     assert!(queue.status(&app, id).await.expect("read").is_none());
     let again = admission(&app, Some("k"), &[(T0, None)]);
     assert_eq!(queue.admit(again).await.expect("admit"), Admitted::New, "the key is free again");
+}
+
+async fn what_a_device_tells_is_kept_once_and_outlives_every_attempt(queue: &dyn Queue) {
+    let (app, node) = (app("echoes"), NodeId::new());
+    let asked = admission(&app, None, &[(T0, Some(node)), (T0, Some(node))]);
+    let (id, first) = (asked.id, asked.entries[0].delivery.clone());
+    queue.admit(asked.clone()).await.expect("admit");
+    let at = |seconds| T0 + Duration::from_secs(seconds);
+    let speaker = |index| Speaker { notification: id, index };
+    let hear =
+        async |index, echo, at| queue.hear(speaker(index), echo, at).await.expect("hear").expect("kept");
+    let early = hear(0, Echo::Arrived, at(1)).await;
+    assert_eq!(
+        (early.is_news, &early.app, early.receipt),
+        (true, &app, None),
+        "before its attempt has ended"
+    );
+    queue.finish(finish(&first, 1, Vec::new())).await.expect("finish");
+    assert!(!hear(0, Echo::Arrived, at(2)).await.is_news);
+    let clicked = hear(0, Echo::Clicked, at(3)).await;
+    let echoes = Echoes { arrived_at: Some(at(1)), clicked_at: Some(at(3)), dismissed_at: None };
+    assert_eq!((clicked.is_news, clicked.receipt.map(|receipt| receipt.echoes)), (true, Some(echoes)));
+    assert!(hear(1, Echo::Arrived, at(4)).await.is_news, "another device speaks for itself");
+    let status = queue.status(&app, id).await.expect("read").expect("kept");
+    assert_eq!(status.echoes, BTreeMap::from([(Echo::Arrived, 2), (Echo::Clicked, 1)]));
+    let other = Echoes { arrived_at: Some(at(4)), ..Echoes::default() };
+    let told: Vec<_> = status.receipts.iter().map(|receipt| receipt.echoes).collect();
+    assert_eq!(told, [echoes, other], "of one that was sent and of one that was not yet");
+    assert_eq!(queue.receipts(id, None, 9).await.expect("read")[0].echoes, echoes);
+    queue.finish(finish(&asked.entries[1].delivery, 1, Vec::new())).await.expect("finish");
+    queue.sweep(at(9)).await.expect("sweep");
+    assert_eq!(queue.hear(speaker(0), Echo::Clicked, at(9)).await.expect("hear"), None, "too late");
+}
+
+async fn an_installation_has_one_key_for_ever(queue: &dyn Queue) {
+    let first = queue.own_key(&"one".into()).await.expect("read");
+    assert_eq!(queue.own_key(&"another".into()).await.expect("read"), first);
 }

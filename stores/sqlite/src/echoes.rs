@@ -1,0 +1,86 @@
+//! What devices told of notifications, and the key by which they may.
+
+use pushgate::echo::Speaker;
+use pushgate::queue::Heard;
+use pushgate::{AppId, Echo, Echoes, NotificationId, Receipt, Secret, Status, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::devices::name;
+use crate::json;
+
+pub(crate) fn hear(
+    c: &Connection,
+    speaker: Speaker,
+    echo: Echo,
+    at: Timestamp,
+) -> rusqlite::Result<Option<Heard>> {
+    let (id, index) = (speaker.notification.0.as_bytes(), speaker.index);
+    let app = c
+        .prepare_cached("SELECT app FROM notifications WHERE id = ?1")?
+        .query_row([id], |row| name(row, 0, AppId::new))
+        .optional()?;
+    let Some(app) = app else { return Ok(None) };
+    let known = c
+        .prepare_cached(
+            "SELECT arrived_at, clicked_at, dismissed_at FROM echoes WHERE notification = ?1 AND idx = ?2",
+        )?
+        .query_row(params![id, index], |row| read(row, 0))
+        .optional()?;
+    let mut echoes = known.unwrap_or_default();
+    let is_news = echoes.hear(echo, at);
+    if is_news {
+        let [arrived, clicked, dismissed] = Echo::ALL.map(|echo| echoes.at(echo).map(Timestamp::as_millis));
+        c.prepare_cached(
+            "INSERT OR REPLACE INTO echoes (notification, idx, arrived_at, clicked_at, dismissed_at)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![id, index, arrived, clicked, dismissed])?;
+    }
+    let receipt = c
+        .prepare_cached("SELECT body FROM receipts WHERE notification = ?1 AND idx = ?2")?
+        .query_row(params![id, index], |row| json::<Receipt>(row.get_ref(0)?.as_str()?))
+        .optional()?;
+    Ok(Some(Heard { app, receipt: receipt.map(|receipt| Receipt { echoes, ..receipt }), is_news }))
+}
+
+/// From the three columns that begin at this one.
+fn read(row: &Row<'_>, first: usize) -> rusqlite::Result<Echoes> {
+    let at = |column| row.get::<_, Option<i64>>(column).map(|at| at.map(Timestamp::from_millis));
+    Ok(Echoes { arrived_at: at(first)?, clicked_at: at(first + 1)?, dismissed_at: at(first + 2)? })
+}
+
+/// Puts what their devices told to these receipts, which are in the order of their numbers.
+pub(crate) fn add(c: &Connection, id: NotificationId, receipts: &mut [Receipt]) -> rusqlite::Result<()> {
+    let (Some(first), Some(last)) = (receipts.first(), receipts.last()) else { return Ok(()) };
+    let mut told = c.prepare_cached(
+        "SELECT idx, arrived_at, clicked_at, dismissed_at FROM echoes
+         WHERE notification = ?1 AND idx BETWEEN ?2 AND ?3",
+    )?;
+    let told = told.query_map(params![id.0.as_bytes(), first.index, last.index], |row| {
+        Ok((row.get::<_, u32>(0)?, read(row, 1)?))
+    })?;
+    let told: Vec<_> = told.collect::<rusqlite::Result<_>>()?;
+    for (index, echoes) in told {
+        if let Ok(place) = receipts.binary_search_by_key(&index, |receipt| receipt.index) {
+            receipts[place].echoes = echoes;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn count(c: &Connection, status: &mut Status) -> rusqlite::Result<()> {
+    let numbers: [i64; 3] = c
+        .prepare_cached(
+            "SELECT count(arrived_at), count(clicked_at), count(dismissed_at) FROM echoes WHERE notification = ?1",
+        )?
+        .query_row([status.id.0.as_bytes()], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))?;
+    let told = Echo::ALL.into_iter().zip(numbers).filter(|(_, number)| *number > 0);
+    status.echoes = told.map(|(echo, number)| (echo, number.cast_unsigned())).collect();
+    Ok(())
+}
+
+pub(crate) fn own_key(c: &Connection, fresh: &Secret) -> rusqlite::Result<Secret> {
+    c.prepare_cached("INSERT OR IGNORE INTO own_key (place, key) VALUES (1, ?1)")?
+        .execute([fresh.expose()])?;
+    c.prepare_cached("SELECT key FROM own_key")?.query_row([], |row| Ok(row.get_ref(0)?.as_str()?.into()))
+}
