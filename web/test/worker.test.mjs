@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { load, plain } from "./load.mjs";
 
 /** A worker that was just started, with these windows open. */
-async function worker(windows = []) {
+async function worker(windows = [], { fetch } = {}) {
   const listeners = {};
   const shown = [];
   const opened = [];
@@ -28,7 +28,7 @@ async function worker(windows = []) {
       openWindow: async (url) => opened.push(url),
     },
   };
-  const { context } = await load("worker/worker.ts", { self });
+  const { context } = await load("worker/worker.ts", { self, ...(fetch ? { fetch } : {}) });
   const fire = async (name, event) => {
     const waits = [];
     listeners[name]({ waitUntil: (work) => waits.push(work), stopImmediatePropagation() {}, ...event });
@@ -38,7 +38,8 @@ async function worker(windows = []) {
     fire("push", { data: { text: () => (typeof json === "string" ? json : JSON.stringify(json)) } });
   const click = (notification) =>
     fire("notificationclick", { notification: { close() {}, ...notification } });
-  return { self, badges, listeners, shown, opened, push, click, fire, context };
+  const dismiss = (notification) => fire("notificationclose", { notification });
+  return { self, badges, dismiss, listeners, shown, opened, push, click, fire, context };
 }
 
 /** A window of the site. */
@@ -73,6 +74,7 @@ test("every listener is there when the script has run, before any page speaks", 
     "install",
     "message",
     "notificationclick",
+    "notificationclose",
     "push",
     "pushsubscriptionchange",
   ]);
@@ -207,4 +209,72 @@ test("the gateway's own Web Push is read as well: link, id, badge", async () => 
   assert.deepEqual(badges, [3]);
   await click(plain(shown[0]));
   assert.deepEqual(opened, ["https://app.example/ann"]);
+});
+
+/** A gateway that keeps what workers tell it. */
+function gateway(answer = async () => ({ ok: true })) {
+  const told = [];
+  const fetch = (url, { method, body, keepalive, headers }) => {
+    told.push({ url: String(url), method, keepalive, headers, body: JSON.parse(body) });
+    return answer();
+  };
+  return { told, fetch };
+}
+
+const ASKING = {
+  ...PUSH,
+  data: {
+    ...PUSH.data,
+    zego: '{"version":1,"zpns_request_id":"id-1","receipt":"https://push.example/v1/receipts#t0k"}',
+  },
+};
+
+test("the gateway that asks is told of arrival, click and dismissal, by the token and nothing of the text", async () => {
+  const { told, fetch } = gateway();
+  const { push, shown, click, dismiss } = await worker([], { fetch });
+  await push(ASKING);
+  const { data } = shown[0];
+  await click(plain({ data }));
+  await dismiss(plain({ data }));
+  const request = {
+    url: "https://push.example/v1/receipts",
+    method: "POST",
+    keepalive: true,
+    headers: undefined,
+  };
+  assert.deepEqual(
+    told,
+    ["arrived", "clicked", "dismissed"].map((event) => ({ ...request, body: { token: "t0k", event } })),
+  );
+});
+
+test("an address without a host is on this site, and who does not ask is told nothing", async () => {
+  const { told, fetch } = gateway();
+  const { push, click, dismiss } = await worker([], { fetch });
+  await push(PUSH);
+  await dismiss({ data: null });
+  await click({ data: { FCM_MSG: {} } });
+  assert.deepEqual(told, []);
+  await push({ data: { zego: '{"receipt":"/receipts#t0k"}' } });
+  assert.deepEqual(
+    [told[0].url, told[0].body],
+    ["https://app.example/receipts", { token: "t0k", event: "arrived" }],
+  );
+});
+
+test("a gateway that does not answer, or is none, keeps nothing from being shown", {
+  timeout: 10_000,
+}, async () => {
+  const silent = gateway(() => new Promise(() => {}));
+  const waiting = await worker([], { fetch: silent.fetch });
+  void waiting.push(ASKING);
+  while (waiting.shown.length === 0) {
+    await new Promise(setImmediate);
+  }
+  const refusing = gateway(() => Promise.reject(new Error("no network")));
+  const refused = await worker([], { fetch: refusing.fetch });
+  await refused.push(ASKING);
+  const nowhere = { ...ASKING, data: { zego: '{"receipt":"http://[#t0k"}' } };
+  await refused.push(nowhere);
+  assert.deepEqual([refused.shown.length, refusing.told.length], [2, 1]);
 });

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State, WebSocketUpgrade};
+use axum::extract::{DefaultBodyLimit, Path, Query, State, WebSocketUpgrade};
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
+use pushgate::Echo;
+use pushgate::gateway::ReceiptError;
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::hub::Hub;
+use crate::push::RECEIPTS;
 use crate::session;
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -36,6 +39,7 @@ pub(crate) fn router(hub: Arc<Hub>) -> Router {
         .route("/ws", get(connect))
         .route("/token", get(token))
         .route("/config.json", get(config))
+        .route(RECEIPTS, post(receipt).layer(DefaultBodyLimit::max(1024)))
         .route("/", get(async || file("")))
         .route("/{file}", get(async |Path(name): Path<String>| file(&name)))
         .with_state(hub)
@@ -71,4 +75,21 @@ async fn token(State(hub): Shared, Query(Wanted { user }): Query<Wanted>) -> Res
 /// What a page subscribes with.
 async fn config(State(hub): Shared) -> Response {
     Json(json!({"vapidKey": hub.push.vapid_key})).into_response()
+}
+
+#[derive(Deserialize)]
+struct Receipt {
+    token: String,
+    event: Echo,
+}
+
+/// A worker tells what became of a push. It writes JSON as plain text, as the SDK does for gateways of other sites.
+async fn receipt(State(hub): Shared, told: String) -> StatusCode {
+    let Ok(Receipt { token, event }) = serde_json::from_str(&told) else { return StatusCode::BAD_REQUEST };
+    match hub.push.receipt(&token, event).await {
+        Ok(()) => StatusCode::NO_CONTENT,
+        Err(ReceiptError::Unknown) => StatusCode::NOT_FOUND,
+        Err(ReceiptError::Late) => StatusCode::GONE,
+        Err(ReceiptError::Storage(_)) => StatusCode::SERVICE_UNAVAILABLE,
+    }
 }

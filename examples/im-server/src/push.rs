@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use pushgate::gateway::ReceiptError;
+use pushgate::observe::Event;
 use pushgate::{
-    Address, AppId, Audience, ChannelName, Device, DeviceId, Gateway, Notification, Platform, Selector,
+    Address, AppId, Audience, ChannelName, Device, DeviceId, Echo, Gateway, Notification, Platform, Selector,
     SystemClock, TokenKind, Traits, UserId, When,
 };
 use pushgate_fcm::Fcm;
@@ -18,6 +20,8 @@ use crate::wire::{PushConfig, Refusal};
 
 /// The one app of this server.
 const APP: &str = "im";
+/// Where service workers tell what became of a push.
+pub(crate) const RECEIPTS: &str = "/receipts";
 /// As many users as one notification names.
 const AT_ONCE: usize = Audience::MAX;
 
@@ -59,6 +63,9 @@ impl Push {
         let mut gateway = Gateway::builder()
             .store(SqliteStore::open(options.data.join("push.db"))?)
             .presence(presence)
+            // The worker is of this very site.
+            .receipts(RECEIPTS)
+            .observer(heard)
             .channel(web_push);
         if let Some(account) = &options.service_account {
             gateway =
@@ -120,6 +127,11 @@ impl Push {
         }
     }
 
+    /// A service worker tells what became of a push, by the token in it.
+    pub(crate) async fn receipt(&self, token: &str, echo: Echo) -> Result<(), ReceiptError> {
+        self.gateway.receipt(token, echo).await.map(drop)
+    }
+
     pub(crate) async fn close(&self) {
         self.gateway.shutdown(Duration::from_secs(5)).await;
     }
@@ -135,6 +147,13 @@ impl Push {
             app.admits(&address).map_err(|error| Refusal::push_token(&error))?;
         }
         Ok(address)
+    }
+}
+
+/// What a server would show its operator, or the sender.
+fn heard(event: &Event) {
+    if let Event::Echo { id, echo, .. } = event {
+        tracing::info!(notification = %id, told = echo.as_str(), "a browser tells what became of a push");
     }
 }
 

@@ -15,6 +15,8 @@ export interface Push {
   badge: number | undefined;
   /** The tag of what is to be taken from the screen. */
   revokes: string | undefined;
+  /** Where the gateway wants to be told what becomes of it: an address, `#`, and the token by which it is told. */
+  receipt: string | undefined;
 }
 
 /** What arrives: from FCM, and from the gateway's own Web Push channel, which has `id`, `app_badge` and `navigate` beside it. */
@@ -56,6 +58,7 @@ export function push(text: string): Push | undefined {
     link: string(wire.fcmOptions?.link) ?? string(navigate) ?? string(click_action),
     badge: typeof wire.app_badge === "number" ? wire.app_badge : undefined,
     revokes: string(zego.revoke),
+    receipt: string(zego.receipt),
   };
 }
 

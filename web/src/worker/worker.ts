@@ -23,7 +23,7 @@ const REMEMBERED = 200;
 
 /** What stands in a notification for the click. */
 interface Shown {
-  zpns: { message: ZPNsMessage; link: string | undefined };
+  zpns: { message: ZPNsMessage; link: string | undefined; receipt: string | undefined };
 }
 
 self.onNotificationArrived ??= () => {};
@@ -36,6 +36,7 @@ self.addEventListener("push", (event) => {
   const arrived = event.data && push(event.data.text());
   if (arrived) {
     event.waitUntil(take(arrived));
+    event.waitUntil(report(arrived.receipt, "arrived"));
   }
 });
 
@@ -45,7 +46,13 @@ self.addEventListener("notificationclick", (event) => {
     event.stopImmediatePropagation();
     event.notification.close();
     event.waitUntil(clicked(shown));
+    event.waitUntil(report(shown.receipt, "clicked"));
   }
+});
+
+self.addEventListener("notificationclose", (event) => {
+  const shown = (event.notification.data as Partial<Shown> | null)?.zpns;
+  event.waitUntil(report(shown?.receipt, "dismissed"));
 });
 
 self.addEventListener("pushsubscriptionchange", (event) => {
@@ -74,10 +81,33 @@ async function take(arrived: Push): Promise<void> {
     return say(pages, { action: "zimzpns_notificationArrived", args: [arrived.message] });
   }
   if (arrived.visible) {
-    const data: Shown = { zpns: { message: arrived.message, link: arrived.link } };
+    const { message, link, receipt } = arrived;
+    const data: Shown = { zpns: { message, link, receipt } };
     await self.registration.showNotification(arrived.message.title, { ...arrived.options, data });
   }
   await hook(self.onNotificationArrived, arrived.message);
+}
+
+/** Tells the gateway what became of a push, where it wants to know. Nothing waits for it, and its failure stops nothing. */
+async function report(
+  receipt: string | undefined,
+  event: "arrived" | "clicked" | "dismissed",
+): Promise<void> {
+  try {
+    if (receipt) {
+      const to = new URL(receipt, self.location.origin);
+      const token = to.hash.slice(1);
+      to.hash = "";
+      await post(to, { token, event });
+    }
+  } catch {
+    // The gateway knows less, and the user notices nothing.
+  }
+}
+
+/** Plain text, so that no browser asks another site's server for leave first; goes on when the worker is stopped. */
+function post(to: URL, body: unknown): Promise<Response> {
+  return fetch(to, { method: "POST", body: JSON.stringify(body), keepalive: true, credentials: "omit" });
 }
 
 /** Whether a push with this id came before; from now on it has. */

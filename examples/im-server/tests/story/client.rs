@@ -91,9 +91,21 @@ impl Stage {
         inbox.iter().rev().map(|push| serde_json::from_slice(push.data.as_ref().unwrap()).unwrap()).collect()
     }
 
-    /// Everything the server was asked before is done when this answers.
-    pub(crate) fn messages(&self) -> rusqlite::Connection {
-        rusqlite::Connection::open(self.folder.path().join("data/messages.db")).unwrap()
+    /// A table of the server's: `messages` or `push`.
+    pub(crate) fn table(&self, name: &str) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.folder.path().join(format!("data/{name}.db"))).unwrap()
+    }
+
+    /// Posts to the server, as a service worker does; the status.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> u16 {
+        let (address, body) = (self.running.address, body.to_string());
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: text/plain;charset=UTF-8\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n",
+            body.len()
+        );
+        let answer = talk(address, &format!("{head}{body}")).await;
+        answer.split(' ').nth(1).unwrap().parse().unwrap()
     }
 }
 
@@ -186,10 +198,15 @@ impl Client {
 
 /// The JSON at an address of the server.
 async fn get(address: std::net::SocketAddr, path: &str) -> Value {
-    let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    let answer = talk(address, &request).await;
+    serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+}
+
+async fn talk(address: std::net::SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
-    serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+    answer
 }

@@ -225,6 +225,26 @@ async fn a_message_is_on_disk_before_anybody_is_told() {
     let stage = Stage::open().await;
     let mut ann = stage.login("ann", "ann-web", None).await;
     ann.send("bob", "peer", "kept", Value::Null).await.unwrap();
-    let kept: i64 = stage.messages().query_row("SELECT count(*) FROM waiting", [], |row| row.get(0)).unwrap();
+    let kept: i64 =
+        stage.table("messages").query_row("SELECT count(*) FROM waiting", [], |row| row.get(0)).unwrap();
+    assert_eq!(kept, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_tells_by_the_token_in_the_push_what_became_of_it() {
+    let stage = Stage::open().await;
+    let browser = stage.away("bob").await;
+    let mut ann = stage.login("ann", "ann-web", None).await;
+    ann.send("bob", "peer", "hi", shown("Ann")).await.unwrap();
+    let pushed = stage.pushed(&browser).await;
+    let zego: Value = serde_json::from_str(pushed[0]["data"]["zego"].as_str().unwrap()).unwrap();
+    let (path, token) = zego["receipt"].as_str().unwrap().split_once('#').unwrap();
+    for event in ["arrived", "clicked", "clicked"] {
+        assert_eq!(stage.post(path, &json!({"token": token, "event": event})).await, 204);
+    }
+    assert_eq!(stage.post(path, &json!({"token": "forged", "event": "arrived"})).await, 404);
+    assert_eq!(stage.post(path, &json!({"event": "arrived"})).await, 400);
+    let told = "SELECT count(*) FROM echoes WHERE arrived_at IS NOT NULL AND clicked_at IS NOT NULL";
+    let kept: i64 = stage.table("push").query_row(told, [], |row| row.get(0)).unwrap();
     assert_eq!(kept, 1);
 }
