@@ -163,7 +163,9 @@ pub trait Store: Send + Sync + 'static {
         dead_since: Timestamp,
     ) -> Result<bool, StorageError>;
 
-    /// Puts a new token in the place of an old one, registered at `at`. Whether the old one was known.
+    /// Puts a new token in the place of an old one, registered at `at`. Whether the old one was known. A new one that a device
+    /// of somebody else has registered by itself stays with that device, and the old one is forgotten: no address goes to
+    /// another user by this.
     async fn replace(
         &self,
         app: &AppId,

@@ -19,6 +19,7 @@ mod plugins;
 mod presence;
 mod receipts;
 mod registry;
+mod rotation;
 mod secrecy;
 mod shown;
 mod tidy;

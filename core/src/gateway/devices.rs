@@ -1,6 +1,7 @@
 //! Whose device: registering, logging in and out. One address belongs to at most one user, whatever comes in which order.
 
-use super::Gateway;
+use super::{Gateway, SubmitError};
+use crate::device::Address;
 use crate::store::{Login, Registered, Registration, StorageError};
 use crate::words::{AppId, DeviceId, UserId};
 
@@ -48,5 +49,22 @@ impl Gateway {
         user: Option<&UserId>,
     ) -> Result<bool, StorageError> {
         self.inner.shop.store.unbind(app, device, user).await
+    }
+
+    /// Puts a new address in the place of an old one: a browser has got a new token, and no page is open that could register
+    /// it. Whoever knows the old one sits in front of the device; he gets what its user gets, and nothing of anybody else's.
+    /// Whether the old one was known.
+    ///
+    /// # Errors
+    /// [`SubmitError::UnknownApp`], [`SubmitError::UnknownChannel`], [`SubmitError::BadAddress`] when the new one is none that
+    /// its channel could send to, or is of another channel or kind than the old one; storage. Then nothing is changed.
+    pub async fn rotate(&self, app: &AppId, old: &Address, new: &Address) -> Result<bool, SubmitError> {
+        let served = self.app(app).ok_or_else(|| SubmitError::UnknownApp(app.clone()))?;
+        served.admits(new)?;
+        if (&old.channel, old.kind) != (&new.channel, new.kind) {
+            let why = "an address is replaced by one of the same channel and kind".to_owned();
+            return Err(SubmitError::BadAddress { channel: new.channel.clone(), why });
+        }
+        Ok(self.inner.shop.store.replace(app, old, &new.token, self.now()).await?)
     }
 }

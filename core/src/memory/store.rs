@@ -189,6 +189,13 @@ impl Store for MemoryStore {
         let fresh = Address { token: new.clone(), ..old.clone() };
         let mut shelf = self.0.lock();
         let Some(mut device) = shelf.take_out_holder(app, old) else { return Ok(false) };
+        let holder = shelf.holders.get(&(app.clone(), fresh.clone()));
+        let holder = holder.and_then(|id| shelf.devices.get(&(app.clone(), id.clone())));
+        if holder.is_some_and(|holder| holder.user != device.user) {
+            device.addresses.retain(|held| held != old);
+            shelf.put_in(device);
+            return Ok(true);
+        }
         if fresh != *old {
             shelf.release(app, &fresh);
             device.addresses.retain(|held| *held != fresh);

@@ -152,8 +152,10 @@ impl Store for Tables {
     ) -> Result<bool, StorageError> {
         let mut rows = self.0.lock();
         let fresh = Address { token: new.clone(), ..old.clone() };
-        if rows.holder(app, old).is_none() {
-            return Ok(false);
+        let Some(user) = rows.holder(app, old).map(|device| device.user.clone()) else { return Ok(false) };
+        if rows.holder(app, &fresh).is_some_and(|holder| holder.user != user) {
+            rows.release(app, old);
+            return Ok(true);
         }
         if fresh != *old {
             rows.release(app, &fresh);

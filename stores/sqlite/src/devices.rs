@@ -95,20 +95,7 @@ impl Store for SqliteStore {
 
     async fn release(&self, app: &AppId, address: &Address) -> Result<Option<DeviceId>, StorageError> {
         let (app, address) = (app.clone(), address.clone());
-        self.write("releasing an address", move |c| {
-            let held = params![
-                app.as_str(),
-                address.channel.as_str(),
-                address.kind.as_str(),
-                address.token.expose()
-            ];
-            c.prepare_cached(
-                "DELETE FROM addresses WHERE app = ?1 AND channel = ?2 AND kind = ?3 AND token = ?4 RETURNING device",
-            )?
-            .query_row(held, |row| name(row, 0, DeviceId::new))
-            .optional()
-        })
-        .await
+        self.write("releasing an address", move |c| release(c, &app, &address)).await
     }
 
     async fn prune(
@@ -130,19 +117,7 @@ impl Store for SqliteStore {
         at: Timestamp,
     ) -> Result<bool, StorageError> {
         let (app, old, new) = (app.clone(), old.clone(), new.clone());
-        self.write("replacing a token", move |c| {
-            whole(c, |c| {
-                let Some(holder) = holder(c, &app, &old)? else { return Ok(false) };
-                c.prepare_cached(
-                    "UPDATE OR REPLACE addresses SET token = ?5 WHERE app = ?1 AND channel = ?2 AND kind = ?3 AND token = ?4",
-                )?
-                .execute(params![app.as_str(), old.channel.as_str(), old.kind.as_str(), old.token.expose(), new.expose()])?;
-                c.prepare_cached("UPDATE devices SET registered_at = max(registered_at, ?3) WHERE app = ?1 AND id = ?2")?
-                    .execute(params![app.as_str(), holder.0, at.as_millis()])?;
-                Ok(true)
-            })
-        })
-        .await
+        self.write("replacing a token", move |c| whole(c, |c| replace(c, &app, &old, &new, at))).await
     }
 
     async fn rules(&self, app: &AppId, users: &[UserId]) -> Result<HashMap<UserId, Rules>, StorageError> {
@@ -288,6 +263,44 @@ fn device(c: &Connection, app: &AppId, id: &DeviceId) -> rusqlite::Result<Option
         })?
         .collect::<rusqlite::Result<_>>()?;
     Ok(Some(Device { app: app.clone(), id: id.clone(), user, traits, addresses, registered_at }))
+}
+
+fn release(c: &Connection, app: &AppId, address: &Address) -> rusqlite::Result<Option<DeviceId>> {
+    let (channel, kind, token) = (address.channel.as_str(), address.kind.as_str(), address.token.expose());
+    c.prepare_cached(
+        "DELETE FROM addresses WHERE app = ?1 AND channel = ?2 AND kind = ?3 AND token = ?4 RETURNING device",
+    )?
+    .query_row(params![app.as_str(), channel, kind, token], |row| name(row, 0, DeviceId::new))
+    .optional()
+}
+
+fn replace(
+    c: &Connection,
+    app: &AppId,
+    old: &Address,
+    new: &Secret,
+    at: Timestamp,
+) -> rusqlite::Result<bool> {
+    let Some((device, _)) = holder(c, app, old)? else { return Ok(false) };
+    let (channel, kind, old_token) = (old.channel.as_str(), old.kind.as_str(), old.token.expose());
+    let is_somebody_elses = c
+        .prepare_cached(
+            "SELECT 1 FROM addresses a JOIN devices d ON d.app = a.app AND d.id = a.device
+             WHERE a.app = ?1 AND a.channel = ?2 AND a.kind = ?3 AND a.token = ?4
+             AND d.user IS NOT (SELECT user FROM devices WHERE app = ?1 AND id = ?5)",
+        )?
+        .exists(params![app.as_str(), channel, kind, new.expose(), device])?;
+    if is_somebody_elses {
+        release(c, app, old)?;
+        return Ok(true);
+    }
+    c.prepare_cached(
+        "UPDATE OR REPLACE addresses SET token = ?5 WHERE app = ?1 AND channel = ?2 AND kind = ?3 AND token = ?4",
+    )?
+    .execute(params![app.as_str(), channel, kind, old_token, new.expose()])?;
+    c.prepare_cached("UPDATE devices SET registered_at = max(registered_at, ?3) WHERE app = ?1 AND id = ?2")?
+        .execute(params![app.as_str(), device, at.as_millis()])?;
+    Ok(true)
 }
 
 /// The device that holds an address, and since when.

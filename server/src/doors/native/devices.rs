@@ -7,10 +7,10 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::IntoResponse;
 use http::{HeaderMap, StatusCode};
-use pushgate::{AppId, Device, DeviceId, Named, UserId};
+use pushgate::{AppId, Device, DeviceId, Named, SubmitError, UserId};
 use serde_json::{Value, json};
 
-use super::super::wire::{self, Asked, DeviceBody, HeldBody, LoginBody};
+use super::super::wire::{self, Asked, DeviceBody, HeldBody, LoginBody, RotateBody};
 use super::super::{House, Shared};
 use super::{Answer, Caller, admitted_for_devices, body, named};
 use crate::problem::Problem;
@@ -173,6 +173,22 @@ pub(super) async fn unbind(State(house): Shared, Path(app): Path<String>, bytes:
         let served = house.gateway.app(&app);
         for address in asked.addresses(served.map(std::convert::AsRef::as_ref))? {
             house.gateway.store().release(&app, &address).await?;
+        }
+    }
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// A service worker whose token has changed, with no page open that could register the new one: who knows the old token needs
+/// no key. He gets no more than that device got, and the answer says as little as that of `unbind`.
+pub(super) async fn rotate(State(house): Shared, Path(app): Path<String>, bytes: Body) -> Answer {
+    let asked: RotateBody = wire::parse(&body(&house, bytes).await?)?;
+    let app = AppId::new(&app).ok().filter(|app| house.gateway.app(app).is_some());
+    let Some(app) = app else { return Ok(StatusCode::NO_CONTENT.into_response()) };
+    for (old, new) in asked.pairs(house.gateway.app(&app).map(std::convert::AsRef::as_ref))? {
+        match house.gateway.rotate(&app, &old, &new).await {
+            Ok(_) => {}
+            Err(SubmitError::Storage(error)) => return Err(error.into()),
+            Err(error) => tracing::debug!(%app, %error, "a token is not replaced"),
         }
     }
     Ok(StatusCode::NO_CONTENT.into_response())

@@ -39,7 +39,6 @@ pub(super) fn routes() -> Router<std::sync::Arc<House>> {
             get(notifications::read).delete(notifications::revoke).post(notifications::acknowledge),
         )
         .route("/v1/apps/{app}/devices", post(devices::register))
-        .route("/v1/apps/{app}/devices:unbind", post(devices::unbind))
         .route(
             "/v1/apps/{app}/devices/{device}",
             put(devices::update).get(devices::show).delete(devices::forget),
@@ -57,6 +56,8 @@ pub(super) fn routes() -> Router<std::sync::Arc<House>> {
 fn for_pages() -> Router<std::sync::Arc<House>> {
     Router::new()
         .route(RECEIPTS, post(receipts::receive).options(preflight))
+        .route("/v1/apps/{app}/devices:unbind", post(devices::unbind).options(preflight))
+        .route("/v1/apps/{app}/devices:rotate", post(devices::rotate).options(preflight))
         .layer(from_fn(readable_by_pages))
 }
 

@@ -66,6 +66,14 @@ pub(crate) struct PushIdBody {
     push_id: String,
 }
 
+/// `POST …/devices:rotate`: what takes the place of what, written in the same way.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RotateBody {
+    old: HeldBody,
+    new: HeldBody,
+}
+
 /// What a device asks for.
 pub(crate) enum Asked {
     Register(Box<Registration>),
@@ -146,6 +154,21 @@ impl HeldBody {
                 Ok(channels.into_iter().map(|channel| held(channel, &push_id)).collect())
             }
         }
+    }
+}
+
+impl RotateBody {
+    /// Which address takes the place of which, channel by channel: none where the app has no channel of that kind.
+    pub(crate) fn pairs(self, served: Option<&App>) -> Result<Vec<(Address, Address)>, Problem> {
+        let (old, new) = (self.old.addresses(served)?, self.new.addresses(served)?);
+        if new.iter().any(|address| !(1..=Address::MAX_TOKEN).contains(&address.token.expose().len())) {
+            return Err(refused(format!("new: its token has 1 to {} bytes", Address::MAX_TOKEN)));
+        }
+        let with = |old: Address| {
+            let new = new.iter().find(|new| new.channel == old.channel && new.kind == old.kind)?;
+            Some((old, new.clone()))
+        };
+        Ok(old.into_iter().filter_map(with).collect())
     }
 }
 

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::problem::Problem;
 
-pub(crate) use device::{Asked, DeviceBody, HeldBody, LoginBody};
+pub(crate) use device::{Asked, DeviceBody, HeldBody, LoginBody, RotateBody};
 pub(crate) use notification::NotificationBody;
 pub(crate) use shown::{Submitted, device, nothing_pushed, status};
 pub(crate) use user::{AckBody, BadgeBody, ManyPresencesBody, PresenceBody, State, Word, rules};

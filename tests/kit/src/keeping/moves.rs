@@ -69,7 +69,9 @@ impl Model {
                 }
             }
             Move::Rotate { old, new } => {
-                if let Some(holder) = self.holder.remove(old) {
+                let Some(holder) = self.holder.remove(old) else { return };
+                let user = |device: &usize| self.user.get(device);
+                if self.holder.get(new).is_none_or(|other| user(other) == user(&holder)) {
                     self.holder.insert(*new, holder);
                 }
             }

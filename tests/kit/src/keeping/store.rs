@@ -15,6 +15,7 @@ pub async fn store(store: &dyn Store) {
     an_address_belongs_to_one_device(store).await;
     prune_spares_a_token_registered_later(store).await;
     a_replaced_token_is_found_under_its_new_name(store).await;
+    replacing_takes_no_address_from_another_user(store).await;
     apps_do_not_see_each_other(store).await;
     a_device_is_found_by_its_address_or_the_one_it_replaces(store).await;
     a_login_moves_the_device_and_a_late_logout_does_not_undo_it(store).await;
@@ -64,15 +65,30 @@ async fn prune_spares_a_token_registered_later(store: &dyn Store) {
 
 async fn a_replaced_token_is_found_under_its_new_name(store: &dyn Store) {
     let app = app("replaces");
-    let (bob, ann) = (device(&app, "d", "bob", &["old"]), device(&app, "e", "ann", &["new"]));
+    let (bob, his) = (device(&app, "d", "bob", &["old"]), device(&app, "e", "bob", &["new"]));
     store.register(bob.clone().into()).await.expect("register");
-    store.register(ann.clone().into()).await.expect("register");
+    store.register(his.clone().into()).await.expect("register");
     let later = T0 + Duration::from_secs(9);
     assert!(store.replace(&app, &address("old"), &"new".into(), later).await.expect("replace"));
     assert!(!store.replace(&app, &address("old"), &"new".into(), later).await.expect("replace"));
     let now = store.device(&app, &bob.id).await.expect("read").expect("known");
     assert_eq!((now.addresses, now.registered_at), (vec![address("new")], later));
-    assert_eq!(store.device(&app, &ann.id).await.expect("read").expect("known").addresses, []);
+    assert_eq!(store.device(&app, &his.id).await.expect("read").expect("known").addresses, []);
+}
+
+async fn replacing_takes_no_address_from_another_user(store: &dyn Store) {
+    let app = app("replaces-of-others");
+    let (bob, ann) = (device(&app, "d", "bob", &["old"]), device(&app, "e", "ann", &["new"]));
+    let nobody = Device { user: None, ..device(&app, "f", "ann", &["free"]) };
+    for known in [&bob, &ann, &nobody] {
+        store.register(known.clone().into()).await.expect("register");
+    }
+    assert!(store.replace(&app, &address("old"), &"new".into(), T0).await.expect("replace"));
+    assert!(store.replace(&app, &address("free"), &"new".into(), T0).await.expect("replace"));
+    assert_eq!(store.device(&app, &ann.id).await.expect("read"), Some(ann), "it stays where it is");
+    for (id, why) in [(&bob.id, "somebody else has it"), (&nobody.id, "nobody is not ann")] {
+        assert_eq!(store.device(&app, id).await.expect("read").expect("known").addresses, [], "{why}");
+    }
 }
 
 async fn apps_do_not_see_each_other(store: &dyn Store) {

@@ -1,0 +1,130 @@
+//! A token that changes with no page open: the worker knows the old one and the new one, and nothing else.
+
+use http::Method;
+use pushgate_emulator::{Platform, Service as Browser};
+use pushgate_server::push_id::{PushId, Service};
+use serde_json::{Value, json};
+
+use crate::house::{Client, House};
+use crate::secrecy::keep_secret;
+
+const ROTATE: &str = "/v1/apps/demo/devices:rotate";
+
+fn envelope(token: &str) -> Value {
+    keep_secret(token);
+    let (service, country, sdk) = (Service(7), String::new(), "2.5.0".to_owned());
+    let text = PushId { production: true, service, country, sdk, token: token.into() }.encode().unwrap();
+    json!({"push_id": text})
+}
+
+/// A virtual page that nobody has registered; its token.
+fn token(house: &House, id: &str) -> String {
+    house.emulator.vendor().add_device(id, Platform::Web).unwrap().token
+}
+
+/// One that is registered.
+async fn page(house: &House, id: &str, user: &str) -> String {
+    let token = token(house, id);
+    house.client.register(id, user, &token).await;
+    token
+}
+
+/// Asks as a worker does: without a key.
+async fn rotate(house: &House, old: &Value, new: &Value) -> (u16, Value) {
+    let body = json!({"old": old, "new": new}).to_string();
+    Client::new(&house.client.base, "").raw(Method::POST, ROTATE, body).await
+}
+
+/// How many addresses a push for a user goes to.
+async fn push(house: &House, user: &str) -> Value {
+    let asked = json!({"to": {"users": [user]}, "title": format!("for {user}")});
+    house.client.submit(&asked, "?wait=20s").await.1["accepted"].clone()
+}
+
+fn shown(house: &House, id: &str) -> Vec<String> {
+    house.emulator.vendor().inbox(id).unwrap().into_iter().map(|shown| shown.title).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_knows_the_old_token_puts_a_new_one_in_its_place_without_a_key() {
+    let house = House::open().await;
+    let old = page(&house, "old", "bob").await;
+    let new = token(&house, "new");
+    let (status, answer) = rotate(&house, &envelope(&old), &envelope(&new)).await;
+    assert_eq!(status, 204, "{answer}");
+    assert_eq!(push(&house, "bob").await, 1);
+    assert_eq!((shown(&house, "old"), shown(&house, "new")), (vec![], vec!["for bob".to_owned()]));
+    let device = house.client.ask(Method::GET, "/v1/apps/demo/devices/old", &Value::Null, 200).await;
+    assert_eq!(device["user"], "bob", "it is the same device");
+    // Told twice, and written as an address is.
+    let address = |token: &str| json!({"channel": "fcm", "token": token});
+    assert_eq!(rotate(&house, &address(&old), &address(&new)).await.0, 204);
+    assert_eq!(push(&house, "bob").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guessed_token_changes_nothing_and_the_answer_does_not_tell() {
+    let house = House::open().await;
+    page(&house, "bobs", "bob").await;
+    let thiefs = token(&house, "thiefs");
+    assert_eq!(rotate(&house, &envelope("a-guess"), &envelope(&thiefs)).await, (204, Value::Null));
+    let body = json!({"old": envelope("a-guess"), "new": envelope(&thiefs)}).to_string();
+    let stranger = Client::new(&house.client.base, "");
+    let nowhere = stranger.raw(Method::POST, "/v1/apps/nosuch/devices:rotate", body).await;
+    assert_eq!(nowhere, (204, Value::Null));
+    push(&house, "bob").await;
+    assert_eq!((shown(&house, "bobs").len(), shown(&house, "thiefs").len()), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_address_goes_to_another_user() {
+    let house = House::open().await;
+    let (anns, bobs) = (page(&house, "anns", "ann").await, page(&house, "bobs", "bob").await);
+    // Ann's own token proves who she is, and Bob's is not hers for that.
+    rotate(&house, &envelope(&anns), &envelope(&bobs)).await;
+    assert_eq!((push(&house, "ann").await, push(&house, "bob").await), (json!(0), json!(1)));
+    assert_eq!(shown(&house, "bobs"), ["for bob"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_endpoint_is_looked_at_as_at_a_registration() {
+    let house = House::open().await;
+    let browsers = house.emulator.webpush();
+    let subscribe = || {
+        let key = house.emulator.vapid_public_key();
+        serde_json::to_value(browsers.subscribe(Browser::Mozilla, key).unwrap()).unwrap()
+    };
+    let (old, new) = (subscribe(), subscribe());
+    let address = |subscription: &Value| json!({"channel": "webpush", "subscription": subscription});
+    let body = json!({"user": "bob", "platform": "web", "addresses": [address(&old)]});
+    house.client.ask(Method::PUT, "/v1/apps/demo/devices/tab", &body, 201).await;
+    let addressed = async || {
+        let asked = json!({"to": {"users": ["bob"]}, "title": "t"});
+        house.client.submit(&asked, "?wait=20s").await.1["status"]["counts"].clone()
+    };
+    for inside in ["http://127.0.0.1/x", "https://169.254.169.254/latest", "https://evil.example/x"] {
+        let mut hostile = new.clone();
+        hostile["endpoint"] = inside.into();
+        assert_eq!(rotate(&house, &address(&old), &address(&hostile)).await.0, 204);
+        assert_eq!(addressed().await, json!({"sent": 1}), "the old one still stands: {inside}");
+    }
+    assert_eq!(rotate(&house, &envelope(&old.to_string()), &envelope(&new.to_string())).await.0, 204);
+    assert_eq!(addressed().await, json!({"sent": 1}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_rotation_is_refused_by_its_code() {
+    let house = House::open().await;
+    let old = page(&house, "old", "bob").await;
+    for (new, code) in [
+        (json!({"push_id": "nonsense"}), "invalid_push_id"),
+        (envelope(""), "invalid_field"),
+        (json!({"channel": "fcm"}), "invalid_field"),
+        (json!({"channel": "fcm", "token": "x".repeat(5000)}), "invalid_field"),
+        (json!({"user": "eve"}), "invalid_body"),
+    ] {
+        let (status, answer) = rotate(&house, &envelope(&old), &new).await;
+        assert_eq!((status, &answer["code"]), (422, &code.into()), "{new}");
+    }
+    assert_eq!(push(&house, "bob").await, 1);
+}
