@@ -2,7 +2,7 @@
 import { load } from "./load.mjs";
 
 /** A browser for one page: its push service, its notifications, and what the page asked of them. */
-export async function page({ permission = "granted", fetch, without = [] } = {}) {
+export async function page({ permission = "granted", fetch, location, without = [] } = {}) {
   const asked = [];
   const state = { subscription: null, subscribed: 0, worker: null };
   const listeners = new Set();
@@ -45,6 +45,7 @@ export async function page({ permission = "granted", fetch, without = [] } = {})
   };
   const globals = {
     isSecureContext: true,
+    location,
     navigator: { serviceWorker },
     PushManager: class {},
     Notification: { requestPermission: async () => permission },

@@ -24,6 +24,28 @@ export async function load(entry, globals = {}) {
   return { exported: vm.runInContext("exported", context), context };
 }
 
+/** What the SDK in this realm keeps under that name. */
+export const row = (context, name) => rows(context, "readonly", (table) => table.get(name));
+
+/** Puts into its keeping what an earlier visit would have left there. */
+export const keep = (context, name, value) => rows(context, "readwrite", (table) => table.put(value, name));
+
+async function rows({ indexedDB }, mode, work) {
+  const done = (request) =>
+    new Promise((resolve, reject) => {
+      request.onsuccess = () => resolve(request.result);
+      request.onerror = () => reject(request.error);
+    });
+  const opening = indexedDB.open("zpns", 1);
+  opening.onupgradeneeded = () => opening.result.createObjectStore("rows");
+  const open = await done(opening);
+  try {
+    return await done(work(open.transaction("rows", mode).objectStore("rows")));
+  } finally {
+    open.close();
+  }
+}
+
 /** A value of another realm as one of this, for deep comparison. */
 export const plain = (value) => JSON.parse(JSON.stringify(value));
 

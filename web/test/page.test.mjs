@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { page, zim } from "./browser.mjs";
-import { KEY, plain } from "./load.mjs";
+import { KEY, plain, row } from "./load.mjs";
 
 const FIREBASE = {
   apiKey: "key",
@@ -181,4 +181,16 @@ test("a push that comes while a page is visible is an event of that page", async
   const message = { title: "Ann", content: "hello", extra: { payload: "p" } };
   say({ action: "zimzpns_notificationArrived", args: [message] });
   assert.deepEqual(heard, [message]);
+});
+
+test("where the worker reports a changed token is kept whole, and a wrong address is refused", async () => {
+  const { ZPNs, context } = await page({ location: new URL("https://app.example/chat/") });
+  await ZPNs.getInstance().register({ vapidKey: KEY }, zim(), { reportTo: "/rotate" });
+  assert.equal((await row(context, "settings")).reportTo, "https://app.example/rotate");
+  for (const reportTo of ["https://[", "javascript:alert(1)", "http://"]) {
+    const wrong = ZPNs.getInstance().register({ vapidKey: KEY }, zim(), { reportTo });
+    await assert.rejects(wrong, { code: "invalid_config", message: /`reportTo`/ });
+  }
+  await ZPNs.getInstance().register({ vapidKey: KEY }, zim());
+  assert.equal((await row(context, "settings")).reportTo, undefined);
 });

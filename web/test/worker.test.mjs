@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { load, plain } from "./load.mjs";
+import { KEY, keep, load, plain, row } from "./load.mjs";
 
 /** A worker that was just started, with these windows open. */
 async function worker(windows = [], { fetch } = {}) {
@@ -21,6 +21,10 @@ async function worker(windows = [], { fetch } = {}) {
         shown.push(notification);
       },
       getNotifications: async ({ tag }) => shown.filter((one) => one.tag === tag),
+      pushManager: {
+        subscribe: async ({ applicationServerKey }) =>
+          subscription(`https://push.example/for-${toBase64Url(applicationServerKey).slice(0, 4)}`),
+      },
     },
     clients: {
       claim: async () => {},
@@ -41,6 +45,12 @@ async function worker(windows = [], { fetch } = {}) {
   const dismiss = (notification) => fire("notificationclose", { notification });
   return { self, badges, dismiss, listeners, shown, opened, push, click, fire, context };
 }
+
+function subscription(endpoint) {
+  return { endpoint, toJSON: () => ({ endpoint, keys: { p256dh: "p256dh", auth: "auth" } }) };
+}
+
+const toBase64Url = (bytes) => Buffer.from(bytes).toString("base64url");
 
 /** A window of the site. */
 function window(url, visibilityState = "hidden") {
@@ -277,4 +287,87 @@ test("a gateway that does not answer, or is none, keeps nothing from being shown
   const nowhere = { ...ASKING, data: { zego: '{"receipt":"http://[#t0k"}' } };
   await refused.push(nowhere);
   assert.deepEqual([refused.shown.length, refusing.told.length], [2, 1]);
+});
+
+/** The token in a PushID. */
+const tokenOf = ({ push_id }) => Buffer.from(push_id, "base64").subarray(14).toString();
+const REGISTERED = {
+  vapidKey: KEY,
+  defaultKey: false,
+  reportTo: "https://push.example/v1/apps/chat/devices:rotate",
+};
+
+/** A worker of a browser that was registered, whose subscription has changed. */
+async function changed(event, { settings = REGISTERED, windows = [], fetch } = {}) {
+  const one = await worker(windows, { fetch });
+  await keep(one.context, "settings", settings);
+  await keep(one.context, "registration", { token: "old", endpoint: "https://push.example/old", at: 0 });
+  await one.fire("pushsubscriptionchange", event);
+  return one;
+}
+
+test("a subscription that is gone is made anew with the same key, and reported with the old token as proof", async () => {
+  const { told, fetch } = gateway();
+  const { context } = await changed({ newSubscription: null }, { fetch });
+  const token = JSON.stringify({
+    endpoint: "https://push.example/for-BDOU",
+    keys: { p256dh: "p256dh", auth: "auth" },
+  });
+  assert.equal((await row(context, "registration")).token, token);
+  assert.deepEqual(
+    [told.length, told[0].url, told[0].method, told[0].headers],
+    [1, REGISTERED.reportTo, "POST", undefined],
+  );
+  assert.deepEqual([tokenOf(told[0].body.old), tokenOf(told[0].body.new)], ["old", token]);
+});
+
+test("a subscription the browser has made already is taken, told to pages and reported", async () => {
+  const { told, fetch } = gateway();
+  const page = window("https://app.example/");
+  const made = subscription("https://push.example/made");
+  const { context } = await changed({ newSubscription: made }, { windows: [page], fetch });
+  const { token, endpoint } = await row(context, "registration");
+  assert.equal(endpoint, "https://push.example/made");
+  assert.deepEqual(plain(page.heard), [{ action: "zimzpns_tokenChanged", args: [token] }]);
+  assert.equal(tokenOf(told[0].body.new), token);
+});
+
+test("an FCM token is made anew as well, and that is what is reported", async () => {
+  const firebase = { apiKey: "key", projectId: "demo", appId: "1:1:web:1", messagingSenderId: "1" };
+  const told = [];
+  const fetch = async (url, { method, body }) => {
+    told.push(`${method} ${url}`);
+    if (String(url) === REGISTERED.reportTo) {
+      const { old, new: now } = JSON.parse(body);
+      told.push(`${tokenOf(old)} ${tokenOf(now)}`);
+    }
+    const authToken = { token: "jwt", expiresIn: "604800s" };
+    return { ok: true, json: async () => ({ fid: "c123456789012345678901", authToken, token: "fcm-new" }) };
+  };
+  await changed({ newSubscription: null }, { settings: { ...REGISTERED, firebase }, fetch });
+  assert.deepEqual(told.slice(-3), [
+    "POST https://fcmregistrations.googleapis.com/v1/projects/demo/registrations",
+    `POST ${REGISTERED.reportTo}`,
+    "old fcm-new",
+  ]);
+});
+
+test("without an address nothing is reported, and a report that fails loses no token", async () => {
+  const silent = gateway();
+  const { reportTo: _, ...without } = REGISTERED;
+  await changed({ newSubscription: null }, { settings: without, fetch: silent.fetch });
+  assert.deepEqual(silent.told, []);
+  const { told, fetch } = gateway(() => Promise.reject(new Error("no network")));
+  const { context } = await changed({ newSubscription: null }, { fetch });
+  assert.deepEqual(
+    [told.length, (await row(context, "registration")).endpoint],
+    [1, "https://push.example/for-BDOU"],
+  );
+});
+
+test("a worker that knows of no registration does nothing with a change", async () => {
+  const { told, fetch } = gateway();
+  const { fire } = await worker([], { fetch });
+  await fire("pushsubscriptionchange", { newSubscription: null });
+  assert.deepEqual(told, []);
 });

@@ -48,7 +48,7 @@ at("logout").onclick = async () => {
 
 async function subscribe() {
   const { vapidKey } = await (await fetch("/config.json")).json();
-  await zpns.register({ vapidKey }, zim);
+  await zpns.register({ vapidKey }, zim, { reportTo: "/rotate" });
   localStorage.setItem("push", "on");
   pushIs(true);
 }

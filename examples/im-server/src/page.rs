@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::hub::Hub;
 use crate::push::RECEIPTS;
-use crate::session;
+use crate::{session, wire};
 
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -40,6 +40,7 @@ pub(crate) fn router(hub: Arc<Hub>) -> Router {
         .route("/token", get(token))
         .route("/config.json", get(config))
         .route(RECEIPTS, post(receipt).layer(DefaultBodyLimit::max(1024)))
+        .route("/rotate", post(rotate).layer(DefaultBodyLimit::max(16 * 1024)))
         .route("/", get(async || file("")))
         .route("/{file}", get(async |Path(name): Path<String>| file(&name)))
         .with_state(hub)
@@ -92,4 +93,27 @@ async fn receipt(State(hub): Shared, told: String) -> StatusCode {
         Err(ReceiptError::Late) => StatusCode::GONE,
         Err(ReceiptError::Storage(_)) => StatusCode::SERVICE_UNAVAILABLE,
     }
+}
+
+#[derive(Deserialize)]
+struct Rotation {
+    old: Held,
+    new: Held,
+}
+
+#[derive(Deserialize)]
+struct Held {
+    push_id: String,
+}
+
+/// A worker reports that its token has changed. It is told the same whatever comes of it: a stranger learns nothing here.
+async fn rotate(State(hub): Shared, told: String) -> StatusCode {
+    let Ok(Rotation { old, new }) = serde_json::from_str(&told) else { return StatusCode::BAD_REQUEST };
+    let (Some(old), Some(new)) = (wire::token(&old.push_id), wire::token(&new.push_id)) else {
+        return StatusCode::BAD_REQUEST;
+    };
+    if let Err(refusal) = hub.push.rotate(&old, &new).await {
+        tracing::info!(code = refusal.code, "a push token is not replaced");
+    }
+    StatusCode::NO_CONTENT
 }

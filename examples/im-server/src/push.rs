@@ -127,6 +127,13 @@ impl Push {
         }
     }
 
+    /// A browser has got a new token while no page was open; the old one proves which browser it is.
+    pub(crate) async fn rotate(&self, old: &str, new: &str) -> Result<(), Refusal> {
+        let (old, new) = (self.address(old)?, self.address(new)?);
+        let rotated = self.gateway.rotate(&self.app, &old, &new).await;
+        rotated.map(drop).map_err(|error| Refusal::push_token(&error))
+    }
+
     /// A service worker tells what became of a push, by the token in it.
     pub(crate) async fn receipt(&self, token: &str, echo: Echo) -> Result<(), ReceiptError> {
         self.gateway.receipt(token, echo).await.map(drop)

@@ -1,5 +1,7 @@
 //! What goes over the WebSocket, as JSON: questions with a number, their answers, and events.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -132,4 +134,15 @@ pub(crate) fn answer(n: u64, result: Result<Value, Refusal>) -> String {
 /// An event; with a number, the client has to acknowledge it.
 pub(crate) fn event(name: &str, data: &Value, seq: Option<i64>) -> String {
     json!({"event": name, "data": data, "seq": seq}).to_string()
+}
+
+/// The token in a push id, as the SDK's service worker writes it: after nine bytes of head come country, version and token,
+/// whose lengths the head says.
+pub(crate) fn token(push_id: &str) -> Option<String> {
+    let bytes = STANDARD.decode(push_id).ok()?;
+    let (head, texts) = bytes.split_first_chunk::<9>()?;
+    let [0xaf, 0, 1, _, _, country, version, high, low] = *head else { return None };
+    let token = texts.get(usize::from(country) + usize::from(version)..)?;
+    let token = token.get(..usize::from(u16::from_be_bytes([high, low])))?;
+    String::from_utf8(token.to_vec()).ok()
 }

@@ -1,4 +1,4 @@
-import { type Settings, settings, type ZPNsConfig } from "../shared/config.js";
+import { type Settings, settings, type ZPNsConfig, type ZPNsOptions } from "../shared/config.js";
 import * as database from "../shared/database.js";
 import { step } from "../shared/errors.js";
 import { isFromWorker, type ZPNsMessage } from "../shared/message.js";
@@ -69,8 +69,8 @@ export class ZPNs {
    * Rejects with a `PushError`: `invalid_config`, `unsupported_browser`, `permission_denied`, `permission_dismissed`,
    * `worker_failed`, `subscribe_failed`, `registration_failed`, `bridge_failed`.
    */
-  async register(config: ZPNsConfig, zim?: ZIMLike | null): Promise<Registered> {
-    const asked = settings(config);
+  async register(config: ZPNsConfig, zim?: ZIMLike | null, options?: ZPNsOptions): Promise<Registered> {
+    const asked = settings(config, options);
     browser.assertSupported();
     this.#zim = zim;
     const same = JSON.stringify(asked) === JSON.stringify(this.#settings);

@@ -14,6 +14,15 @@ export interface ZPNsConfig {
   vapidKey?: string;
 }
 
+/** What a page may add to the configuration. */
+export interface ZPNsOptions {
+  /**
+   * Where the worker reports a token that has changed while no page could: a gateway's `…/devices:rotate`, or whatever takes
+   * `{ old: { push_id }, new: { push_id } }`. Without it the next visit reports it.
+   */
+  reportTo?: string;
+}
+
 /** A Firebase app, as far as push needs it. */
 export interface FirebaseApp {
   apiKey: string;
@@ -30,6 +39,8 @@ export interface Settings {
   vapidKey: string;
   /** Firebase's own key stands in for one of the app. */
   defaultKey: boolean;
+  /** Where the worker reports a token that has changed. */
+  reportTo?: string;
 }
 
 /** The key Firebase subscribes with for apps that have none of their own. */
@@ -48,7 +59,7 @@ const KEYS = [
 const NEEDED = ["apiKey", "projectId", "appId", "messagingSenderId"] as const;
 
 /** Checks a configuration; the error names the key and what would be right. */
-export function settings(config: ZPNsConfig | null | undefined): Settings {
+export function settings(config: ZPNsConfig | null | undefined, options: ZPNsOptions = {}): Settings {
   if (typeof config !== "object" || config === null) {
     throw wrong("register takes a configuration: a Firebase app's, or { vapidKey } for standard Web Push");
   }
@@ -72,7 +83,25 @@ export function settings(config: ZPNsConfig | null | undefined): Settings {
   }
   const { apiKey = "", projectId = "", appId = "", messagingSenderId = "" } = config;
   const firebase = { apiKey, projectId, appId, messagingSenderId };
-  return { ...(isFirebase ? { firebase } : {}), vapidKey, defaultKey: !config.vapidKey };
+  return {
+    ...(isFirebase ? { firebase } : {}),
+    vapidKey,
+    defaultKey: !config.vapidKey,
+    ...(options.reportTo === undefined ? {} : { reportTo: address(options.reportTo) }),
+  };
+}
+
+/** Whole, since the worker is at another place of the site than the page. */
+function address(reportTo: unknown): string {
+  try {
+    const url = new URL(String(reportTo), globalThis.location?.href);
+    if (/^https?:$/.test(url.protocol)) {
+      return url.href;
+    }
+  } catch {
+    // Told below.
+  }
+  throw wrong("`reportTo` is the address of a gateway's devices:rotate, or a path on this site");
 }
 
 function wrong(message: string): PushError {

@@ -2,8 +2,10 @@
 import { fromBase64Url } from "../shared/base64.js";
 import { settings, type ZPNsConfig } from "../shared/config.js";
 import * as database from "../shared/database.js";
+import { pushId } from "../shared/envelope.js";
 import type { WorkerSays, ZPNsMessage } from "../shared/message.js";
 import { transport } from "../shared/transport.js";
+import { VERSION } from "../shared/version.js";
 import { type Push, push } from "./push.js";
 
 /*
@@ -180,10 +182,16 @@ async function changed(given: PushSubscription | null | undefined): Promise<void
   const applicationServerKey = fromBase64Url(known.vapidKey) ?? null;
   const subscription =
     given ?? (await self.registration.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey }));
+  const before = await database.read("registration");
   const token = await transport(known).token(subscription);
   await database.write("registration", { token, endpoint: subscription.endpoint, at: Date.now() });
-  // With no page open there is nobody to tell: the next visit registers, and finds the new token.
   await say(await windows(), { action: "zimzpns_tokenChanged", args: [token] });
+  // An open page may be one that never registered, and to report it twice does no harm.
+  if (known.reportTo && before && before.token !== token) {
+    const [old, now] = [before.token, token].map((one) => ({ push_id: pushId(one, VERSION) }));
+    // What fails here is made good by the next visit, which registers and finds the new token.
+    await post(new URL(known.reportTo), { old, new: now }).catch(() => {});
+  }
 }
 
 async function initialised(config: ZPNsConfig, page: Client | ServiceWorker | MessagePort): Promise<void> {

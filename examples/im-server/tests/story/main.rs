@@ -4,7 +4,10 @@
 
 mod client;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use client::Stage;
+use pushgate_emulator::Subscription;
 use serde_json::{Value, json};
 
 fn shown(title: &str) -> Value {
@@ -247,4 +250,32 @@ async fn a_worker_tells_by_the_token_in_the_push_what_became_of_it() {
     let told = "SELECT count(*) FROM echoes WHERE arrived_at IS NOT NULL AND clicked_at IS NOT NULL";
     let kept: i64 = stage.table("push").query_row(told, [], |row| row.get(0)).unwrap();
     assert_eq!(kept, 1);
+}
+
+/// A push id as the service worker writes it.
+fn push_id(browser: &Subscription) -> Value {
+    let token = serde_json::to_string(browser).unwrap();
+    let [high, low] = u16::try_from(token.len()).unwrap().to_be_bytes();
+    let head = [0xaf, 0, 1, 1, 7, 0, 5, high, low];
+    json!({"push_id": STANDARD.encode([&head[..], b"2.5.0", token.as_bytes()].concat())})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_reports_a_changed_subscription_by_the_old_one_with_no_page_open() {
+    let stage = Stage::open().await;
+    let (old, new, other) = (stage.away("bob").await, stage.browser(), stage.away("eve").await);
+    let rotate =
+        async |old: &Value, new: &Value| stage.post("/rotate", &json!({"old": old, "new": new})).await;
+    assert_eq!(rotate(&push_id(&old), &push_id(&new)).await, 204);
+    assert_eq!(rotate(&push_id(&other), &push_id(&new)).await, 204, "and it stays bob's");
+    for wrong in
+        [json!({"push_id": "nonsense"}), json!({"push_id": STANDARD.encode([0xaf, 0, 1, 1])}), json!(7)]
+    {
+        assert_eq!(rotate(&push_id(&new), &wrong).await, 400);
+    }
+    let mut ann = stage.login("ann", "ann-web", None).await;
+    ann.send("eve", "peer", "hi", shown("for eve")).await.unwrap();
+    ann.send("bob", "peer", "hi", shown("for bob")).await.unwrap();
+    assert_eq!(stage.pushed(&new).await[0]["notification"]["title"], "for bob");
+    assert!(stage.inbox(&old).is_empty());
 }

@@ -1,4 +1,4 @@
-export type { ZPNsConfig } from "../shared/config.js";
+export type { ZPNsConfig, ZPNsOptions } from "../shared/config.js";
 export { type ErrorCode, PushError } from "../shared/errors.js";
 export type { ZPNsMessage } from "../shared/message.js";
 export type { ZIMLike } from "./bridge.js";

@@ -1,4 +1,4 @@
-import { type ZPNsConfig } from "../shared/config.js";
+import { type ZPNsConfig, type ZPNsOptions } from "../shared/config.js";
 import { type ZPNsMessage } from "../shared/message.js";
 import { type ZIMLike } from "./bridge.js";
 /** What a registration gives. */
@@ -32,7 +32,7 @@ export declare class ZPNs {
      * Rejects with a `PushError`: `invalid_config`, `unsupported_browser`, `permission_denied`, `permission_dismissed`,
      * `worker_failed`, `subscribe_failed`, `registration_failed`, `bridge_failed`.
      */
-    register(config: ZPNsConfig, zim?: ZIMLike | null): Promise<Registered>;
+    register(config: ZPNsConfig, zim?: ZIMLike | null, options?: ZPNsOptions): Promise<Registered>;
     /** No more pushes for this browser: its token dies, the subscription ends, the IM client is told. */
     unregisterPush(): Promise<void>;
     /** The same as [unregisterPush]. */

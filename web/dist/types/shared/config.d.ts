@@ -10,6 +10,14 @@ export interface ZPNsConfig {
     /** The public key of the application server, base64url: 65 bytes, an uncompressed P-256 point. */
     vapidKey?: string;
 }
+/** What a page may add to the configuration. */
+export interface ZPNsOptions {
+    /**
+     * Where the worker reports a token that has changed while no page could: a gateway's `…/devices:rotate`, or whatever takes
+     * `{ old: { push_id }, new: { push_id } }`. Without it the next visit reports it.
+     */
+    reportTo?: string;
+}
 /** A Firebase app, as far as push needs it. */
 export interface FirebaseApp {
     apiKey: string;
@@ -25,6 +33,8 @@ export interface Settings {
     vapidKey: string;
     /** Firebase's own key stands in for one of the app. */
     defaultKey: boolean;
+    /** Where the worker reports a token that has changed. */
+    reportTo?: string;
 }
 /** Checks a configuration; the error names the key and what would be right. */
-export declare function settings(config: ZPNsConfig | null | undefined): Settings;
+export declare function settings(config: ZPNsConfig | null | undefined, options?: ZPNsOptions): Settings;
