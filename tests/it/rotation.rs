@@ -108,8 +108,20 @@ async fn a_new_endpoint_is_looked_at_as_at_a_registration() {
         assert_eq!(rotate(&house, &address(&old), &address(&hostile)).await.0, 204);
         assert_eq!(addressed().await, json!({"sent": 1}), "the old one still stands: {inside}");
     }
-    assert_eq!(rotate(&house, &envelope(&old.to_string()), &envelope(&new.to_string())).await.0, 204);
+    // In another order and with more in it, as browsers write it: it is the same subscription.
+    let written = |subscription: &Value| {
+        let (endpoint, keys) = (&subscription["endpoint"], &subscription["keys"]);
+        format!(r#"{{"keys":{keys},"expirationTime":null,"endpoint":{endpoint}}}"#)
+    };
+    assert_eq!(rotate(&house, &envelope(&written(&old)), &envelope(&written(&new))).await.0, 204);
+    let devices = house.client.ask(Method::GET, "/v1/apps/demo/users/bob/devices", &Value::Null, 200).await;
+    assert_eq!(devices["devices"][0]["addresses"].as_array().unwrap().len(), 1);
+    let unbound = json!({"push_id": envelope(&written(&new))["push_id"]}).to_string();
+    let stranger = Client::new(&house.client.base, "");
     assert_eq!(addressed().await, json!({"sent": 1}));
+    assert_eq!(stranger.raw(Method::POST, "/v1/apps/demo/devices:unbind", unbound).await.0, 204);
+    let asked = json!({"to": {"users": ["bob"]}, "title": "t"});
+    assert_eq!(house.client.submit(&asked, "").await.1["accepted"], 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

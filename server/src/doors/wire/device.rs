@@ -200,13 +200,30 @@ fn address(served: &App, push_id: &PushId) -> Result<Address, Problem> {
 }
 
 fn held(channel: ChannelName, push_id: &PushId) -> Address {
-    let kind = if push_id.is_subscription() { TokenKind::Subscription } else { TokenKind::Token };
-    Address { channel, kind, token: push_id.token.clone() }
+    if !push_id.is_subscription() {
+        return Address { channel, kind: TokenKind::Token, token: push_id.token.clone() };
+    }
+    let text = push_id.token.expose();
+    let token = serde_json::from_str(text).map_or_else(|_| text.to_owned(), |value| subscription(&value));
+    Address { channel, kind: TokenKind::Subscription, token: token.into() }
+}
+
+/// What is needed of a subscription, always written in the same way: browsers and libraries add to it and order it as they
+/// like, and what is unbound or exchanged has to be found by its text.
+fn subscription(value: &Value) -> String {
+    let keys = &value["keys"];
+    match (value["endpoint"].as_str(), keys["p256dh"].as_str(), keys["auth"].as_str()) {
+        (Some(endpoint), Some(p256dh), Some(auth)) => {
+            serde_json::json!({"endpoint": endpoint, "keys": {"p256dh": p256dh, "auth": auth}}).to_string()
+        }
+        // None that any channel takes; what is wrong with it is the channel's to say.
+        _ => value.to_string(),
+    }
 }
 
 impl AddressBody {
     pub(super) fn address(self) -> Result<Address, Problem> {
-        let subscription = self.subscription.map(|value| value.to_string());
+        let subscription = self.subscription.map(|value| subscription(&value));
         let given = [
             self.token.map(|token| (TokenKind::Token, token)),
             self.fid.map(|fid| (TokenKind::Fid, fid)),
