@@ -2,6 +2,8 @@
 
 /** What a conversation is. */
 const KINDS = { 0: "peer", 2: "group" };
+/** Under which names older pages listen for an event. */
+const OLDER = { peerMessageReceived: "receivePeerMessage", groupMessageReceived: "receiveGroupMessage" };
 /** How often we say that we are here; the server takes 30 seconds of silence for our end. */
 const BEAT_MS = 10_000;
 const LONGEST_PAUSE_MS = 15_000;
@@ -34,9 +36,10 @@ export class ZIM {
     return instance;
   }
 
-  /** Logs in; what was missed comes as events. */
-  async login(userID, { token } = {}) {
-    this.#login = { userID, token };
+  /** Logs in; what was missed comes as events. Older clients give `({ userID }, token)`. */
+  async login(user, config) {
+    const userID = user.userID ?? user;
+    this.#login = { userID, token: config?.token ?? config };
     await this.#connect();
   }
 
@@ -164,8 +167,10 @@ export class ZIM {
   }
 
   #emit(event, data) {
-    for (const listener of this.#listeners.get(event) ?? []) {
-      listener(this, data);
+    for (const name of [event, OLDER[event]]) {
+      for (const listener of this.#listeners.get(name) ?? []) {
+        listener(this, data);
+      }
     }
   }
 }
