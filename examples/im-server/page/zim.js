@@ -181,7 +181,9 @@ function device() {
   if (known) {
     return known;
   }
-  const made = `web-${crypto.randomUUID()}`;
+  // Not randomUUID: a page that was not served over https has none, and logs in all the same.
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  const made = `web-${Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
   localStorage.setItem("device", made);
   return made;
 }
