@@ -7,19 +7,23 @@ const { FOLDER, KEEP } = process.env;
 /** The IM server's page. A profile is a person: ann and bob have one each. */
 export const PAGE = "http://localhost:8080/";
 
-/** Starts a browser that has been allowed to show notifications. */
-export async function chromium() {
+/** A new profile, which has been allowed to show notifications. */
+export function newProfile() {
   const profile = mkdtempSync(join(FOLDER, "profile-"));
   mkdirSync(join(profile, "Default"));
   const allowed = { profile: { default_content_setting_values: { notifications: 1 } } };
   writeFileSync(join(profile, "Default", "Preferences"), JSON.stringify(allowed));
-  const browser = await puppeteer.launch({
+  return profile;
+}
+
+/** Starts a browser. */
+export function chromium(profile = newProfile()) {
+  return puppeteer.launch({
     executablePath: "/usr/bin/chromium",
     userDataDir: profile,
     args: ["--no-sandbox", "--no-first-run", "--disable-component-update", "--disable-sync"],
     defaultViewport: { width: 1100, height: 720 },
   });
-  return browser;
 }
 
 /** Opens the page and comes in under a name. */
@@ -68,9 +72,40 @@ export async function message(page, text) {
 }
 
 /** The next page the browser opens by itself. */
-export async function opened(browser, known) {
-  const target = await browser.waitForTarget((one) => one.type() === "page" && !known.includes(one) && one.url().startsWith(PAGE));
+export async function opened(browser, known, site = PAGE) {
+  const isNew = (one) => one.type() === "page" && !known.includes(one) && one.url().startsWith(site);
+  const target = await browser.waitForTarget(isNew);
   return target.page();
+}
+
+const isWorker = (target) => target.type() === "service_worker";
+
+/** Stops every service worker of the browser: the next event finds none that runs. */
+export async function stopWorkers(page) {
+  const browser = page.browser();
+  const session = await page.createCDPSession();
+  await session.send("ServiceWorker.enable");
+  await session.send("ServiceWorker.stopAllWorkers");
+  for (const worker of browser.targets().filter(isWorker)) {
+    await new Promise((resolve) => {
+      const gone = (target) => {
+        if (target === worker) {
+          browser.off("targetdestroyed", gone);
+          resolve();
+        }
+      };
+      browser.on("targetdestroyed", gone);
+      if (!browser.targets().includes(worker)) {
+        gone(worker);
+      }
+    });
+  }
+  await session.detach();
+}
+
+/** Whether a service worker runs in the browser. */
+export function workerRuns(browser) {
+  return browser.targets().some(isWorker);
 }
 
 /** Leaves a picture behind where somebody wants one. */

@@ -1,23 +1,24 @@
 // The desktop's notification daemon, as far as browsers use it (freedesktop.org, Desktop Notifications 1.2): what is shown,
 // and a click on it, which is a real one for the browser.
-import { EventEmitter, once } from "node:events";
 import dbus from "dbus-next";
+import { Happenings } from "./happenings.mjs";
 
 const { Interface } = dbus.interface;
 
 class Notifications extends Interface {
   #next = 1;
-  told = new EventEmitter();
+  shown = new Happenings();
+  closed = new Happenings();
 
   Notify(_app, replaces, _icon, summary, body, actions) {
     const id = replaces || this.#next++;
-    this.told.emit("shown", { id, title: summary, body: text(body), actions });
+    this.shown.add({ id, title: summary, ...parts(body), actions });
     return id;
   }
 
   CloseNotification(id) {
     this.NotificationClosed(id, 3);
-    this.told.emit("closed", id);
+    this.closed.add(id);
   }
 
   GetCapabilities() {
@@ -47,43 +48,36 @@ Notifications.configureMembers({
   signals: { ActionInvoked: { signature: "us" }, NotificationClosed: { signature: "uu" } },
 });
 
-/** Chromium puts the site above the text. */
-function text(body) {
-  return body.split("\n\n").at(-1);
+/** Chromium puts a link to the site above the text; Firefox does not. */
+function parts(body) {
+  const [, site, text] = body.match(/^<a href="([^"]*)">[^<]*<\/a>\n\n(.*)$/s) ?? [null, undefined, body];
+  return { site, body: text };
 }
 
 /** The desktop: takes the name that browsers look for. */
 export class Desktop {
-  shown = [];
-  closed = [];
-
   static async open() {
     const desktop = new Desktop();
     desktop.bus = dbus.sessionBus();
     desktop.daemon = new Notifications("org.freedesktop.Notifications");
-    desktop.daemon.told.on("shown", (one) => desktop.shown.push(one));
-    desktop.daemon.told.on("closed", (id) => desktop.closed.push(id));
     desktop.bus.export("/org/freedesktop/Notifications", desktop.daemon);
     await desktop.bus.requestName("org.freedesktop.Notifications");
     return desktop;
   }
 
+  /** All that has been shown, the oldest first. */
+  get shown() {
+    return this.daemon.shown.all;
+  }
+
   /** The first notification that fits, now or to come. */
-  async notification(fits) {
-    for (;;) {
-      const found = this.shown.find(fits);
-      if (found) {
-        return found;
-      }
-      await once(this.daemon.told, "shown", { signal: AbortSignal.timeout(20_000) });
-    }
+  notification(fits) {
+    return this.daemon.shown.first(fits);
   }
 
   /** Waits until it is taken from the screen. */
-  async gone(id) {
-    while (!this.closed.includes(id)) {
-      await once(this.daemon.told, "closed", { signal: AbortSignal.timeout(20_000) });
-    }
+  gone(id) {
+    return this.daemon.closed.first((one) => one === id);
   }
 
   /** Clicks on it. */

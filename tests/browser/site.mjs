@@ -1,0 +1,96 @@
+// A site as a developer makes it from the guide: a page, a worker at its root, the SDK's folder, the IM server behind it.
+import { readFileSync } from "node:fs";
+import { createServer, request } from "node:http";
+import { connect } from "node:net";
+import { Happenings } from "./happenings.mjs";
+
+const IM_SERVER = { host: "127.0.0.1", port: 8080 };
+const KINDS = { html: "text/html; charset=utf-8", js: "text/javascript; charset=utf-8" };
+
+/** A file of this folder, or of the SDK's build. */
+export const pages = (name) => new URL(`pages/${name}`, import.meta.url);
+export const sdk = (name) => new URL(`../../web/dist/${name}`, import.meta.url);
+
+/** What every site has, unless it has something else there. */
+const FILES = {
+  "/": pages("guide.html"),
+  "/zego-zpns-web/index.js": sdk("index.js"),
+  "/zego-zpns-web/firebase-messaging-sw.js": sdk("firebase-messaging-sw.js"),
+  "/firebase-messaging-sw.js": sdk("firebase-messaging-sw.js"),
+};
+
+/** A site on a port of its own, which makes it an origin of its own. */
+export class Site {
+  /** The paths that were asked for, in order. */
+  asked = [];
+  /** What its workers have said. */
+  told = new Happenings();
+  #files;
+  #server;
+
+  /** `files`: a path, and what is there: a file's URL or a text. `host`: where it listens. */
+  static async open(files = {}, host = "127.0.0.1") {
+    const site = new Site();
+    site.#files = { ...FILES, ...files };
+    site.#server = createServer((asked, answer) => site.#answer(asked, answer));
+    site.#server.on("upgrade", forwardUpgrade);
+    // A test that has failed leaves it open, and ends all the same.
+    site.#server.unref();
+    await new Promise((resolve) => site.#server.listen(0, host, resolve));
+    site.port = site.#server.address().port;
+    /** As its users know it; a browser takes it for secure. */
+    site.url = `http://localhost:${site.port}/`;
+    return site;
+  }
+
+  close() {
+    this.#server.closeAllConnections();
+    this.#server.close();
+  }
+
+  #answer(asked, answer) {
+    const { pathname } = new URL(asked.url, "http://site");
+    this.asked.push(pathname);
+    const file = this.#files[pathname];
+    if (pathname === "/told") {
+      this.#hear(asked, answer);
+    } else if (file) {
+      const kind = KINDS[pathname.split(".")[1] ?? "html"];
+      answer.writeHead(200, { "content-type": kind, "cache-control": "no-cache" });
+      answer.end(file instanceof URL ? readFileSync(file) : file);
+    } else {
+      forward(asked, answer);
+    }
+  }
+
+  async #hear(asked, answer) {
+    const parts = await asked.toArray();
+    this.told.add(JSON.parse(Buffer.concat(parts).toString()));
+    answer.writeHead(204).end();
+  }
+}
+
+function forward(asked, answer) {
+  const { method, url: path, headers } = asked;
+  const onward = request({ ...IM_SERVER, method, path, headers }, (given) => {
+    answer.writeHead(given.statusCode, given.headers);
+    given.pipe(answer);
+  });
+  onward.on("error", (error) => answer.destroy(error));
+  asked.pipe(onward);
+}
+
+/** A WebSocket: the request as it came, then bytes in both directions. */
+function forwardUpgrade({ method, url, rawHeaders }, near, head) {
+  const far = connect(IM_SERVER);
+  const lines = [`${method} ${url} HTTP/1.1`];
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    lines.push(`${rawHeaders[at]}: ${rawHeaders[at + 1]}`);
+  }
+  far.write(`${lines.join("\r\n")}\r\n\r\n`);
+  far.write(head);
+  near.pipe(far).pipe(near);
+  near.on("error", () => far.destroy());
+  far.on("error", () => near.destroy());
+  near.on("close", () => far.destroy());
+}
