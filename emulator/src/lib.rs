@@ -104,7 +104,7 @@ pub struct Emulator {
     control_address: SocketAddr,
     authority: Arc<Authority>,
     vapid: Vapid,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 impl Emulator {
@@ -123,9 +123,9 @@ impl Emulator {
         let apns = opening.apple(&options.bundle, apple)?;
         let own = webpush::control::routes(Arc::clone(&webpush))
             .merge(browser::autopush::routes(Arc::clone(&browsers)));
-        let (tasks, clock, authority) = opening.control(control, own);
+        let (tasks, clock, authority, answering) = opening.control(control, own);
         let vapid = Vapid::generate().ok_or_else(|| Error::new("making a key", "no randomness"))?;
-        let emulator = Self {
+        let mut emulator = Self {
             vendor,
             webpush,
             browsers,
@@ -136,11 +136,13 @@ impl Emulator {
             control_address,
             authority,
             vapid,
-            _tasks: tasks,
+            tasks,
         };
         if let Some(directory) = options.directory {
             written::write(&emulator, &directory).map_err(|e| Error::new("writing its directory", e))?;
         }
+        // Last: whoever gets an answer from the control API finds the files.
+        emulator.tasks.spawn(answering);
         Ok(emulator)
     }
 

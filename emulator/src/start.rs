@@ -107,14 +107,13 @@ impl Opening {
         Ok(apns)
     }
 
-    /// The control API over all of them, and what single ones add; what is left is what the emulator keeps.
+    /// What the emulator keeps, and the control API over all of them with what single ones add, which answers once it is run.
     pub(crate) fn control(
-        mut self,
+        self,
         listener: TcpListener,
         own: Router,
-    ) -> (JoinSet<()>, Clock, Arc<Authority>) {
+    ) -> (JoinSet<()>, Clock, Arc<Authority>, impl Future<Output = ()> + Send + 'static) {
         let control = Control { clock: self.clock.clone(), desks: self.desks };
-        self.tasks.spawn(control::serve(listener, control, own));
-        (self.tasks, self.clock, self.authority)
+        (self.tasks, self.clock, self.authority, control::serve(listener, control, own))
     }
 }
