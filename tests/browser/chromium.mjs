@@ -108,6 +108,12 @@ export function workerRuns(browser) {
   return browser.targets().some(isWorker);
 }
 
+/** The running worker of a site. */
+export async function startedWorker(browser, site) {
+  const target = await browser.waitForTarget((one) => isWorker(one) && one.url().startsWith(site));
+  return target.worker();
+}
+
 /** Leaves a picture behind where somebody wants one. */
 export async function picture(page, name) {
   if (KEEP) {

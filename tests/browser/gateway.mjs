@@ -1,6 +1,8 @@
 // The gateway that runs beside the IM server, and the emulator: what their APIs are asked by the tests.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 
-const { GATEWAY_KEY } = process.env;
+const { FOLDER, GATEWAY_KEY } = process.env;
 const GATEWAY = "http://127.0.0.1:8090/v1/apps/demo";
 const EMULATOR = "http://127.0.0.1:8444/control";
 
@@ -17,20 +19,19 @@ async function call(url, method, body, headers = {}) {
   return text ? JSON.parse(text) : null;
 }
 
+/** The key that pages subscribe with where the gateway pushes. */
+export function vapid() {
+  return readFileSync(join(FOLDER, "vapid.pub"), "utf8");
+}
+
 /** Asks the gateway. */
 export function gateway(method, path, body) {
   return call(GATEWAY + path, method, body, { authorization: `Bearer ${GATEWAY_KEY}` });
 }
 
-/** Makes a browser a device of a user, by the PushID that its page was given. */
-export function bind(device, user, pushID) {
-  return gateway("PUT", `/devices/${device}`, { user, push_id: pushID });
-}
-
-/** Sends, and waits until it is known what became of it. */
-export async function push(notification) {
-  const { status } = await gateway("POST", "/notifications?wait=20s", { when: "always", ...notification });
-  return status;
+/** Sends, and waits until it is known what became of it; how many addresses it was for, and its status. */
+export function push(notification) {
+  return gateway("POST", "/notifications?wait=20s", { when: "always", ...notification });
 }
 
 /** Asks the emulator. */

@@ -1,4 +1,16 @@
 // The guide's page (pages/guide.html) and what its developer has it do.
+import { gateway } from "./gateway.mjs";
+
+/** What the Firebase console gives for a web app; with the `vapidKey`, the eight keys of the guide. */
+export const FIREBASE = {
+  apiKey: "any",
+  authDomain: "demo.firebaseapp.com",
+  projectId: "demo",
+  storageBucket: "demo.appspot.com",
+  messagingSenderId: "123456789012",
+  appId: "1:123456789012:web:abcdef",
+  measurementId: "G-ABCDEFGHIJ",
+};
 
 /** The key that the IM server's pages subscribe with. */
 export async function vapidKey() {
@@ -46,4 +58,21 @@ export function send(page, to, pushConfig) {
   const message = { type: 1, message: pushConfig.content };
   const config = { priority: 2, pushConfig };
   return page.evaluate((...given) => zim.sendMessage(...given), message, to, 0, config);
+}
+
+/** Gives a page an IM client whose server is the gateway: what the SDK reports makes the browser that user's device. */
+export async function clientOfGateway(page, device, user) {
+  await page.exposeFunction("report", (token, version) =>
+    gateway("PUT", `/devices/${device}`, { user, push_id: pushId(token, version) }),
+  );
+  await page.evaluate(() => {
+    const setZPNsContext = ({ pushID, pushSDKVersion }) => report(pushID, pushSDKVersion);
+    window.zim = { engine: { setZPNsContext } };
+  });
+}
+
+/** The envelope in which clients hand their token on. */
+function pushId(token, version) {
+  const head = Buffer.from([0xaf, 0, 1, 1, 7, 0, version.length, token.length >> 8, token.length & 0xff]);
+  return Buffer.concat([head, Buffer.from(version + token)]).toString("base64");
 }

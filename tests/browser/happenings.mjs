@@ -12,12 +12,17 @@ export class Happenings {
   }
 
   /** The first that fits, now or to come. */
-  async first(fits) {
+  first(fits) {
+    return this.nth(1, fits);
+  }
+
+  /** The one that is number `n` of those that fit. */
+  async nth(n, fits) {
     const patience = AbortSignal.timeout(20_000);
     for (;;) {
-      const found = this.all.find(fits);
-      if (found) {
-        return found;
+      const found = this.all.filter(fits);
+      if (found.length >= n) {
+        return found[n - 1];
       }
       await once(this.#news, "news", { signal: patience }).catch(() => {
         throw new Error(`nothing of the kind within 20 s; there is ${JSON.stringify(this.all)}`);

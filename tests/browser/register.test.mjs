@@ -3,19 +3,9 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { chromium } from "./chromium.mjs";
 import { Desktop } from "./desktop.mjs";
-import { login, register, send, settle, vapidKey, visit } from "./guide.mjs";
+import { FIREBASE, login, register, send, settle, vapidKey, visit } from "./guide.mjs";
 import { pages, Site, sdk } from "./site.mjs";
 
-/** The eight keys of the guide, as the Firebase console gives them. */
-const EIGHT = {
-  apiKey: "any",
-  authDomain: "demo.firebaseapp.com",
-  projectId: "demo",
-  storageBucket: "demo.appspot.com",
-  messagingSenderId: "123456789012",
-  appId: "1:123456789012:web:abcdef",
-  measurementId: "G-ABCDEFGHIJ",
-};
 const SCOPE = "firebase-cloud-messaging-push-scope";
 
 let desktop;
@@ -191,16 +181,16 @@ test("zpns_21_the_worker_at_the_root_is_the_only_other_file_that_is_needed", asy
 test("zpns_23_register_takes_exactly_the_eight_keys_of_the_guide", async () => {
   const fresh = await Site.open();
   const page = await visit(browser, fresh.url);
-  const ninth = await register(page, { ...EIGHT, vapidKey: await vapidKey(), databaseURL: "https://demo.firebaseio.com" });
+  const ninth = await register(page, { ...FIREBASE, vapidKey: await vapidKey(), databaseURL: "https://demo.firebaseio.com" });
   assert.equal(ninth.code, "invalid_config");
   assert.match(ninth.message, /`databaseURL`/);
   for (const needed of ["apiKey", "projectId", "messagingSenderId", "appId"]) {
-    const { [needed]: _, ...seven } = EIGHT;
+    const { [needed]: _, ...seven } = FIREBASE;
     const refused = await register(page, { ...seven, vapidKey: await vapidKey() });
     assert.equal(refused.code, "invalid_config");
     assert.match(refused.message, new RegExp(`\\b${needed}\\b`));
   }
-  const { token } = await register(page, { ...EIGHT, vapidKey: await vapidKey() });
+  const { token } = await register(page, { ...FIREBASE, vapidKey: await vapidKey() });
   assert.match(token, /^[\w-]{22}:APA91b[\w-]+$/, "a token of FCM");
   await login(page, "carol");
   await isPushedTo("carol", page, "through FCM");

@@ -11,3 +11,6 @@ self.onNotificationClicked = (message) => {
   const payload = message.extra ? message.extra.payload : message.extra;
   return tell({ hook: "clicked", message, payload });
 };
+
+// Every push, whatever the SDK makes of it.
+self.addEventListener("push", (event) => event.waitUntil(tell({ push: event.data.json() })));
