@@ -1,12 +1,17 @@
+// The whole story in the IM server's own page: away, pushed to, back again; called, answered; and no more of it.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { chromium, comeIn, message, notifyMe, opened, picture, talk, write } from "./chromium.mjs";
+import { chromium, newProfile, opened, picture, stopWorkers, workerRuns } from "./chromium.mjs";
 import { Desktop } from "./desktop.mjs";
+import { login, settle, visit } from "./guide.mjs";
+import { PAGE, comeIn, message, notifyMe, talk, write } from "./chat.mjs";
+import { Site } from "./site.mjs";
 
 let desktop;
 let bobs;
 let anns;
 let ann;
+let shown;
 
 before(async () => {
   desktop = await Desktop.open();
@@ -19,34 +24,69 @@ after(async () => {
   desktop?.close();
 });
 
-test("a page that is closed gets the message as a notification, and a click brings it back", async () => {
+test("zpns_17_a_push_is_shown_with_the_page_closed_and_the_worker_cold", async () => {
   const page = await comeIn(bobs, "bob");
   await notifyMe(page);
   await picture(page, "bob-can-be-notified");
+  await stopWorkers(page);
   await page.close();
+  assert.ok(!workerRuns(bobs));
 
   await write(ann, "bob", "are you there? 你好");
-  const shown = await desktop.notification(({ title }) => title === "ann");
+  shown = await desktop.notification(({ title }) => title === "ann");
   assert.equal(shown.body, "are you there? 你好");
+  assert.ok(workerRuns(bobs));
   await picture(ann, "ann-has-written");
+});
 
+test("zpns_18_whoever_comes_back_gets_the_messages_themselves", async () => {
   const known = bobs.targets();
   desktop.click(shown);
-  const back = await opened(bobs, known);
+  const back = await opened(bobs, known, PAGE);
   assert.match(await message(back, "are you there?"), /while you were away/);
   assert.equal(await back.$eval("#with", (heading) => heading.textContent), "ann");
   await picture(back, "bob-is-back");
   await back.close();
 });
 
-test("a call rings where the page is closed, and goes on with the time that is left when it is opened", async () => {
+test("zpns_45_whoever_comes_before_the_timeout_is_called_with_the_time_that_is_left", async () => {
+  const [site, profile] = [await Site.open(), newProfile()];
+  let carols = await chromium(profile);
+  await settle(carols, site.url, "carol");
+  await carols.close();
+  const caller = await visit(anns, site.url);
+  await login(caller, "cal");
+  const pushConfig = { title: "cal is calling", content: "click to answer" };
+  const { callID } = await caller.evaluate(
+    (pushConfig) => zim.callInvite(["carol"], { timeout: 90, pushConfig, extendedData: "video" }),
+    pushConfig,
+  );
+  const since = performance.now();
+
+  carols = await chromium(profile);
+  await desktop.notification(({ title }) => title === "cal is calling");
+  const page = await visit(carols, site.url);
+  await login(page, "carol");
+  await page.waitForFunction(() => heard.some(({ event }) => event === "callInvitationReceived"));
+  const left = 90 - (performance.now() - since) / 1000;
+  const [{ data }] = await page.evaluate(() => heard.filter(({ event }) => event === "callInvitationReceived"));
+  assert.equal(data.callID, callID);
+  assert.equal(data.inviter, "cal");
+  assert.equal(data.extendedData, "video");
+  assert.ok(Math.abs(data.timeout - left) <= 1, `told of ${data.timeout} s where ${left} s are left`);
+  await carols.close();
+  await caller.close();
+  site.close();
+});
+
+test("zpns_47_a_call_is_accepted_by_whom_the_push_has_brought_back", async () => {
   const page = await comeIn(bobs, "bob");
   await page.close();
   await ann.click("#call");
   const shown = await desktop.notification(({ title }) => title === "ann is calling");
   const known = bobs.targets();
   desktop.click(shown);
-  const back = await opened(bobs, known);
+  const back = await opened(bobs, known, PAGE);
   await back.waitForSelector("#ring:not([hidden])");
   const left = Number((await back.$eval("#ring-text", (text) => text.textContent)).match(/\((\d+) s\)/)[1]);
   assert.ok(left > 0 && left <= 60, `${left}`);
