@@ -1,16 +1,7 @@
 // The guide's page (pages/guide.html) and what its developer has it do.
 import { gateway } from "./gateway.mjs";
 
-/** What the Firebase console gives for a web app; with the `vapidKey`, the eight keys of the guide. */
-export const FIREBASE = {
-  apiKey: "any",
-  authDomain: "demo.firebaseapp.com",
-  projectId: "demo",
-  storageBucket: "demo.appspot.com",
-  messagingSenderId: "123456789012",
-  appId: "1:123456789012:web:abcdef",
-  measurementId: "G-ABCDEFGHIJ",
-};
+export { FIREBASE } from "./pages/firebase-config.js";
 
 /** The key that the IM server's pages subscribe with. */
 export async function vapidKey() {

@@ -156,7 +156,7 @@ test("zpns_04_it_works_in_chromium_at_its_scope_and_elsewhere_says_what_is_missi
   await page.close();
 
   // To a browser, plain http from another machine is no secure context: there are neither workers nor push.
-  const insecure = await Site.open({}, "10.99.0.1");
+  const insecure = await Site.open({}, { host: "10.99.0.1" });
   const elsewhere = await visit(browser, `http://10.99.0.1:${insecure.port}/`);
   const refused = await register(elsewhere, { vapidKey: await vapidKey() });
   assert.equal(refused.code, "unsupported_browser");

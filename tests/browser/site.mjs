@@ -1,9 +1,11 @@
 // A site as a developer makes it from the guide: a page, a worker at its root, the SDK's folder, the IM server behind it.
 import { readFileSync } from "node:fs";
 import { createServer, request } from "node:http";
+import { createServer as createSecureServer } from "node:https";
 import { connect } from "node:net";
 import { Happenings } from "./happenings.mjs";
 
+const { FOLDER } = process.env;
 const IM_SERVER = { host: "127.0.0.1", port: 8080 };
 const KINDS = { html: "text/html; charset=utf-8", js: "text/javascript; charset=utf-8" };
 
@@ -19,6 +21,13 @@ const FILES = {
   "/firebase-messaging-sw.js": sdk("firebase-messaging-sw.js"),
 };
 
+/** The certificate is for localhost, and browsers started here trust who has signed it. */
+const certificate = () => ({ key: readFileSync(`${FOLDER}/site.key`), cert: readFileSync(`${FOLDER}/site.pem`) });
+const servers = {
+  http: (answer) => createServer(answer),
+  https: (answer) => createSecureServer(certificate(), answer),
+};
+
 /** A site on a port of its own, which makes it an origin of its own. */
 export class Site {
   /** The paths that were asked for, in order. */
@@ -28,18 +37,18 @@ export class Site {
   #files;
   #server;
 
-  /** `files`: a path, and what is there: a file's URL or a text. `host`: where it listens. */
-  static async open(files = {}, host = "127.0.0.1") {
+  /** `files`: a path, and what is there: a file's URL or a text. `host`: where it listens. `scheme`: http, or https. */
+  static async open(files = {}, { host = "127.0.0.1", scheme = "http" } = {}) {
     const site = new Site();
     site.#files = { ...FILES, ...files };
-    site.#server = createServer((asked, answer) => site.#answer(asked, answer));
+    site.#server = servers[scheme]((asked, answer) => site.#answer(asked, answer));
     site.#server.on("upgrade", forwardUpgrade);
     // A test that has failed leaves it open, and ends all the same.
     site.#server.unref();
     await new Promise((resolve) => site.#server.listen(0, host, resolve));
     site.port = site.#server.address().port;
     /** As its users know it; a browser takes it for secure. */
-    site.url = `http://localhost:${site.port}/`;
+    site.url = `${scheme}://localhost:${site.port}/`;
     return site;
   }
 
