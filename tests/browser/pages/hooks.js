@@ -12,5 +12,6 @@ self.onNotificationClicked = (message) => {
   return tell({ hook: "clicked", message, payload });
 };
 
-// Every push, whatever the SDK makes of it.
+// Every push, and every word of a page, once the SDK has had it.
 self.addEventListener("push", (event) => event.waitUntil(tell({ push: event.data.json() })));
+self.addEventListener("message", (event) => event.waitUntil(tell({ said: event.data.action })));
