@@ -10,17 +10,16 @@ use pushgate::{
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::writer::whole;
 use crate::{SqliteStore, json, text, users};
 
 #[async_trait]
 impl Store for SqliteStore {
     async fn register(&self, registration: Registration) -> Result<Registered, StorageError> {
-        self.write("registering a device", move |c| whole(c, |c| register(c, registration))).await
+        self.write("registering a device", move |c| register(c, &registration)).await
     }
 
     async fn bind(&self, login: Login) -> Result<Option<Registered>, StorageError> {
-        self.write("binding a device", move |c| whole(c, |c| bind(c, &login))).await
+        self.write("binding a device", move |c| bind(c, &login)).await
     }
 
     async fn unbind(&self, app: &AppId, id: &DeviceId, user: Option<&UserId>) -> Result<bool, StorageError> {
@@ -90,7 +89,7 @@ impl Store for SqliteStore {
 
     async fn forget(&self, app: &AppId, id: &DeviceId) -> Result<bool, StorageError> {
         let (app, id) = (app.clone(), id.clone());
-        self.write("forgetting a device", move |c| whole(c, |c| forget(c, app.as_str(), id.as_str()))).await
+        self.write("forgetting a device", move |c| forget(c, app.as_str(), id.as_str())).await
     }
 
     async fn release(&self, app: &AppId, address: &Address) -> Result<Option<DeviceId>, StorageError> {
@@ -105,8 +104,7 @@ impl Store for SqliteStore {
         dead_since: Timestamp,
     ) -> Result<bool, StorageError> {
         let (app, address) = (app.clone(), address.clone());
-        self.write("forgetting a dead address", move |c| whole(c, |c| prune(c, &app, &address, dead_since)))
-            .await
+        self.write("forgetting a dead address", move |c| prune(c, &app, &address, dead_since)).await
     }
 
     async fn replace(
@@ -117,7 +115,7 @@ impl Store for SqliteStore {
         at: Timestamp,
     ) -> Result<bool, StorageError> {
         let (app, old, new) = (app.clone(), old.clone(), new.clone());
-        self.write("replacing a token", move |c| whole(c, |c| replace(c, &app, &old, &new, at))).await
+        self.write("replacing a token", move |c| replace(c, &app, &old, &new, at)).await
     }
 
     async fn rules(&self, app: &AppId, users: &[UserId]) -> Result<HashMap<UserId, Rules>, StorageError> {
@@ -142,14 +140,15 @@ impl Store for SqliteStore {
         change: Count,
     ) -> Result<HashMap<UserId, u32>, StorageError> {
         let (app, users) = (app.clone(), users.to_vec());
-        self.write("counting", move |c| whole(c, |c| users::count(c, &app, &users, change))).await
+        self.write("counting", move |c| users::count(c, &app, &users, change)).await
     }
 }
 
-fn register(c: &Connection, registration: Registration) -> rusqlite::Result<Registered> {
-    let Registration { mut device, named, replaces, most } = registration;
-    if named == Named::ByAddress {
-        for address in device.addresses.iter().chain(&replaces) {
+fn register(c: &Connection, registration: &Registration) -> rusqlite::Result<Registered> {
+    let Registration { device, named, replaces, most } = registration;
+    let mut device = device.clone();
+    if *named == Named::ByAddress {
+        for address in device.addresses.iter().chain(replaces) {
             if let Some((id, _)) = holder(c, &device.app, address)? {
                 device.id = DeviceId::new(&id).map_err(unreadable)?;
                 break;
@@ -165,7 +164,7 @@ fn register(c: &Connection, registration: Registration) -> rusqlite::Result<Regi
     )?
     .execute(params![app, id, user, text(&device.traits)?, device.registered_at.as_millis()])?;
     c.prepare_cached("DELETE FROM addresses WHERE app = ?1 AND device = ?2")?.execute(params![app, id])?;
-    if let Some(old) = &replaces {
+    if let Some(old) = replaces {
         let (channel, kind) = (old.channel.as_str(), old.kind.as_str());
         c.prepare_cached(
             "DELETE FROM addresses WHERE app = ?1 AND channel = ?2 AND kind = ?3 AND token = ?4",
@@ -181,7 +180,7 @@ fn register(c: &Connection, registration: Registration) -> rusqlite::Result<Regi
         insert.execute(params![app, channel, kind, address.token.expose(), id, place])?;
     }
     let dropped = match user {
-        Some(user) => make_room(c, app, user, id, most)?,
+        Some(user) => make_room(c, app, user, id, *most)?,
         None => Vec::new(),
     };
     Ok(Registered { id: device.id, created: !known, dropped })

@@ -48,17 +48,17 @@ impl SqliteStore {
     async fn write<T: Send + 'static>(
         &self,
         doing: &'static str,
-        job: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        work: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StorageError> {
-        self.writer.run(doing, job).await
+        self.writer.run(doing, work).await
     }
 
     async fn read<T: Send + 'static>(
         &self,
         doing: &'static str,
-        job: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        work: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StorageError> {
-        self.reader.run(doing, job).await
+        self.reader.run(doing, work).await
     }
 }
 
@@ -67,6 +67,15 @@ fn json<T: serde::de::DeserializeOwned>(text: &str) -> rusqlite::Result<T> {
     serde_json::from_str(text).map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into())
     })
+}
+
+/// As [`text`], of many, on the caller's thread: the writer's is the one that everybody waits for.
+fn texts<'a, T: serde::Serialize + 'a>(
+    doing: &'static str,
+    values: impl IntoIterator<Item = &'a T>,
+) -> Result<Vec<String>, StorageError> {
+    let texts: Result<_, _> = values.into_iter().map(serde_json::to_string).collect();
+    texts.map_err(|error| StorageError::new(doing, error))
 }
 
 fn text(value: &impl serde::Serialize) -> rusqlite::Result<String> {

@@ -58,7 +58,7 @@ pub(crate) fn take(
     Ok(TakenParts { leases, next_due: next_due.map(Timestamp::from_millis) })
 }
 
-pub(crate) fn finish(c: &Connection, finish: PartFinish) -> rusqlite::Result<Finished> {
+pub(crate) fn finish(c: &Connection, finish: &PartFinish, bodies: &[String]) -> rusqlite::Result<Finished> {
     let id = finish.notification.0.as_bytes();
     let gone = c
         .prepare_cached("DELETE FROM parts WHERE notification = ?1 AND place = ?2 AND epoch = ?3")?
@@ -66,7 +66,7 @@ pub(crate) fn finish(c: &Connection, finish: PartFinish) -> rusqlite::Result<Fin
     if gone == 0 {
         return Ok(Finished::Fenced);
     }
-    finish.entries.iter().try_for_each(|entry| enqueue(c, entry))?;
+    finish.entries.iter().zip(bodies).try_for_each(|(entry, body)| enqueue(c, entry, body))?;
     finish.next.iter().try_for_each(|part| wait(c, finish.notification, part))?;
     let skipped: Option<Vec<Skip>> = c
         .prepare_cached("SELECT skipped FROM notifications WHERE id = ?1")?
@@ -74,7 +74,7 @@ pub(crate) fn finish(c: &Connection, finish: PartFinish) -> rusqlite::Result<Fin
         .optional()?;
     let mut skipped = skipped.unwrap_or_default();
     let (number, room) = (finish.skipped.len(), Status::MOST.saturating_sub(skipped.len()));
-    skipped.extend(finish.skipped.into_iter().take(room));
+    skipped.extend(finish.skipped.iter().take(room).cloned());
     c.prepare_cached(
         "UPDATE notifications SET parts_done = parts_done + 1, skips = skips + ?2, skipped = ?3 WHERE id = ?1",
     )?

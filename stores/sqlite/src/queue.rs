@@ -15,8 +15,7 @@ use pushgate::{
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::devices::name;
-use crate::writer::whole;
-use crate::{SqliteStore, echoes, json, parts, status, text, withdraw};
+use crate::{SqliteStore, echoes, json, parts, status, text, texts, withdraw};
 
 /// The most notifications forgotten at once: a sweep never holds up the writer for long.
 const SWEEP: u32 = 1000;
@@ -24,15 +23,19 @@ const SWEEP: u32 = 1000;
 #[async_trait]
 impl Queue for SqliteStore {
     async fn admit(&self, admission: Admission) -> Result<Admitted, StorageError> {
-        self.write("accepting a notification", move |c| whole(c, |c| admit(c, &admission))).await
+        let doing = "accepting a notification";
+        let bodies = texts(doing, admission.entries.iter().map(|entry| &entry.delivery))?;
+        self.write(doing, move |c| admit(c, &admission, &bodies)).await
     }
 
     async fn take(&self, want: Want) -> Result<Taken, StorageError> {
-        self.write("taking deliveries", move |c| whole(c, |c| take(c, &want))).await
+        self.write("taking deliveries", move |c| take(c, &want)).await
     }
 
     async fn finish(&self, finish: Finish) -> Result<Finished, StorageError> {
-        self.write("storing outcomes", move |c| whole(c, |c| finished(c, &finish))).await
+        let doing = "storing outcomes";
+        let receipts = texts(doing, &finish.receipts)?;
+        self.write(doing, move |c| finished(c, &finish, &receipts)).await
     }
 
     async fn take_parts(
@@ -41,16 +44,18 @@ impl Queue for SqliteStore {
         now: Timestamp,
         most: usize,
     ) -> Result<TakenParts, StorageError> {
-        self.write("taking parts to be planned", move |c| whole(c, |c| parts::take(c, node, now, most))).await
+        self.write("taking parts to be planned", move |c| parts::take(c, node, now, most)).await
     }
 
     async fn finish_part(&self, finish: PartFinish) -> Result<Finished, StorageError> {
-        self.write("storing a planned part", move |c| whole(c, |c| parts::finish(c, finish))).await
+        let doing = "storing a planned part";
+        let bodies = texts(doing, finish.entries.iter().map(|entry| &entry.delivery))?;
+        self.write(doing, move |c| parts::finish(c, &finish, &bodies)).await
     }
 
     async fn withdraw(&self, app: &AppId, which: &Which, at: Timestamp) -> Result<u64, StorageError> {
         let (app, which) = (app.clone(), which.clone());
-        self.write("taking back", move |c| whole(c, |c| withdraw::withdraw(c, &app, &which, at))).await
+        self.write("taking back", move |c| withdraw::withdraw(c, &app, &which, at)).await
     }
 
     async fn acknowledge(
@@ -60,17 +65,16 @@ impl Queue for SqliteStore {
         user: &UserId,
     ) -> Result<bool, StorageError> {
         let (app, user) = (app.clone(), user.clone());
-        self.write("acknowledging", move |c| whole(c, |c| parts::acknowledge(c, &app, id, &user))).await
+        self.write("acknowledging", move |c| parts::acknowledge(c, &app, id, &user)).await
     }
 
     async fn hear(&self, speaker: Speaker, echo: Echo, at: Timestamp) -> Result<Option<Heard>, StorageError> {
-        self.write("keeping what a device told", move |c| whole(c, |c| echoes::hear(c, speaker, echo, at)))
-            .await
+        self.write("keeping what a device told", move |c| echoes::hear(c, speaker, echo, at)).await
     }
 
     async fn own_key(&self, fresh: &Secret) -> Result<Secret, StorageError> {
         let fresh = fresh.clone();
-        self.write("keeping a key", move |c| whole(c, |c| echoes::own_key(c, &fresh))).await
+        self.write("keeping a key", move |c| echoes::own_key(c, &fresh)).await
     }
 
     async fn renew(&self, node: NodeId, until: Timestamp) -> Result<(), StorageError> {
@@ -83,14 +87,7 @@ impl Queue for SqliteStore {
     }
 
     async fn release(&self, node: NodeId) -> Result<(), StorageError> {
-        self.write("giving leases back", move |c| {
-            whole(c, |c| {
-                c.execute("UPDATE deliveries SET owner = NULL WHERE owner = ?1", [node.0.as_bytes()])?;
-                c.execute("UPDATE parts SET owner = NULL WHERE owner = ?1", [node.0.as_bytes()])?;
-                c.execute("DELETE FROM nodes WHERE id = ?1", [node.0.as_bytes()]).map(|_| ())
-            })
-        })
-        .await
+        self.write("giving leases back", move |c| let_go(c, node.0.as_bytes())).await
     }
 
     async fn receipts(
@@ -119,7 +116,7 @@ impl Queue for SqliteStore {
     }
 
     async fn sweep(&self, now: Timestamp) -> Result<u64, StorageError> {
-        self.write("forgetting old notifications", move |c| whole(c, |c| sweep(c, now))).await
+        self.write("forgetting old notifications", move |c| sweep(c, now)).await
     }
 
     async fn lanes(&self) -> Result<Vec<(AppId, ChannelName)>, StorageError> {
@@ -132,7 +129,7 @@ impl Queue for SqliteStore {
     }
 }
 
-fn admit(c: &Connection, admission: &Admission) -> rusqlite::Result<Admitted> {
+fn admit(c: &Connection, admission: &Admission, bodies: &[String]) -> rusqlite::Result<Admitted> {
     let key = admission.idempotency.as_ref().map(|i| i.key.as_str());
     if let Some(key) = key {
         let known = c
@@ -164,13 +161,13 @@ fn admit(c: &Connection, admission: &Admission) -> rusqlite::Result<Admitted> {
         admission.tag,
         admission.later.as_ref().map(|later| text(&later.ask)).transpose()?,
     ])?;
-    admission.entries.iter().try_for_each(|entry| enqueue(c, entry))?;
+    admission.entries.iter().zip(bodies).try_for_each(|(entry, body)| enqueue(c, entry, body))?;
     let parts = admission.later.iter().flat_map(|later| &later.parts);
     parts.into_iter().try_for_each(|part| parts::wait(c, admission.id, part))?;
     Ok(Admitted::New)
 }
 
-pub(crate) fn enqueue(c: &Connection, entry: &Entry) -> rusqlite::Result<()> {
+pub(crate) fn enqueue(c: &Connection, entry: &Entry, body: &str) -> rusqlite::Result<()> {
     let delivery = &entry.delivery;
     let owner = entry.held_by.map(|node| *node.0.as_bytes());
     c.prepare_cached(
@@ -185,68 +182,88 @@ pub(crate) fn enqueue(c: &Connection, entry: &Entry) -> rusqlite::Result<()> {
         entry.due.as_millis(),
         owner,
         i64::from(owner.is_some()),
-        text(delivery)?,
+        body,
         delivery.message.collapse_key,
     ])?;
     Ok(())
 }
 
-/// Deliveries that no living node holds. ?4 is the asking node, whose own are in its memory.
-const FREE: &str = "app = ?1 AND channel = ?2 AND (owner IS NULL OR
-    (owner <> ?4 AND owner NOT IN (SELECT id FROM nodes WHERE alive_until >= ?3)))";
-
 fn take(c: &Connection, want: &Want) -> rusqlite::Result<Taken> {
+    void_leases_of_the_dead(c, want)?;
     let (app, channel, now) = (want.app.as_str(), want.channel.as_str(), want.now.as_millis());
-    let node = want.node.0.as_bytes();
     let most = i64::try_from(want.max).unwrap_or(i64::MAX);
-    let sql =
-        format!("SELECT id, epoch, body FROM deliveries WHERE {FREE} AND due <= ?3 ORDER BY due LIMIT ?5");
-    let found: Vec<([u8; 16], i64, Delivery)> = c
-        .prepare_cached(&sql)?
-        .query_map(params![app, channel, now, node, most], |row| {
+    let found: Vec<(i64, i64, Delivery)> = c
+        .prepare_cached(
+            "SELECT rowid, epoch, body FROM deliveries
+             WHERE app = ?1 AND channel = ?2 AND owner IS NULL AND due <= ?3 ORDER BY due LIMIT ?4",
+        )?
+        .query_map(params![app, channel, now, most], |row| {
             Ok((row.get(0)?, row.get(1)?, json(row.get_ref(2)?.as_str()?)?))
         })?
         .collect::<rusqlite::Result<_>>()?;
-    let mut lease = c.prepare_cached("UPDATE deliveries SET owner = ?2, epoch = ?3 WHERE id = ?1")?;
+    let mut lease = c.prepare_cached("UPDATE deliveries SET owner = ?2, epoch = ?3 WHERE rowid = ?1")?;
     let mut taken = Taken::default();
-    for (id, epoch, delivery) in found {
+    for (row, epoch, delivery) in found {
         if delivery.targets.is_empty() {
             // All of it was taken back while somebody held it who has died since.
-            c.prepare_cached("DELETE FROM deliveries WHERE id = ?1")?.execute([id])?;
+            c.prepare_cached("DELETE FROM deliveries WHERE rowid = ?1")?.execute([row])?;
             continue;
         }
-        lease.execute(params![id, node, epoch + 1])?;
+        lease.execute(params![row, want.node.0.as_bytes(), epoch + 1])?;
         taken.leases.push(Lease { delivery, epoch: (epoch + 1).cast_unsigned() });
     }
     taken.next_due = c
-        .prepare_cached(&format!("SELECT min(due) FROM deliveries WHERE {FREE}"))?
-        .query_row(params![app, channel, now, node], |row| row.get::<_, Option<i64>>(0))?
+        .prepare_cached("SELECT min(due) FROM deliveries WHERE app = ?1 AND channel = ?2 AND owner IS NULL")?
+        .query_row(params![app, channel], |row| row.get::<_, Option<i64>>(0))?
         .map(Timestamp::from_millis);
     Ok(taken)
 }
 
-fn finished(c: &Connection, finish: &Finish) -> rusqlite::Result<Finished> {
-    let left = c
-        .prepare_cached("DELETE FROM deliveries WHERE id = ?1 AND epoch = ?2 RETURNING body")?
-        .query_row(params![finish.delivery.0.as_bytes(), finish.epoch.cast_signed()], |row| {
-            // Read only where something comes again, which is rare.
-            if finish.again.is_empty() { Ok(None) } else { json(row.get_ref(0)?.as_str()?).map(Some) }
-        })
-        .optional()?;
-    let Some(left) = left else { return Ok(Finished::Fenced) };
+/// What a node held that has not said for too long that it lives is nobody's. Rare: no index is kept for it.
+fn void_leases_of_the_dead(c: &Connection, want: &Want) -> rusqlite::Result<()> {
+    let dead: Vec<[u8; 16]> = c
+        .prepare_cached("SELECT id FROM nodes WHERE alive_until < ?1 AND id <> ?2")?
+        .query_map(params![want.now.as_millis(), want.node.0.as_bytes()], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    dead.iter().try_for_each(|node| let_go(c, node))
+}
+
+/// Everything that the node holds is free, and the node forgotten.
+fn let_go(c: &Connection, node: &[u8; 16]) -> rusqlite::Result<()> {
+    c.execute("UPDATE deliveries SET owner = NULL WHERE owner = ?1", [node])?;
+    c.execute("UPDATE parts SET owner = NULL WHERE owner = ?1", [node])?;
+    c.execute("DELETE FROM nodes WHERE id = ?1", [node]).map(|_| ())
+}
+
+fn finished(c: &Connection, finish: &Finish, receipts: &[String]) -> rusqlite::Result<Finished> {
+    let which =
+        params![finish.notification.0.as_bytes(), finish.delivery.0.as_bytes(), finish.epoch.cast_signed()];
+    // Read only where something comes again, which is rare.
+    let left: Option<Delivery> = if finish.again.is_empty() {
+        None
+    } else {
+        c.prepare_cached("SELECT body FROM deliveries WHERE notification = ?1 AND id = ?2 AND epoch = ?3")?
+            .query_row(which, |row| json(row.get_ref(0)?.as_str()?))
+            .optional()?
+    };
+    let mut delete =
+        c.prepare_cached("DELETE FROM deliveries WHERE notification = ?1 AND id = ?2 AND epoch = ?3")?;
+    if delete.execute(which)? == 0 {
+        return Ok(Finished::Fenced);
+    }
     let mut write =
         c.prepare_cached("INSERT OR REPLACE INTO receipts (notification, idx, body) VALUES (?1, ?2, ?3)")?;
-    for receipt in &finish.receipts {
-        write.execute(params![finish.notification.0.as_bytes(), receipt.index, text(receipt)?])?;
+    for (receipt, body) in finish.receipts.iter().zip(receipts) {
+        write.execute(params![finish.notification.0.as_bytes(), receipt.index, body])?;
     }
     for entry in &finish.again {
         let mut entry = entry.clone();
         // What was taken back during the attempt does not come again.
-        let left = left.iter().flat_map(|left: &Delivery| &left.targets);
+        let left = left.iter().flat_map(|left| &left.targets);
         let left: HashSet<u32> = left.map(|target| target.index).collect();
         entry.delivery.targets.retain(|target| left.contains(&target.index));
         if !entry.delivery.targets.is_empty() {
-            enqueue(c, &entry)?;
+            enqueue(c, &entry, &text(&entry.delivery)?)?;
         }
     }
     Ok(Finished::Done)

@@ -8,8 +8,8 @@ use crate::{json, text};
 
 pub(crate) fn withdraw(c: &Connection, app: &AppId, which: &Which, at: Timestamp) -> rusqlite::Result<u64> {
     let mut count = 0;
-    for (id, held, delivery) in found(c, app, which)? {
-        count += take_back(c, (&id, held), delivery, which, at)?;
+    for (row, held, delivery) in found(c, app, which)? {
+        count += take_back(c, (row, held), delivery, which, at)?;
     }
     if let Which::Id(id) = which {
         let parts = c
@@ -23,17 +23,19 @@ pub(crate) fn withdraw(c: &Connection, app: &AppId, which: &Which, at: Timestamp
 }
 
 /// Deliveries that may be meant, and whether somebody holds them.
-fn found(c: &Connection, app: &AppId, which: &Which) -> rusqlite::Result<Vec<([u8; 16], bool, Delivery)>> {
+fn found(c: &Connection, app: &AppId, which: &Which) -> rusqlite::Result<Vec<(i64, bool, Delivery)>> {
     let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, json(row.get_ref(2)?.as_str()?)?));
     match which {
         Which::Id(id) => c
             .prepare_cached(
-                "SELECT id, owner IS NOT NULL, body FROM deliveries WHERE notification = ?1 AND app = ?2",
+                "SELECT rowid, owner IS NOT NULL, body FROM deliveries WHERE notification = ?1 AND app = ?2",
             )?
             .query_map(params![id.0.as_bytes(), app.as_str()], read)?
             .collect(),
         Which::Tag { tag, .. } => c
-            .prepare_cached("SELECT id, owner IS NOT NULL, body FROM deliveries WHERE app = ?1 AND tag = ?2")?
+            .prepare_cached(
+                "SELECT rowid, owner IS NOT NULL, body FROM deliveries WHERE app = ?1 AND tag = ?2",
+            )?
             .query_map(params![app.as_str(), tag], read)?
             .collect(),
     }
@@ -41,7 +43,7 @@ fn found(c: &Connection, app: &AppId, which: &Which) -> rusqlite::Result<Vec<([u
 
 fn take_back(
     c: &Connection,
-    (id, held): (&[u8; 16], bool),
+    (row, held): (i64, bool),
     mut delivery: Delivery,
     which: &Which,
     at: Timestamp,
@@ -60,10 +62,10 @@ fn take_back(
     }
     // One that is held stays, empty, until its attempt ends or its holder dies.
     if delivery.targets.is_empty() && !held {
-        c.prepare_cached("DELETE FROM deliveries WHERE id = ?1")?.execute([id])?;
+        c.prepare_cached("DELETE FROM deliveries WHERE rowid = ?1")?.execute([row])?;
     } else {
-        c.prepare_cached("UPDATE deliveries SET body = ?2 WHERE id = ?1")?
-            .execute(params![id, text(&delivery)?])?;
+        c.prepare_cached("UPDATE deliveries SET body = ?2 WHERE rowid = ?1")?
+            .execute(params![row, text(&delivery)?])?;
     }
     Ok(taken.len() as u64)
 }
