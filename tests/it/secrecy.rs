@@ -49,7 +49,8 @@ pub(crate) fn keep_texts_secret(asked: &Value) {
 fn no_token_key_or_text_of_the_whole_suite_is_ever_logged() {
     let folder = tempfile::tempdir().unwrap();
     let run = Command::new(std::env::current_exe().unwrap())
-        .args(["--skip", "secrecy::", "--skip", "tidy::"])
+        // In `crash::` the gateways are processes of their own, whose logs it searches itself.
+        .args(["--skip", "secrecy::", "--skip", "tidy::", "--skip", "crash::"])
         .env(FOLDER, folder.path())
         .output()
         .unwrap();
