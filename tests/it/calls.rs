@@ -51,11 +51,12 @@ async fn zpns_43_an_offline_invitee_is_rung_urgently_under_the_calls_id() {
     assert_eq!((message.tag().as_str(), message.priority), ("call-1", Priority::High));
     assert_eq!(message.ttl, Duration::from_secs(60), "no longer than it rings, whatever the caller says");
     assert_eq!(message.act, Act::Ring { call: call_id(), voip: false });
+    assert_eq!((message.title.expose(), message.content.expose()), ("Ann", "hello"));
     assert_eq!(message.payload.as_ref().unwrap().expose(), "p");
 }
 
 #[tokio::test]
-async fn zpns_46_a_call_never_rings_after_its_time() {
+async fn a_call_never_rings_after_its_time() {
     let desk = Desk::answering(vec![Answer::Fault(pushgate::Kind::VendorDown)]).await;
     desk.register("d", "bob", Platform::Web).await;
     let start = desk.clock.now();

@@ -1,7 +1,7 @@
 //! One notification to a user who is everywhere: a web page by FCM, a Firefox by Web Push, an iPhone by APNs.
 
 use http::Method;
-use pushgate_emulator::{Environment, Service};
+use pushgate_emulator::{Environment, Event, Service, What};
 use serde_json::{Value, json};
 
 use crate::house::House;
@@ -10,6 +10,26 @@ use crate::secrecy::keep_secret;
 async fn register(house: &House, id: &str, platform: &str, address: &Value) {
     let body = json!({"user": "bob", "platform": platform, "addresses": [address]});
     house.client.ask(Method::PUT, &format!("/v1/apps/demo/devices/{id}"), &body, 201).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn zpns_16_a_push_is_forwarded_to_fcm_and_to_a_web_push_service() {
+    let house = House::open().await;
+    let emulator = &house.emulator;
+    house.page_of("bob").await;
+    let firefox = emulator.webpush().subscribe(Service::Mozilla, emulator.vapid_public_key()).unwrap();
+    keep_secret(&firefox.endpoint);
+    register(&house, "firefox", "web", &json!({"channel": "webpush", "subscription": firefox})).await;
+    let asked = json!({"to": {"users": ["bob"]}, "title": "Ann", "content": "hello"});
+    let (_, answer) = house.client.submit(&asked, "?wait=20s").await;
+    assert_eq!(answer["status"]["counts"], json!({"sent": 2}), "{answer}");
+    let answered = |event: Event| match event.what {
+        What::Send { status, .. } | What::WebPush { status, .. } => Some(status),
+        _ => None,
+    };
+    let by_fcm: Vec<_> = emulator.vendor().events(0).into_iter().filter_map(answered).collect();
+    let by_mozilla: Vec<_> = emulator.webpush().events(0).into_iter().filter_map(answered).collect();
+    assert_eq!((by_fcm, by_mozilla), (vec![200], vec![201]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

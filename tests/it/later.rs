@@ -36,7 +36,7 @@ async fn zpns_57_no_acknowledgement_on_a_live_connection_in_time_is_a_push() {
 }
 
 #[tokio::test]
-async fn zpns_14_who_acknowledges_in_time_gets_no_push() {
+async fn who_acknowledges_in_time_gets_no_push() {
     let desk = Desk::open().await;
     for name in ["ann", "bob"] {
         desk.register(&format!("{name}-d"), name, Platform::Web).await;

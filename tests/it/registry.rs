@@ -36,7 +36,7 @@ fn shown(house: &House, id: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn zpns_06_and_07_a_push_id_registers_the_device_for_its_user() {
+async fn a_push_id_registers_the_device_for_its_user() {
     let house = House::open().await;
     page(&house, "d", "ann").await;
     assert_eq!(push(&house, "ann").await.0, 1);
@@ -99,23 +99,68 @@ async fn zpns_19_a_user_who_never_registered_gets_no_push_and_the_answer_says_so
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn zpns_26_and_48_to_51_an_empty_push_id_unbinds_this_device_and_no_other() {
+async fn zpns_26_register_unregister_and_register_works_again() {
     let house = House::open().await;
     let token = page(&house, "d", "ann").await;
-    page(&house, "e", "ann").await;
-    let empty = json!({"user": "ann", "push_id": envelope("")});
-    let answer = house.client.ask(Method::PUT, &format!("{DEVICES}/d"), &empty, 200).await;
-    assert_eq!((&answer["user"], &answer["addresses"]), (&Value::Null, &json!([])));
-    for silent in [false, true] {
-        let asked = json!({"to": {"users": ["ann"]}, "title": "t", "payload": "p", "silent": silent});
-        let (_, answer) = house.client.submit(&asked, "?wait=20s").await;
-        assert_eq!(answer["status"]["devices"][0]["device"], "e");
-        assert_eq!(answer["accepted"], 1, "{answer}");
-    }
-    assert!(shown(&house, "d").is_empty());
+    unregister(&house, "d", "ann").await;
+    assert_eq!(push(&house, "ann").await.0, 0);
     let again = json!({"user": "ann", "push_id": envelope(&token)});
     house.client.ask(Method::PUT, &format!("{DEVICES}/d"), &again, 200).await;
-    assert_eq!(push(&house, "ann").await.0, 2);
+    assert_eq!(push(&house, "ann").await.0, 1);
+    assert_eq!(shown(&house, "d"), ["for ann"]);
+}
+
+/// What a client reports when it wants no more pushes: a push id without a token.
+async fn unregister(house: &House, id: &str, user: &str) -> Value {
+    let empty = json!({"user": user, "push_id": envelope("")});
+    house.client.ask(Method::PUT, &format!("{DEVICES}/{id}"), &empty, 200).await
+}
+
+/// A user with two devices, the first of which is unregistered; the devices that a push like this goes to then.
+async fn reached_after_unregistering(house: &House, more: &Value) -> Vec<Value> {
+    page(house, "d", "ann").await;
+    page(house, "e", "ann").await;
+    unregister(house, "d", "ann").await;
+    let mut asked = json!({"to": {"users": ["ann"]}, "title": "t"});
+    asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let (_, answer) = house.client.submit(&asked, "?wait=20s").await;
+    answer["status"]["devices"].as_array().unwrap().iter().map(|one| one["device"].clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn zpns_48_an_empty_push_id_unbinds_the_device() {
+    let house = House::open().await;
+    page(&house, "d", "ann").await;
+    let device = unregister(&house, "d", "ann").await;
+    assert_eq!((&device["user"], &device["addresses"]), (&Value::Null, &json!([])));
+    assert_eq!(push(&house, "ann").await, (0, json!([{"user": "ann", "reason": "no_device"}])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn zpns_49_after_it_nothing_is_shown_on_this_device() {
+    let house = House::open().await;
+    let reached = reached_after_unregistering(&house, &json!({"content": "shown"})).await;
+    assert!(!reached.contains(&json!("d")), "{reached:?}");
+    assert!(house.emulator.vendor().inbox("d").unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn zpns_50_after_it_no_silent_push_comes_to_this_device() {
+    let house = House::open().await;
+    let reached = reached_after_unregistering(&house, &json!({"silent": true, "payload": "p"})).await;
+    assert!(!reached.contains(&json!("d")), "{reached:?}");
+    assert!(house.emulator.vendor().inbox("d").unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn zpns_51_the_users_other_devices_still_get_shown_and_silent_pushes() {
+    let shown_and_silent = [json!({"content": "shown"}), json!({"silent": true, "payload": "p"})];
+    for push in shown_and_silent {
+        let house = House::open().await;
+        assert_eq!(reached_after_unregistering(&house, &push).await, ["e"]);
+        let inbox = house.emulator.vendor().inbox("e").unwrap();
+        assert_eq!((inbox.len(), inbox[0].silent), (1, push["silent"] == true));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! What is shown: the words of ZIM clients, profiles, categories, badges.
 
 use http::Method;
+use pushgate_emulator::Shown;
 use serde_json::{Value, json};
 
 use crate::house::House;
@@ -39,27 +40,52 @@ fn push_config(more: Value) -> Value {
     json!({"pushConfig": config})
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn zpns_27_to_29_title_content_and_payload_arrive_unchanged() {
+/// What Bob's page shows of a push with this `pushConfig`, and more.
+async fn shown_of(config: Value, more: Value) -> Shown {
     let house = House::open().await;
     let page = house.page_of("bob").await;
-    let payload = r#"{"text":"“引号” \"quoted\" 👩‍👩‍👧"}"#;
-    let mut asked = push_config(json!({"payload": payload, "title": "安 “A” 🙂"}));
+    let mut asked = push_config(config);
     asked["to"] = json!({"users": ["bob"]});
-    house.client.submit(&asked, "?wait=20s").await;
-    let shown = &house.emulator.vendor().inbox(&page).unwrap()[0];
-    assert_eq!((shown.title.as_str(), shown.body.as_str()), ("安 “A” 🙂", "hello"));
-    assert_eq!(shown.data["payload"], payload);
+    asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let (status, answer) = house.client.submit(&asked, "?wait=20s").await;
+    assert_eq!((status, &answer["status"]["counts"]), (202, &json!({"sent": 1})), "{answer}");
+    house.emulator.vendor().inbox(&page).unwrap().remove(0)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn zpns_30_and_38_the_old_name_extended_data_is_the_payload() {
-    let house = House::open().await;
-    house.page_of("bob").await;
-    let (old, _) = previewed(&house, push_config(json!({"extendedData": "old"}))).await;
-    assert_eq!(old["data"]["payload"], "old");
-    let (both, _) = previewed(&house, push_config(json!({"extendedData": "old", "payload": "new"}))).await;
-    assert_eq!(both["data"]["payload"], "new");
+async fn zpns_27_the_push_configs_title_is_the_notifications() {
+    assert_eq!(shown_of(json!({"title": "安 “A” 🙂"}), json!({})).await.title, "安 “A” 🙂");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn zpns_28_the_push_configs_content_is_the_notifications_body() {
+    assert_eq!(shown_of(json!({"content": "一 \"b\" <i>"}), json!({})).await.body, "一 \"b\" <i>");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn zpns_29_a_payload_arrives_unchanged_and_need_not_be_there() {
+    let payload = r#"{"text":"“引号” \"quoted\" 👩‍👩‍👧", "n": 1e3 }"#;
+    let with = shown_of(json!({"payload": payload}), json!({})).await;
+    assert_eq!(with.data["payload"], payload);
+    assert_eq!(shown_of(json!({}), json!({})).await.data.get("payload"), None);
+}
+
+/// The old name of the payload, alone and beside the new one, in a notification of this kind.
+async fn payloads_by_both_names(kind: &str) -> [Value; 2] {
+    let kind = json!({"kind": kind});
+    let old = shown_of(json!({"extendedData": "ünï \"old\""}), kind.clone()).await;
+    let both = shown_of(json!({"extendedData": "old", "payload": "new"}), kind).await;
+    [old, both].map(|shown| shown.data["payload"].clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn zpns_30_the_old_name_extended_data_is_the_payload() {
+    assert_eq!(payloads_by_both_names("message").await, ["ünï \"old\"", "new"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn zpns_38_a_group_message_has_a_payload_by_either_name() {
+    assert_eq!(payloads_by_both_names("group").await, ["ünï \"old\"", "new"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
