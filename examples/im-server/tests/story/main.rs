@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "the failure of a test is its message")]
 
+mod calls;
 mod client;
+mod messages;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,7 +21,7 @@ fn text_of(data: &Value) -> &str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_away_is_pushed_to_and_finds_the_message_when_he_comes() {
+async fn zpns_18_who_is_away_is_pushed_to_and_finds_the_message_itself_when_he_comes() {
     let stage = Stage::open().await;
     let browser = stage.away("bob").await;
     let mut ann = stage.login("ann", "ann-web", None).await;
@@ -40,14 +42,19 @@ async fn who_is_away_is_pushed_to_and_finds_the_message_when_he_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_online_and_says_so_gets_the_message_and_no_push() {
+async fn zpns_14_who_is_online_and_says_so_gets_the_message_and_no_push() {
     let stage = Stage::open_with(&["--ack-seconds=1"]).await;
     let browser = stage.browser();
     let mut bob = stage.login("bob", "bob-web", Some(&browser)).await;
+    let eves = stage.browser();
+    let _asleep = stage.login("eve", "eve-web", Some(&eves)).await;
     let mut ann = stage.login("ann", "ann-web", None).await;
     ann.send("bob", "peer", "hi", shown("for nobody")).await.unwrap();
     let heard = bob.event("peerMessageReceived").await;
     assert_eq!((text_of(&heard), &heard["info"]["isOfflineMessage"]), ("hi", &json!(false)));
+    // Eve does not say that she has hers: when she is pushed to, the time to say so is over for Bob as well.
+    ann.send("eve", "peer", "hi", shown("for Eve")).await.unwrap();
+    stage.pushed(&eves).await;
     // The push of a later message is the first that comes.
     bob.close().await;
     ann.send("bob", "peer", "and now?", shown("for Bob")).await.unwrap();
@@ -63,37 +70,6 @@ async fn a_connection_that_does_not_acknowledge_in_time_is_pushed_to_as_well() {
     ann.send("bob", "peer", "asleep?", shown("Ann")).await.unwrap();
     bob.unacknowledged("peerMessageReceived").await;
     assert_eq!(stage.pushed(&browser).await.len(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn silence_is_the_end_of_a_connection_and_its_user_is_away() {
-    let stage = Stage::open_with(&["--silence-seconds=1"]).await;
-    let browser = stage.browser();
-    let mut bob = stage.login("bob", "bob-web", Some(&browser)).await;
-    // He says nothing; the server hangs up.
-    bob.closed().await;
-    let mut ann = stage.login("ann", "ann-web", None).await;
-    ann.send("bob", "peer", "gone?", shown("Ann")).await.unwrap();
-    assert_eq!(stage.pushed(&browser).await.len(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_group_message_is_pushed_to_members_who_are_away_and_not_to_its_sender() {
-    let stage = Stage::open().await;
-    let (browser, own) = (stage.browser(), stage.browser());
-    let mut bob = stage.login("bob", "bob-web", Some(&browser)).await;
-    bob.ask("join", json!({"group": "friends"})).await.unwrap();
-    bob.close().await;
-    let mut eve = stage.login("eve", "eve-web", None).await;
-    eve.ask("join", json!({"group": "friends"})).await.unwrap();
-    let mut ann = stage.login("ann", "ann-web", Some(&own)).await;
-    ann.ask("join", json!({"group": "friends"})).await.unwrap();
-    ann.send("friends", "group", "all of you", shown("Ann in friends")).await.unwrap();
-    assert_eq!(text_of(&eve.event("groupMessageReceived").await), "all of you");
-    assert_eq!(stage.pushed(&browser).await[0]["notification"]["title"], "Ann in friends");
-    assert!(stage.inbox(&own).is_empty());
-    let refused = eve.send("strangers", "group", "hello?", Value::Null).await.unwrap_err();
-    assert_eq!(refused["code"], 6_000_001);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,57 +135,6 @@ async fn an_empty_push_token_ends_the_pushes_of_this_browser_alone() {
     ann.send("bob", "peer", "hi", shown("Ann")).await.unwrap();
     assert_eq!(stage.pushed(&other).await.len(), 1);
     assert!(stage.inbox(&one).is_empty());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_call_rings_where_its_invitee_is_away_and_goes_on_when_he_comes() {
-    let stage = Stage::open().await;
-    let browser = stage.away("bob").await;
-    let mut ann = stage.login("ann", "ann-web", None).await;
-    let asked = json!({"invitees": ["bob", "nobody"], "timeout": 60, "extended_data": "video", "push": shown("Ann calls")});
-    let call = ann.ask("call_invite", asked).await.unwrap();
-    assert_eq!(call["timeout"], 60);
-    assert_eq!(call["errorInvitees"], json!([{"userID": "nobody", "reason": 1}]));
-    assert_eq!(call["errorUserList"], call["errorInvitees"]);
-    assert_eq!(stage.pushed(&browser).await[0]["notification"]["tag"], call["callID"]);
-
-    let mut bob = stage.login("bob", "bob-web", Some(&browser)).await;
-    let invitation = bob.event("callInvitationReceived").await;
-    assert_eq!((&invitation["callID"], &invitation["extendedData"]), (&call["callID"], &json!("video")));
-    let left = invitation["timeout"].as_f64().unwrap();
-    assert!(left > 30.0 && left <= 60.0, "{left}");
-    bob.ask("call_accept", json!({"call": call["callID"]})).await.unwrap();
-    assert_eq!(ann.event("callInvitationAccepted").await["invitee"], "bob");
-    bob.close().await;
-    let mut bob = stage.login("bob", "bob-web", None).await;
-    assert!(bob.heard().await.is_empty(), "an answered call does not ring");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_was_given_up_or_is_over_does_not_ring_any_more() {
-    let stage = Stage::open().await;
-    let browser = stage.away("bob").await;
-    let mut ann = stage.login("ann", "ann-web", None).await;
-    let given_up = ann.ask("call_invite", json!({"invitees": ["bob"], "timeout": 60})).await.unwrap();
-    ann.ask("call_cancel", json!({"call": given_up["callID"]})).await.unwrap();
-    let over = ann.ask("call_invite", json!({"invitees": ["bob"], "timeout": 1})).await.unwrap();
-    assert_eq!(ann.event("callInviteesAnsweredTimeout").await["callID"], over["callID"]);
-    let mut bob = stage.login("bob", "bob-web", Some(&browser)).await;
-    assert!(bob.heard().await.is_empty());
-    let refused = bob.ask("call_accept", json!({"call": over["callID"]})).await.unwrap_err();
-    assert!(refused["message"].as_str().unwrap().contains("ended"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_timeout_of_a_call_is_1_to_600_seconds_and_90_unless_said() {
-    let stage = Stage::open().await;
-    stage.away("bob").await;
-    let mut ann = stage.login("ann", "ann-web", None).await;
-    for wrong in [0, 601] {
-        let asked = json!({"invitees": ["bob"], "timeout": wrong});
-        assert_eq!(ann.ask("call_invite", asked).await.unwrap_err()["code"], 6_000_001);
-    }
-    assert_eq!(ann.ask("call_invite", json!({"invitees": ["bob"]})).await.unwrap()["timeout"], 90);
 }
 
 #[tokio::test(flavor = "multi_thread")]
