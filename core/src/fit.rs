@@ -1,5 +1,9 @@
 //! Cuts a message to what a channel can carry: the content first, then the title, at grapheme boundaries. The payload never.
+//! And a collapse key to what any can.
 
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use unicode_segmentation::UnicodeSegmentation;
 
 use crate::channel::PushChannel;
@@ -73,6 +77,13 @@ fn shortened(text: &str, end: usize) -> Secret {
         "" => Secret::from(""),
         kept => Secret::from(format!("{kept}{ELLIPSIS}")),
     }
+}
+
+/// A name for a collapse key of any length and script: 32 characters of base64url, which push services take everywhere (a
+/// Topic of RFC 8030 §5.4 has no more, and some decode it, so that other lengths are not all right).
+#[must_use]
+pub fn digest_of(key: &str) -> String {
+    URL_SAFE_NO_PAD.encode(&digest(&SHA256, key.as_bytes()).as_ref()[..24])
 }
 
 #[cfg(test)]

@@ -4,9 +4,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use aws_lc_rs::digest::{SHA256, digest};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use pushgate::fit::digest_of;
 use pushgate::overrides::merge;
 use pushgate::{Address, Message, Notification, Priority, Secret, Timestamp, TokenKind};
 use serde::{Serialize, Serializer};
@@ -202,11 +200,6 @@ fn collapse_id(tag: &str) -> Cow<'_, str> {
         return Cow::Borrowed(tag);
     }
     Cow::Owned(digest_of(tag))
-}
-
-/// 32 characters of base64url for any key: what every Web Push service takes as a Topic (RFC 8030 §5.4).
-fn digest_of(key: &str) -> String {
-    URL_SAFE_NO_PAD.encode(&digest(&SHA256, key.as_bytes()).as_ref()[..24])
 }
 
 /// Merges the caller's native options. Whom the message goes to is not theirs to choose.

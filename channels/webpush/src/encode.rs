@@ -1,11 +1,9 @@
 //! From a message to what a push service and a service worker read. Pure; the text is written once for each message, and only
 //! encryption differs between subscriptions. Sources: RFC 8030 §5 (headers), and README.md of this channel (the text).
 
-use aws_lc_rs::digest::{SHA256, digest};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
+use pushgate::fit::digest_of;
 use pushgate::overrides::merge;
 use pushgate::{Message, Notification, Priority, Secret};
 use serde::Serialize;
@@ -110,7 +108,7 @@ pub(crate) fn headers(message: &Message) -> HeaderMap {
     // None without a key: Google keeps four collapse keys a device at the most, so one for each message would push other
     // messages out. A duplicate is told by tag and id instead.
     if let Some(key) = key(message) {
-        headers.insert("topic", HeaderValue::try_from(topic(key)).expect("base64url is a header value"));
+        headers.insert("topic", HeaderValue::try_from(digest_of(key)).expect("base64url is a header value"));
     }
     headers
 }
@@ -136,11 +134,6 @@ fn key(message: &Message) -> Option<&str> {
 
 fn exposed(text: &Option<Secret>) -> Option<&str> {
     text.as_ref().map(Secret::expose)
-}
-
-/// 32 characters of base64url for any key (RFC 8030 §5.4). Apple decodes them, so other lengths are not all right there.
-fn topic(key: &str) -> String {
-    URL_SAFE_NO_PAD.encode(&digest(&SHA256, key.as_bytes()).as_ref()[..24])
 }
 
 fn patched(json: &[u8], patch: &Map<String, Value>) -> Vec<u8> {
