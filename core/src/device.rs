@@ -69,6 +69,8 @@ pub enum TokenKind {
     Fid,
     /// A Web Push subscription: the JSON of `PushSubscription.toJSON()`.
     Subscription,
+    /// A second token of a device, for calls alone: what comes to it rings by the platform's call screen.
+    Voip,
 }
 
 impl TokenKind {
@@ -79,6 +81,7 @@ impl TokenKind {
             Self::Token => "token",
             Self::Fid => "fid",
             Self::Subscription => "subscription",
+            Self::Voip => "voip",
         }
     }
 }

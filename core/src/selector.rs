@@ -1,6 +1,6 @@
 //! Which channels a device gets: conditions on its traits, and the channels to use in order. Pure.
 
-use crate::device::{Device, Platform, Traits};
+use crate::device::{Address, Device, Platform, TokenKind, Traits};
 use crate::words::ChannelName;
 
 /// Conditions on a device; every one that is given must hold, and an empty selector takes every device.
@@ -69,17 +69,34 @@ pub enum Choice<'a> {
     NoAddress,
 }
 
-/// The first route that takes the device decides. Without any routes, the device's first address does.
+/// The first route that takes the device decides. Without any routes, the device's first address does. Addresses for calls
+/// alone do not count.
 #[must_use]
 pub fn choose<'a>(routes: &'a [Route], device: &'a Device) -> Choice<'a> {
+    among(routes, device, |address| address.kind != TokenKind::Voip)
+}
+
+/// The same for what rings by the platform's call screen: an address for calls alone, where the device has one on a channel
+/// of its route, in place of any other.
+#[must_use]
+pub fn choose_to_ring<'a>(routes: &'a [Route], device: &'a Device) -> Choice<'a> {
+    match among(routes, device, |address| address.kind == TokenKind::Voip) {
+        Choice::NoAddress => choose(routes, device),
+        found => found,
+    }
+}
+
+fn among<'a>(routes: &'a [Route], device: &'a Device, counts: impl Fn(&Address) -> bool) -> Choice<'a> {
+    let first = |on: &dyn Fn(&Address) -> bool| device.addresses.iter().position(|a| counts(a) && on(a));
     if routes.is_empty() {
-        return device.addresses.first().map_or(Choice::NoAddress, |a| Choice::Address(0, &a.channel));
+        let place = first(&|_| true);
+        return place.map_or(Choice::NoAddress, |at| Choice::Address(at, &device.addresses[at].channel));
     }
     let Some(route) = routes.iter().find(|route| route.selector.takes(&device.traits)) else {
         return Choice::NoRoute;
     };
     for channel in &route.channels {
-        if let Some(place) = device.addresses.iter().position(|a| a.channel == *channel) {
+        if let Some(place) = first(&|address| address.channel == *channel) {
             return Choice::Address(place, channel);
         }
     }
@@ -89,7 +106,6 @@ pub fn choose<'a>(routes: &'a [Route], device: &'a Device) -> Choice<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::{Address, TokenKind};
     use crate::words::{AppId, DeviceId, Timestamp};
 
     fn name(text: &str) -> ChannelName {
@@ -130,6 +146,23 @@ mod tests {
         let iphone = device(Traits::of(Platform::Ios), &["general"]);
         assert_eq!(choose(&routes, &iphone), Choice::NoAddress);
         assert_eq!(choose(&routes[..2], &device(Traits::of(Platform::Web), &["general"])), Choice::NoRoute);
+    }
+
+    #[test]
+    fn an_address_for_calls_alone_is_for_calls_alone() {
+        let mut iphone = device(Traits::of(Platform::Ios), &["apple", "apple"]);
+        iphone.addresses[0].kind = TokenKind::Voip;
+        let routes = [route(Selector::any(), &["apple"])];
+        for routes in [&routes[..], &[]] {
+            assert_eq!(choose(routes, &iphone), Choice::Address(1, &name("apple")));
+            assert_eq!(choose_to_ring(routes, &iphone), Choice::Address(0, &name("apple")));
+        }
+        let calls_alone = Device { addresses: vec![iphone.addresses[0].clone()], ..iphone.clone() };
+        assert_eq!(choose(&routes, &calls_alone), Choice::NoAddress);
+        let without = Device { addresses: vec![iphone.addresses[1].clone()], ..iphone.clone() };
+        assert_eq!(choose_to_ring(&routes, &without), Choice::Address(0, &name("apple")));
+        let elsewhere = [route(Selector::any(), &["general"])];
+        assert_eq!(choose_to_ring(&elsewhere, &iphone), Choice::NoAddress);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::decode::{self, Asked};
 use crate::encode::{self, Encoded, LONGEST_LIFE, Overrides, PushType, Style};
 
 const CAPABILITY: Capability = Capability {
+    tokens: &[TokenKind::Token, TokenKind::Voip],
     // Apple has no batches: single requests side by side on one connection.
     max_batch: 64,
     max_ttl: LONGEST_LIFE,
@@ -83,8 +84,9 @@ impl Apns {
         })
     }
 
-    fn call<'a>(&self, message: &'a Message, now: Timestamp) -> Result<Call<'a>, Fault> {
-        let overrides = Overrides::of(message)?;
+    /// What goes to every address of this kind.
+    fn call<'a>(&self, message: &'a Message, kind: TokenKind, now: Timestamp) -> Result<Call<'a>, Fault> {
+        let overrides = Overrides::of(message, kind)?;
         let Encoded { kind, mut headers, payload } = encode::encode(message, &overrides, &self.style);
         let bearer = self.auth.bearer(now)?;
         if let Some(bearer) = &bearer {
@@ -93,41 +95,39 @@ impl Apns {
         let app_reads = message.payload.as_ref().map_or("", Secret::expose);
         let private = [message.title.expose(), message.content.expose(), app_reads];
         let asked = Asked { chooses_topic: overrides.chooses_topic(), private };
-        Ok(Call { kind, asked, headers, payload: payload.into(), bearer })
+        Ok(Call { message, kind, asked, headers, payload: payload.into(), bearer })
     }
 
-    async fn send_one(&self, call: &Call<'_>, address: &Address) -> Outcome {
-        if let Err(fault) = self.admits(address) {
-            return Outcome::Failed(fault);
-        }
+    async fn send_one(&self, shared: &Call<'_>, address: &Address) -> Result<Outcome, Fault> {
+        self.admits(address)?;
+        // A call's own token is rare: what goes there is made here, and costs the others nothing.
+        let ring = || self.call(shared.message, address.kind, self.clock.now()).map(Box::new);
+        let own = (address.kind == TokenKind::Voip).then(ring).transpose()?;
+        let call = own.as_deref().unwrap_or(shared);
         let token = address.token.expose();
         let (path, headers) = match broadcast::id(token) {
-            None => (format!("3/device/{token}"), Ok(call.headers.clone())),
+            None => (format!("3/device/{token}"), call.headers.clone()),
             Some(id) => {
                 let path = format!("4/broadcasts/apps/{}", self.style.topic);
-                (path, broadcast::headers(call.kind, &call.headers, id))
+                (path, broadcast::headers(call.kind, &call.headers, id)?)
             }
         };
-        let headers = match headers {
-            Ok(headers) => headers,
-            Err(fault) => return Outcome::Failed(fault),
-        };
-        let Ok(uri) = format!("{}/{path}", self.base).parse::<Uri>() else {
-            return Outcome::Failed(Fault::new(Kind::Unsupported, "`topic` cannot stand in a path"));
-        };
+        let uri = format!("{}/{path}", self.base).parse::<Uri>();
+        let uri = uri.map_err(|_| Fault::new(Kind::Unsupported, "`topic` cannot stand in a path"))?;
         let mut request = Request::post(uri, call.payload.clone(), self.info.timeout);
         request.headers = headers;
         let outcome = match self.transport.send(request).await {
             Ok(response) => decode::outcome(&response, &call.asked, self.clock.now()),
             Err(error) => Outcome::Failed(decode::unanswered(error, &call.asked)),
         };
-        let Outcome::Failed(fault) = outcome else { return outcome };
-        Outcome::Failed(self.auth.judged(fault, call.bearer.as_ref(), self.clock.now()))
+        let Outcome::Failed(fault) = outcome else { return Ok(outcome) };
+        Err(self.auth.judged(fault, call.bearer.as_ref(), self.clock.now()))
     }
 }
 
 /// What the requests of one delivery have in common.
 struct Call<'a> {
+    message: &'a Message,
     kind: PushType,
     asked: Asked<'a>,
     headers: HeaderMap,
@@ -144,11 +144,11 @@ impl PushChannel for Apns {
     fn admits(&self, address: &Address) -> Result<(), Fault> {
         let token = address.token.expose();
         let is_hex = token.bytes().all(|b| b.is_ascii_hexdigit());
-        if address.kind != TokenKind::Token {
+        if !CAPABILITY.tokens.contains(&address.kind) {
             let detail = format!("apns takes a token, not a {}", address.kind.as_str());
             return Err(Fault::new(Kind::Unsupported, detail));
         }
-        if let Some(id) = broadcast::id(token) {
+        if let Some(id) = broadcast::id(token).filter(|_| address.kind == TokenKind::Token) {
             return broadcast::admits(id);
         }
         if is_hex && token.len().is_multiple_of(2) && TOKEN_BYTES.contains(&(token.len() / 2)) {
@@ -160,7 +160,7 @@ impl PushChannel for Apns {
 
     fn render(&self, message: &Message) -> Rendered {
         // Overrides that cannot be read are refused when it is sent.
-        let overrides = Overrides::of(message).unwrap_or_default();
+        let overrides = Overrides::of(message, TokenKind::Token).unwrap_or_default();
         let encoded = encode::encode(message, &overrides, &self.style);
         let shown = |value: &HeaderValue| Value::from(value.to_str().unwrap_or_default());
         let headers = encoded.headers.iter().map(|(name, value)| (name.to_string(), shown(value)));
@@ -172,12 +172,13 @@ impl PushChannel for Apns {
 
     async fn send(&self, delivery: &Delivery) -> Report {
         let expected = delivery.targets.len();
-        let call = match self.call(&delivery.message, self.clock.now()) {
+        let call = match self.call(&delivery.message, TokenKind::Token, self.clock.now()) {
             Ok(call) => call,
             Err(fault) => return Report::all_failed(expected, &fault),
         };
-        let sending = delivery.targets.iter().map(|target| self.send_one(&call, &target.address));
-        Report::new(expected, join_all(sending).await)
+        let sending = delivery.targets.iter().map(|one| self.send_one(&call, &one.address));
+        let sent = join_all(sending).await.into_iter();
+        Report::new(expected, sent.map(|one| one.unwrap_or_else(Outcome::Failed)).collect())
     }
 
     async fn probe(&self) -> Result<Probe, Fault> {
@@ -196,13 +197,13 @@ impl PushChannel for Apns {
             }
         };
         let message = encode::probe(now);
-        let call = self.call(&message, now)?;
+        let call = self.call(&message, TokenKind::Token, now)?;
         let channel = self.info.name.clone();
         let nobody = Address { channel, kind: TokenKind::Token, token: NOBODY.into() };
-        match self.send_one(&call, &nobody).await.fault() {
+        match self.send_one(&call, &nobody).await {
             // To say that it does not know the device, Apple must have known us.
-            Some(fault) if !decode::knows_us(fault) => Err(fault.clone()),
-            Some(_) | None => {
+            Err(fault) if !decode::knows_us(&fault) => Err(fault),
+            Ok(_) | Err(_) => {
                 let identity = format!("{who}, {app} at {}", self.base);
                 Ok(Probe { identity, expires_at })
             }

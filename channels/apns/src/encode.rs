@@ -4,12 +4,10 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use pushgate::fit::digest_of;
 use pushgate::overrides::merge;
-use pushgate::{Act, AppId, Fault, Kind, Message, NotificationId, Priority, Secret, Timestamp};
+use pushgate::{Act, AppId, Fault, Kind, Message, NotificationId, Priority, Secret, Timestamp, TokenKind};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
@@ -106,6 +104,8 @@ impl Encoded {
 /// The caller's native options: the headers he may choose, and what is merged into the payload.
 #[derive(Default)]
 pub(crate) struct Overrides {
+    /// What the address takes, where it takes one kind of push alone.
+    of_address: Option<PushType>,
     headers: Headers,
     payload: Map<String, Value>,
 }
@@ -120,22 +120,27 @@ struct Headers {
 }
 
 impl Overrides {
-    /// What a message asks for. The fault quotes nothing of it.
-    pub(crate) fn of(message: &Message) -> Result<Self, Fault> {
+    /// What a message asks for, of an address of this kind: every push to a token of PushKit's is a call's, and headers that
+    /// were meant for an alert do not go with it. The fault quotes nothing of the message.
+    pub(crate) fn of(message: &Message, address: TokenKind) -> Result<Self, Fault> {
+        let of_address = (address == TokenKind::Voip).then_some(PushType::Voip);
         let wrong = |why: &str| Fault::new(Kind::BadMessage, format!("overrides for apns: {why}"));
         let mut payload = match &message.overrides {
-            None => return Ok(Self::default()),
+            None => return Ok(Self { of_address, ..Self::default() }),
             Some(Value::Object(patch)) => patch.clone(),
             Some(_) => return Err(wrong("must be a JSON object, merged into the payload")),
         };
         let headers = payload.remove("headers").unwrap_or(Value::Object(Map::new()));
-        let headers: Headers = serde_json::from_value(headers).map_err(|_| {
+        let mut headers: Headers = serde_json::from_value(headers).map_err(|_| {
             wrong("headers may hold apns-push-type, apns-topic, apns-priority and apns-collapse-id, as Apple documents them")
         })?;
         if headers.apns_topic.as_deref().is_some_and(|topic| !is_topic(topic)) {
             return Err(wrong("apns-topic is not a topic"));
         }
-        let overrides = Self { headers, payload };
+        if of_address.is_some() && headers.apns_push_type != of_address {
+            headers = Headers::default();
+        }
+        let overrides = Self { of_address, headers, payload };
         let (_, _, priorities) = overrides.kind(message).row();
         if overrides.headers.priority().is_some_and(|priority| !priorities.contains(&priority)) {
             return Err(wrong("apns-priority is none that Apple takes for this push type"));
@@ -152,7 +157,7 @@ impl Overrides {
         // A number on the icon is seen, so Apple counts it as an alert.
         let own =
             if message.silent && message.badge.is_none() { PushType::Background } else { PushType::Alert };
-        self.headers.apns_push_type.unwrap_or(own)
+        self.of_address.or(self.headers.apns_push_type).unwrap_or(own)
     }
 }
 
@@ -219,7 +224,7 @@ fn collapse_id(message: &Message, chosen: &Headers, kind: PushType) -> Option<St
         return Some(tag);
     }
     // Apple takes 64 bytes; a longer name is known by its digest.
-    Some(URL_SAFE_NO_PAD.encode(&digest(&SHA256, tag.as_bytes()).as_ref()[..24]))
+    Some(digest_of(&tag))
 }
 
 /// The payload: what the system reads, and beside it what the app reads. `id` is the message's.

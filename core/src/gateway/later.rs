@@ -10,7 +10,7 @@ use super::{Gateway, SubmitError, Ticket};
 use crate::app::App;
 use crate::notification::{Audience, Notification, Purpose, When};
 use crate::observe::Event;
-use crate::plan::{Ask, Resolved, choose};
+use crate::plan::{Ask, Resolved, admits, choose};
 use crate::queue::{Admission, Entry, Finished, Later, Part, PartFinish, PartLease, Stage, Which};
 use crate::receipt::{Skip, SkipReason, State};
 use crate::store::StorageError;
@@ -42,7 +42,7 @@ impl Gateway {
         now: Timestamp,
     ) -> Result<Ticket, SubmitError> {
         if let Audience::Addresses(addresses) = &asked.to {
-            addresses.iter().try_for_each(|address| app.admits(address))?;
+            addresses.iter().try_for_each(|address| admits(app, &asked, address))?;
         }
         // Nobody is looked up yet, but a mistake in the text is told now.
         let mailroom = self.inner.mailroom.as_ref();

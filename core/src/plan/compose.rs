@@ -62,8 +62,7 @@ impl<'a> Composer<'a> {
         let title = asked.title.clone().or(text.title).unwrap_or_else(empty);
         let content = asked.content.clone().or(text.content).unwrap_or_else(empty);
         let act = self.act(&title, &content);
-        let mode = self.profile.map(|profile| profile.mode).unwrap_or_default();
-        let silent = asked.silent || mode == Mode::Silent || act == Act::Remove;
+        let silent = asked.silent || self.mode() == Mode::Silent || act == Act::Remove;
         if !silent && is_blank(&title) && is_blank(&content) {
             return Err(SubmitError::NothingToShow);
         }
@@ -94,13 +93,14 @@ impl<'a> Composer<'a> {
         })
     }
 
+    fn mode(&self) -> Mode {
+        self.profile.map(|profile| profile.mode).unwrap_or_default()
+    }
+
     fn act(&self, title: &Secret, content: &Secret) -> Act {
         match &self.ask.asked.purpose {
             Purpose::Message | Purpose::Group => Act::Show,
-            Purpose::Call(call) => {
-                let voip = self.profile.is_some_and(|profile| profile.mode == Mode::Voip);
-                Act::Ring { call: call.id().clone(), voip }
-            }
+            Purpose::Call(call) => Act::Ring { call: call.id().clone(), voip: self.mode() == Mode::Voip },
             Purpose::CallOver(_) if is_blank(title) && is_blank(content) => Act::Remove,
             Purpose::CallOver(_) => Act::Show,
             Purpose::Removal => Act::Remove,
@@ -136,6 +136,12 @@ impl<'a> Composer<'a> {
         let under = profile::merged(category, profile.as_ref());
         profile::merged(under, self.ask.asked.overrides.get(channel))
     }
+}
+
+/// Whether it goes to the addresses for calls alone, where devices have them: a call, by its profile.
+pub(super) fn rings_by_call_screen(ask: Ask<'_>) -> bool {
+    let composer = Composer::new(ask);
+    composer.call().is_some() && composer.mode() == Mode::Voip
 }
 
 fn is_blank(text: &Secret) -> bool {

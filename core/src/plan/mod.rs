@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use crate::app::App;
 use crate::delivery::{Delivery, Target};
-use crate::device::{Address, Device};
+use crate::device::{Address, Device, TokenKind};
 use crate::echo::Mailroom;
 use crate::fit::{Fit, fit};
 use crate::gateway::SubmitError;
-use crate::notification::{Badge, Notification, When};
+use crate::notification::{Badge, Notification, Purpose, When};
 use crate::presence::Connection;
 use crate::receipt::{Skip, SkipReason};
 use crate::rules::Rules;
@@ -110,6 +110,7 @@ pub struct Ask<'a> {
 pub fn choose(ask: Ask<'_>, now: Timestamp, resolved: Resolved) -> Result<Chosen, SubmitError> {
     let mut chosen = Chosen { lots: BTreeMap::new(), skipped: resolved.missing };
     let localised = ask.asked.template.is_some();
+    let choice = if compose::rings_by_call_screen(ask) { selector::choose_to_ring } else { selector::choose };
     let raises = matches!(ask.asked.badge, Some(Badge::Increment(_)));
     let (nobody, none) = (Vec::new(), Rules::default());
     for device in resolved.devices {
@@ -118,7 +119,8 @@ pub fn choose(ask: Ask<'_>, now: Timestamp, resolved: Resolved) -> Result<Chosen
         let rules = user.and_then(|user| resolved.rules.get(user)).unwrap_or(&none);
         let forbidden = forbidden(ask.asked, &device, online);
         let forbidden = forbidden.or_else(|| rules.forbid(ask.asked, &device, online, now));
-        match forbidden.map_or_else(|| place(ask.app, &device), Err) {
+        let place = || place(ask.app, choice(&ask.app.routes, &device));
+        match forbidden.map_or_else(place, Err) {
             Ok((place, channel)) => {
                 let locale = if localised { device.traits.locale.clone() } else { None };
                 let counted = if raises { device.user.clone() } else { None };
@@ -131,11 +133,25 @@ pub fn choose(ask: Ask<'_>, now: Timestamp, resolved: Resolved) -> Result<Chosen
         }
     }
     for address in resolved.addresses {
-        ask.app.admits(&address)?;
+        admits(ask.app, ask.asked, &address)?;
         let lot = Lot { channel: address.channel.clone(), locale: None, counted: None };
         chosen.lots.entry(lot).or_default().push(Target::bare(0, address));
     }
     Ok(chosen)
+}
+
+/// Whether this notification can be sent to a bare address.
+///
+/// # Errors
+/// [`SubmitError`] when the address is none of the app's, or is for calls alone and this is none: whoever has the platform's
+/// call screen come up without a call is soon not let to any more.
+pub(crate) fn admits(app: &App, asked: &Notification, address: &Address) -> Result<(), SubmitError> {
+    app.admits(address)?;
+    if address.kind == TokenKind::Voip && !matches!(asked.purpose, Purpose::Call(_)) {
+        let why = "it is for calls alone, and this is no call".to_owned();
+        return Err(SubmitError::BadAddress { channel: address.channel.clone(), why });
+    }
+    Ok(())
 }
 
 /// Why the notification itself, or his presence, keeps it from a device.
@@ -151,8 +167,8 @@ fn forbidden(asked: &Notification, device: &Device, online: &[Connection]) -> Op
 }
 
 /// Where one device gets it, or why it does not.
-fn place(app: &App, device: &Device) -> Result<(usize, ChannelName), SkipReason> {
-    match selector::choose(&app.routes, device) {
+fn place(app: &App, choice: Choice<'_>) -> Result<(usize, ChannelName), SkipReason> {
+    match choice {
         Choice::Address(place, channel) if app.channels.contains_key(channel) => Ok((place, channel.clone())),
         Choice::Address(..) | Choice::NoAddress => Err(SkipReason::NoAddress),
         Choice::NoRoute => Err(SkipReason::NoRoute),

@@ -89,6 +89,8 @@ pub(crate) fn with_delivery<T>(
                 TokenKind::Token => abi::TOKEN,
                 TokenKind::Fid => abi::FID,
                 TokenKind::Subscription => abi::SUBSCRIPTION,
+                // No plugin can say that it takes them, so none is handed one.
+                TokenKind::Voip => 0,
             },
             index: target.index,
         })

@@ -252,6 +252,7 @@ fn device(c: &Connection, app: &AppId, id: &DeviceId) -> rusqlite::Result<Option
             let kind = match row.get_ref(1)?.as_str()? {
                 "fid" => TokenKind::Fid,
                 "subscription" => TokenKind::Subscription,
+                "voip" => TokenKind::Voip,
                 _ => TokenKind::Token,
             };
             Ok(Address {

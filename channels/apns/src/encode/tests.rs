@@ -10,7 +10,7 @@ use super::*;
 
 fn encoded(m: &Message) -> (HeaderMap, Value) {
     let style = Style { topic: "com.example.MyApp".to_owned(), sound: Some("default".to_owned()) };
-    let encoded = encode(m, &Overrides::of(m).unwrap(), &style);
+    let encoded = encode(m, &Overrides::of(m, TokenKind::Token).unwrap(), &style);
     (encoded.headers, serde_json::from_str(&encoded.payload).unwrap())
 }
 
@@ -23,7 +23,7 @@ fn with(overrides: Value) -> Message {
 }
 
 fn refusal(overrides: Value) -> String {
-    let fault = Overrides::of(&with(overrides)).err().expect("refused");
+    let fault = Overrides::of(&with(overrides), TokenKind::Token).err().expect("refused");
     assert_eq!(fault.kind, Kind::BadMessage);
     fault.detail
 }
@@ -110,7 +110,7 @@ fn a_collapse_key_apple_does_not_take_is_known_by_its_digest() {
 fn a_voip_push_may_be_a_kibibyte_longer() {
     let style = Style { topic: "com.example.MyApp".to_owned(), sound: None };
     let counted = |m: &Message| {
-        let encoded = encode(m, &Overrides::of(m).unwrap(), &style);
+        let encoded = encode(m, &Overrides::of(m, TokenKind::Token).unwrap(), &style);
         (encoded.counted(), encoded.payload.len())
     };
     let payload = Some("x".repeat(2000).into());

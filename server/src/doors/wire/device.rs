@@ -15,7 +15,7 @@ use crate::push_id::PushId;
 /// The most addresses a device has.
 const MAX_ADDRESSES: usize = 16;
 
-/// An address: its channel, and exactly one of `token`, `fid`, `subscription`.
+/// An address: its channel, and exactly one of `token`, `fid`, `subscription`, `voip`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AddressBody {
@@ -23,6 +23,7 @@ pub(crate) struct AddressBody {
     token: Option<String>,
     fid: Option<String>,
     subscription: Option<Value>,
+    voip: Option<String>,
 }
 
 /// `POST …/devices` and `PUT …/devices/{device}`: addresses, or a push id, which says platform and address by itself.
@@ -228,10 +229,11 @@ impl AddressBody {
             self.token.map(|token| (TokenKind::Token, token)),
             self.fid.map(|fid| (TokenKind::Fid, fid)),
             subscription.map(|subscription| (TokenKind::Subscription, subscription)),
+            self.voip.map(|token| (TokenKind::Voip, token)),
         ];
         let mut given = given.into_iter().flatten();
         let (Some((kind, token)), None) = (given.next(), given.next()) else {
-            return Err(refused("an address has exactly one of token, fid, subscription"));
+            return Err(refused("an address has exactly one of token, fid, subscription, voip"));
         };
         if token.is_empty() || token.len() > Address::MAX_TOKEN {
             return Err(refused(format!("{}: 1 to {} bytes", kind.as_str(), Address::MAX_TOKEN)));

@@ -14,7 +14,7 @@ use super::theatre::{Theatre, accepted, errors, play, took};
 use super::{Subject, Verdict};
 use crate::sample;
 
-const KINDS: [TokenKind; 3] = [TokenKind::Token, TokenKind::Fid, TokenKind::Subscription];
+const KINDS: [TokenKind; 4] = [TokenKind::Token, TokenKind::Fid, TokenKind::Subscription, TokenKind::Voip];
 
 /// A batch and a time of at least one, a kind that can be written in a configuration, some kind of token.
 ///
