@@ -28,8 +28,9 @@ use tokio::task::JoinSet;
 
 const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 const KEY: &[u8] = b"0123456789abcdef0123456789abcdef";
-const SENDS: usize = 60_000;
+const SENDS: usize = 40_064;
 const SIDE_BY_SIDE: usize = 128;
+const TURNS: usize = 7;
 
 /// The sample, written against core: what a crate would be.
 struct AsCrate {
@@ -130,10 +131,19 @@ fn whole(read: &[u8]) -> Option<usize> {
     (read.len() >= head + length).then_some(head + length)
 }
 
-async fn measured(channel: &Arc<dyn PushChannel>) -> f64 {
+/// What one turn took.
+#[derive(Clone, Copy, Default)]
+struct Taken {
+    /// Sends a second.
+    rate: f64,
+    /// Microseconds of processor time a send, the receiver's among them.
+    cpu: f64,
+}
+
+async fn measured(channel: &Arc<dyn PushChannel>) -> Taken {
     let delivery =
         Arc::new(sample::delivery(sample::message(), [sample::address("hook", TokenKind::Token, "bob")]));
-    let began = Instant::now();
+    let (began, before) = (Instant::now(), cpu());
     let mut tasks = JoinSet::new();
     for _ in 0..SIDE_BY_SIDE {
         let (channel, delivery) = (Arc::clone(channel), Arc::clone(&delivery));
@@ -147,7 +157,7 @@ async fn measured(channel: &Arc<dyn PushChannel>) -> f64 {
     while let Some(task) = tasks.join_next().await {
         task.unwrap();
     }
-    SENDS as f64 / began.elapsed().as_secs_f64()
+    Taken { rate: SENDS as f64 / began.elapsed().as_secs_f64(), cpu: (cpu() - before) * 1e6 / SENDS as f64 }
 }
 
 fn plugged(isolation: Isolation, url: &str, transport: &Arc<dyn Transport>) -> Arc<dyn PushChannel> {
@@ -177,19 +187,57 @@ async fn compare(what: &str, url: &str, transport: Arc<dyn Transport>) {
     let in_process = plugged(Isolation::None, url, &transport);
     let in_child = plugged(Isolation::Process(Limits::default()), url, &transport);
     // In turns, so that a busy moment of the machine meets all of them; the first turn is for warming up.
-    let mut best = [0f64; 3];
-    for turn in 0..4 {
-        for (best, channel) in best.iter_mut().zip([&as_crate, &in_process, &in_child]) {
-            let rate = measured(channel).await;
-            *best = if turn == 0 { 0.0 } else { best.max(rate) };
+    let mut turns = Vec::new();
+    for _ in 0..=TURNS {
+        let mut taken = [Taken::default(); 3];
+        for (taken, channel) in taken.iter_mut().zip([&as_crate, &in_process, &in_child]) {
+            *taken = measured(channel).await;
         }
+        turns.push(taken);
     }
-    let [base, plugin, child] = best;
-    println!(
-        "{what:10} crate {base:>8.0}/s   in process {plugin:>8.0}/s ({:.2})   child {child:>8.0}/s ({:.2})",
-        plugin / base,
-        child / base
-    );
+    turns.remove(0);
+    for (which, name) in ["crate", "in process", "child"].into_iter().enumerate() {
+        let rates = spread(turns.iter().map(|taken| taken[which].rate));
+        let cpu = spread(turns.iter().map(|taken| taken[which].cpu));
+        let of_rate = spread(turns.iter().map(|taken| taken[which].rate / taken[0].rate));
+        let of_cpu = spread(turns.iter().map(|taken| taken[0].cpu / taken[which].cpu));
+        println!(
+            "{what:10} {name:10} {:>8.0}/s {:>6.2} us CPU   of the crate: {} by rate, {} by CPU",
+            rates[1],
+            cpu[1],
+            shares(of_rate),
+            shares(of_cpu)
+        );
+    }
+}
+
+fn shares([least, middle, most]: [f64; 3]) -> String {
+    format!("{middle:.2} ({least:.2}–{most:.2})")
+}
+
+/// The least, the middle and the most.
+fn spread(values: impl Iterator<Item = f64>) -> [f64; 3] {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    [values[0], values[values.len() / 2], values[values.len() - 1]]
+}
+
+/// Processor time of this process and its children, in seconds. It does not grow when somebody else uses the machine.
+fn cpu() -> f64 {
+    let own = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let children = std::fs::read_dir("/proc/self/task").unwrap().flatten().flat_map(|task| {
+        let children = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        children.split_whitespace().map(ticks).collect::<Vec<_>>()
+    });
+    own.tv_sec as f64 + own.tv_nsec as f64 / 1e9 + children.sum::<u64>() as f64 / 100.0
+}
+
+/// Processor time of another process, in hundredths of a second.
+fn ticks(process: &str) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // Behind the name, which may have spaces in it.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
 }
 
 /// A child of this very program is a plugin's host, as the gateway's own is.

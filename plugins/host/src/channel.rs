@@ -1,13 +1,14 @@
 //! A channel that is a plugin in this process: lends the delivery, waits for `complete`, and answers itself at the deadline.
 
+use std::future::poll_fn;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pushgate::{ChannelInfo, Delivery, Fault, Kind, Message, Outcome, Probe, PushChannel, Rendered, Report};
 use pushgate_plugin_abi as abi;
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::along::Along;
 use crate::context::Context;
@@ -15,7 +16,7 @@ use crate::convert;
 use crate::error::LoadError;
 use crate::library::Library;
 use crate::loader::Opening;
-use crate::pending::{Answer, Given, Question};
+use crate::pending::{Given, Question, Wanted};
 use crate::telemetry::Misuse;
 
 /// The longest text a plugin writes into a sink, in bytes.
@@ -32,7 +33,8 @@ pub struct Plugged {
     info: ChannelInfo,
     library: &'static Library,
     instance: Instance,
-    runtime: Handle,
+    channel: u64,
+    context: Arc<Context>,
     end: End,
 }
 
@@ -66,9 +68,9 @@ impl Plugged {
         let channel = shared.enter(Arc::clone(&context));
         match instance(library, channel, &info, &config) {
             Ok(instance) => {
-                let runtime = context.runtime().clone();
-                let end = End(Some(Closing { library, channel, context, instance }));
-                Ok(Self { info, library, instance, runtime, end })
+                context.runtime().spawn(keep_time(library, channel, Arc::clone(&context)));
+                let end = End(Some(Closing { library, channel, context: Arc::clone(&context), instance }));
+                Ok(Self { info, library, instance, channel, context, end })
             }
             Err(refusal) => {
                 // Whatever it began meanwhile ends; nothing of it is waited for.
@@ -88,49 +90,60 @@ impl Plugged {
 
     /// Calls a function that must return at once, and tells when it did not.
     fn promptly(&self, call: impl FnOnce()) {
-        let began = Instant::now();
+        let began = std::time::Instant::now();
         call();
         if began.elapsed() > AT_ONCE {
             self.library.table.shared.misused(Misuse::Blocked);
         }
     }
 
-    /// Calls a function whose answer comes later, and keeps the requests it begins.
-    fn with_its_requests(&self, call: impl FnOnce()) -> Along {
-        Along::with(self.runtime.clone(), || self.promptly(call))
+    /// A question to the plugin, until the deadline.
+    fn ask(&self, outcomes: usize) -> Question<'_> {
+        let until = Instant::now() + self.info.timeout + GRACE;
+        let wanted = Wanted { channel: self.channel, outcomes, until };
+        let question = self.library.table.shared.pending.ask(wanted);
+        self.context.asked.tell();
+        question
     }
 
-    /// Waits for an answer until the deadline.
-    async fn answer(
-        &self,
-        question: Question<'_>,
-        mut receiver: oneshot::Receiver<Answer>,
-        mut along: Along,
-    ) -> Result<Given, Fault> {
-        let answered = async {
-            tokio::select! {
-                biased;
-                () = along.all_ended() => (&mut receiver).await,
-                answer = &mut receiver => answer,
-            }
-        };
-        let answer = match tokio::time::timeout(self.info.timeout + GRACE, answered).await {
-            Ok(answer) => answer.ok(),
-            Err(_) => {
-                question.out_of_time();
-                // It may have come between the deadline and the line above.
-                receiver.try_recv().ok()
-            }
-        };
-        match answer {
-            Some(Ok(given)) => Ok(given),
-            Some(Err(misuse)) => Err(Fault::new(Kind::Bug, told(misuse))),
-            None => {
+    /// Calls a function whose answer comes later, and keeps the requests it begins.
+    fn with_its_requests(&self, question: &Question<'_>, call: impl FnOnce()) -> Along<'_> {
+        question.here(|| Along::with(&self.context, || self.promptly(call)))
+    }
+
+    /// Waits for an answer.
+    async fn answer(&self, mut question: Question<'_>, mut along: Along<'_>) -> Result<Given, Fault> {
+        let answer = poll_fn(|polling| {
+            question.here(|| along.poll(polling));
+            question.poll(polling)
+        });
+        match answer.await {
+            Ok(given) => Ok(given),
+            Err(Misuse::Never) => {
                 self.library.table.shared.misused(Misuse::Never);
                 let detail = format!("the plugin gave no outcomes within {:?}", self.info.timeout);
                 Err(Fault::new(Kind::Timeout, detail))
             }
+            Err(misuse) => Err(Fault::new(Kind::Bug, told(misuse))),
         }
+    }
+}
+
+/// Answers for the plugin at each deadline, until the channel closes. One timer for all: questions of one channel have the
+/// same time, so that none comes due before those that were asked earlier.
+async fn keep_time(library: &'static Library, channel: u64, context: Arc<Context>) {
+    let kept = async {
+        loop {
+            context.asked.listen();
+            while let Some(next) = library.table.shared.pending.expire(channel, Instant::now()) {
+                tokio::time::sleep_until(next).await;
+            }
+            context.asked.told().await;
+        }
+    };
+    tokio::select! {
+        () = context.closing().cancelled() => {}
+        () = kept => {}
     }
 }
 
@@ -197,27 +210,27 @@ impl PushChannel for Plugged {
     async fn send(&self, delivery: &Delivery) -> Report {
         let expected = delivery.targets.len();
         let shared = &self.library.table.shared;
-        let (question, receiver) = shared.pending.ask(expected);
+        let question = self.ask(expected);
         let deadline = shared.clock.now() + self.info.timeout;
         let along = convert::with_delivery(delivery, deadline, |delivery| {
-            self.with_its_requests(|| {
+            self.with_its_requests(&question, || {
                 // SAFETY: as in `render`.
                 unsafe { (self.library.calls.send)(self.instance.0, delivery, question.tag()) };
             })
         });
-        match self.answer(question, receiver, along).await {
+        match self.answer(question, along).await {
             Ok(given) => Report::new(expected, given.outcomes),
             Err(fault) => Report::all_failed(expected, &fault),
         }
     }
 
     async fn probe(&self) -> Result<Probe, Fault> {
-        let (question, receiver) = self.library.table.shared.pending.ask(1);
-        let along = self.with_its_requests(|| {
+        let question = self.ask(1);
+        let along = self.with_its_requests(&question, || {
             // SAFETY: as in `render`.
             unsafe { (self.library.calls.probe)(self.instance.0, question.tag()) };
         });
-        let Given { mut outcomes, expires_at } = self.answer(question, receiver, along).await?;
+        let Given { mut outcomes, expires_at } = self.answer(question, along).await?;
         match outcomes.pop() {
             Some(Outcome::Failed(fault)) => Err(fault),
             Some(Outcome::Accepted { vendor_id } | Outcome::Replaced { vendor_id, .. }) => {

@@ -1,15 +1,16 @@
 //! One opened channel as the host's functions see it: its transport, and what is under way for it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pushgate::Transport;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::along;
+use crate::along::{self, Work};
 use crate::telemetry::Names;
 
 /// The most requests and timers under way for one channel: more than the most addresses that may be in flight.
@@ -23,8 +24,35 @@ pub(crate) struct Context {
     runtime: Handle,
     closing: CancellationToken,
     tasks: TaskTracker,
-    under_way: AtomicUsize,
+    /// Rung for whoever keeps the time.
+    pub(crate) asked: Bell,
     pub(crate) names: Names,
+}
+
+/// Says that something was asked to one who rests while nothing is.
+#[derive(Default)]
+pub(crate) struct Bell {
+    heard: AtomicBool,
+    ring: Notify,
+}
+
+impl Bell {
+    /// After the question can be seen. Costs a look, unless the other rests.
+    pub(crate) fn tell(&self) {
+        if !self.heard.load(Ordering::Acquire) && !self.heard.swap(true, Ordering::AcqRel) {
+            self.ring.notify_one();
+        }
+    }
+
+    /// Whoever asks from now on tells. Look once more before resting: who asked earlier may have thought it known.
+    pub(crate) fn listen(&self) {
+        self.heard.store(false, Ordering::Release);
+    }
+
+    /// Rests until something is asked.
+    pub(crate) async fn told(&self) {
+        self.ring.notified().await;
+    }
 }
 
 /// Why nothing new is begun.
@@ -48,7 +76,7 @@ impl Context {
             runtime,
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
-            under_way: AtomicUsize::new(0),
+            asked: Bell::default(),
             names: Names::default(),
         }
     }
@@ -57,11 +85,8 @@ impl Context {
         &self.runtime
     }
 
-    /// Begins something that ends when the channel closes: `work` is given what tells it so.
-    pub(crate) fn begin<F>(
-        self: &Arc<Self>,
-        work: impl FnOnce(CancellationToken) -> F,
-    ) -> Result<(), NotBegun>
+    /// Begins something. It goes along with the send that begins it, or is left to the runtime; dropping it calls it off.
+    pub(crate) fn begin<F>(self: &Arc<Self>, work: impl FnOnce() -> F) -> Result<(), NotBegun>
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -70,14 +95,33 @@ impl Context {
         if self.closing.is_cancelled() {
             return Err(NotBegun::Closed);
         }
-        let place = Place::take(Arc::clone(self)).ok_or(NotBegun::Busy)?;
-        let work = work(self.closing.clone());
+        if self.tasks.len() > MOST_UNDER_WAY {
+            return Err(NotBegun::Busy);
+        }
+        let work = work();
         let work = async move {
-            let _held = (task, place);
+            let _task = task;
             work.await;
         };
-        along::begin(work, &self.runtime);
+        along::begin(self, Box::pin(work));
         Ok(())
+    }
+
+    /// Leaves it to the runtime, where it ends when the channel closes. As long as it goes along with a send, nobody closes.
+    pub(crate) fn leave(self: &Arc<Self>, work: Work) {
+        let context = Arc::clone(self);
+        self.runtime.spawn(async move {
+            tokio::select! {
+                biased;
+                () = context.closing.cancelled() => {}
+                () = work => {}
+            }
+        });
+    }
+
+    /// Says when the channel closes.
+    pub(crate) const fn closing(&self) -> &CancellationToken {
+        &self.closing
     }
 
     /// Ends what is under way, and waits until all of it has ended. Nothing new begins after this.
@@ -85,23 +129,5 @@ impl Context {
         self.closing.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-    }
-}
-
-/// One of the places for what is under way.
-struct Place(Arc<Context>);
-
-impl Place {
-    fn take(context: Arc<Context>) -> Option<Self> {
-        let taken = context.under_way.fetch_add(1, Ordering::AcqRel);
-        let place = Self(context);
-        // When there is none, dropping gives it back.
-        (taken < MOST_UNDER_WAY).then_some(place)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::AcqRel);
     }
 }

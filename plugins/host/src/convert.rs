@@ -1,9 +1,10 @@
 //! Between core's types and the structs of the interface: borrowed on the way out, copied and bounded on the way in.
 
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use pushgate::{
-    Act, Address, Delivery, Fault, Kind, Message, Outcome, Priority, Secret, Timestamp, TokenKind,
+    Act, Address, Delivery, Fault, Kind, Message, Outcome, Priority, Secret, Target, Timestamp, TokenKind,
 };
 use pushgate_plugin_abi as abi;
 use pushgate_plugin_abi::Str;
@@ -16,19 +17,44 @@ const MOST_ID: usize = 512;
 /// A struct larger than this is no later version but a mistake.
 const MOST_STRUCT: usize = 4096;
 
+/// An id as text, without an allocation: there are several in each call.
+struct Id {
+    bytes: [u8; 40],
+    len: usize,
+}
+
+impl Id {
+    fn of(id: impl fmt::Display) -> Self {
+        let mut text = Self { bytes: [0; 40], len: 0 };
+        write!(text, "{id}").expect("an id is a UUID, of 36 characters");
+        text
+    }
+
+    fn lent(&self) -> Str {
+        Str::of_bytes(&self.bytes[..self.len])
+    }
+}
+
+impl fmt::Write for Id {
+    fn write_str(&mut self, piece: &str) -> fmt::Result {
+        let room = self.bytes.get_mut(self.len..self.len + piece.len()).ok_or(fmt::Error)?;
+        room.copy_from_slice(piece.as_bytes());
+        self.len += piece.len();
+        Ok(())
+    }
+}
+
 /// The texts of a message that are made for the call.
 struct Texts {
-    id: String,
+    id: Id,
     overrides: Option<String>,
-    tag: String,
 }
 
 /// Lends a message to `call`.
 pub(crate) fn with_message<T>(message: &Message, call: impl FnOnce(&abi::Message) -> T) -> T {
     let texts = Texts {
-        id: message.id.to_string(),
+        id: Id::of(message.id),
         overrides: message.overrides.as_ref().map(serde_json::Value::to_string),
-        tag: message.tag(),
     };
     call(&borrowed(message, &texts))
 }
@@ -42,7 +68,7 @@ fn borrowed(message: &Message, texts: &Texts) -> abi::Message {
     };
     abi::Message {
         struct_size: size_of::<abi::Message>(),
-        id: Str::of(&texts.id),
+        id: texts.id.lent(),
         app: Str::of(message.app.as_str()),
         title: Str::of(message.title.expose()),
         content: Str::of(message.content.expose()),
@@ -63,7 +89,8 @@ fn borrowed(message: &Message, texts: &Texts) -> abi::Message {
             Priority::Low => abi::PRIORITY_LOW,
         },
         silent: message.silent.into(),
-        tag: Str::of(&texts.tag),
+        // What `Message::tag` gives, borrowed.
+        tag: message.collapse_key.as_deref().map_or(texts.id.lent(), Str::of),
         call: Str::of_option(call),
         act,
         voip: voip.into(),
@@ -76,30 +103,28 @@ pub(crate) fn with_delivery<T>(
     deadline: Timestamp,
     call: impl FnOnce(&abi::Delivery) -> T,
 ) -> T {
-    let id = delivery.id.to_string();
-    let targets: Vec<abi::Target> = delivery
-        .targets
-        .iter()
-        .map(|target| abi::Target {
-            struct_size: size_of::<abi::Target>(),
-            token: Str::of(target.address.token.expose()),
-            device: Str::of_option(target.device.as_ref().map(|device| device.as_str())),
-            user: Str::of_option(target.user.as_ref().map(|user| user.as_str())),
-            kind: match target.address.kind {
-                TokenKind::Token => abi::TOKEN,
-                TokenKind::Fid => abi::FID,
-                TokenKind::Subscription => abi::SUBSCRIPTION,
-                // No plugin can say that it takes them, so none is handed one.
-                TokenKind::Voip => 0,
-            },
-            index: target.index,
-        })
-        .collect();
-    let pointers: Vec<*const abi::Target> = targets.iter().map(std::ptr::from_ref).collect();
+    let id = Id::of(delivery.id);
+    let (one, many): ([abi::Target; 1], Vec<abi::Target>);
+    // One is what there is as a rule.
+    let targets = if let [target] = delivery.targets.as_slice() {
+        one = [lent(target)];
+        &one[..]
+    } else {
+        many = delivery.targets.iter().map(lent).collect();
+        &many
+    };
+    let (only, all): ([*const abi::Target; 1], Vec<*const abi::Target>);
+    let pointers = if let [target] = targets {
+        only = [std::ptr::from_ref(target)];
+        &only[..]
+    } else {
+        all = targets.iter().map(std::ptr::from_ref).collect();
+        &all
+    };
     with_message(&delivery.message, |message| {
         call(&abi::Delivery {
             struct_size: size_of::<abi::Delivery>(),
-            id: Str::of(&id),
+            id: id.lent(),
             message,
             targets: pointers.as_ptr(),
             target_count: pointers.len(),
@@ -108,6 +133,23 @@ pub(crate) fn with_delivery<T>(
             reserved: 0,
         })
     })
+}
+
+fn lent(target: &Target) -> abi::Target {
+    abi::Target {
+        struct_size: size_of::<abi::Target>(),
+        token: Str::of(target.address.token.expose()),
+        device: Str::of_option(target.device.as_ref().map(|device| device.as_str())),
+        user: Str::of_option(target.user.as_ref().map(|user| user.as_str())),
+        kind: match target.address.kind {
+            TokenKind::Token => abi::TOKEN,
+            TokenKind::Fid => abi::FID,
+            TokenKind::Subscription => abi::SUBSCRIPTION,
+            // No plugin can say that it takes them, so none is handed one.
+            TokenKind::Voip => 0,
+        },
+        index: target.index,
+    }
 }
 
 /// Copies what a plugin handed to `complete`.
@@ -205,6 +247,19 @@ mod tests {
         let kinds: std::collections::BTreeSet<_> = (0..1000).filter_map(kind).collect();
         // What was taken back is the gateway's to know.
         assert_eq!(kinds, Kind::ALL.into_iter().filter(|kind| *kind != Kind::Revoked).collect());
+    }
+
+    #[test]
+    fn the_tag_that_is_lent_is_the_messages_own() {
+        let mut message = pushgate_kit::sample::message();
+        for key in [None, Some("upd8".to_owned())] {
+            message.collapse_key = key;
+            with_message(&message, |lent| {
+                // SAFETY: lent for the call.
+                let (tag, id) = unsafe { (lent.tag.text(100), lent.id.text(100)) };
+                assert_eq!((tag, id), (Some(message.tag()), Some(message.id.to_string())));
+            });
+        }
     }
 
     fn raw(code: u32) -> abi::Outcome {

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pushgate::{Request, Response, TransportError};
+use pushgate::{Request, Response, Transport, TransportError};
 use pushgate_plugin_abi as abi;
 use pushgate_plugin_abi::Str;
-use tokio_util::sync::CancellationToken;
 
 use crate::asked;
-use crate::context::{Context, NotBegun};
+use crate::context::NotBegun;
 use crate::table::{Shared, guarded};
 use crate::telemetry::Misuse;
 
@@ -64,9 +63,9 @@ pub(crate) unsafe extern "C" fn http_request(
             return abi::REFUSED;
         };
         let user = User(user);
-        begun(context.begin(|closing| {
+        begun(context.begin(|| {
             let owed = Owed::new(user, move |user: &User| tell_cancelled(done, user));
-            fetch(Arc::clone(&context), request, closing, done, owed)
+            fetch(Arc::clone(&context.transport), request, done, owed)
         }))
     };
     // SAFETY: the plugin hands back the table it was given.
@@ -89,14 +88,11 @@ pub(crate) unsafe extern "C" fn timer(
         // SAFETY: `done` and what it is given are the plugin's, which is never unloaded.
         let call = move |user: &User, cancelled| unsafe { done(user.0, cancelled) };
         let user = User(user);
-        begun(context.begin(|closing| {
+        begun(context.begin(|| {
             let owed = Owed::new(user, move |user: &User| call(user, 1));
             async move {
-                tokio::select! {
-                    biased;
-                    () = closing.cancelled() => drop(owed),
-                    () = tokio::time::sleep(Duration::from_millis(after_ms)) => owed.pay(|user| call(user, 0)),
-                }
+                tokio::time::sleep(Duration::from_millis(after_ms)).await;
+                owed.pay(|user| call(user, 0));
             }
         }))
     };
@@ -114,21 +110,16 @@ const fn begun(result: Result<(), NotBegun>) -> i32 {
 
 /// Sends the request, and tells the plugin what came.
 async fn fetch<F: FnMut(&User)>(
-    context: Arc<Context>,
+    transport: Arc<dyn Transport>,
     request: Request,
-    closing: CancellationToken,
     done: abi::HttpDone,
     owed: Owed<F>,
 ) {
-    tokio::select! {
-        biased;
-        // First: an answer that is there needs no place among those who wait for the end.
-        answer = context.transport.send(request) => owed.pay(|user| match &answer {
-            Ok(response) => tell_response(done, user, response),
-            Err(error) => tell_error(done, user, error),
-        }),
-        () = closing.cancelled() => drop(owed),
-    }
+    let answer = transport.send(request).await;
+    owed.pay(|user| match &answer {
+        Ok(response) => tell_response(done, user, response),
+        Err(error) => tell_error(done, user, error),
+    });
 }
 
 const NO_ANSWER: abi::HttpResponse = abi::HttpResponse {
