@@ -21,7 +21,7 @@ const SECRET: [&str; 3] = ["authorization", "proxy-authorization", "cookie"];
 /// A request as a plugin asks for it, its headers aside.
 pub(crate) struct Asked<'a> {
     pub(crate) method: &'a [u8],
-    pub(crate) url: &'a [u8],
+    pub(crate) url: Bytes,
     pub(crate) body: Bytes,
     pub(crate) timeout: Duration,
     /// Zero: as the transport takes without being told.
@@ -30,11 +30,11 @@ pub(crate) struct Asked<'a> {
 
 impl Asked<'_> {
     /// The request; none when something about it is not right.
-    pub(crate) fn checked<'h>(self, headers: impl Iterator<Item = (&'h [u8], &'h [u8])>) -> Option<Request> {
+    pub(crate) fn checked<'h>(self, headers: impl Iterator<Item = (&'h [u8], Bytes)>) -> Option<Request> {
         if self.url.len() > MOST_URL || self.body.len() > MOST_BODY {
             return None;
         }
-        let uri = Uri::try_from(self.url).ok()?;
+        let uri = Uri::from_maybe_shared(self.url).ok()?;
         if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
             return None;
         }
@@ -50,9 +50,9 @@ impl Asked<'_> {
     }
 }
 
-fn add(headers: &mut HeaderMap, name: &[u8], value: &[u8]) -> Option<()> {
+fn add(headers: &mut HeaderMap, name: &[u8], value: Bytes) -> Option<()> {
     let name = HeaderName::from_bytes(name).ok()?;
-    let mut value = HeaderValue::from_bytes(value).ok()?;
+    let mut value = HeaderValue::from_maybe_shared(value).ok()?;
     if OURS.contains(&name.as_str()) || value.len() > MOST_HEADER || headers.len() == MOST_HEADERS {
         return None;
     }
@@ -65,15 +65,15 @@ fn add(headers: &mut HeaderMap, name: &[u8], value: &[u8]) -> Option<()> {
 mod tests {
     use super::*;
 
-    fn asked<'a>(method: &'a str, url: &'a str) -> Asked<'a> {
+    fn asked<'a>(method: &'a str, url: &'static str) -> Asked<'a> {
         let (timeout, body) = (Duration::from_secs(3600), Bytes::new());
-        Asked { method: method.as_bytes(), url: url.as_bytes(), body, timeout, max_answer: u64::MAX }
+        Asked { method: method.as_bytes(), url: Bytes::from(url), body, timeout, max_answer: u64::MAX }
     }
 
     #[test]
     fn only_whole_addresses_and_headers_that_are_the_plugins_pass() {
         let passes = |method, url, name: &str| {
-            asked(method, url).checked([(name.as_bytes(), &b"1"[..])].into_iter()).is_some()
+            asked(method, url).checked([(name.as_bytes(), Bytes::from("1"))].into_iter()).is_some()
         };
         assert!(passes("PUT", "https://a.example/x?y", "x-acme"));
         for (method, url, name) in [
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn credentials_are_marked_and_wishes_are_bounded() {
-        let headers = [(&b"Authorization"[..], &b"Bearer x"[..])];
+        let headers = [(&b"Authorization"[..], Bytes::from("Bearer x"))];
         let request = asked("POST", "https://a.example").checked(headers.into_iter()).unwrap();
         assert!(request.headers["authorization"].is_sensitive());
         assert_eq!((request.timeout, request.max_answer), (LONGEST, MOST_ANSWER));

@@ -15,6 +15,9 @@ use crate::table::{Shared, guarded};
 use crate::telemetry::Misuse;
 
 const LONGEST_TIMER: u64 = 24 * 3600 * 1000;
+/// What the headers of a request take as a rule, in bytes.
+const HEADERS: usize = 512;
+
 /// A pointer of the plugin's that is only carried.
 struct User(*mut c_void);
 
@@ -189,6 +192,18 @@ unsafe fn read(raw: &abi::HttpRequest, timeout: Duration) -> Option<Request> {
     if missing || raw.url.len > asked::MOST_URL || raw.body.len > asked::MOST_BODY {
         return None;
     }
+    // All in one piece, which the parts of the request share.
+    let mut copy = Vec::with_capacity(raw.url.len + raw.body.len + HEADERS);
+    let mut keep = |bytes: &[u8]| {
+        let from = copy.len();
+        copy.extend_from_slice(bytes);
+        from..copy.len()
+    };
+    // SAFETY: the texts are good for the call, the caller says.
+    let (method, url, body) = unsafe {
+        let (url, body) = (raw.url.bytes(asked::MOST_URL)?, raw.body.bytes(asked::MOST_BODY));
+        (raw.method.bytes(32), keep(url), keep(body.unwrap_or_default()))
+    };
     let mut headers = Vec::with_capacity(raw.header_count);
     for i in 0..raw.header_count {
         // SAFETY: there are so many, the caller says; their texts are good for the call.
@@ -196,18 +211,16 @@ unsafe fn read(raw: &abi::HttpRequest, timeout: Duration) -> Option<Request> {
             let header = *raw.headers.add(i);
             (header.name.bytes(asked::MOST_HEADER + 1)?, header.value.bytes(asked::MOST_HEADER + 1))
         };
-        headers.push((name, value.unwrap_or_default()));
+        headers.push((name, keep(value.unwrap_or_default())));
     }
-    // SAFETY: the texts are good for the call, the caller says.
-    let (method, url, body) =
-        unsafe { (raw.method.bytes(32), raw.url.bytes(asked::MOST_URL)?, raw.body.bytes(asked::MOST_BODY)) };
+    let copy = Bytes::from(copy);
     let timeout = if raw.timeout_ms == 0 { timeout } else { Duration::from_millis(raw.timeout_ms) };
     let asked = asked::Asked {
         method: method.unwrap_or(b"POST"),
-        url,
-        body: Bytes::copy_from_slice(body.unwrap_or_default()),
+        url: copy.slice(url),
+        body: copy.slice(body),
         timeout,
         max_answer: raw.max_answer,
     };
-    asked.checked(headers.into_iter())
+    asked.checked(headers.into_iter().map(|(name, value)| (name, copy.slice(value))))
 }

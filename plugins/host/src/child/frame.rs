@@ -20,6 +20,8 @@ use crate::telemetry::{Level, Misuse};
 const MOST_HEAD: usize = 64 * 1024 * 1024;
 /// The largest tail: a body of HTTP.
 const MOST_TAIL: usize = 8 * 1024 * 1024;
+/// What is allocated for a frame before it has come.
+pub(super) const MOST_AHEAD: usize = 16 * 1024;
 /// Two lengths of four bytes.
 const PREFIX: usize = 8;
 
@@ -269,8 +271,8 @@ pub(crate) fn read<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<(T, 
     let mut prefix = [0; PREFIX];
     from.read_exact(&mut prefix)?;
     let (head, tail) = lengths(prefix)?;
-    let mut bytes = Vec::new();
-    // Not allocated ahead: what is announced need not come.
+    // Not much is allocated ahead: what is announced need not come.
+    let mut bytes = Vec::with_capacity((head + tail).min(MOST_AHEAD));
     from.take((head + tail) as u64).read_to_end(&mut bytes)?;
     if bytes.len() < head + tail {
         return Err(io::ErrorKind::UnexpectedEof.into());

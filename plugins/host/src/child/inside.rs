@@ -2,13 +2,14 @@
 //! One thread runs the plugin, so that the parent notices when it is stuck; others read, so that an orphan ends at once.
 
 use std::collections::HashMap;
-use std::io::Write as _;
+use std::io::{BufReader, BufWriter, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -26,6 +27,9 @@ use crate::error::LoadError;
 use crate::library::Library;
 use crate::loader::{Isolation, Loader, Opening, Source};
 use crate::telemetry::{Death, Level, Misuse, Telemetry};
+
+/// What is read and written at once, in bytes.
+const AT_ONCE: usize = 64 * 1024;
 
 /// What a process that was started as a plugin's host is to do.
 #[derive(Debug)]
@@ -57,7 +61,16 @@ impl Role {
     fn serve(self) -> std::io::Result<()> {
         let (frames, renders) = sockets()?;
         self.limit()?;
-        let writer = Writer(Arc::new(Mutex::new(frames.try_clone()?)));
+        let (writer, writing) = Writer::start(frames.try_clone()?)?;
+        let served = self.serve_by(&writer, frames, renders);
+        // What was said last is heard, too.
+        writer.end();
+        // When nobody reads any more, nobody is to be told of it.
+        let _ = writing.join();
+        served
+    }
+
+    fn serve_by(self, writer: &Writer, frames: UnixStream, renders: UnixStream) -> std::io::Result<()> {
         let loader = Loader::new(Arc::new(SystemClock), Arc::new(writer.clone()));
         let source = Source { path: self.path, sha256: self.sha256, isolation: Isolation::None };
         let library = match loader.library(&source) {
@@ -68,7 +81,7 @@ impl Role {
         let (told, heard) = mpsc::unbounded_channel();
         std::thread::Builder::new().spawn(move || listen(frames, &told))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-        runtime.block_on(Child { library, writer, renders }.live(heard))
+        runtime.block_on(Child { library, writer: writer.clone(), renders }.live(heard))
     }
 
     fn limit(&self) -> std::io::Result<()> {
@@ -112,7 +125,8 @@ fn close_others() -> std::io::Result<()> {
 }
 
 /// Hands on what the parent says. Its end is ours: nobody is left to answer to.
-fn listen(mut frames: UnixStream, told: &mpsc::UnboundedSender<(Down, Bytes)>) {
+fn listen(frames: UnixStream, told: &mpsc::UnboundedSender<(Down, Bytes)>) {
+    let mut frames = BufReader::with_capacity(AT_ONCE, frames);
     while let Ok(frame) = frame::read(&mut frames) {
         if told.send(frame).is_err() {
             return;
@@ -121,24 +135,52 @@ fn listen(mut frames: UnixStream, told: &mpsc::UnboundedSender<(Down, Bytes)>) {
     std::process::exit(0);
 }
 
-/// Where frames to the parent are written, whole and one after the other.
+/// Where frames to the parent go, whole and one after the other. A thread of its own writes them, so that a plugin that is
+/// stuck holds no answer back, and as many at once as have come meanwhile.
 #[derive(Clone)]
-struct Writer(Arc<Mutex<UnixStream>>);
+struct Writer(std::sync::mpsc::Sender<Option<Vec<u8>>>);
+
+/// Frames, and none when there will be no more.
+type Waiting = std::sync::mpsc::Receiver<Option<Vec<u8>>>;
 
 impl Writer {
+    fn start(socket: UnixStream) -> std::io::Result<(Self, JoinHandle<std::io::Result<()>>)> {
+        let (frames, waiting) = std::sync::mpsc::channel();
+        let writing = std::thread::Builder::new().spawn(move || write(socket, &waiting))?;
+        Ok((Self(frames), writing))
+    }
+
     fn say(&self, what: &impl Serialize) -> std::io::Result<()> {
         self.say_with(what, &[])
     }
 
     fn say_with(&self, what: &impl Serialize, tail: &[u8]) -> std::io::Result<()> {
-        let frame = frame::encoded(what, tail)?;
-        self.0.lock().write_all(&frame)
+        self.0.send(Some(frame::encoded(what, tail)?)).map_err(|_| std::io::ErrorKind::BrokenPipe.into())
+    }
+
+    /// Nothing comes after this.
+    fn end(&self) {
+        // Whoever would read it has gone: it has ended.
+        let _ = self.0.send(None);
     }
 
     /// For what cannot be helped when it fails: then the parent is gone, and so are we.
     fn mention(&self, what: &Up) {
         let _ = self.say(what);
     }
+}
+
+/// Writes what waits, until the end or until nobody reads.
+fn write(socket: UnixStream, waiting: &Waiting) -> std::io::Result<()> {
+    let mut socket = BufWriter::with_capacity(AT_ONCE, socket);
+    while let Ok(first) = waiting.recv() {
+        for frame in std::iter::once(first).chain(waiting.try_iter()) {
+            let Some(frame) = frame else { return socket.flush() };
+            socket.write_all(&frame)?;
+        }
+        socket.flush()?;
+    }
+    Ok(())
 }
 
 impl Telemetry for Writer {
@@ -260,10 +302,7 @@ impl Child {
 }
 
 /// Answers what would be sent, on a thread and a socket of its own: planning waits for it, and not for deliveries.
-fn render_for(
-    channel: Arc<Plugged>,
-    mut renders: UnixStream,
-) -> std::io::Result<std::thread::JoinHandle<()>> {
+fn render_for(channel: Arc<Plugged>, mut renders: UnixStream) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().spawn(move || {
         while let Ok((message, _)) = frame::read::<Render>(&mut renders) {
             let rendered = channel.render(&message);

@@ -102,7 +102,7 @@ async fn read(socket: OwnedReadHalf, told: mpsc::Sender<(Up, bytes::Bytes)>) -> 
         let mut prefix = [0; 8];
         socket.read_exact(&mut prefix).await?;
         let (head, tail) = frame::lengths(prefix)?;
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity((head + tail).min(frame::MOST_AHEAD));
         (&mut socket).take((head + tail) as u64).read_to_end(&mut bytes).await?;
         if bytes.len() < head + tail {
             return Err(std::io::ErrorKind::UnexpectedEof.into());

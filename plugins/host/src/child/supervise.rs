@@ -1,6 +1,7 @@
 //! Looks after a child: hears what it says, sees that it is not stuck, starts it again when it dies, and leaves it alone for
 //! a while when it dies again and again.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -114,16 +115,18 @@ impl Desk {
         let mut asking = interval(ASK);
         asking.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut lively, mut answered) = (Instant::now(), false);
+        // Made once: each would take its place among those who wait anew with every frame.
+        let (mut closed, mut stuck) = (pin!(closing.cancelled()), pin!(link.stuck.cancelled()));
         let why = loop {
             let (up, body) = tokio::select! {
                 biased;
-                () = closing.cancelled() => {
+                () = &mut closed => {
                     link.say(&Down::Close);
                     // Whatever it still says, nobody waits for; it has until then to end by itself.
                     let _ = timeout(CLOSE, async { while heard.recv().await.is_some() {} }).await;
                     break "it was closed".to_owned();
                 }
-                () = link.stuck.cancelled() => break "it did not render a message in time".to_owned(),
+                () = &mut stuck => break "it did not render a message in time".to_owned(),
                 frame = heard.recv() => match frame {
                     Some(frame) => frame,
                     None => break "it closed its connection or said what cannot be understood".to_owned(),
@@ -172,12 +175,12 @@ impl Desk {
         };
         let asked = Asked {
             method: ask.method.as_bytes(),
-            url: ask.url.as_bytes(),
+            url: ask.url.into(),
             body,
             timeout: Duration::from_millis(ask.timeout_ms),
             max_answer: ask.max_answer,
         };
-        let headers = ask.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        let headers = ask.headers.iter().map(|(name, value)| (name.as_bytes(), Bytes::from(value.clone())));
         let Some(request) = asked.checked(headers) else {
             return answer(link, Err(refused("the request is not right")));
         };
