@@ -29,7 +29,17 @@ pub(crate) struct Call {
     pub(crate) extended_data: String,
     pub(crate) timeout: Duration,
     pub(crate) invitees: BTreeMap<String, State>,
+    /// In whose browsers it rings by a push: it has to be taken back there.
+    pub(crate) pushed_to: Vec<String>,
     until: Instant,
+}
+
+/// For whom a call rings no more.
+pub(crate) struct Over {
+    pub(crate) caller: String,
+    pub(crate) users: Vec<String>,
+    /// Those of them to whom it was pushed.
+    pub(crate) pushed_to: Vec<String>,
 }
 
 /// The calls that may still ring.
@@ -56,7 +66,13 @@ impl Call {
     pub(crate) fn new(caller: &str, invitees: &[String], timeout: Duration, extended_data: &str) -> Self {
         let invitees = invitees.iter().map(|user| (user.clone(), State::Inviting)).collect();
         let (caller, extended_data) = (caller.to_owned(), extended_data.to_owned());
-        Self { caller, extended_data, timeout, invitees, until: Instant::now() + timeout }
+        let until = Instant::now() + timeout;
+        Self { caller, extended_data, timeout, invitees, pushed_to: Vec::new(), until }
+    }
+
+    fn over_for(&self, users: Vec<String>) -> Over {
+        let pushed_to = users.iter().filter(|user| self.pushed_to.contains(user)).cloned().collect();
+        Over { caller: self.caller.clone(), users, pushed_to }
     }
 
     /// What an invitee is told, with the time that is left.
@@ -79,8 +95,8 @@ impl Calls {
         mine.map(|(id, call)| call.received(id)).collect()
     }
 
-    /// An invitee answers; who called.
-    pub(crate) fn answer(&self, id: &str, user: &str, state: State) -> Result<String, Refusal> {
+    /// An invitee answers.
+    pub(crate) fn answer(&self, id: &str, user: &str, state: State) -> Result<Over, Refusal> {
         let mut calls = self.0.lock();
         let call = calls.get_mut(id).ok_or_else(ended)?;
         match call.invitees.get_mut(user) {
@@ -88,24 +104,25 @@ impl Calls {
             Some(_) => return Err(Refusal::parameter("you have answered this call")),
             None => return Err(Refusal::parameter("you are not called")),
         }
-        let caller = call.caller.clone();
+        let over = call.over_for(vec![user.to_owned()]);
         Self::forget_settled(&mut calls, id);
-        Ok(caller)
+        Ok(over)
     }
 
-    /// The caller gives up; whom it still rings for.
-    pub(crate) fn cancel(&self, id: &str, user: &str) -> Result<Vec<String>, Refusal> {
+    /// The caller gives up.
+    pub(crate) fn cancel(&self, id: &str, user: &str) -> Result<Over, Refusal> {
         let mut calls = self.0.lock();
         if calls.get(id).ok_or_else(ended)?.caller != user {
             return Err(Refusal::parameter("only the caller cancels"));
         }
-        Ok(calls.remove(id).map_or_else(Vec::new, |call| ringing_in(&call)))
+        let call = calls.remove(id).ok_or_else(ended)?;
+        Ok(call.over_for(ringing_in(&call)))
     }
 
-    /// The time is over; who called, and who has not answered.
-    pub(crate) fn time_out(&self, id: &str) -> Option<(String, Vec<String>)> {
+    /// The time is over.
+    pub(crate) fn time_out(&self, id: &str) -> Option<Over> {
         let call = self.0.lock().remove(id)?;
-        Some((call.caller.clone(), ringing_in(&call)))
+        Some(call.over_for(ringing_in(&call)))
     }
 
     fn forget_settled(calls: &mut HashMap<String, Call>, id: &str) {

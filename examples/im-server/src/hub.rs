@@ -7,13 +7,13 @@ use std::time::{Duration, SystemTime};
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use pushgate::{Notification, UserId, When};
+use pushgate::UserId;
 use serde_json::{Value, json};
 
-use crate::calls::{self, Call, Calls, State};
+use crate::calls::{self, Call, Calls, Over, State};
 use crate::mailbox::Mailbox;
 use crate::options::Options;
-use crate::push::{About, Push};
+use crate::push::{Matter, Push};
 use crate::session::{Sessions, Who};
 use crate::wire::{Conversation, PushConfig, Refusal, What, event};
 
@@ -105,7 +105,7 @@ impl Hub {
 
     /// Ends the session's binding: pushes for this user do not come to this browser any more.
     pub(crate) async fn logout(&self, who: &Who) -> Result<Value, Refusal> {
-        self.push.unbind(&who.device).await?;
+        self.push.unbind(&who.user, &who.device).await?;
         Ok(json!({}))
     }
 
@@ -122,7 +122,10 @@ impl Hub {
             }
             What::Ack { seq } => {
                 let user = who.user.clone();
-                self.on_disk(move |mailbox| mailbox.arrived(&user, seq)).await.map(|()| json!({}))
+                if let Some(pushed) = self.on_disk(move |mailbox| mailbox.arrived(&user, seq)).await? {
+                    self.push.acknowledge(pushed, &who.user).await;
+                }
+                Ok(json!({}))
             }
             What::Join { group } => {
                 let user = who.user.clone();
@@ -142,12 +145,14 @@ impl Hub {
                 .await
             }
             What::CallAccept { call, extended_data } => {
-                self.answer_call(who, &call, State::Accepted, &extended_data)
+                self.answer_call(who, &call, State::Accepted, &extended_data).await
             }
             What::CallReject { call, extended_data } => {
-                self.answer_call(who, &call, State::Rejected, &extended_data)
+                self.answer_call(who, &call, State::Rejected, &extended_data).await
             }
-            What::CallCancel { call, extended_data } => self.cancel(who, &call, &extended_data).await,
+            What::CallCancel { call, extended_data, push } => {
+                self.cancel(who, &call, &extended_data, &push.unwrap_or_default()).await
+            }
         }
     }
 
@@ -184,44 +189,25 @@ impl Hub {
         Ok(json!({"message": sent}))
     }
 
-    /// Stores it for everybody, tells who is connected, and pushes to who is not, or does not say in time that he has it.
+    /// Stores it for everybody, tells who is connected, and has the gateway push to who is not, or does not say in time that
+    /// he has it: a connection may be alive and its page asleep.
     async fn deliver(self: &Arc<Self>, letter: Letter) -> Result<(), Refusal> {
         let (users, name, data) = (letter.users.clone(), letter.event, letter.data.clone());
         let numbers = self.on_disk(move |mailbox| mailbox.store(&users, name, &data)).await?;
-        let event_data = json!({"messageList": [letter.data],
-            "fromConversationID": letter.data["conversationID"], "info": {"isOfflineMessage": false}});
-        let mut away = Vec::new();
-        let mut told = Vec::new();
-        for (user, seq) in letter.users.iter().zip(numbers) {
-            match self.sessions.tell(user, name, &event_data, Some(seq)) {
-                0 => away.push(user.clone()),
-                _ => told.push((user.clone(), seq)),
-            }
+        let conversation = letter.data["conversationID"].as_str().unwrap_or_default();
+        let told = json!({"messageList": [letter.data], "fromConversationID": conversation,
+            "info": {"isOfflineMessage": false}});
+        for (user, seq) in letter.users.iter().zip(&numbers) {
+            self.sessions.tell(user, name, &told, Some(*seq));
         }
-        let about = |when| About {
-            collapse_key: None,
-            ttl: Notification::DEFAULT_TTL,
-            when,
-            link: format!("/#{}", letter.data["conversationID"].as_str().unwrap_or_default()),
-        };
-        self.push.notify(&away, &letter.shown, &about(When::Offline)).await;
-        if !told.is_empty() {
-            let (hub, shown, about) = (Arc::clone(self), letter.shown, about(When::Always));
-            tokio::spawn(async move { hub.push_to_the_silent(told, shown, about).await });
+        let matter = Matter::Message { conversation, ack_within: self.ack };
+        let Some(id) = self.push.notify(&letter.users, &letter.shown, matter).await else { return Ok(()) };
+        let pushed = numbers.clone();
+        let early = self.on_disk(move |mailbox| mailbox.pushed(&pushed, id)).await?;
+        for (user, _) in letter.users.iter().zip(numbers).filter(|(_, seq)| early.contains(seq)) {
+            self.push.acknowledge(id, user).await;
         }
         Ok(())
-    }
-
-    /// A connection may be alive and its page asleep: who has not acknowledged in time is pushed to as well.
-    async fn push_to_the_silent(self: Arc<Self>, told: Vec<(String, i64)>, shown: PushConfig, about: About) {
-        tokio::time::sleep(self.ack).await;
-        let mut silent = Vec::new();
-        for (user, seq) in told {
-            if self.on_disk(move |mailbox| mailbox.waits(seq)).await.unwrap_or(false) {
-                silent.push(user);
-            }
-        }
-        self.push.notify(&silent, &shown, &about).await;
     }
 
     async fn invite(self: &Arc<Self>, mut call: Call, shown: PushConfig) -> Result<Value, Refusal> {
@@ -242,36 +228,41 @@ impl Hub {
             }
         }
         let timeout = call.timeout;
+        if !shown.is_blank() {
+            call.pushed_to.clone_from(&away);
+        }
         self.calls.open(&id, call);
-        let about = About {
-            collapse_key: Some(id.clone()),
-            ttl: timeout,
-            when: When::Offline,
-            link: format!("/#call-{id}"),
-        };
-        self.push.notify(&away, &shown, &about).await;
+        self.push.notify(&away, &shown, Matter::Call { id: &id, timeout }).await;
         tokio::spawn(ring_out(Arc::clone(self), id.clone(), timeout));
         Ok(json!({"callID": id, "timeout": timeout.as_secs(), "errorUserList": unreachable,
             "errorInvitees": unreachable}))
     }
 
-    fn answer_call(&self, who: &Who, id: &str, state: State, data: &str) -> Result<Value, Refusal> {
-        let caller = self.calls.answer(id, &who.user, state)?;
+    async fn answer_call(&self, who: &Who, id: &str, state: State, data: &str) -> Result<Value, Refusal> {
+        let over = self.calls.answer(id, &who.user, state)?;
         let name = if state == State::Accepted { "callInvitationAccepted" } else { "callInvitationRejected" };
         let said = json!({"callID": id, "invitee": who.user, "extendedData": data, "state": state as u8});
-        self.sessions.tell(&caller, name, &said, None);
-        // His other pages stop ringing.
+        self.sessions.tell(&over.caller, name, &said, None);
+        // His other pages stop ringing, and so do his browsers whose page is closed.
         self.sessions.tell(&who.user, "callInvitationEnded", &json!({"callID": id}), None);
+        self.take_back(id, &over, &PushConfig::default()).await;
         Ok(json!({"callID": id}))
     }
 
-    async fn cancel(&self, who: &Who, id: &str, data: &str) -> Result<Value, Refusal> {
+    async fn cancel(&self, who: &Who, id: &str, data: &str, shown: &PushConfig) -> Result<Value, Refusal> {
         let said = json!({"callID": id, "inviter": who.user, "extendedData": data,
             "state": State::Cancelled as u8});
-        for user in self.calls.cancel(id, &who.user)? {
-            self.sessions.tell(&user, "callInvitationCancelled", &said, None);
+        let over = self.calls.cancel(id, &who.user)?;
+        for user in &over.users {
+            self.sessions.tell(user, "callInvitationCancelled", &said, None);
         }
+        self.take_back(id, &over, shown).await;
         Ok(json!({"callID": id, "errorInvitees": []}))
+    }
+
+    /// What rings by a push does so no more; what is to be shown instead is.
+    async fn take_back(&self, id: &str, over: &Over, shown: &PushConfig) {
+        self.push.notify(&over.pushed_to, shown, Matter::CallOver { id }).await;
     }
 
     /// Runs on the disk's own threads: a commit takes milliseconds.
@@ -288,13 +279,14 @@ impl Hub {
 /// When the time of a call is over, both sides are told.
 async fn ring_out(hub: Arc<Hub>, id: String, timeout: Duration) {
     tokio::time::sleep(timeout).await;
-    let Some((caller, silent)) = hub.calls.time_out(&id) else { return };
+    let Some(over) = hub.calls.time_out(&id) else { return };
     let said = json!({"callID": id, "state": State::TimedOut as u8});
-    for user in &silent {
+    for user in &over.users {
         hub.sessions.tell(user, "callInvitationTimeout", &said, None);
     }
-    let said = json!({"callID": id, "invitees": silent});
-    hub.sessions.tell(&caller, "callInviteesAnsweredTimeout", &said, None);
+    hub.take_back(&id, &over, &PushConfig::default()).await;
+    let said = json!({"callID": id, "invitees": over.users});
+    hub.sessions.tell(&over.caller, "callInviteesAnsweredTimeout", &said, None);
 }
 
 fn now_s() -> u64 {

@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use parking_lot::Mutex;
-use rusqlite::{Connection, params};
+use pushgate::NotificationId;
+use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::Value;
+use uuid::Uuid;
 
 /// The longest time a message waits for its user, in seconds: seven days.
 const KEPT_S: i64 = 7 * 24 * 3600;
@@ -29,6 +31,10 @@ impl Mailbox {
              CREATE INDEX IF NOT EXISTS waiting_of ON waiting (user, seq);
              CREATE TABLE IF NOT EXISTS members (grp TEXT, user TEXT, PRIMARY KEY (grp, user)) WITHOUT ROWID;",
         )?;
+        if !connection.column_exists(None, "waiting", "push")? {
+            // Which notification is not to be pushed any more once it has arrived.
+            connection.execute("ALTER TABLE waiting ADD COLUMN push BLOB", [])?;
+        }
         Ok(Self(Mutex::new(connection)))
     }
 
@@ -62,17 +68,31 @@ impl Mailbox {
         rows.collect()
     }
 
-    /// It has arrived and waits no more.
-    pub(crate) fn arrived(&self, user: &str, seq: i64) -> rusqlite::Result<()> {
-        self.0.lock().execute("DELETE FROM waiting WHERE user = ? AND seq = ?", params![user, seq])?;
-        Ok(())
+    /// It has arrived and waits no more; the notification that would be pushed otherwise, if that is known already.
+    pub(crate) fn arrived(&self, user: &str, seq: i64) -> rusqlite::Result<Option<NotificationId>> {
+        let connection = self.0.lock();
+        let mut delete =
+            connection.prepare_cached("DELETE FROM waiting WHERE user = ? AND seq = ? RETURNING push")?;
+        let gone =
+            delete.query_row(params![user, seq], |row| row.get::<_, Option<[u8; 16]>>(0)).optional()?;
+        Ok(gone.flatten().map(|id| NotificationId(Uuid::from_bytes(id))))
     }
 
-    /// Whether it still waits.
-    pub(crate) fn waits(&self, seq: i64) -> rusqlite::Result<bool> {
-        self.0
-            .lock()
-            .query_row("SELECT EXISTS (SELECT 1 FROM waiting WHERE seq = ?)", [seq], |row| row.get(0))
+    /// These are pushed under that id unless they arrive in time; those that have arrived already.
+    pub(crate) fn pushed(&self, numbers: &[i64], id: NotificationId) -> rusqlite::Result<Vec<i64>> {
+        let mut connection = self.0.lock();
+        let transaction = connection.transaction()?;
+        let mut early = Vec::new();
+        {
+            let mut update = transaction.prepare_cached("UPDATE waiting SET push = ? WHERE seq = ?")?;
+            for seq in numbers {
+                if update.execute(params![id.0.as_bytes(), seq])? == 0 {
+                    early.push(*seq);
+                }
+            }
+        }
+        transaction.commit()?;
+        Ok(early)
     }
 
     pub(crate) fn join(&self, group: &str, user: &str) -> rusqlite::Result<()> {

@@ -6,13 +6,14 @@ use std::time::Duration;
 use pushgate::gateway::ReceiptError;
 use pushgate::observe::Event;
 use pushgate::{
-    Address, AppId, Audience, ChannelName, Device, DeviceId, Echo, Gateway, Notification, Platform, Selector,
-    SystemClock, TokenKind, Traits, UserId, When,
+    Address, App, AppId, Audience, Call, CallId, ChannelName, Device, DeviceId, Echo, Gateway, Notification,
+    NotificationId, Platform, Profile, Purpose, Selector, SystemClock, TokenKind, Traits, UserId, When,
 };
 use pushgate_fcm::Fcm;
 use pushgate_sqlite::SqliteStore;
 use pushgate_transport::{HttpTransport, Roots};
 use pushgate_webpush::{KeyPair, WebPush};
+use serde_json::json;
 
 use crate::options::Options;
 use crate::session::Sessions;
@@ -22,8 +23,6 @@ use crate::wire::{PushConfig, Refusal};
 const APP: &str = "im";
 /// Where service workers tell what became of a push.
 pub(crate) const RECEIPTS: &str = "/receipts";
-/// As many users as one notification names.
-const AT_ONCE: usize = Audience::MAX;
 
 /// The gateway, and what pages have to know of it.
 pub(crate) struct Push {
@@ -33,14 +32,14 @@ pub(crate) struct Push {
     pub(crate) vapid_key: String,
 }
 
-/// What goes with a notification beside its text.
-pub(crate) struct About {
-    /// A later push under the same name takes this one's place.
-    pub(crate) collapse_key: Option<String>,
-    pub(crate) ttl: Duration,
-    pub(crate) when: When,
-    /// Where a click leads.
-    pub(crate) link: String,
+/// What a push is about.
+pub(crate) enum Matter<'a> {
+    /// A message. Who is connected has so long to say that he has it.
+    Message { conversation: &'a str, ack_within: Duration },
+    /// A call that rings so long.
+    Call { id: &'a str, timeout: Duration },
+    /// A call that rings no more: what is shown of it goes, or makes room for what is to be shown instead.
+    CallOver { id: &'a str },
 }
 
 impl Push {
@@ -60,19 +59,21 @@ impl Push {
         let transport = Arc::new(transport.destinations(pushgate_transport::Destinations::Public).build()?);
         let config = pushgate_webpush::Config::new(keys.private, &options.contact);
         let web_push = WebPush::new(channel("webpush"), &config, transport.clone(), Arc::new(SystemClock))?;
-        let mut gateway = Gateway::builder()
+        let mut ours = App::default().channel(web_push).profile("call", call_profile());
+        if let Some(account) = &options.service_account {
+            ours = ours.channel(Fcm::from_service_account(&std::fs::read_to_string(account)?, transport)?);
+        }
+        let app = AppId::new(APP)?;
+        let gateway = Gateway::builder()
             .store(SqliteStore::open(options.data.join("push.db"))?)
             .presence(presence)
             // The worker is of this very site.
             .receipts(RECEIPTS)
             .observer(heard)
-            .channel(web_push);
-        if let Some(account) = &options.service_account {
-            gateway =
-                gateway.channel(Fcm::from_service_account(&std::fs::read_to_string(account)?, transport)?);
-        }
-        let gateway = gateway.route(Selector::platform(Platform::Web), [channel("webpush"), channel("fcm")]);
-        let app = AppId::new(APP)?;
+            .app(
+                app.clone(),
+                ours.route(Selector::platform(Platform::Web), [channel("webpush"), channel("fcm")]),
+            );
         Ok(Self { gateway: gateway.start().await?, app, vapid_key: keys.public })
     }
 
@@ -89,11 +90,11 @@ impl Push {
         Ok(())
     }
 
-    /// This browser is nobody's any more.
-    pub(crate) async fn unbind(&self, device: &str) -> Result<(), Refusal> {
-        let id = device_id(device)?;
-        self.gateway.store().forget(&self.app, &id).await.map_err(|error| Refusal::storage(&error))?;
-        Ok(())
+    /// This browser is not his any more. A word that comes late does not take it from whoever has come after him.
+    pub(crate) async fn unbind(&self, user: &str, device: &str) -> Result<(), Refusal> {
+        let (user, device) = (user_id(user)?, device_id(device)?);
+        let unbound = self.gateway.logout(&self.app, &device, Some(&user)).await;
+        unbound.map(drop).map_err(|error| Refusal::storage(&error))
     }
 
     /// Whether the user could be pushed to.
@@ -103,27 +104,41 @@ impl Push {
         Ok(devices.map_err(|error| Refusal::storage(&error))?.iter().any(|d| !d.addresses.is_empty()))
     }
 
-    /// Asks for a push to these users. When this returns it is on disk, and comes even if the server dies now.
-    pub(crate) async fn notify(&self, users: &[String], shown: &PushConfig, about: &About) {
-        // Nothing to show is no push: the message waits for its reader all the same.
-        if shown.title.is_empty() || shown.content.is_empty() {
-            return;
-        }
+    /// Asks for a push to these users: the gateway finds out who of them is away. When this returns it is on disk, and comes
+    /// even if the server dies now. None when there is nothing to push.
+    pub(crate) async fn notify(
+        &self,
+        users: &[String],
+        shown: &PushConfig,
+        matter: Matter<'_>,
+    ) -> Option<NotificationId> {
         let users: Vec<_> = users.iter().filter_map(|user| UserId::new(user).ok()).collect();
-        for some in users.chunks(AT_ONCE) {
-            let mut asked = Notification::new(self.app.clone(), Audience::Users(some.to_vec()))
-                .title(shown.title.as_str())
-                .content(shown.content.as_str())
-                .ttl(about.ttl);
-            asked.payload =
-                shown.payload.as_ref().or(shown.extended_data.as_ref()).map(|p| p.as_str().into());
-            asked.collapse_key.clone_from(&about.collapse_key);
-            asked.thread.clone_from(&shown.thread_id);
-            asked.link = Some(about.link.as_str().into());
-            asked.when = about.when;
-            if let Err(error) = self.gateway.submit(asked).await {
+        // Nothing to show is no push: the message waits for its reader all the same. What is to go needs no words.
+        let is_blank = shown.is_blank();
+        if users.is_empty() || (is_blank && !matches!(matter, Matter::CallOver { .. })) {
+            return None;
+        }
+        let mut asked = Notification::new(self.app.clone(), Audience::Users(users));
+        if !is_blank {
+            asked = asked.title(shown.title.as_str()).content(shown.content.as_str());
+        }
+        asked.payload = shown.payload.as_ref().or(shown.extended_data.as_ref()).map(|p| p.as_str().into());
+        asked.profile.clone_from(&shown.resources_id);
+        asked.thread.clone_from(&shown.thread_id);
+        match self.gateway.submit(matter.put(asked)?).await {
+            Ok(ticket) => Some(ticket.id),
+            Err(error) => {
                 tracing::error!(%error, "no push was accepted");
+                None
             }
+        }
+    }
+
+    /// He has it on his connection: no push for him.
+    pub(crate) async fn acknowledge(&self, id: NotificationId, user: &str) {
+        let Ok(user) = UserId::new(user) else { return };
+        if let Err(error) = self.gateway.acknowledge(&self.app, id, &user).await {
+            tracing::error!(%error, "an acknowledgement is lost; he is pushed to");
         }
     }
 
@@ -157,11 +172,42 @@ impl Push {
     }
 }
 
+/// What clients ask for as `resourcesID: "call"`: it stays on the screen until somebody has decided.
+fn call_profile() -> Profile {
+    let stays = json!({"notification": {"requireInteraction": true}});
+    Profile { options: [(channel("webpush"), stays)].into(), ..Profile::default() }
+}
+
 /// What a server would show its operator, or the sender.
 fn heard(event: &Event) {
     if let Event::Echo { id, echo, .. } = event {
         tracing::info!(notification = %id, told = echo.as_str(), "a browser tells what became of a push");
     }
+}
+
+impl Matter<'_> {
+    fn put(&self, mut asked: Notification) -> Option<Notification> {
+        match self {
+            Self::Message { conversation, ack_within } => {
+                asked.ack_within = Some(*ack_within);
+                asked.link = Some(format!("/#{conversation}").into());
+            }
+            Self::Call { id, timeout } => {
+                asked.purpose = Purpose::Call(Call::new(call_id(id)?, *timeout).ok()?);
+                asked.link = Some(format!("/#call-{id}").into());
+            }
+            Self::CallOver { id } => {
+                asked.purpose = Purpose::CallOver(call_id(id)?);
+                // Who has come meanwhile may still have it on his screen.
+                asked.when = When::Always;
+            }
+        }
+        Some(asked)
+    }
+}
+
+fn call_id(id: &str) -> Option<CallId> {
+    CallId::new(id).ok()
 }
 
 fn user_id(user: &str) -> Result<UserId, Refusal> {
@@ -185,7 +231,7 @@ fn vapid_keys(options: &Options) -> Result<KeyPair, Box<dyn std::error::Error>> 
         return Ok(KeyPair { private: field("private").into(), public: field("public") });
     }
     let keys = KeyPair::generate().ok_or("no key can be made")?;
-    let kept = serde_json::json!({"private": keys.private.expose(), "public": keys.public});
+    let kept = json!({"private": keys.private.expose(), "public": keys.public});
     std::fs::write(&path, kept.to_string())?;
     Ok(keys)
 }

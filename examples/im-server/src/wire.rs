@@ -71,6 +71,9 @@ pub(crate) enum What {
         call: String,
         #[serde(default)]
         extended_data: String,
+        /// What is shown in the ring's place.
+        #[serde(default)]
+        push: Option<PushConfig>,
     },
 }
 
@@ -95,6 +98,13 @@ pub(crate) struct PushConfig {
     pub(crate) resources_id: Option<String>,
     #[serde(rename = "threadID")]
     pub(crate) thread_id: Option<String>,
+}
+
+impl PushConfig {
+    /// Whether nothing is to be pushed: a title without content is none, and the other way round.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.title.is_empty() || self.content.is_empty()
+    }
 }
 
 /// Why something was not done. The numbers are those that clients of this kind know.

@@ -1,5 +1,6 @@
 //! A server with an emulator behind it, and clients: a WebSocket, and a virtual browser that is pushed to.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clap::Parser;
@@ -82,6 +83,17 @@ impl Stage {
         let arrived = |what: &What| matches!(what, What::Arrived { device, .. } if *device == browser.id);
         let web_push = self.emulator.webpush();
         web_push.wait_for(arrived, PATIENCE).await.expect("a push comes");
+        self.inbox(browser)
+    }
+
+    /// So many pushes that have come to this browser, oldest first.
+    pub(crate) async fn pushes(&self, browser: &Subscription, count: usize) -> Vec<Value> {
+        let seen = AtomicUsize::new(0);
+        let last = |what: &What| {
+            let arrived = matches!(what, What::Arrived { device, .. } if *device == browser.id);
+            arrived && seen.fetch_add(1, Ordering::Relaxed) + 1 == count
+        };
+        self.emulator.webpush().wait_for(last, PATIENCE).await.expect("as many pushes come");
         self.inbox(browser)
     }
 

@@ -204,3 +204,56 @@ async fn a_worker_reports_a_changed_subscription_by_the_old_one_with_no_page_ope
     assert_eq!(stage.pushed(&new).await[0]["notification"]["title"], "for bob");
     assert!(stage.inbox(&old).is_empty());
 }
+
+fn zego(push: &Value) -> Value {
+    serde_json::from_str(push["data"]["zego"].as_str().unwrap()).unwrap()
+}
+
+async fn calls(ann: &mut client::Client, push: Value) -> Value {
+    let asked = json!({"invitees": ["bob"], "timeout": 60, "push": push});
+    ann.ask("call_invite", asked).await.unwrap()["callID"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_calls_ring_is_taken_back_or_makes_room_for_what_the_caller_says() {
+    let stage = Stage::open().await;
+    let browser = stage.away("bob").await;
+    let mut ann = stage.login("ann", "ann-web", None).await;
+    let mut ring = shown("Ann calls");
+    ring["resourcesID"] = "call".into();
+    let call = calls(&mut ann, ring).await;
+    // It has rung: what has not yet never does.
+    stage.pushes(&browser, 1).await;
+    ann.ask("call_cancel", json!({"call": call})).await.unwrap();
+    let pushes = stage.pushes(&browser, 2).await;
+    let shown_until = &pushes[0]["notification"];
+    assert_eq!((&shown_until["tag"], &shown_until["requireInteraction"]), (&call, &json!(true)));
+    assert_eq!(
+        (zego(&pushes[0])["call_id"].clone(), &pushes[1]["notification"]),
+        (call.clone(), &Value::Null)
+    );
+    assert_eq!(zego(&pushes[1])["revoke"], call);
+
+    let call = calls(&mut ann, shown("Ann calls")).await;
+    stage.pushes(&browser, 3).await;
+    let missed = json!({"title": "Ann called", "content": "call her back"});
+    ann.ask("call_cancel", json!({"call": call, "push": missed})).await.unwrap();
+    let last = stage.pushes(&browser, 4).await.remove(3);
+    assert_eq!((&last["notification"]["title"], &last["notification"]["tag"]), (&"Ann called".into(), &call));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_answered_or_over_rings_no_more_where_the_page_is_closed() {
+    let stage = Stage::open().await;
+    let (browser, mut ann) = (stage.away("bob").await, stage.login("ann", "ann-web", None).await);
+    let answered = calls(&mut ann, shown("Ann calls")).await;
+    stage.pushes(&browser, 1).await;
+    let mut bob = stage.login("bob", "another-web", None).await;
+    bob.ask("call_accept", json!({"call": answered})).await.unwrap();
+    assert_eq!(zego(&stage.pushes(&browser, 2).await[1])["revoke"], answered);
+    bob.close().await;
+    let asked = json!({"invitees": ["bob"], "timeout": 1, "push": shown("Ann calls")});
+    let over = ann.ask("call_invite", asked).await.unwrap()["callID"].clone();
+    let pushes = stage.pushes(&browser, 4).await;
+    assert_eq!((&pushes[2]["notification"]["tag"], &zego(&pushes[3])["revoke"]), (&over, &over));
+}
