@@ -1,7 +1,7 @@
 // The whole story in the IM server's own page: away, pushed to, back again; called, answered; and no more of it.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { chromium, newProfile, opened, picture, stopWorkers, workerRuns } from "./chromium.mjs";
+import { chromium, newProfile, opened, picture, startedWorker, stopWorkers, workerRuns } from "./chromium.mjs";
 import { Desktop } from "./desktop.mjs";
 import { login, settle, visit } from "./guide.mjs";
 import { PAGE, comeIn, message, notifyMe, talk, write } from "./chat.mjs";
@@ -35,7 +35,7 @@ test("zpns_17_a_push_is_shown_with_the_page_closed_and_the_worker_cold", async (
   await write(ann, "bob", "are you there? 你好");
   shown = await desktop.notification(({ title }) => title === "ann");
   assert.equal(shown.body, "are you there? 你好");
-  assert.ok(workerRuns(bobs));
+  await startedWorker(bobs, PAGE);
   await picture(ann, "ann-has-written");
 });
 
@@ -82,6 +82,9 @@ test("zpns_45_whoever_comes_before_the_timeout_is_called_with_the_time_that_is_l
 test("zpns_47_a_call_is_accepted_by_whom_the_push_has_brought_back", async () => {
   const page = await comeIn(bobs, "bob");
   await page.close();
+  // When this is shown, the server has found out that he is away.
+  await write(ann, "bob", "may I call you?");
+  await desktop.notification(({ body }) => body === "may I call you?");
   await ann.click("#call");
   const shown = await desktop.notification(({ title }) => title === "ann is calling");
   const known = bobs.targets();
