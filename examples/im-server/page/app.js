@@ -10,6 +10,7 @@ const conversations = new Map();
 let me = "";
 let here = "";
 let ringing = null;
+let counting;
 
 // ── coming in ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -54,7 +55,8 @@ async function subscribe() {
 }
 
 function pushIs(on) {
-  at("push").textContent = on ? "Do not notify me any more" : "Notify me when I am away";
+  at("push").textContent = on ? "Notify me no more" : "Notify me when away";
+  at("push").classList.toggle("quiet", on);
   at("push-note").textContent = on ? "Close this tab, and messages find you all the same." : "";
   at("push").dataset.on = on ? "yes" : "";
 }
@@ -161,7 +163,14 @@ at("call").onclick = async () => {
 
 zim.on("callInvitationReceived", (_, { callID, inviter, timeout }) => {
   ringing = callID;
-  at("ring-text").textContent = `${inviter} is calling (${timeout} s)`;
+  const until = Date.now() + timeout * 1000;
+  const count = () => {
+    const left = Math.max(0, Math.round((until - Date.now()) / 1000));
+    at("ring-text").textContent = `${inviter} is calling (${left} s)`;
+  };
+  count();
+  clearInterval(counting);
+  counting = setInterval(count, 1000);
   at("ring").hidden = false;
 });
 
@@ -181,6 +190,7 @@ at("reject").onclick = () => zim.callReject(ringing).then(stopRinging, say);
 
 function stopRinging() {
   ringing = null;
+  clearInterval(counting);
   at("ring").hidden = true;
 }
 
