@@ -72,3 +72,13 @@ export async function picture(page, name) {
     await page.screenshot({ path: join(KEEP, `${name}.png`) });
   }
 }
+
+/** Leaves a picture behind of another page. */
+export async function pictureOf(browser, url, name) {
+  if (KEEP) {
+    const page = await browser.newPage();
+    await page.goto(url, { waitUntil: "networkidle2" });
+    await picture(page, name);
+    await page.close();
+  }
+}

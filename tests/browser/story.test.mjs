@@ -1,7 +1,7 @@
 // The whole story in the IM server's own page: away, pushed to, back again; called, answered; and no more of it.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { chromium, newProfile, opened, picture, startedWorker, stopWorkers, workerRuns } from "./chromium.mjs";
+import { chromium, newProfile, opened, picture, pictureOf, startedWorker, stopWorkers, workerRuns } from "./chromium.mjs";
 import { Desktop } from "./desktop.mjs";
 import { login, settle, visit } from "./guide.mjs";
 import { PAGE, comeIn, message, notifyMe, talk, write } from "./chat.mjs";
@@ -16,6 +16,7 @@ let shown;
 before(async () => {
   desktop = await Desktop.open();
   [bobs, anns] = await Promise.all([chromium(), chromium()]);
+  await pictureOf(anns, PAGE, "who-are-you");
   ann = await comeIn(anns, "ann");
 });
 
@@ -37,6 +38,7 @@ test("zpns_17_a_push_is_shown_with_the_page_closed_and_the_worker_cold", async (
   assert.equal(shown.body, "are you there? 你好");
   await startedWorker(bobs, PAGE);
   await picture(ann, "ann-has-written");
+  await pictureOf(anns, "http://127.0.0.1:8444/", "what-the-emulator-shows");
 });
 
 test("zpns_18_whoever_comes_back_gets_the_messages_themselves", async () => {
