@@ -69,7 +69,7 @@ async fn zpns_12_what_cannot_be_stored_is_not_pushed() {
     let stage = Stage::open().await;
     let browser = stage.away("bob").await;
     let mut ann = stage.login("ann", "ann-web", None).await;
-    let messages = stage.messages();
+    let messages = stage.table("messages");
     messages.execute_batch("ALTER TABLE waiting RENAME TO elsewhere").unwrap();
     let refused = ann.send("bob", "peer", "lost", shown("not stored")).await.unwrap_err();
     assert_eq!(refused["code"], 6_000_000);
