@@ -190,6 +190,40 @@ async fn a_new_token_takes_the_place_of_the_old_one() {
     assert_eq!((shown(&house, "d"), shown(&house, "d2")), (vec![], vec!["for ann".to_owned()]));
 }
 
+/// A template in two languages, and phones whose app takes messages.
+const WORLD: &str = r#"
+[apps.demo.templates.message.locales.zh-CN]
+title = "{{ sender }} 发来消息"
+[[apps.demo.routes]]
+platform = "android"
+capability = ["messages"]
+channels = ["fcm"]
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_device_says_of_itself_is_kept_and_chooses_its_language_and_its_route() {
+    let house = House::with(WORLD).await;
+    let register = async |id: &str, more: Value| {
+        let token = house.emulator.vendor().add_device(id, Platform::Web).unwrap().token;
+        let mut body = json!({"user": "ann", "platform": "android", "manufacturer": "Acme", "app_build": 7,
+            "country": "cn", "locale": "zh-CN", "time_zone": "Asia/Shanghai",
+            "addresses": [{"channel": "fcm", "token": token}]});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        house.client.ask(Method::PUT, &format!("{DEVICES}/{id}"), &body, 201).await
+    };
+    register("old", json!({})).await;
+    register("phone", json!({"capabilities": ["messages", "calls"]})).await;
+    let kept = house.client.ask(Method::GET, &format!("{DEVICES}/phone"), &Value::Null, 200).await;
+    let traits = json!({"platform": "android", "manufacturer": "acme", "app_build": 7, "country": "CN",
+        "locale": "zh-CN", "time_zone": "Asia/Shanghai", "capabilities": ["messages", "calls"]});
+    assert_eq!(kept["traits"], traits);
+    let template = json!({"name": "message", "vars": {"sender": "Bob", "text": "hi"}});
+    let asked = json!({"to": {"users": ["ann"]}, "template": template});
+    let (_, answer) = house.client.submit(&asked, "?wait=20s").await;
+    assert_eq!(answer["skipped"], json!([{"user": "ann", "device": "old", "reason": "no_route"}]));
+    assert_eq!(shown(&house, "phone"), ["Bob 发来消息"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_users_eleventh_device_makes_the_first_one_go() {
     let house = House::open().await;

@@ -1,7 +1,7 @@
 //! What is shown: the words of ZIM clients, profiles, categories, badges.
 
 use http::Method;
-use pushgate_emulator::Shown;
+use pushgate_emulator::{Environment, Shown};
 use serde_json::{Value, json};
 
 use crate::house::House;
@@ -195,6 +195,46 @@ async fn a_badge_alone_is_pushed_without_showing_anything() {
     let silent = |what: &pushgate_emulator::What| matches!(what, pushgate_emulator::What::Arrived { .. });
     house.emulator.vendor().wait_for(silent, crate::house::PATIENCE).await.unwrap();
     assert!(house.emulator.vendor().inbox(&page).unwrap()[0].silent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_badge_that_is_set_is_shown_and_leaves_the_users_counter_alone() {
+    let house = House::open().await;
+    house.page_of("bob").await;
+    let path = "/v1/apps/demo/users/bob/badge";
+    house.client.ask(Method::PUT, path, &json!({"set": 5}), 200).await;
+    let (message, _) = previewed(&house, json!({"title": "t", "badge": {"set": 9}})).await;
+    assert_eq!(message["android"]["notification"]["notification_count"], 9);
+    let asked = json!({"to": {"users": ["bob"]}, "title": "t", "badge": {"set": 9}});
+    assert_eq!(house.client.submit(&asked, "?wait=20s").await.0, 202);
+    assert_eq!(house.client.ask(Method::PUT, path, &json!({"increment": 0}), 200).await["badge"], 5);
+}
+
+/// One word of the operator's, and what it is called at each push service.
+const CALLS: &str = r#"
+[apps.demo.categories.calls.fcm.android.notification]
+channel_id = "calls-v2"
+[apps.demo.categories.calls.apns.aps]
+interruption-level = "time-sensitive"
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_category_is_an_android_channel_here_and_an_interruption_level_there() {
+    let house = House::with(CALLS).await;
+    house.page_of("bob").await;
+    let phone = house.emulator.apns().add_device("phone", Environment::Production);
+    let body =
+        json!({"user": "bob", "platform": "ios", "addresses": [{"channel": "apns", "token": phone.token}]});
+    house.client.ask(Method::PUT, "/v1/apps/demo/devices/phone", &body, 201).await;
+    let asked = json!({"to": {"users": ["bob"]}, "title": "Ann", "category": "calls"});
+    let preview = house.client.ask(Method::POST, PREVIEW, &asked, 200).await;
+    let [apns, fcm] = ["apns", "fcm"].map(|name| {
+        let all = preview["channels"].as_array().unwrap();
+        all.iter().find(|one| one["channel"] == name).unwrap()["body"].clone()
+    });
+    let level = &apns["payload"]["aps"]["interruption-level"];
+    let channel = &fcm["message"]["android"]["notification"]["channel_id"];
+    assert_eq!((level, channel), (&json!("time-sensitive"), &json!("calls-v2")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -154,6 +154,14 @@ impl<'a> Visit<'a> for Look {
     }
 }
 
+/// What the README promises of it.
+#[test]
+fn the_embedding_is_under_60_lines() {
+    let text = read(&root().join("examples/embed/src/chat.rs"));
+    let is_code = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with("//");
+    assert!(text.lines().filter(is_code).count() < 60);
+}
+
 #[test]
 fn the_look_at_functions_sees_what_it_should() {
     let long = format!("fn long() {{\n{}}}", "\n".repeat(80));
