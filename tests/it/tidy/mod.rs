@@ -4,6 +4,7 @@
 mod arrows;
 mod channels;
 mod docs;
+mod lines;
 mod names;
 mod sizes;
 

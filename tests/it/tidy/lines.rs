@@ -1,0 +1,39 @@
+//! The acceptance list: each of its lines is held by a test that bears its number, and in Rust by one.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::{files, read, root, shown};
+
+/// The tests that bear a line's number: `fn zpns_07_…` in Rust, a title that begins so elsewhere. With the file of each.
+fn numbered(ending: &str, before: &[&str]) -> Vec<(u32, String)> {
+    let of_file = |path: PathBuf| {
+        let text = read(&path);
+        let numbers: Vec<_> = before.iter().flat_map(|before| numbers(&text, before)).collect();
+        numbers.into_iter().map(move |number| (number, shown(&path)))
+    };
+    files(&root(), ending).into_iter().flat_map(of_file).collect()
+}
+
+fn numbers(text: &str, before: &str) -> Vec<u32> {
+    let beginning = format!("{before}zpns_");
+    let named = text.split(&beginning).skip(1);
+    named.filter_map(|rest| rest.split_once('_')?.0.parse().ok()).collect()
+}
+
+const FUNCTIONS: [&str; 2] = ["\nfn ", "\nasync fn "];
+const FUNCTIONS_INSIDE: [&str; 2] = ["    fn ", "    async fn "];
+
+fn in_rust() -> Vec<(u32, String)> {
+    numbered(".rs", &[FUNCTIONS, FUNCTIONS_INSIDE].concat())
+}
+
+#[test]
+fn no_line_of_the_acceptance_list_is_held_by_two_tests_in_rust() {
+    let mut by_line: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+    for (line, file) in in_rust() {
+        by_line.entry(line).or_default().push(file);
+    }
+    let twice: Vec<_> = by_line.into_iter().filter(|(_, held)| held.len() > 1).collect();
+    assert!(twice.is_empty(), "a line is one promise, and one test: {twice:?}");
+}
