@@ -131,6 +131,47 @@ async fn a_large_group_and_everybody_are_reached_once_each_piece_by_piece() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_is_asked_for_at_the_door_and_who_has_logged_out_is_not_reached() {
+    let house = House::open().await;
+    for user in ["ann", "bob", "cleo", "dan"] {
+        house.page_of(user).await;
+    }
+    house.client.ask(Method::DELETE, "/v1/apps/demo/devices/dan-web/user", &Value::Null, 204).await;
+    let (status, answer) = house.client.submit(&json!({"to": {"all": true}, "title": "to all"}), "").await;
+    assert_eq!((status, &answer["accepted"], &answer["parts"]), (202, &0.into(), &1.into()), "{answer}");
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let status = house.client.status(&answer["id"]).await;
+        if status["progress"]["open"] == 0 && status["counts"] == json!({"sent": 3}) {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{status}");
+        tokio::task::yield_now().await;
+    }
+    let shown = |user: &str| house.emulator.vendor().inbox(&format!("{user}-web")).unwrap().len();
+    assert_eq!(["ann", "bob", "cleo", "dan"].map(shown), [1, 1, 1, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_hour_is_asked_for_at_the_door_and_cancelled_there() {
+    let house = House::open().await;
+    let page = house.page_of("bob").await;
+    let asked = |at: &str| json!({"to": {"users": ["bob"]}, "title": "later", "send_at": at});
+    let (status, answer) = house.client.submit(&asked("2999-01-01T00:00:00Z"), "").await;
+    assert_eq!((status, &answer["code"]), (422, &"too_far_ahead".into()));
+    let in_an_hour = pushgate::Timestamp::from(std::time::SystemTime::now()) + 60 * MINUTE;
+    let (_, answer) = house.client.submit(&asked(&in_an_hour.to_string()), "").await;
+    assert_eq!((&answer["accepted"], &answer["parts"]), (&0.into(), &1.into()), "{answer}");
+    let status = house.client.status(&answer["id"]).await;
+    assert_eq!((&status["progress"], &status["counts"]), (&json!({"done": 0, "open": 1}), &json!({})));
+    let path = format!("/v1/apps/demo/notifications/{}", answer["id"].as_str().unwrap());
+    let revoked = house.client.ask(Method::DELETE, &path, &Value::Null, 200).await;
+    assert_eq!((&revoked["withdrawn"], &revoked["removals"]), (&1.into(), &json!([])));
+    assert_eq!(house.client.status(&answer["id"]).await["progress"]["open"], 0);
+    assert!(house.emulator.vendor().inbox(&page).unwrap().is_empty());
+}
+
 #[tokio::test]
 async fn an_aborted_fan_out_plans_no_further_part() {
     let desk = Desk::open().await;
