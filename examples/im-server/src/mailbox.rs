@@ -112,3 +112,40 @@ impl Mailbox {
         rows.collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "the failure of a test is its message")]
+
+    use super::*;
+
+    #[test]
+    fn whatever_comes_first_the_arrival_or_the_push_each_learns_of_the_other() {
+        let mailbox = Mailbox::open(Path::new(":memory:")).unwrap();
+        let users = ["bob".to_owned(), "eve".to_owned()];
+        let numbers = mailbox.store(&users, "peerMessageReceived", &Value::Null).unwrap();
+        let push = NotificationId::new();
+        assert_eq!(mailbox.arrived("bob", numbers[0]).unwrap(), None, "nothing is known of a push yet");
+        assert_eq!(mailbox.pushed(&numbers, push).unwrap(), [numbers[0]]);
+        assert_eq!(mailbox.arrived("bob", numbers[1]).unwrap(), None, "it is not his");
+        assert_eq!(mailbox.arrived("eve", numbers[1]).unwrap(), Some(push));
+        assert_eq!(mailbox.arrived("eve", numbers[1]).unwrap(), None, "once");
+    }
+
+    #[test]
+    fn a_mailbox_of_an_older_server_is_opened_with_what_waits_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("messages.db");
+        let older = Connection::open(&path).unwrap();
+        older
+            .execute_batch(
+                "CREATE TABLE waiting (seq INTEGER PRIMARY KEY AUTOINCREMENT, user TEXT NOT NULL,
+                     at INTEGER NOT NULL DEFAULT (unixepoch()), event TEXT NOT NULL, data TEXT NOT NULL);
+                 INSERT INTO waiting (user, event, data) VALUES ('bob', 'peerMessageReceived', '{}');",
+            )
+            .unwrap();
+        drop(older);
+        let seq = Mailbox::open(&path).unwrap().waiting("bob").unwrap()[0].seq;
+        assert_eq!(Mailbox::open(&path).unwrap().arrived("bob", seq).unwrap(), None);
+    }
+}
