@@ -115,8 +115,6 @@ impl Mailbox {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "the failure of a test is its message")]
-
     use super::*;
 
     #[test]
