@@ -30,8 +30,8 @@ const servers = {
 
 /** A site on a port of its own, which makes it an origin of its own. */
 export class Site {
-  /** The paths that were asked for, in order. */
-  asked = [];
+  /** The paths of what was got, in order. */
+  got = [];
   /** What its workers have said. */
   told = new Happenings();
   #files;
@@ -59,7 +59,9 @@ export class Site {
 
   #answer(asked, answer) {
     const { pathname } = new URL(asked.url, "http://site");
-    this.asked.push(pathname);
+    if (asked.method === "GET") {
+      this.got.push(pathname);
+    }
     const file = this.#files[pathname];
     if (pathname === "/told") {
       this.#hear(asked, answer);
