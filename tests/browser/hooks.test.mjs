@@ -103,3 +103,17 @@ test("zpns_56_hooks_that_are_left_alone_do_nothing_and_the_push_is_shown", async
   assert.deepEqual(plain.told.all, []);
   plain.close();
 });
+
+test("receipts say that a push has arrived and was clicked, and the server takes them", async () => {
+  await send(ann, "hugo", { title: "ann", content: "with a receipt" });
+  const shown = await desktop.notification(({ body }) => body === "with a receipt");
+  const { push } = await site.told.first(({ push }) => push?.notification.body === "with a receipt");
+  const token = JSON.parse(push.data.zego).receipt.split("#")[1];
+  const taken = (event) =>
+    site.posted.first(({ body }) => body.includes(token) && JSON.parse(body).event === event);
+  assert.equal((await taken("arrived")).status, 204);
+  const known = browser.targets();
+  desktop.click(shown);
+  assert.equal((await taken("clicked")).status, 204);
+  await (await opened(browser, known, site.url)).close();
+});

@@ -34,6 +34,8 @@ export class Site {
   got = [];
   /** What its workers have said. */
   told = new Happenings();
+  /** What the IM server was told by requests, and how it answered. */
+  posted = new Happenings();
   #files;
   #server;
 
@@ -70,7 +72,8 @@ export class Site {
       answer.writeHead(200, { "content-type": kind, "cache-control": "no-cache" });
       answer.end(file instanceof URL ? readFileSync(file) : file);
     } else {
-      forward(asked, answer);
+      const { method } = asked;
+      forward(asked, answer, (status, body) => method === "POST" && this.posted.add({ pathname, status, body }));
     }
   }
 
@@ -81,14 +84,16 @@ export class Site {
   }
 }
 
-function forward(asked, answer) {
+async function forward(asked, answer, note) {
   const { method, url: path, headers } = asked;
+  const body = Buffer.concat(await asked.toArray());
   const onward = request({ ...IM_SERVER, method, path, headers }, (given) => {
     answer.writeHead(given.statusCode, given.headers);
     given.pipe(answer);
+    note(given.statusCode, body.toString());
   });
   onward.on("error", (error) => answer.destroy(error));
-  asked.pipe(onward);
+  onward.end(body);
 }
 
 /** A WebSocket: the request as it came, then bytes in both directions. */
