@@ -76,6 +76,7 @@ test("with the published page script and our worker, a push that starts the work
   await page.close();
   assert.ok(!workerRuns(browser));
   await send(ann, "zeno", { title: "ann", content: "to a worker that was stopped" });
+  await desktop.notification(({ body }) => body === "to a worker that was stopped");
   await send(ann, "zeno", { title: "ann", content: "and one more" });
   await desktop.notification(({ body }) => body === "and one more");
   const bodies = desktop.shown.filter((one) => one.site === site.url).map(({ body }) => body);
