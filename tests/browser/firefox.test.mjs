@@ -54,9 +54,11 @@ test("a click in Firefox opens the page, and the hook is called", { skip: missin
 test("after unregisterPush Firefox shows nothing more", { skip: missing }, async () => {
   const page = await settle(browser, site.url, "fiona");
   await page.evaluate(() => ZPNs.getInstance().unregisterPush());
-  await send(ann, "fiona", { title: "ann", content: "in silence" });
-  await register(page, { vapidKey: await vapidKey() });
   await page.close();
+  await send(ann, "fiona", { title: "ann", content: "in silence" });
+  const back = await settle(browser, site.url, "fiona");
+  await back.waitForFunction(() => heard.some(({ data }) => data.messageList[0].message === "in silence"));
+  await back.close();
   await send(ann, "fiona", { title: "ann", content: "aloud again" });
   await desktop.notification(({ body }) => body === "aloud again");
   assert.ok(!desktop.shown.some(({ body }) => body === "in silence"));
