@@ -88,7 +88,7 @@ let users = 0;
 const fresh = () => `user-${++users}`;
 
 test(
-  "zpns_31 sendMessage takes a sendConfig with priority and pushConfig, and resolves with the message",
+  "zpns_31_sendMessage_takes_a_sendConfig_with_priority_and_pushConfig_and_resolves_with_the_message",
   SOON,
   async () => {
     const [anns, bob] = [await loggedIn(fresh()), fresh()];
@@ -109,7 +109,7 @@ test(
   },
 );
 
-test("zpns_32 a message that cannot be sent rejects, with a code and words", SOON, async () => {
+test("zpns_32_a_message_that_cannot_be_sent_rejects_with_a_code_and_words", SOON, async () => {
   const anns = await loggedIn(fresh());
   const lines = `(async () => {
     ${PUSH_CONFIG}
@@ -139,7 +139,7 @@ const CALL = (invitee) => `(async () => {
   return zim.callInvite(${JSON.stringify(invitee)}, config);
 })()`;
 
-test("zpns_39 callInvite takes a pushConfig with a resourcesID", SOON, async () => {
+test("zpns_39_callInvite_takes_a_pushConfig_with_a_resourcesID", SOON, async () => {
   const [anns, bob] = [await loggedIn(fresh()), fresh()];
   await away(bob);
   assert.ok((await anns.run(CALL([bob]))).callID);
@@ -150,7 +150,7 @@ test("zpns_39 callInvite takes a pushConfig with a resourcesID", SOON, async () 
 });
 
 test(
-  "zpns_40 callInvite gives the callID, the timeout and those who cannot be called, by both names",
+  "zpns_40_callInvite_gives_the_callID_the_timeout_and_those_who_cannot_be_called_by_both_names",
   SOON,
   async () => {
     const [anns, bob, nobody] = [await loggedIn(fresh()), fresh(), fresh()];
@@ -165,7 +165,7 @@ test(
   },
 );
 
-test("zpns_41 each callID is another one, and good for cancel, accept and reject", SOON, async () => {
+test("zpns_41_each_callID_is_another_one_and_good_for_cancel_accept_and_reject", SOON, async () => {
   const [anns, bob] = [await loggedIn(fresh()), fresh()];
   const bobs = await loggedIn(bob);
   const accepted = event(anns, "callInvitationAccepted");

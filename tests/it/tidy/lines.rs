@@ -27,7 +27,7 @@ fn numbers(text: &str, before: &str) -> Vec<u32> {
     named.filter_map(|rest| rest.split_once('_')?.0.parse().ok()).collect()
 }
 
-const TITLES: [&str; 3] = ["test(\"", "test('", "test(`"];
+const TITLES: [&str; 3] = ["\"", "'", "`"];
 const FUNCTIONS: [&str; 2] = ["\nfn ", "\nasync fn "];
 const FUNCTIONS_INSIDE: [&str; 2] = ["    fn ", "    async fn "];
 
