@@ -1,9 +1,14 @@
 //! Whose device: what a login, a logout and a push id do to whom a push reaches. Names begin with the line of the acceptance
 //! list they hold.
 
-use http::Method;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ORIGIN,
+};
+use http::{HeaderMap, HeaderValue, Method};
+use pushgate::{Request, Transport as _};
 use pushgate_emulator::{Platform, What};
 use pushgate_server::push_id::{PushId, Service};
+use pushgate_transport::HttpTransport;
 use serde_json::{Value, json};
 
 use crate::house::{Client, House, PATIENCE, user_token};
@@ -304,4 +309,35 @@ async fn a_hostile_push_id_is_refused_and_not_repeated() {
         assert!(text.is_empty() || !answer.to_string().contains(text));
     }
     house.client.ask(Method::GET, &format!("{DEVICES}/d"), &Value::Null, 404).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_another_site_may_manage_devices_by_a_user_token_and_send_nothing() {
+    let house = House::open().await;
+    let transport = HttpTransport::builder().build().unwrap();
+    let rows = [
+        (format!("{DEVICES}/page"), Method::PUT, true),
+        (format!("{DEVICES}/page/user"), Method::DELETE, true),
+        ("/v1/apps/demo/users/bob/devices".to_owned(), Method::GET, true),
+        ("/v1/apps/demo/notifications".to_owned(), Method::POST, false),
+    ];
+    for (path, wanted, allowed) in rows {
+        let ask = async |method: &Method| {
+            let uri = format!("{}{path}", house.client.base).parse().unwrap();
+            let mut request = Request::post(uri, "", PATIENCE);
+            request.method = method.clone();
+            request.headers.insert(ORIGIN, HeaderValue::from_static("https://app.example"));
+            transport.send(request).await.unwrap().headers
+        };
+        let word = |headers: &HeaderMap, name| headers.get(name).map(|v| v.to_str().unwrap().to_owned());
+        let first = ask(&Method::OPTIONS).await;
+        let methods = word(&first, ACCESS_CONTROL_ALLOW_METHODS).unwrap_or_default();
+        assert_eq!(methods.contains(wanted.as_str()), allowed, "{path} {methods}");
+        let headers = word(&first, ACCESS_CONTROL_ALLOW_HEADERS).unwrap_or_default();
+        assert_eq!(headers.contains("authorization"), allowed, "{path} {headers}");
+        for answer in [first, ask(&wanted).await] {
+            let origin = word(&answer, ACCESS_CONTROL_ALLOW_ORIGIN);
+            assert_eq!(origin.as_deref(), allowed.then_some("*"), "{path}");
+        }
+    }
 }

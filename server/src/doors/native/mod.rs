@@ -38,13 +38,6 @@ pub(super) fn routes() -> Router<std::sync::Arc<House>> {
             "/v1/apps/{app}/notifications/{id}",
             get(notifications::read).delete(notifications::revoke).post(notifications::acknowledge),
         )
-        .route("/v1/apps/{app}/devices", post(devices::register))
-        .route(
-            "/v1/apps/{app}/devices/{device}",
-            put(devices::update).get(devices::show).delete(devices::forget),
-        )
-        .route("/v1/apps/{app}/devices/{device}/user", put(devices::login).delete(devices::logout))
-        .route("/v1/apps/{app}/users/{user}/devices", get(devices::list))
         .route("/v1/apps/{app}/users/{user}/presence", put(users::presence).get(users::connections))
         .route("/v1/apps/{app}/presence", post(users::presences))
         .route("/v1/apps/{app}/users/{user}/rules", put(users::set_rules).get(users::rules))
@@ -52,26 +45,37 @@ pub(super) fn routes() -> Router<std::sync::Arc<House>> {
         .merge(for_pages())
 }
 
-/// What service workers and pages of any site ask, by what they know instead of a key.
+/// What service workers and pages of any site ask: by a user token, or by what they know instead of a key.
 fn for_pages() -> Router<std::sync::Arc<House>> {
     Router::new()
+        .route("/v1/apps/{app}/devices", post(devices::register).options(preflight))
+        .route(
+            "/v1/apps/{app}/devices/{device}",
+            put(devices::update).get(devices::show).delete(devices::forget).options(preflight),
+        )
+        .route(
+            "/v1/apps/{app}/devices/{device}/user",
+            put(devices::login).delete(devices::logout).options(preflight),
+        )
+        .route("/v1/apps/{app}/users/{user}/devices", get(devices::list).options(preflight))
         .route(RECEIPTS, post(receipts::receive).options(preflight))
         .route("/v1/apps/{app}/devices:unbind", post(devices::unbind).options(preflight))
         .route("/v1/apps/{app}/devices:rotate", post(devices::rotate).options(preflight))
         .layer(from_fn(readable_by_pages))
 }
 
-/// What a browser asks first where a request has a content type. It costs a round trip; the SDK sends plain text and needs none.
+/// What a browser asks first where a request has a token or a content type. It costs a round trip; the SDK's worker sends plain
+/// text and needs none.
 async fn preflight() -> impl IntoResponse {
     let allowed = [
-        (ACCESS_CONTROL_ALLOW_METHODS, "POST"),
-        (ACCESS_CONTROL_ALLOW_HEADERS, "content-type"),
+        (ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, DELETE"),
+        (ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type"),
         (ACCESS_CONTROL_MAX_AGE, "86400"),
     ];
     (StatusCode::NO_CONTENT, allowed)
 }
 
-/// No cookie and no key is looked at, so there is nothing a foreign site could do in its visitor's name.
+/// No cookie is looked at, so there is nothing a foreign site could do in its visitor's name: it must hold a token itself.
 async fn readable_by_pages(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
