@@ -5,7 +5,6 @@
 
 mod devices;
 mod echoes;
-mod found;
 mod open;
 mod parts;
 mod queue;
