@@ -296,7 +296,8 @@ pub trait Queue: Send + Sync + 'static {
     /// The key of this installation: the first that was ever given, the same for all its nodes and ever after.
     async fn own_key(&self, fresh: &Secret) -> Result<Secret, StorageError>;
 
-    /// Says that the node lives at least until `until`.
+    /// Says that the node lives at least until `until`. A node does so before it holds anything: what is held by one that never did
+    /// may stay held.
     async fn renew(&self, node: NodeId, until: Timestamp) -> Result<(), StorageError>;
 
     /// Gives back everything the node holds: others may take it at once.
