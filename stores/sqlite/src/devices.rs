@@ -346,6 +346,8 @@ fn unreadable(error: pushgate::InvalidName) -> rusqlite::Error {
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::StatementStatus;
+
     use super::*;
 
     #[test]
@@ -362,6 +364,29 @@ mod tests {
             let given = vec!["given"; plan.parameter_count()];
             let plan: String = plan.query_row(rusqlite::params_from_iter(given), |row| row.get(3)).unwrap();
             assert!(plan.contains(index), "{plan}");
+        }
+    }
+
+    #[test]
+    fn no_statement_is_planned_anew_for_what_is_bound_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let opened = crate::open::open(&folder.path().join("p.db")).unwrap();
+        for sql in [ADDRESSES, OTHERS, THEIRS] {
+            for word in ["one", "another"] {
+                let mut statement = opened.reader.prepare_cached(sql).unwrap();
+                for at in 1..=statement.parameter_count() {
+                    // The fourth is a number.
+                    if at == 4 {
+                        statement.raw_bind_parameter(at, 0)
+                    } else {
+                        statement.raw_bind_parameter(at, word)
+                    }
+                    .unwrap();
+                }
+                statement.raw_query().next().unwrap();
+            }
+            let again = opened.reader.prepare_cached(sql).unwrap();
+            assert_eq!(again.get_status(StatementStatus::RePrepare), 0, "{sql}");
         }
     }
 }
