@@ -5,12 +5,13 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use pushgate::{
-    Address, AppId, ChannelName, Count, Device, DeviceId, Login, Named, Registered, Registration, Rules,
-    Secret, StorageError, Store, Timestamp, TokenKind, UserId,
+    Address, AppId, Count, Device, DeviceId, Login, Named, Registered, Registration, Rules, Secret,
+    StorageError, Store, Timestamp, UserId,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::{SqliteStore, json, text, users};
+use crate::found::{self, find};
+use crate::{SqliteStore, text, users};
 
 #[async_trait]
 impl Store for SqliteStore {
@@ -37,15 +38,17 @@ impl Store for SqliteStore {
     }
 
     async fn device(&self, app: &AppId, id: &DeviceId) -> Result<Option<Device>, StorageError> {
-        let (app, id) = (app.clone(), id.clone());
-        self.read("reading a device", move |c| device(c, &app, &id)).await
+        Ok(self.devices(app, std::slice::from_ref(id)).await?.pop())
     }
 
     async fn devices(&self, app: &AppId, ids: &[DeviceId]) -> Result<Vec<Device>, StorageError> {
         let (app, ids) = (app.clone(), ids.to_vec());
         self.read("reading devices", move |c| {
-            let found = ids.iter().map(|id| device(c, &app, id));
-            found.filter_map(Result::transpose).collect()
+            let mut found = Vec::with_capacity(ids.len());
+            for id in &ids {
+                found.extend(find(c, found::ONE, &app, id.as_str(), 1)?);
+            }
+            Ok(found)
         })
         .await
     }
@@ -53,16 +56,11 @@ impl Store for SqliteStore {
     async fn devices_of(&self, app: &AppId, users: &[UserId]) -> Result<Vec<Device>, StorageError> {
         let (app, users) = (app.clone(), users.to_vec());
         self.read("reading the devices of users", move |c| {
-            let mut devices = Vec::new();
-            let mut ids = c.prepare_cached(THEIRS)?;
+            let mut found = Vec::with_capacity(users.len());
             for user in &users {
-                let names =
-                    ids.query_map(params![app.as_str(), user.as_str()], |row| name(row, 0, DeviceId::new))?;
-                for id in names {
-                    devices.extend(device(c, &app, &id?)?);
-                }
+                found.extend(find(c, found::THEIRS, &app, user.as_str(), usize::MAX)?);
             }
-            Ok(devices)
+            Ok(found)
         })
         .await
     }
@@ -74,15 +72,9 @@ impl Store for SqliteStore {
         most: usize,
     ) -> Result<Vec<Device>, StorageError> {
         let (app, after) = (app.clone(), after.cloned());
-        let most = i64::try_from(most).unwrap_or(i64::MAX);
         self.read("reading a page of devices", move |c| {
-            // No id is empty, so every id is greater than the empty text.
             let after = after.as_ref().map_or("", DeviceId::as_str);
-            let mut ids =
-                c.prepare_cached("SELECT id FROM devices WHERE app = ?1 AND id > ?2 ORDER BY id LIMIT ?3")?;
-            let ids = ids.query_map(params![app.as_str(), after, most], |row| name(row, 0, DeviceId::new))?;
-            let found = ids.map(|id| device(c, &app, &id?));
-            found.filter_map(Result::transpose).collect()
+            find(c, found::BEHIND, &app, after, most)
         })
         .await
     }
@@ -231,40 +223,6 @@ fn forget(c: &Connection, app: &str, id: &str) -> rusqlite::Result<bool> {
     Ok(c.prepare_cached("DELETE FROM devices WHERE app = ?1 AND id = ?2")?.execute([app, id])? > 0)
 }
 
-const THEIRS: &str =
-    "SELECT id FROM devices INDEXED BY devices_by_user WHERE app = ?1 AND user = ?2 ORDER BY id";
-
-const ADDRESSES: &str =
-    "SELECT channel, kind, token FROM addresses WHERE app = ?1 AND device = ?2 ORDER BY place";
-
-fn device(c: &Connection, app: &AppId, id: &DeviceId) -> rusqlite::Result<Option<Device>> {
-    let found = c
-        .prepare_cached("SELECT user, traits, registered_at FROM devices WHERE app = ?1 AND id = ?2")?
-        .query_row(params![app.as_str(), id.as_str()], |row| {
-            let user = row.get_ref(0)?.as_str_or_null()?.map(UserId::new).transpose().map_err(unreadable)?;
-            Ok((user, json(row.get_ref(1)?.as_str()?)?, Timestamp::from_millis(row.get(2)?)))
-        })
-        .optional()?;
-    let Some((user, traits, registered_at)) = found else { return Ok(None) };
-    let addresses = c
-        .prepare_cached(ADDRESSES)?
-        .query_map(params![app.as_str(), id.as_str()], |row| {
-            let kind = match row.get_ref(1)?.as_str()? {
-                "fid" => TokenKind::Fid,
-                "subscription" => TokenKind::Subscription,
-                "voip" => TokenKind::Voip,
-                _ => TokenKind::Token,
-            };
-            Ok(Address {
-                channel: name(row, 0, ChannelName::new)?,
-                kind,
-                token: row.get_ref(2)?.as_str()?.into(),
-            })
-        })?
-        .collect::<rusqlite::Result<_>>()?;
-    Ok(Some(Device { app: app.clone(), id: id.clone(), user, traits, addresses, registered_at }))
-}
-
 fn release(c: &Connection, app: &AppId, address: &Address) -> rusqlite::Result<Option<DeviceId>> {
     let (channel, kind, token) = (address.channel.as_str(), address.kind.as_str(), address.token.expose());
     c.prepare_cached(
@@ -340,7 +298,7 @@ pub(crate) fn name<T>(
     parse(row.get_ref(at)?.as_str()?).map_err(unreadable)
 }
 
-fn unreadable(error: pushgate::InvalidName) -> rusqlite::Error {
+pub(crate) fn unreadable(error: pushgate::InvalidName) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into())
 }
 
@@ -355,9 +313,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let opened = crate::open::open(&folder.path().join("p.db")).unwrap();
         let rows = [
-            (ADDRESSES, "addresses_by_device (app=? AND device=?)"),
             (OTHERS, "devices_by_user (app=? AND user=?)"),
-            (THEIRS, "devices_by_user (app=? AND user=?)"),
+            (found::THEIRS, "devices_by_user (app=? AND user=?)"),
+            (found::ONE, "PRIMARY KEY (app=? AND id=?)"),
+            (found::BEHIND, "PRIMARY KEY (app=? AND id>?)"),
         ];
         for (sql, index) in rows {
             let mut plan = opened.writer.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
@@ -371,7 +330,7 @@ mod tests {
     fn no_statement_is_planned_anew_for_what_is_bound_to_it() {
         let folder = tempfile::tempdir().unwrap();
         let opened = crate::open::open(&folder.path().join("p.db")).unwrap();
-        for sql in [ADDRESSES, OTHERS, THEIRS] {
+        for sql in [OTHERS, found::ONE, found::THEIRS, found::BEHIND] {
             for word in ["one", "another"] {
                 let mut statement = opened.reader.prepare_cached(sql).unwrap();
                 for at in 1..=statement.parameter_count() {

@@ -5,6 +5,7 @@
 
 mod devices;
 mod echoes;
+mod found;
 mod open;
 mod parts;
 mod queue;

@@ -1,0 +1,79 @@
+//! Devices as they are found: each with its addresses, by one statement.
+
+use pushgate::{Address, AppId, ChannelName, Device, DeviceId, Timestamp, TokenKind, UserId};
+use rusqlite::{Connection, Row, params};
+
+use crate::devices::{name, unreadable};
+use crate::json;
+
+/// A row for each address, and one for a device that has none.
+macro_rules! devices {
+    ($index:literal, $which:literal) => {
+        concat!(
+            "SELECT d.id, d.user, d.traits, d.registered_at, a.place, a.channel, a.kind, a.token FROM devices d ",
+            $index,
+            " LEFT JOIN addresses a INDEXED BY addresses_by_device ON a.app = d.app AND a.device = d.id WHERE d.app = ?1 AND ",
+            $which,
+            " ORDER BY d.id"
+        )
+    };
+}
+
+/// The device of that id.
+pub(crate) const ONE: &str = devices!("", "d.id = ?2");
+/// A user's. For the order, SQLite would rather walk through all devices of the app than use the index.
+pub(crate) const THEIRS: &str = devices!("INDEXED BY devices_by_user", "d.user = ?2");
+/// Those behind the id. No id is empty, so every id is greater than the empty text.
+pub(crate) const BEHIND: &str = devices!("", "d.id > ?2");
+
+/// What the statement finds of the app for this word, `most` devices of it.
+pub(crate) fn find(
+    c: &Connection,
+    sql: &str,
+    app: &AppId,
+    word: &str,
+    most: usize,
+) -> rusqlite::Result<Vec<Device>> {
+    let mut statement = c.prepare_cached(sql)?;
+    let mut rows = statement.query(params![app.as_str(), word])?;
+    let (mut found, mut places) = (Vec::<Device>::new(), Vec::new());
+    while let Some(row) = rows.next()? {
+        let id = row.get_ref(0)?.as_str()?;
+        if found.last().is_none_or(|last| last.id.as_str() != id) {
+            if found.len() == most {
+                break;
+            }
+            found.push(device(app, row)?);
+            places.clear();
+        }
+        let place: Option<i64> = row.get(4)?;
+        if let (Some(place), Some(device)) = (place, found.last_mut()) {
+            // They come in their order as it is, which SQL does not promise.
+            let at = places.partition_point(|&other| other < place);
+            places.insert(at, place);
+            device.addresses.insert(at, address(row)?);
+        }
+    }
+    Ok(found)
+}
+
+fn device(app: &AppId, row: &Row<'_>) -> rusqlite::Result<Device> {
+    Ok(Device {
+        app: app.clone(),
+        id: name(row, 0, DeviceId::new)?,
+        user: row.get_ref(1)?.as_str_or_null()?.map(UserId::new).transpose().map_err(unreadable)?,
+        traits: json(row.get_ref(2)?.as_str()?)?,
+        addresses: Vec::with_capacity(1),
+        registered_at: Timestamp::from_millis(row.get(3)?),
+    })
+}
+
+fn address(row: &Row<'_>) -> rusqlite::Result<Address> {
+    let kind = match row.get_ref(6)?.as_str()? {
+        "fid" => TokenKind::Fid,
+        "subscription" => TokenKind::Subscription,
+        "voip" => TokenKind::Voip,
+        _ => TokenKind::Token,
+    };
+    Ok(Address { channel: name(row, 5, ChannelName::new)?, kind, token: row.get_ref(7)?.as_str()?.into() })
+}
