@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use parking_lot::Mutex;
 use pushgate::State;
 use pushgate::observe::Event;
+use tokio::sync::watch;
 
 /// One thing that happened.
 #[derive(Clone)]
@@ -17,7 +17,7 @@ pub(super) struct Step {
 
 /// What happened so far.
 #[derive(Clone, Default)]
-pub(super) struct Diary(Arc<Mutex<Vec<Step>>>);
+pub(super) struct Diary(Arc<watch::Sender<Vec<Step>>>);
 
 impl Diary {
     pub(super) fn observer(&self) -> impl Fn(&Event) + Send + Sync + use<> {
@@ -39,12 +39,19 @@ impl Diary {
 
     /// Adds what was seen elsewhere.
     pub(super) fn add(&self, step: Step) {
-        self.0.lock().push(step);
+        self.0.send_modify(|steps| steps.push(step));
+    }
+
+    /// Waits until so many devices were sent to: whoever asks the gateway may know it before its observers do.
+    pub(super) async fn sent(&self, number: usize) {
+        let all = |steps: &Vec<Step>| steps.iter().filter(|step| step.name == "sent").count() >= number;
+        // The diary itself sends, so that it does not end before it comes true.
+        let _ = self.0.subscribe().wait_for(all).await;
     }
 
     /// Everything, in the order in which it happened.
     pub(super) fn steps(&self) -> Vec<Step> {
-        let mut steps = self.0.lock().clone();
+        let mut steps = self.0.borrow().clone();
         steps.sort_by_key(|step| step.at_ms);
         steps
     }

@@ -72,6 +72,9 @@ pub(super) async fn run(args: DemoArgs) -> Outcome {
         diary.add(Step { name: "arrived", at_ms, what: format!("shown by {}", device.by) });
         cards.push((device.by, device.card(&emulator).ok_or("the device shows nothing")?));
     }
+    if tokio::time::timeout(PATIENCE, diary.sent(devices.len())).await.is_err() {
+        return Err(format!("it arrived, and the gateway does not know: {answer:#}").into());
+    }
     tell(&args, &diary.steps(), began, &cards);
     if !args.once {
         say(format!(
