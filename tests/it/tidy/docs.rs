@@ -78,3 +78,26 @@ fn every_promise_of_the_suite_is_a_test_of_every_channel_and_a_rule_of_the_spec(
         assert!(ruled.contains(promise.as_str()), "{promise} is no rule of docs/channel-spec.md");
     }
 }
+
+#[test]
+fn every_decision_record_has_a_number_of_its_own_a_status_and_a_date() {
+    let mut numbers = BTreeSet::new();
+    for path in files(&root().join("docs/decisions"), ".md") {
+        let text = read(&path);
+        let number = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.get(..4)).unwrap();
+        assert!(
+            text.starts_with(&format!("# {number} ")),
+            "{} has another number in its title",
+            shown(&path)
+        );
+        assert!(numbers.insert(number.to_owned()), "{} has the number of another record", shown(&path));
+        let field = |name: &str| text.lines().take(6).find_map(|line| line.strip_prefix(name));
+        let status = field("- Status: ").unwrap_or_default();
+        let is_known = ["accepted", "proposed"].contains(&status) || status.starts_with("superseded by ");
+        assert!(is_known, "{}: `- Status: accepted`, `proposed` or `superseded by NNNN`", shown(&path));
+        let date = field("- Date: ").unwrap_or_default();
+        let is_date = date.len() == 10 && date.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+        assert!(is_date, "{}: `- Date: YYYY-MM-DD`, the day it was decided", shown(&path));
+    }
+    assert!(numbers.len() > 10, "the records have moved: {numbers:?}");
+}
