@@ -1,9 +1,9 @@
-//! Which IP addresses are public: those a stranger may make us connect to. Knows registries of addresses, not names.
+//! Classification of IP addresses as public or not. Names are classified in `destinations.rs`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether the address is one of the open internet, by the special-purpose registries of IANA (RFC 6890 and later).
-/// What is not certainly public is not.
+/// Returns `true` if the address is globally reachable by the IANA special-purpose registries (RFC 6890 and later).
+/// Returns `false` in case of doubt.
 pub(crate) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => is_public_v4(v4),

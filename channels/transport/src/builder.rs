@@ -1,4 +1,4 @@
-//! What a transport is made of. Never prints a password or a private key.
+//! Builder of a transport. `Debug` never prints a password or a private key.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use pushgate::Secret;
 
-use crate::destinations::{Destinations, Guard, plain};
+use crate::destinations::{Destinations, Guard, normalized};
 use crate::dial::Dialler;
 use crate::proxy::Proxy;
 use crate::resolve::{Resolve, System};
 use crate::tls::{self, Identity, Roots};
 use crate::{HttpTransport, Limits};
 
-/// What a transport is made of; see [`HttpTransport::builder`].
+/// Builder of an [`HttpTransport`]; see [`HttpTransport::builder`] for the defaults.
 pub struct Builder {
     roots: Roots,
     identity: Option<Identity>,
@@ -26,16 +26,16 @@ pub struct Builder {
     limits: Limits,
 }
 
-/// Why a transport cannot be built.
+/// Error of [`Builder::build`].
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// The roots are not certificates.
+    /// The root certificates cannot be parsed.
     #[error("roots: {0}")]
     Roots(String),
-    /// The client certificate or its key cannot be used. Never quotes them.
+    /// The client certificate or its key cannot be used. The message never quotes them.
     #[error("identity: {0}")]
     Identity(&'static str),
-    /// The proxy is not one. Never quotes it: it may hold a password.
+    /// The proxy URL cannot be parsed. The message never quotes it, since it may contain a password.
     #[error("proxy: {0}; write http://[user:password@]host:port")]
     Proxy(&'static str),
     /// An allowed destination is not a host.
@@ -43,7 +43,7 @@ pub enum BuildError {
         "allow: \"{0}\" is not a host; write push.example.org or *.example.org, with :port where it is not 443"
     )]
     Allow(String),
-    /// TLS cannot be set up.
+    /// rustls refused the TLS configuration.
     #[error("tls: {0}")]
     Tls(#[from] rustls::Error),
 }
@@ -77,92 +77,93 @@ impl Builder {
         }
     }
 
-    /// Which certificates are trusted.
+    /// Sets the trusted root certificates. Default: [`Roots::System`].
     #[must_use]
     pub fn roots(mut self, roots: Roots) -> Self {
         self.roots = roots;
         self
     }
 
-    /// Who we are to peers that ask for a client certificate: the certificate and its chain, leaf first, and the private
-    /// key (PKCS#8, PKCS#1 or SEC1), both PEM.
+    /// Sets the client certificate for peers that ask for one: the chain, leaf first, and the private key (PKCS#8, PKCS#1
+    /// or SEC1), both as PEM.
     #[must_use]
     pub fn identity(mut self, cert_chain_pem: impl Into<String>, key_pem: impl Into<Secret>) -> Self {
         self.identity = Some(Identity { chain: cert_chain_pem.into(), key: key_pem.into() });
         self
     }
 
-    /// Goes through a proxy by CONNECT: `http://[user:password@]host:port`, port 3128 if none is given.
+    /// Connects through an HTTP proxy by CONNECT: `http://[user:password@]host:port`. The default port is 3128.
     #[must_use]
     pub fn proxy(mut self, proxy: Option<String>) -> Self {
         self.proxy = proxy.map(Secret::from);
         self
     }
 
-    /// Where requests may go; anywhere, unless said otherwise.
+    /// Restricts the destinations of requests. Default: [`Destinations::Any`].
     #[must_use]
     pub const fn destinations(mut self, destinations: Destinations) -> Self {
         self.destinations = destinations;
         self
     }
 
-    /// Services of the operator's own that [`Destinations::Public`] would refuse: `push.example.org` for a host,
-    /// `*.example.org` for all below it, `:port` where it is not 443. They are dialled whatever their address is;
-    /// `https` is still asked for.
+    /// Permits private services that [`Destinations::Public`] would refuse: `push.example.org` for a host,
+    /// `*.example.org` for its subdomains, with `:port` where it is not 443. They are dialled whatever their IP address
+    /// is; `https` is still required.
     #[must_use]
     pub fn allow(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.allow.extend(hosts.into_iter().map(Into::into));
         self
     }
 
-    /// Dials this address whenever `host` is meant, on any port, past look-up, proxy and guard. Certificate and `Host` are
-    /// still those of the request's own address: so a server on loopback can stand in for a vendor.
+    /// Dials `address` for every request to `host`, on any port. Skips name resolution, proxy and guard. TLS server name
+    /// and `Host` remain those of the request, so a server on loopback can stand in for a push service.
     #[must_use]
     pub fn connect_to(mut self, host: &str, address: SocketAddr) -> Self {
-        self.connect_to.insert(plain(host), address);
+        self.connect_to.insert(normalized(host), address);
         self
     }
 
-    /// Who looks names up, in place of the machine's resolver.
+    /// Replaces the system's name resolver.
     #[must_use]
     pub fn resolver(mut self, resolver: Arc<dyn Resolve>) -> Self {
         self.resolver = resolver;
         self
     }
 
-    /// Opens a single stream on a new connection, and more only after the first answer of success: for vendors that want
-    /// to see one authorised request before they trust a connection.
+    /// Limits a new connection to one stream until its first successful response: for push services that accept more
+    /// streams only after one authorised request.
     #[must_use]
     pub const fn first_stream_alone(mut self) -> Self {
         self.limits.first_stream_alone = true;
         self
     }
 
-    /// How long name look-up, TCP, TLS and the peer's first words may take together.
+    /// Sets the deadline of name resolution, TCP, TLS and the peer's SETTINGS together. Default: five seconds.
     #[must_use]
     pub const fn connect_timeout(mut self, limit: Duration) -> Self {
         self.limits.connect_timeout = limit;
         self
     }
 
-    /// The most connections to one origin.
+    /// Sets the maximum number of connections per origin; zero counts as one. Default: 32.
     #[must_use]
-    pub const fn max_connections(mut self, most: usize) -> Self {
-        self.limits.max_connections = if most == 0 { 1 } else { most };
+    pub const fn max_connections(mut self, limit: usize) -> Self {
+        self.limits.max_connections = if limit == 0 { 1 } else { limit };
         self
     }
 
-    /// After how much silence a connection is asked whether it lives; unanswered for ten seconds, it is closed.
+    /// Sets the idle time after which a connection is probed with a PING. Without an answer within ten seconds it is
+    /// closed. Default: 30 seconds.
     #[must_use]
     pub const fn idle_ping(mut self, after: Duration) -> Self {
         self.limits.idle_ping = after;
         self
     }
 
-    /// The transport.
+    /// Builds the transport.
     ///
     /// # Errors
-    /// [`BuildError`] when roots, identity, proxy or allowed hosts are not what they should be.
+    /// Returns a [`BuildError`] if roots, identity, proxy or allowed hosts are invalid.
     pub fn build(self) -> Result<HttpTransport, BuildError> {
         let guard = Guard::new(self.destinations, &self.allow, self.connect_to.keys().cloned().collect())?;
         let dialler = Dialler::new(

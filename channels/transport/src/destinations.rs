@@ -1,5 +1,5 @@
-//! Where requests may go. Endpoints that strangers choose must not lead into the operator's own network: names are judged
-//! here, before anything is looked up; addresses are judged by `addresses.rs`, when they are dialled.
+//! Destination rules against server-side request forgery: endpoints chosen by clients must not lead into the operator's
+//! network. Names are checked here before any lookup; `addresses.rs` checks the IP addresses when they are dialled.
 
 use std::collections::HashSet;
 
@@ -7,43 +7,43 @@ use http::Uri;
 
 use crate::BuildError;
 
-/// Where a transport may send to.
+/// Permitted destinations of a transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Destinations {
-    /// Anywhere: for channels whose addresses the operator has configured.
+    /// Any host: for channels whose endpoints are configured by the operator.
     #[default]
     Any,
-    /// To public HTTPS services alone: for channels whose addresses come from clients. `https` and port 443, a DNS name
-    /// that is not of a private zone, and every address it has at the time of dialling is a public one.
+    /// Public HTTPS services only: for channels whose endpoints come from clients. Requires `https`, port 443, a DNS name
+    /// outside private zones, and public IP addresses only at the time of dialling.
     ///
-    /// Through a proxy the name is checked, but the address is not: it is the proxy that looks it up. Such a proxy has to
-    /// refuse private destinations itself.
+    /// Through a proxy only the name is checked, because the proxy resolves it. Such a proxy must refuse private
+    /// destinations itself.
     Public,
 }
 
-/// What is left to check when a name has passed.
+/// Check of the IP addresses that remains after the name has passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Addresses {
     Any,
     Public,
 }
 
-/// The judge of names.
+/// Checks the scheme, host and port of a request against the destination rules.
 pub(crate) struct Guard {
     destinations: Destinations,
     allowed: Vec<Allowed>,
-    /// Hosts whose address the operator has given.
-    given: HashSet<String>,
+    /// Hosts with a configured IP address, which pass every rule.
+    pinned: HashSet<String>,
 }
 
-/// One entry of the operator's list: `push.example.org`, `*.example.org`, either with `:port`.
+/// Entry of the operator's allow list: `push.example.org`, `*.example.org`, either with `:port`.
 struct Allowed {
     host: String,
-    and_below: bool,
+    is_wildcard: bool,
     port: u16,
 }
 
-/// Zones that are never public: RFC 6761, RFC 6762, RFC 7686, RFC 8375, RFC 9476, and ICANN's `internal`.
+/// DNS zones that are never public: RFC 6761, RFC 6762, RFC 7686, RFC 8375, RFC 9476, and ICANN's `internal`.
 const PRIVATE_ZONES: [&str; 8] =
     ["localhost", "local", "internal", "home.arpa", "test", "invalid", "onion", "alt"];
 
@@ -51,29 +51,29 @@ impl Guard {
     pub(crate) fn new(
         destinations: Destinations,
         allow: &[String],
-        given: HashSet<String>,
+        pinned: HashSet<String>,
     ) -> Result<Self, BuildError> {
         let allowed = allow.iter().map(|entry| Allowed::parse(entry)).collect::<Result<_, _>>()?;
-        Ok(Self { destinations, allowed, given })
+        Ok(Self { destinations, allowed, pinned })
     }
 
-    /// Judges what can be seen without a look-up.
+    /// Checks the URI without a lookup. Returns the check that its IP addresses still have to pass.
     ///
     /// # Errors
-    /// The rule that is broken.
-    pub(crate) fn judge(&self, uri: &Uri) -> Result<Addresses, &'static str> {
+    /// Returns the violated rule.
+    pub(crate) fn check(&self, uri: &Uri) -> Result<Addresses, &'static str> {
         let authority = uri.authority().ok_or("the address has no host")?;
         if authority.as_str().contains('@') {
             return Err("an address must not carry a user or a password");
         }
-        let host = plain(authority.host());
+        let host = normalized(authority.host());
         if host.is_empty() {
             return Err("the address has no host");
         }
         if authority.port_u16().is_none() && authority.as_str().len() > authority.host().len() {
             return Err("the port is not one");
         }
-        let destinations = if self.given.contains(&host) { Destinations::Any } else { self.destinations };
+        let destinations = if self.pinned.contains(&host) { Destinations::Any } else { self.destinations };
         match (uri.scheme_str(), destinations) {
             (Some("http" | "https"), Destinations::Any) => return Ok(Addresses::Any),
             (Some("https"), Destinations::Public) => {}
@@ -81,7 +81,7 @@ impl Guard {
             (_, Destinations::Public) => return Err("only https is allowed"),
         }
         let port = authority.port_u16().unwrap_or(443);
-        if self.allowed.iter().any(|one| one.covers(&host, port)) {
+        if self.allowed.iter().any(|entry| entry.covers(&host, port)) {
             return Ok(Addresses::Any);
         }
         if port != 443 {
@@ -105,7 +105,7 @@ impl Allowed {
             Some((host, port)) if !port.ends_with(']') => (host, port.parse().map_err(|_| wrong())?),
             _ => (entry, 443),
         };
-        let (host, and_below) = match host.strip_prefix("*.") {
+        let (host, is_wildcard) = match host.strip_prefix("*.") {
             Some(zone) => (zone, true),
             None => (host, false),
         };
@@ -113,11 +113,11 @@ impl Allowed {
         if host.is_empty() || (!is_literal && host.contains(['*', '/', ':', '@', ' '])) {
             return Err(wrong());
         }
-        Ok(Self { host: plain(host), and_below, port })
+        Ok(Self { host: normalized(host), is_wildcard, port })
     }
 
     fn covers(&self, host: &str, port: u16) -> bool {
-        let is_host = if self.and_below {
+        let is_host = if self.is_wildcard {
             host.strip_suffix(&self.host).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
         } else {
             host == self.host
@@ -126,13 +126,13 @@ impl Allowed {
     }
 }
 
-/// As names are compared: lower case, without the dot of the root.
-pub(crate) fn plain(host: &str) -> String {
+/// Normalises a host for comparison: lower case, without a trailing dot.
+pub(crate) fn normalized(host: &str) -> String {
     host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }
 
-/// Whether it is a DNS name and not an address in any spelling. A last label that is a number makes the whole an IPv4
-/// address to resolvers and browsers: `127.1`, `2130706433`, `0x7f.0.0.1`, `0177.0.0.1`.
+/// Returns `true` for a DNS name, and `false` for an IP address in any spelling. Resolvers and browsers read a host whose
+/// last label is a number as an IPv4 address: `127.1`, `2130706433`, `0x7f.0.0.1`, `0177.0.0.1`.
 fn is_name(host: &str) -> bool {
     let is_label = |label: &str| {
         !label.is_empty()
@@ -145,7 +145,8 @@ fn is_name(host: &str) -> bool {
     host.len() <= 253 && host.split('.').all(is_label) && !is_number
 }
 
-/// A name without a dot is one of the local network: resolvers complete it from their search list.
+/// Returns `true` if the name is outside all private zones. A name without a dot is private: resolvers complete it from
+/// their search list.
 fn is_public_name(host: &str) -> bool {
     let is_below =
         |zone: &str| host.strip_suffix(zone).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
@@ -156,13 +157,13 @@ fn is_public_name(host: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn judge(uri: &str, allow: &[&str]) -> Result<Addresses, &'static str> {
+    fn check(uri: &str, allow: &[&str]) -> Result<Addresses, &'static str> {
         let allow: Vec<String> = allow.iter().map(|&entry| entry.to_owned()).collect();
-        Guard::new(Destinations::Public, &allow, HashSet::new()).unwrap().judge(&uri.parse().unwrap())
+        Guard::new(Destinations::Public, &allow, HashSet::new()).unwrap().check(&uri.parse().unwrap())
     }
 
     #[test]
-    fn a_public_name_passes_and_its_addresses_are_still_to_be_judged() {
+    fn a_public_name_passes_and_its_addresses_are_still_to_be_checked() {
         for uri in [
             "https://updates.push.services.mozilla.com/wpush/v2/x",
             "https://web.push.apple.com/x",
@@ -170,7 +171,7 @@ mod tests {
             "https://PUSH.Example.Org./x",
             "https://a_b-c.xn--fsq.com/x",
         ] {
-            assert_eq!(judge(uri, &[]), Ok(Addresses::Public), "{uri}");
+            assert_eq!(check(uri, &[]), Ok(Addresses::Public), "{uri}");
         }
     }
 
@@ -192,10 +193,10 @@ mod tests {
         {
             let uri = format!("https://{host}/x");
             if uri.parse::<Uri>().is_ok() {
-                assert!(judge(&uri, &[]).is_err(), "{host}");
+                assert!(check(&uri, &[]).is_err(), "{host}");
             }
         }
-        assert_eq!(judge("https://2130706433/x", &[]), Err("only DNS names are allowed, no addresses"));
+        assert_eq!(check("https://2130706433/x", &[]), Err("only DNS names are allowed, no addresses"));
     }
 
     #[test]
@@ -213,25 +214,25 @@ mod tests {
         .chain(["nas.home.arpa", "a.test", "a.onion", "metadata.google.internal"])
         {
             assert_eq!(
-                judge(&format!("https://{host}/x"), &[]),
+                check(&format!("https://{host}/x"), &[]),
                 Err("the name is not a public one"),
                 "{host}"
             );
         }
-        assert!(judge("https://notlocalhost.com/x", &[]).is_ok());
-        assert!(judge("https://local.example.com/x", &[]).is_ok());
+        assert!(check("https://notlocalhost.com/x", &[]).is_ok());
+        assert!(check("https://local.example.com/x", &[]).is_ok());
     }
 
     #[test]
     fn another_port_another_scheme_and_userinfo_are_refused() {
-        assert_eq!(judge("https://push.example.org:8443/x", &[]), Err("only port 443 is allowed"));
-        assert_eq!(judge("https://push.example.org:80/x", &[]), Err("only port 443 is allowed"));
-        assert_eq!(judge("https://push.example.org:65979/x", &[]), Err("the port is not one"));
-        assert_eq!(judge("http://push.example.org/x", &[]), Err("only https is allowed"));
-        assert_eq!(judge("ftp://push.example.org/x", &[]), Err("only https is allowed"));
+        assert_eq!(check("https://push.example.org:8443/x", &[]), Err("only port 443 is allowed"));
+        assert_eq!(check("https://push.example.org:80/x", &[]), Err("only port 443 is allowed"));
+        assert_eq!(check("https://push.example.org:65979/x", &[]), Err("the port is not one"));
+        assert_eq!(check("http://push.example.org/x", &[]), Err("only https is allowed"));
+        assert_eq!(check("ftp://push.example.org/x", &[]), Err("only https is allowed"));
         let userinfo = "an address must not carry a user or a password";
-        assert_eq!(judge("https://push.example.org@10.0.0.1/x", &[]), Err(userinfo));
-        assert_eq!(judge("https://u:p@push.example.org/x", &["push.example.org"]), Err(userinfo));
+        assert_eq!(check("https://push.example.org@10.0.0.1/x", &[]), Err(userinfo));
+        assert_eq!(check("https://u:p@push.example.org/x", &["push.example.org"]), Err(userinfo));
     }
 
     #[test]
@@ -245,7 +246,7 @@ mod tests {
             "https://10.1.2.3/x",
             "https://[fd00::1]:9443/x",
         ] {
-            assert_eq!(judge(uri, &allow), Ok(Addresses::Any), "{uri}");
+            assert_eq!(check(uri, &allow), Ok(Addresses::Any), "{uri}");
         }
         for uri in [
             "https://autopush.internal:8443/x",
@@ -257,17 +258,17 @@ mod tests {
             "http://autopush.internal/x",
             "https://10.1.2.30/x",
         ] {
-            assert!(judge(uri, &allow).is_err(), "{uri}");
+            assert!(check(uri, &allow).is_err(), "{uri}");
         }
     }
 
     #[test]
     fn a_host_whose_address_the_operator_has_given_passes() {
-        let given = HashSet::from(["localhost".to_owned()]);
-        let guard = Guard::new(Destinations::Public, &[], given).unwrap();
-        assert_eq!(guard.judge(&"https://LocalHost:8443/x".parse().unwrap()), Ok(Addresses::Any));
-        assert!(guard.judge(&"https://u@localhost/x".parse().unwrap()).is_err());
-        assert!(guard.judge(&"https://a.localhost/x".parse().unwrap()).is_err());
+        let pinned = HashSet::from(["localhost".to_owned()]);
+        let guard = Guard::new(Destinations::Public, &[], pinned).unwrap();
+        assert_eq!(guard.check(&"https://LocalHost:8443/x".parse().unwrap()), Ok(Addresses::Any));
+        assert!(guard.check(&"https://u@localhost/x".parse().unwrap()).is_err());
+        assert!(guard.check(&"https://a.localhost/x".parse().unwrap()).is_err());
     }
 
     #[test]
@@ -283,9 +284,9 @@ mod tests {
     #[test]
     fn without_the_guard_only_what_cannot_be_sent_is_refused() {
         let guard = Guard::new(Destinations::Any, &[], HashSet::new()).unwrap();
-        assert_eq!(guard.judge(&"http://127.0.0.1:9/x".parse().unwrap()), Ok(Addresses::Any));
+        assert_eq!(guard.check(&"http://127.0.0.1:9/x".parse().unwrap()), Ok(Addresses::Any));
         for uri in ["ftp://a/x", "/x", "https://u@a/x"] {
-            assert!(guard.judge(&uri.parse().unwrap()).is_err(), "{uri}");
+            assert!(guard.check(&uri.parse().unwrap()).is_err(), "{uri}");
         }
     }
 }

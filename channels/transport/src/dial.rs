@@ -1,5 +1,4 @@
-//! From a host and a port to a connection: a new look-up each time, the guard's word on each address, through the proxy if
-//! there is one, TLS, ALPN.
+//! Opens connections: name resolution at every dial, a check of each address, the proxy if there is one, TLS, ALPN.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::addresses::is_public;
-use crate::destinations::{Addresses, plain};
+use crate::destinations::{Addresses, normalized};
 use crate::io::Io;
 use crate::proxy::Proxy;
 use crate::resolve::{Resolve, connect};
@@ -25,34 +24,34 @@ pub(crate) struct Dialler {
     connect_to: HashMap<String, SocketAddr>,
 }
 
-/// Whom to dial.
+/// Destination of a connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
-    /// As in the request's address: with brackets, if it is an IPv6 address.
+    /// Host as written in the URI: an IPv6 address has its brackets.
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) scheme: Scheme,
     pub(crate) addresses: Addresses,
 }
 
-/// Whether there is TLS.
+/// URI scheme: plain HTTP, or HTTP over TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scheme {
     Http,
     Https,
 }
 
-/// An open connection, and whether the peer chose HTTP/2.
+/// Open connection with the protocol that the peer chose by ALPN.
 pub(crate) struct Dialled {
     pub(crate) io: Io,
     pub(crate) http2: bool,
 }
 
-/// Why a connection could not be had.
+/// Error of a dial.
 pub(crate) enum DialError {
-    /// By our own rules.
+    /// Refused by the destination rules.
     Refused(&'static str),
-    /// In words an operator can act on.
+    /// Not reachable, with a cause that an operator can act on.
     Unreachable(String),
 }
 
@@ -89,23 +88,23 @@ impl Dialler {
     }
 
     async fn reach(&self, target: &Target) -> Result<TcpStream, DialError> {
-        if let Some(address) = self.connect_to.get(&plain(&target.host)) {
+        if let Some(address) = self.connect_to.get(&normalized(&target.host)) {
             return Ok(connect([*address]).await?);
         }
         if let Some(proxy) = &self.proxy {
-            let addresses = self.look_up(&proxy.host).await?;
+            let addresses = self.resolve(&proxy.host).await?;
             let tcp = connect(addresses.into_iter().map(|ip| (ip, proxy.port).into())).await?;
             return Ok(proxy.tunnel(tcp, &target.host, target.port).await?);
         }
-        let addresses = self.look_up(&target.host).await?;
-        // One bad address spoils the name: honest services do not mix, and those who do are after our network.
+        let addresses = self.resolve(&target.host).await?;
+        // A single private address refuses the whole name: public services never mix, DNS rebinding does.
         if target.addresses == Addresses::Public && !addresses.iter().all(|ip| is_public(*ip)) {
             return Err(DialError::Refused("the name leads to an address that is not public"));
         }
         Ok(connect(addresses.into_iter().map(|ip| (ip, target.port).into())).await?)
     }
 
-    async fn look_up(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+    async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
         match bare(host).parse() {
             Ok(address) => Ok(vec![address]),
             Err(_) => self.resolver.resolve(host).await,

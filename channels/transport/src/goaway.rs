@@ -1,9 +1,9 @@
-//! What an HTTP/2 error says, in words that are short and printable: its debug data come from the peer.
+//! Short and printable descriptions of HTTP/2 errors. The debug data of GOAWAY come from the peer and are bounded here.
 
-/// The most bytes of a peer's words that are kept.
-const MOST: usize = 256;
+/// Maximum number of bytes kept of a peer's debug data.
+const MAX_LEN: usize = 256;
 
-/// The peer's reason, if it sent GOAWAY: its debug data, or the name of the code where there are none.
+/// Returns the reason of a remote GOAWAY: its debug data, or the name of its error code. `None` for any other error.
 pub(crate) fn reason(error: &h2::Error) -> Option<String> {
     if !error.is_go_away() || !error.is_remote() {
         return None;
@@ -14,15 +14,15 @@ pub(crate) fn reason(error: &h2::Error) -> Option<String> {
     })
 }
 
-/// The error, with no more of the peer's words than is good.
-pub(crate) fn words(error: &h2::Error) -> String {
+/// Describes the error, with bounded debug data.
+pub(crate) fn describe(error: &h2::Error) -> String {
     match reason(error) {
         Some(reason) => format!("GOAWAY: {reason}"),
-        None => error.to_string().chars().take(MOST).collect(),
+        None => error.to_string().chars().take(MAX_LEN).collect(),
     }
 }
 
-/// h2 shows debug data nowhere but at the end of an error's text, as a byte string with escapes.
+/// Extracts debug data from the error's text: h2 exposes them only there, as a byte string with escapes.
 fn debug_data(text: &str) -> Option<String> {
     let (_, rest) = text.split_once(" (b\"")?;
     let mut escaped = rest.strip_suffix("\")")?.chars();
@@ -41,7 +41,7 @@ fn debug_data(text: &str) -> Option<String> {
             other => other,
         };
         plain.push(one);
-        if plain.len() == MOST {
+        if plain.len() == MAX_LEN {
             break;
         }
     }
@@ -62,7 +62,7 @@ mod tests {
         };
         assert_eq!(shown(b"{\"reason\":\"Shutdown\"}").unwrap(), "{\"reason\":\"Shutdown\"}");
         assert_eq!(shown(b"a\\b\nc\0d\x1b[1m\xff").unwrap(), "a\\b c?d?[1m?");
-        assert_eq!(shown(&[b'x'; 1000]).unwrap(), "x".repeat(MOST));
+        assert_eq!(shown(&[b'x'; 1000]).unwrap(), "x".repeat(MAX_LEN));
         assert_eq!(debug_data("connection error received: not a result of an error"), None);
     }
 }

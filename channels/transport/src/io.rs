@@ -1,4 +1,4 @@
-//! The byte stream under HTTP: plain or TLS behind one type, made so that many small frames share one write.
+//! Byte stream below HTTP: plain TCP or TLS behind one type, arranged so that small frames share one write.
 
 use std::io;
 use std::pin::Pin;
@@ -11,18 +11,18 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// A connection that does not claim vectored writes: then h2 copies small frames together, and many pushes share one TLS
-/// record and one system call instead of having one each.
+/// Byte stream that does not announce vectored writes. h2 then copies small frames into one buffer, so that many requests
+/// share one TLS record and one system call.
 pub(crate) struct Io {
     stream: Box<dyn Stream>,
-    heard: Heard,
+    reads: ReadCounter,
 }
 
-/// How often something has come from the peer: as long as it grows, the peer lives.
+/// Counter of completed reads: a peer is alive as long as it grows.
 #[derive(Clone, Default)]
-pub(crate) struct Heard(Arc<AtomicU64>);
+pub(crate) struct ReadCounter(Arc<AtomicU64>);
 
-impl Heard {
+impl ReadCounter {
     pub(crate) fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -30,11 +30,11 @@ impl Heard {
 
 impl Io {
     pub(crate) fn new(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
-        Self { stream: Box::new(stream), heard: Heard::default() }
+        Self { stream: Box::new(stream), reads: ReadCounter::default() }
     }
 
-    pub(crate) fn heard(&self) -> Heard {
-        self.heard.clone()
+    pub(crate) fn read_counter(&self) -> ReadCounter {
+        self.reads.clone()
     }
 }
 
@@ -46,7 +46,7 @@ impl AsyncRead for Io {
     ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if read.is_ready() {
-            self.heard.0.fetch_add(1, Ordering::Relaxed);
+            self.reads.0.fetch_add(1, Ordering::Relaxed);
         }
         read
     }

@@ -1,5 +1,5 @@
-//! The one HTTP client all channels send through: pools of HTTP/2 connections on `h2` and rustls, HTTP/1.1 where a peer
-//! has nothing better. Follows no redirect, repeats nothing a peer may have acted on, and has a deadline on everything.
+//! HTTP client of all channels: pooled HTTP/2 connections on `h2` and rustls, HTTP/1.1 for peers without HTTP/2.
+//! It follows no redirect, never repeats a request that a peer may have processed, and puts a deadline on everything.
 
 mod addresses;
 mod builder;
@@ -33,7 +33,7 @@ use origin::Sending;
 use pool::Pool;
 use pools::Pools;
 
-/// A cheap handle; when the last one is dropped, idle connections close.
+/// Cheaply cloneable handle to the connection pools. Idle connections close when the last handle is dropped.
 #[derive(Clone)]
 pub struct HttpTransport {
     inner: Arc<Inner>,
@@ -55,8 +55,8 @@ pub(crate) struct Limits {
 }
 
 impl HttpTransport {
-    /// System roots, no proxy, any destination, five seconds to connect, at most 32 connections an origin, a PING after 30
-    /// idle seconds.
+    /// Returns a builder with the defaults: system roots, no proxy, any destination, a connect timeout of five seconds, at
+    /// most 32 connections per origin, and a PING after 30 idle seconds.
     #[must_use]
     pub fn builder() -> Builder {
         Builder::new()
@@ -67,7 +67,8 @@ impl HttpTransport {
         Self { inner: Arc::new(Inner { guard, dialler: Arc::new(dialler), limits, pools }) }
     }
 
-    /// The pool of the address's origin. What the guard says is the same each time, so it is asked when a pool is made.
+    /// Returns the pool of the URI's origin. The guard is asked only when a pool is created: its verdict on an origin never
+    /// changes.
     fn pool(&self, uri: &http::Uri) -> Result<Arc<Pool>, TransportError> {
         let refused = |why: &str| TransportError::Refused {
             host: uri.host().unwrap_or("(no host)").to_owned(),
@@ -80,7 +81,7 @@ impl HttpTransport {
         };
         let authority = uri.authority().ok_or_else(|| refused("the address has no host"))?;
         self.inner.pools.pool(scheme, authority.as_str(), || {
-            let addresses = self.inner.guard.judge(uri).map_err(refused)?;
+            let addresses = self.inner.guard.check(uri).map_err(refused)?;
             let port = authority.port_u16().unwrap_or(usual_port);
             let target = Target { host: authority.host().to_owned(), port, scheme, addresses };
             Ok(Pool::new(target, Arc::clone(&self.inner.dialler), self.inner.limits))
@@ -89,8 +90,8 @@ impl HttpTransport {
 }
 
 impl Transport for HttpTransport {
-    // Written out: what `#[async_trait]` makes of it holds the request twice, in a future of more than a kilobyte for each
-    // push, which is what the allocator finds expensive.
+    // Expanded by hand: the future that `#[async_trait]` generates holds the request twice and exceeds a kilobyte, which
+    // makes its allocation the most expensive one of a push.
     fn send<'life0, 'async_trait>(
         &'life0 self,
         request: Request,
@@ -101,11 +102,11 @@ impl Transport for HttpTransport {
     {
         Box::pin(async move {
             let pool = self.pool(&request.uri)?;
-            let mut sending = Sending { pool: &pool, request: &request, given_back: None };
+            let mut sending = Sending { pool: &pool, request: &request, returned: None };
             match tokio::time::timeout(request.timeout, sending.run()).await {
                 Ok(result) => result,
-                // The peer has certainly not looked at a request that it gave back, and says why.
-                Err(_) => Err(sending.given_back.unwrap_or_else(|| TransportError::Timeout {
+                // A returned request has certainly not been processed; its error says why it was returned.
+                Err(_) => Err(sending.returned.unwrap_or_else(|| TransportError::Timeout {
                     host: pool.host().to_owned(),
                     after: request.timeout,
                 })),

@@ -1,81 +1,83 @@
-//! One request to one origin: on which connection, and what to do when a connection gives it back. Repeats only what the
-//! peer has certainly not looked at.
+//! Sends one request to one origin. Moves it to another connection if the peer has certainly not processed it, and repeats
+//! nothing else.
 
 use std::sync::Arc;
 
 use pushgate::{Request, Response, TransportError};
 
 use crate::http2::Connection;
-use crate::pool::{Pool, Way};
+use crate::pool::{Lease, Pool};
 
-/// How often one request is put on a connection at most.
-const TRIES: u32 = 3;
+/// Maximum number of connections that one request is tried on.
+const MAX_TRIES: u32 = 3;
 
-/// Why an exchange gave no answer.
-pub(crate) enum Failed {
-    /// The peer certainly did not look at it.
+/// Reason why an exchange produced no response.
+pub(crate) enum ExchangeError {
+    /// The peer has certainly not processed the request.
     Unsent(Unsent),
-    /// The connection had been closed while nobody used it; nothing was written.
+    /// The idle connection had been closed. Nothing was written.
     Stale,
-    /// The peer may have acted on it.
+    /// The peer may have processed the request.
     Broken(String),
-    /// It cannot be written as HTTP.
+    /// The request cannot be written as HTTP.
     Malformed(&'static str),
-    /// The answer is longer than allowed.
+    /// The response exceeds its size limit.
     TooLong,
 }
 
-/// How a request came back.
+/// Reason why a request was returned unprocessed.
 pub(crate) enum Unsent {
-    /// By GOAWAY, with the peer's reason.
+    /// GOAWAY, with the peer's reason.
     GoneAway(String),
-    /// By REFUSED_STREAM, on this connection.
+    /// REFUSED_STREAM on this connection.
     Refused(Arc<Connection>),
     /// The connection ended before anything was written.
     Closed(String),
 }
 
-/// A request's way through the pool of its origin.
+/// Sending of one request through the pool of its origin.
 pub(crate) struct Sending<'a> {
     pub(crate) pool: &'a Arc<Pool>,
     pub(crate) request: &'a Request,
-    /// Why it is not on any connection at present, if one has given it back.
-    pub(crate) given_back: Option<TransportError>,
+    /// Error of the last connection that returned the request, while it waits for another.
+    pub(crate) returned: Option<TransportError>,
 }
 
 impl Sending<'_> {
-    /// Sends it and reads the answer. The caller keeps the deadline.
+    /// Sends the request and reads the response. The deadline is the caller's.
     pub(crate) async fn run(&mut self) -> Result<Response, TransportError> {
         let mut tries = 0;
         let mut avoid = None;
         loop {
-            let way = match self.pool.way(avoid.take()).await {
-                Ok(way) => way,
-                Err(error) => return Err(self.given_back.take().unwrap_or(error)),
+            let lease = match self.pool.acquire(avoid.take()).await {
+                Ok(lease) => lease,
+                Err(error) => return Err(self.returned.take().unwrap_or(error)),
             };
-            self.given_back = None;
-            let answer = match way {
-                Way::H2(slot) => slot.exchange(self.request).await,
-                Way::H1(turn) => Box::pin(turn.exchange(self.request)).await,
+            self.returned = None;
+            let answer = match lease {
+                Lease::H2(slot) => slot.exchange(self.request).await,
+                Lease::H1(turn) => Box::pin(turn.exchange(self.request)).await,
             };
             match answer {
                 Ok(response) => return Ok(response),
-                Err(Failed::Stale) => {}
-                Err(Failed::Unsent(how)) => {
+                Err(ExchangeError::Stale) => {}
+                Err(ExchangeError::Unsent(unsent)) => {
                     tries += 1;
-                    let (error, refused_by) = self.told(how);
-                    tracing::debug!(host = self.pool.host(), %error, "request given back");
-                    if tries == TRIES {
+                    let (error, refused_by) = self.transport_error(unsent);
+                    tracing::debug!(host = self.pool.host(), %error, "request returned unprocessed");
+                    if tries == MAX_TRIES {
                         return Err(error);
                     }
-                    self.given_back = Some(error);
+                    self.returned = Some(error);
                     avoid = refused_by;
                 }
-                Err(Failed::Broken(why)) => return Err(TransportError::Broken { host: self.host(), why }),
-                Err(Failed::Malformed(why)) => {
+                Err(ExchangeError::Broken(why)) => {
+                    return Err(TransportError::Broken { host: self.host(), why });
+                }
+                Err(ExchangeError::Malformed(why)) => {
                     return Err(TransportError::Refused { host: self.host(), why: why.to_owned() });
                 }
-                Err(Failed::TooLong) => {
+                Err(ExchangeError::TooLong) => {
                     let limit = self.request.max_answer;
                     return Err(TransportError::AnswerTooLong { host: self.host(), limit });
                 }
@@ -83,9 +85,9 @@ impl Sending<'_> {
         }
     }
 
-    fn told(&self, how: Unsent) -> (TransportError, Option<Arc<Connection>>) {
+    fn transport_error(&self, unsent: Unsent) -> (TransportError, Option<Arc<Connection>>) {
         let host = self.host();
-        match how {
+        match unsent {
             Unsent::GoneAway(reason) => (TransportError::GoneAway { host, reason }, None),
             Unsent::Closed(why) => (TransportError::Unreachable { host, why }, None),
             Unsent::Refused(by) => {

@@ -1,5 +1,6 @@
-//! One origin's connections: who gets a free stream, who waits for one, when others are dialled. Streams go to whoever has
-//! waited longest; dials run by themselves, so that nobody who gives up takes a connection with him.
+//! Connection pool of one origin: assigns free streams, queues requests that wait for one, and dials more connections.
+//! Streams are assigned first come, first served. Dials run in tasks of their own, so that a cancelled request never
+//! cancels a connection.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,13 +13,13 @@ use tokio::time::Instant;
 
 use crate::Limits;
 use crate::dial::{DialError, Dialler, Target};
-use crate::http1::{self, Turn};
-use crate::http2::{Connection, Slot};
+use crate::http1::{self, Exclusive};
+use crate::http2::{Connection, StreamPermit};
 
-/// After a failed dial everybody without a connection gets its error for so long: an outage makes no storm of dials.
+/// Pause after a failed dial. Within it, requests without a connection fail with its error: an outage causes no dial storm.
 const DIAL_PAUSE: Duration = Duration::from_millis(250);
 
-/// The connections to one scheme, host and port.
+/// Connections to one scheme, host and port.
 pub(crate) struct Pool {
     target: Target,
     dialler: Arc<Dialler>,
@@ -28,34 +29,34 @@ pub(crate) struct Pool {
 
 #[derive(Default)]
 struct State {
-    /// HTTP/2, and taking new streams.
+    /// HTTP/2 connections that accept new streams.
     connections: Vec<Arc<Connection>>,
-    /// HTTP/1.1, and waiting for a request.
-    idle: Vec<http1::Handle>,
-    /// HTTP/1.1, idle or at work.
+    /// Idle HTTP/1.1 connections.
+    idle: Vec<http1::Idle>,
+    /// Number of HTTP/1.1 connections, idle or busy.
     http1: usize,
     dialling: usize,
-    /// How many streams a connection of this peer's carries, as learned from the last one.
+    /// Concurrent streams per connection, as announced on the newest one. `None` before the first connection.
     streams: Option<usize>,
     waiting: VecDeque<Waiter>,
     failed: Option<(Instant, TransportError)>,
 }
 
 struct Waiter {
-    answer: oneshot::Sender<Result<Way, TransportError>>,
-    /// The connection that has just refused him.
+    answer: oneshot::Sender<Result<Lease, TransportError>>,
+    /// Connection that has just refused this request.
     avoid: Option<Arc<Connection>>,
 }
 
-/// What a request gets to be sent on.
-pub(crate) enum Way {
-    H2(Slot),
-    H1(Turn),
+/// Reserved capacity to send one request: an HTTP/2 stream or an HTTP/1.1 connection.
+pub(crate) enum Lease {
+    H2(StreamPermit),
+    H1(Exclusive),
 }
 
 enum Opened {
     H2(Arc<Connection>),
-    H1(http1::Handle),
+    H1(http1::Idle),
 }
 
 impl Pool {
@@ -71,15 +72,18 @@ impl Pool {
         self.limits
     }
 
-    /// A way to send one request: on a free stream, or on the first that becomes free, of an open connection or a new one.
-    /// `avoid` is passed over as long as there is, or may be, another.
-    pub(crate) async fn way(self: &Arc<Self>, avoid: Option<Arc<Connection>>) -> Result<Way, TransportError> {
+    /// Waits for capacity to send one request, on an open connection or a new one. Skips `avoid` as long as another
+    /// connection exists or may be opened.
+    pub(crate) async fn acquire(
+        self: &Arc<Self>,
+        avoid: Option<Arc<Connection>>,
+    ) -> Result<Lease, TransportError> {
         let waiting = {
             let mut state = self.state.lock();
             let avoid =
                 avoid.filter(|_| state.connections.len() > 1 || state.open() < self.limits.max_connections);
-            if let Some(way) = state.free(self, avoid.as_ref()) {
-                return Ok(way);
+            if let Some(lease) = state.free(self, avoid.as_ref()) {
+                return Ok(lease);
             }
             let (answer, waiting) = oneshot::channel();
             state.enqueue(Waiter { answer, avoid });
@@ -89,44 +93,44 @@ impl Pool {
         waiting.await.unwrap_or_else(|_| Err(self.unreachable("the pool has closed".to_owned())))
     }
 
-    /// A stream has ended; whoever has waited longest gets it.
+    /// Releases a stream and assigns it to the longest waiting request.
     pub(crate) fn release(self: &Arc<Self>, connection: &Connection) {
         let matched = {
             let mut state = self.state.lock();
-            connection.give_back();
-            state.matched(self)
+            connection.stream_ended();
+            state.next_match(self)
         };
-        // Outside the lock: a waiter who has gone drops his stream here, which comes back to this function.
-        if let Some((answer, way)) = matched {
-            let _ = answer.send(Ok(way));
+        // Outside the lock: the lease of a cancelled waiter is dropped here, which calls this function again.
+        if let Some((answer, lease)) = matched {
+            let _ = answer.send(Ok(lease));
         }
     }
 
-    /// An HTTP/1.1 connection has ended its request and takes another.
-    pub(crate) fn put_back(self: &Arc<Self>, handle: http1::Handle) {
+    /// Returns an HTTP/1.1 connection to the pool after a completed exchange.
+    pub(crate) fn put_back(self: &Arc<Self>, handle: http1::Idle) {
         self.state.lock().idle.push(handle);
         self.hand_out();
     }
 
-    /// An HTTP/1.1 connection takes no other request.
+    /// Removes an HTTP/1.1 connection that accepts no further request.
     pub(crate) fn forget_http1(self: &Arc<Self>) {
         self.state.lock().http1 -= 1;
         self.grow();
     }
 
-    /// A connection carries more or fewer streams than before.
-    pub(crate) fn changed(self: &Arc<Self>, connection: &Connection) {
+    /// Applies a changed stream limit of a connection.
+    pub(crate) fn limit_changed(self: &Arc<Self>, connection: &Connection) {
         self.state.lock().learn(connection);
         self.hand_out();
         self.grow();
     }
 
-    /// A connection takes no new streams; those it has may end in peace.
-    pub(crate) fn forget(self: &Arc<Self>, gone: &Arc<Connection>) {
+    /// Removes a connection that accepts no new streams. Its open streams run to their end.
+    pub(crate) fn remove(self: &Arc<Self>, gone: &Arc<Connection>) {
         {
             let mut state = self.state.lock();
             state.connections.retain(|connection| !Arc::ptr_eq(connection, gone));
-            state.pardon();
+            state.clear_avoided();
         }
         self.hand_out();
         self.grow();
@@ -134,12 +138,12 @@ impl Pool {
 
     fn hand_out(self: &Arc<Self>) {
         loop {
-            let Some((answer, way)) = self.state.lock().matched(self) else { return };
-            let _ = answer.send(Ok(way));
+            let Some((answer, lease)) = self.state.lock().next_match(self) else { return };
+            let _ = answer.send(Ok(lease));
         }
     }
 
-    /// Dials as many connections as those who wait need; tells them why, if there is nothing to wait for.
+    /// Dials the connections that the waiting requests need, or fails them if the last dial failed a moment ago.
     fn grow(self: &Arc<Self>) {
         let mut state = self.state.lock();
         if state.waiting.is_empty() {
@@ -147,15 +151,15 @@ impl Pool {
         }
         match state.recent_failure() {
             Some(error) if state.open() == 0 => {
-                let told = std::mem::take(&mut state.waiting);
+                let waiters = std::mem::take(&mut state.waiting);
                 drop(state);
-                for waiter in told {
+                for waiter in waiters {
                     let _ = waiter.answer.send(Err(error.clone()));
                 }
             }
             Some(_) => {}
             None => {
-                let dials = state.dials_wanted(self.limits.max_connections);
+                let dials = state.dials_needed(self.limits.max_connections);
                 state.dialling += dials;
                 drop(state);
                 for _ in 0..dials {
@@ -194,7 +198,7 @@ impl Pool {
                 }
                 Err(why) => {
                     state.failed = Some((Instant::now(), self.error(why)));
-                    state.pardon();
+                    state.clear_avoided();
                 }
             }
         }
@@ -221,28 +225,31 @@ impl State {
         self.connections.len() + self.http1 + self.dialling
     }
 
-    fn free(&mut self, pool: &Arc<Pool>, avoid: Option<&Arc<Connection>>) -> Option<Way> {
+    fn free(&mut self, pool: &Arc<Pool>, avoid: Option<&Arc<Connection>>) -> Option<Lease> {
         if let Some(handle) = self.idle.pop() {
-            return Some(Way::H1(Turn::new(handle, pool)));
+            return Some(Lease::H1(Exclusive::new(handle, pool)));
         }
-        // The first with room, not the emptiest: full connections share their writes among many requests.
+        // The first with a free stream, not the emptiest: a busy connection packs many requests into one write.
         self.connections
             .iter()
             .filter(|connection| avoid.is_none_or(|avoided| !Arc::ptr_eq(avoided, connection)))
-            .find_map(|connection| Slot::take(connection, pool))
-            .map(Way::H2)
+            .find_map(|connection| StreamPermit::try_acquire(connection, pool))
+            .map(Lease::H2)
     }
 
     fn enqueue(&mut self, waiter: Waiter) {
-        // Those who have given up are swept when the queue is about to take more memory.
+        // Cancelled waiters are removed before the queue would allocate more memory.
         if self.waiting.len() == self.waiting.capacity() {
             self.waiting.retain(|waiter| !waiter.answer.is_closed());
         }
         self.waiting.push_back(waiter);
     }
 
-    /// Whoever has waited longest for what is free now.
-    fn matched(&mut self, pool: &Arc<Pool>) -> Option<(oneshot::Sender<Result<Way, TransportError>>, Way)> {
+    /// Takes the longest waiting request that free capacity exists for.
+    fn next_match(
+        &mut self,
+        pool: &Arc<Pool>,
+    ) -> Option<(oneshot::Sender<Result<Lease, TransportError>>, Lease)> {
         let mut next = 0;
         while let Some(waiter) = self.waiting.get(next) {
             if waiter.answer.is_closed() {
@@ -250,8 +257,8 @@ impl State {
                 continue;
             }
             let avoid = waiter.avoid.clone();
-            if let Some(way) = self.free(pool, avoid.as_ref()) {
-                return self.waiting.remove(next).map(|waiter| (waiter.answer, way));
+            if let Some(lease) = self.free(pool, avoid.as_ref()) {
+                return self.waiting.remove(next).map(|waiter| (waiter.answer, lease));
             }
             avoid?;
             next += 1;
@@ -259,15 +266,15 @@ impl State {
         None
     }
 
-    /// Who avoids a connection may find that there is no other.
-    fn pardon(&mut self) {
+    /// Lets every waiting request use any connection: the one to avoid may be the only one left.
+    fn clear_avoided(&mut self) {
         for waiter in &mut self.waiting {
             waiter.avoid = None;
         }
     }
 
     fn learn(&mut self, connection: &Connection) {
-        if let Some(limit) = connection.carries() {
+        if let Some(limit) = connection.usable_streams() {
             self.streams = Some(limit);
         }
     }
@@ -276,25 +283,26 @@ impl State {
         self.failed.as_ref().filter(|(at, _)| at.elapsed() < DIAL_PAUSE).map(|(_, error)| error.clone())
     }
 
-    /// As many as carry those who wait, less what is on its way. Before the first connection nobody knows what one
-    /// carries, so one is dialled and the rest when it has told.
-    fn dials_wanted(&self, most: usize) -> usize {
-        let room = most.saturating_sub(self.open());
-        if room == 0 {
+    /// Returns the number of connections to dial for the waiting requests, less those already on their way. The stream
+    /// limit is unknown before the first connection, so one is dialled and the rest after its SETTINGS.
+    fn dials_needed(&self, max_connections: usize) -> usize {
+        let available = max_connections.saturating_sub(self.open());
+        if available == 0 {
             return 0;
         }
-        let each = self.streams.unwrap_or(usize::MAX);
-        let promising = self.connections.iter().filter(|connection| connection.carries().is_none()).count();
-        let coming = (self.dialling + promising).saturating_mul(each);
-        if self.waiting.len() <= coming {
+        let streams_each = self.streams.unwrap_or(usize::MAX);
+        let untested =
+            self.connections.iter().filter(|connection| connection.usable_streams().is_none()).count();
+        let expected = (self.dialling + untested).saturating_mul(streams_each);
+        if self.waiting.len() <= expected {
             return 0;
         }
         let waiting = self.waiting.iter().filter(|waiter| !waiter.answer.is_closed()).count();
-        waiting.saturating_sub(coming).div_ceil(each).min(room)
+        waiting.saturating_sub(expected).div_ceil(streams_each).min(available)
     }
 }
 
-/// A dial on its way. It settles what became of it even if it is dropped or panics: somebody is waiting.
+/// Task that dials one connection. Reports a result to the pool even when dropped or panicking, since requests wait for it.
 struct Dialling {
     pool: Arc<Pool>,
     settled: bool,

@@ -1,4 +1,4 @@
-//! The pools of all origins. Bounded: where addresses come from clients, the number of origins is theirs to choose.
+//! Pools of all origins. Bounded, because clients choose the origins of Web Push endpoints.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use parking_lot::Mutex;
 use crate::dial::Scheme;
 use crate::pool::Pool;
 
-/// How many origins of a scheme are kept; beyond it the one that was used least recently goes, with its idle connections.
-const MOST: usize = 512;
+/// Maximum number of origins per scheme. Beyond it the least recently used idle one is dropped with its connections.
+const MAX_ORIGINS: usize = 512;
 
-/// By scheme and authority as it is written: a look-up for each request must not cost an allocation.
+/// Pools by scheme and authority. The authority is compared as written, so that a lookup needs no allocation.
 #[derive(Default)]
 pub(crate) struct Pools {
     http: Mutex<Kept>,
@@ -30,10 +30,10 @@ struct Entry {
 }
 
 impl Pools {
-    /// The origin's pool, made by `new` where there is none.
+    /// Returns the pool of an origin, and creates it by `new` if there is none.
     ///
     /// # Errors
-    /// Those of `new`.
+    /// Returns the error of `new`.
     pub(crate) fn pool<E>(
         &self,
         scheme: Scheme,
@@ -51,8 +51,8 @@ impl Pools {
             return Ok(Arc::clone(&entry.pool));
         }
         let pool = Arc::new(new()?);
-        if kept.by_authority.len() >= MOST {
-            kept.forget_one();
+        if kept.by_authority.len() >= MAX_ORIGINS {
+            kept.evict_one();
         }
         kept.by_authority.insert(authority.to_owned(), Entry { pool: Arc::clone(&pool), used });
         Ok(pool)
@@ -60,8 +60,9 @@ impl Pools {
 }
 
 impl Kept {
-    /// Whoever waits, dials or has a stream holds the pool; one that nobody else holds is idle.
-    fn forget_one(&mut self) {
+    /// Removes the least recently used idle pool. Waiting requests, dials and open streams hold a reference, so a pool
+    /// without another reference is idle.
+    fn evict_one(&mut self) {
         let idle = self.by_authority.iter().filter(|(_, entry)| Arc::strong_count(&entry.pool) == 1);
         if let Some(authority) =
             idle.min_by_key(|(_, entry)| entry.used).map(|(authority, _)| authority.clone())

@@ -1,4 +1,4 @@
-//! An HTTP proxy on the way out: CONNECT (RFC 9110 §9.3.6). Never prints the credentials it is given.
+//! HTTP proxy by CONNECT (RFC 9110 §9.3.6). Never prints its credentials.
 
 use std::io;
 
@@ -9,10 +9,10 @@ use tokio::net::TcpStream;
 
 use crate::BuildError;
 
-/// The longest head of an answer to CONNECT.
-const MOST_HEAD: usize = 8 * 1024;
+/// Maximum size of the response head to CONNECT, in bytes.
+const MAX_HEAD: usize = 8 * 1024;
 
-/// Where the proxy is, and how it knows us.
+/// Address of a proxy, and the credentials for it.
 pub(crate) struct Proxy {
     pub(crate) host: String,
     pub(crate) port: u16,
@@ -20,7 +20,7 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Reads `http://[user:password@]host[:port]`; user and password may be percent-encoded.
+    /// Parses `http://[user:password@]host[:port]`; user and password may be percent-encoded.
     pub(crate) fn parse(text: &str) -> Result<Self, BuildError> {
         let uri: http::Uri = text.parse().map_err(|_| BuildError::Proxy("not an address"))?;
         if uri.scheme_str() != Some("http") {
@@ -36,7 +36,7 @@ impl Proxy {
         })
     }
 
-    /// Makes a connection to the proxy one to `host`.
+    /// Turns a connection to the proxy into a tunnel to `host`.
     pub(crate) async fn tunnel(&self, mut tcp: TcpStream, host: &str, port: u16) -> io::Result<TcpStream> {
         let authorization =
             self.authorization.as_ref().map(|a| format!("Proxy-Authorization: {a}\r\n")).unwrap_or_default();
@@ -45,7 +45,7 @@ impl Proxy {
         let mut answer = Vec::new();
         // Byte by byte: what follows the head is the peer's and must stay in the socket.
         while !answer.ends_with(b"\r\n\r\n") {
-            if answer.len() >= MOST_HEAD {
+            if answer.len() >= MAX_HEAD {
                 return Err(io::Error::other("the proxy's answer is too long"));
             }
             answer.push(tcp.read_u8().await?);

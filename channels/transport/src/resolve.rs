@@ -1,4 +1,4 @@
-//! From a name to its addresses and from addresses to a TCP connection. Keeps nothing: every dial looks up anew.
+//! Name resolution and TCP connect. Nothing is cached: every dial resolves again.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -8,17 +8,17 @@ use async_trait::async_trait;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-/// Looks names up. The default asks the machine's resolver.
+/// Name resolver. The default is the system's.
 #[async_trait]
 pub trait Resolve: Send + Sync + 'static {
-    /// The addresses the name has now, best first.
+    /// Returns the current addresses of the name, in order of preference.
     ///
     /// # Errors
-    /// When there are none, or nobody can say.
+    /// Returns an error if the name has no address or cannot be resolved.
     async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>>;
 }
 
-/// The machine's resolver: hosts file, DNS, and whatever else it is set up with.
+/// Resolver of the operating system.
 pub(crate) struct System;
 
 #[async_trait]
@@ -28,10 +28,10 @@ impl Resolve for System {
     }
 }
 
-/// After how long the next address is tried beside the one that has not answered (RFC 8305 §8).
-const STAGGER: Duration = Duration::from_millis(250);
+/// Delay after which the next address is tried in parallel (Connection Attempt Delay, RFC 8305 §8).
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// The first connection that comes about; addresses are tried in their order, and a silent one holds nobody up.
+/// Connects to the first address that answers. Addresses are tried in order; a silent one does not delay the others.
 pub(crate) async fn connect(addresses: impl IntoIterator<Item = SocketAddr>) -> io::Result<TcpStream> {
     let mut addresses = addresses.into_iter();
     let mut attempts = JoinSet::new();
@@ -43,7 +43,7 @@ pub(crate) async fn connect(addresses: impl IntoIterator<Item = SocketAddr>) -> 
             attempts.spawn(TcpStream::connect(address));
         }
         let ended = if more {
-            match tokio::time::timeout(STAGGER, attempts.join_next()).await {
+            match tokio::time::timeout(ATTEMPT_DELAY, attempts.join_next()).await {
                 Ok(ended) => ended,
                 Err(_) => continue,
             }

@@ -1,4 +1,4 @@
-//! Whom we trust, who we are, and one TLS configuration for it. Never prints a private key.
+//! TLS configuration: trusted roots and client certificate. Never prints a private key.
 
 use std::sync::Arc;
 
@@ -10,19 +10,19 @@ use rustls_platform_verifier::BuilderVerifierExt;
 
 use crate::BuildError;
 
-/// Which certificate authorities are trusted.
+/// Trusted certificate authorities.
 #[derive(Debug, Clone, Default)]
 pub enum Roots {
-    /// The machine's.
+    /// Those of the operating system.
     #[default]
     System,
-    /// Mozilla's list, compiled in: for images without certificates.
+    /// Mozilla's list, compiled in: for container images without certificates.
     Bundled,
-    /// These and no others (PEM).
+    /// Exactly these, as PEM.
     Pem(String),
 }
 
-/// A client certificate with its chain, and its key.
+/// Client certificate with its chain and private key.
 pub(crate) struct Identity {
     pub(crate) chain: String,
     pub(crate) key: Secret,
@@ -36,7 +36,7 @@ pub(crate) fn config(roots: &Roots, identity: Option<&Identity>) -> Result<Clien
         Roots::Bundled => {
             builder.with_root_certificates(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() })
         }
-        Roots::Pem(pem) => builder.with_root_certificates(listed(pem)?),
+        Roots::Pem(pem) => builder.with_root_certificates(root_store(pem)?),
     };
     let mut config = match identity {
         None => builder.with_no_client_auth(),
@@ -51,7 +51,7 @@ pub(crate) fn config(roots: &Roots, identity: Option<&Identity>) -> Result<Clien
     Ok(config)
 }
 
-fn listed(pem: &str) -> Result<RootCertStore, BuildError> {
+fn root_store(pem: &str) -> Result<RootCertStore, BuildError> {
     let mut store = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
         let certificate = certificate.map_err(|error| BuildError::Roots(error.to_string()))?;
