@@ -6,6 +6,7 @@ mod abandoned;
 mod apns;
 mod bad_input;
 mod calls;
+mod ci;
 mod crash;
 mod demo;
 mod desk;
