@@ -244,7 +244,8 @@ pub struct Notification {
     /// How long devices that are online have to acknowledge it; if they have not, they are pushed to all the same.
     #[serde(default)]
     pub ack_within: Option<Duration>,
-    /// When it is to be sent: its audience, and who of it is online, is looked up then. At most [`Notification::MAX_TTL`] ahead.
+    /// When it is to be sent: its audience, and who of it is online, is looked up then. At most [`Notification::MAX_TTL`] ahead
+    /// and at most as long ago; what is past is sent at once.
     #[serde(default)]
     pub send_at: Option<Timestamp>,
     /// Groups notifications of one conversation.

@@ -182,7 +182,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A point in wall-clock time, in milliseconds since 1970. RFC 3339 outside.
+/// A point in wall-clock time, in milliseconds since 1970. Every value survives its text form and its serde form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Timestamp(i64);
 
@@ -233,12 +233,47 @@ impl From<SystemTime> for Timestamp {
     }
 }
 
+/// Prefix of the text form of a time that RFC 3339 cannot express.
+const MILLIS_PREFIX: char = '@';
+
+/// RFC 3339 in UTC. A time outside the years 0 to 9999, which RFC 3339 cannot express, is `@` and its milliseconds since 1970.
+/// [`FromStr`](std::str::FromStr) reads both forms, so every value comes back as it was.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)
+        let rfc3339 = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)
             .ok()
             .and_then(|at| at.format(&Rfc3339).ok());
-        f.write_str(text.as_deref().unwrap_or("(out of range)"))
+        match rfc3339 {
+            Some(text) => f.write_str(&text),
+            None => write!(f, "{MILLIS_PREFIX}{}", self.0),
+        }
+    }
+}
+
+/// Text that is no time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("it is no time; write RFC 3339, as in 2023-11-14T22:13:20Z")]
+pub struct InvalidTimestamp;
+
+impl Timestamp {
+    /// Reads RFC 3339 and nothing else: the only form that callers write. Parts of a millisecond are dropped.
+    ///
+    /// # Errors
+    /// [`InvalidTimestamp`] when the text is not RFC 3339.
+    pub fn from_rfc3339(text: &str) -> Result<Self, InvalidTimestamp> {
+        let at = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| InvalidTimestamp)?;
+        let millis = at.unix_timestamp_nanos().div_euclid(1_000_000);
+        i64::try_from(millis).map(Self).map_err(|_| InvalidTimestamp)
+    }
+}
+
+impl std::str::FromStr for Timestamp {
+    type Err = InvalidTimestamp;
+    fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
+        match text.strip_prefix(MILLIS_PREFIX) {
+            Some(millis) => millis.parse().map(Self).map_err(|_| InvalidTimestamp),
+            None => Self::from_rfc3339(text),
+        }
     }
 }
 
@@ -251,8 +286,7 @@ impl Serialize for Timestamp {
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(d)?;
-        let at = OffsetDateTime::parse(&text, &Rfc3339).map_err(serde::de::Error::custom)?;
-        i64::try_from(at.unix_timestamp_nanos() / 1_000_000).map(Self).map_err(serde::de::Error::custom)
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -281,5 +315,27 @@ mod tests {
         let text = serde_json::to_string(&at).unwrap();
         assert_eq!(text, "\"2023-11-14T22:13:20.123Z\"");
         assert_eq!(serde_json::from_str::<Timestamp>(&text).unwrap(), at);
+    }
+
+    #[test]
+    fn callers_write_rfc_3339_and_nothing_else() {
+        let before_year_zero = Timestamp::from_rfc3339("0000-01-01T00:00:00+23:59").unwrap();
+        assert!(before_year_zero.to_string().starts_with('@'), "{before_year_zero}");
+        assert_eq!(Timestamp::from_rfc3339(&before_year_zero.to_string()), Err(InvalidTimestamp));
+        for text in ["", "@", "@x", "yesterday", "1700000000", "2023-11-14"] {
+            assert_eq!(text.parse::<Timestamp>(), Err(InvalidTimestamp), "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_timestamp_survives_its_text_and_its_stored_form(millis: i64, near in -400_000_000_000_000i64..400_000_000_000_000) {
+            for millis in [millis, near, i64::MIN, i64::MAX, -62_167_219_200_001, 253_402_300_800_000] {
+                let at = Timestamp::from_millis(millis);
+                proptest::prop_assert_eq!(at.to_string().parse(), Ok(at));
+                let stored = serde_json::to_string(&at).unwrap();
+                proptest::prop_assert_eq!(serde_json::from_str::<Timestamp>(&stored).unwrap(), at);
+            }
+        }
     }
 }

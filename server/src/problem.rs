@@ -66,6 +66,7 @@ impl From<SubmitError> for Problem {
             SubmitError::NothingToShow => (422, "nothing_to_show"),
             SubmitError::NothingToRemove => (422, "nothing_to_remove"),
             SubmitError::TooFarAhead => (422, "too_far_ahead"),
+            SubmitError::TooLongAgo => (422, "too_long_ago"),
             SubmitError::TooLarge { .. } => (422, "too_large"),
             SubmitError::Template(_) => (422, "template"),
             SubmitError::KeyReused { .. } => (409, "idempotency_key_reused"),

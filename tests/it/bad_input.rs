@@ -57,6 +57,13 @@ async fn an_empty_audience_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_send_at_in_another_age_is_refused_and_stops_nobody() {
+    refused(asked(json!({"send_at": "0000-01-01T00:00:00+23:59"})), 422, "too_long_ago").await;
+    refused(asked(json!({"send_at": "9999-12-31T23:59:59-23:59"})), 422, "too_far_ahead").await;
+    refused(asked(json!({"send_at": "@1700000000000"})), 422, "invalid_field").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_negative_ttl_is_refused() {
     refused(asked(json!({"ttl": -1})), 422, "invalid_field").await;
 }

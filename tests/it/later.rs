@@ -102,8 +102,11 @@ async fn a_scheduled_notification_can_be_cancelled_and_a_mistake_in_it_is_told_a
     assert!(desk.sent().is_empty());
     let blank = Notification { title: None, content: None, ..asked.clone() };
     assert!(matches!(desk.gateway.submit(blank).await, Err(SubmitError::NothingToShow)));
-    let far = Notification { send_at: Some(desk.clock.now() + Notification::MAX_TTL + MINUTE), ..asked };
+    let at = |send_at| Notification { send_at: Some(send_at), ..asked.clone() };
+    let far = at(desk.clock.now() + Notification::MAX_TTL + MINUTE);
     assert!(matches!(desk.gateway.submit(far).await, Err(SubmitError::TooFarAhead)));
+    let ancient = at(desk.clock.now() - Notification::MAX_TTL - MINUTE);
+    assert!(matches!(desk.gateway.submit(ancient).await, Err(SubmitError::TooLongAgo)));
 }
 
 #[tokio::test]

@@ -72,6 +72,10 @@ impl Gateway {
         if asked.send_at.is_some_and(|at| at > now + Notification::MAX_TTL) {
             return Err(SubmitError::TooFarAhead);
         }
+        // Longer ago than any notification lives, so it is a mistake. A nearer past is sent at once.
+        if asked.send_at.is_some_and(|at| at < now - Notification::MAX_TTL) {
+            return Err(SubmitError::TooLongAgo);
+        }
         Ok(Arc::clone(app))
     }
 

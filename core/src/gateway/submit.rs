@@ -102,8 +102,11 @@ pub enum SubmitError {
     #[error("a removal needs the collapse key of what it removes")]
     NothingToRemove,
     /// It is to be sent too far ahead.
-    #[error("it is to be sent more than four weeks ahead; keep it until then")]
+    #[error("send_at: it is more than four weeks ahead; keep the notification until then")]
     TooFarAhead,
+    /// `send_at` is further in the past than [`Notification::MAX_TTL`].
+    #[error("send_at: it is more than four weeks ago; leave it out to send at once")]
+    TooLongAgo,
     /// The template cannot be filled.
     #[error(transparent)]
     Template(#[from] TemplateError),

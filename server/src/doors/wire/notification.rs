@@ -46,7 +46,7 @@ pub(crate) struct NotificationBody {
     #[serde(default)]
     when: When,
     ack_within: Option<Span>,
-    send_at: Option<Timestamp>,
+    send_at: Option<String>,
     thread: Option<String>,
     category: Option<String>,
     #[serde(default)]
@@ -119,6 +119,8 @@ impl NotificationBody {
         let (to, except_devices) = self.to.audience()?;
         let ack_within = self.ack_within.map(|span| span.duration("ack_within", LONGEST_ACK)).transpose()?;
         let ttl = self.ttl.map(|ttl| ttl.duration("ttl", Notification::MAX_TTL)).transpose()?;
+        let invalid = |error: pushgate::words::InvalidTimestamp| refused(format!("send_at: {error}"));
+        let send_at = self.send_at.map(|text| Timestamp::from_rfc3339(&text).map_err(invalid)).transpose()?;
         // A string is handed over as it is, anything else as its JSON text.
         let payload = self.payload.map(|payload| match payload {
             Value::String(text) => text,
@@ -129,7 +131,7 @@ impl NotificationBody {
             sender: self.sender,
             except_devices,
             ack_within: ack_within.filter(|span| !span.is_zero()),
-            send_at: self.send_at,
+            send_at,
             conversation: self.conversation,
             mentions: self.mentions,
             profile: self.profile,
