@@ -1,4 +1,4 @@
-//! The channel: encode, send each target over one HTTP/2 connection, decode. Nothing is judged or repeated here.
+//! The channel: encodes, sends one request per target, and decodes. It classifies and repeats nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use pushgate::{
 };
 use serde_json::Value;
 
-use crate::auth::{Auth, Bearer};
+use crate::auth::{AccessToken, Auth};
 use crate::config::{Config, ConfigError, ServiceAccount};
 use crate::encode::Style;
 use crate::{decode, encode};
 
 const CAPABILITY: Capability = Capability {
-    // Google has no batches: the SDKs' multicast, too, is single requests side by side on one connection.
+    // FCM has no batch API: the multicast of its SDKs also sends single requests in parallel.
     max_batch: 64,
     max_bytes: 4096,
     max_ttl: Notification::MAX_TTL,
@@ -29,17 +29,17 @@ const CAPABILITY: Capability = Capability {
     badge: true,
     silent: true,
     image: true,
-    // Arrival is told by BigQuery export only, not by a call.
+    // Google reports arrival by BigQuery export only.
     receipts: false,
-    // Google's own SDKs and its guide to sending at scale: no retry within ten seconds, a minute after a 429.
+    // From Google's SDKs and its guide to sending at scale: no retry within ten seconds, one minute after a 429.
     retry_floor: Duration::from_secs(10),
     throttle_pause: Duration::from_secs(60),
 };
 
-/// Well-formed and nobody's: what a probe is addressed to.
-const NOBODY: &str = "pushgate-probe_0000000:APA91bPushgateProbePushgateProbePushgateProbePushgateProbePushgateProbePushgateProbePushgateProbePushgateProbePushgateProbePushgatePr";
+/// Well-formed registration token of no device, for probes.
+const PROBE_TOKEN: &str = "pushgate-probe_0000000:APA91bPushgateProbePushgateProbePushgateProbePushgateProbePushgateProbePushgateProbePushgateProbePushgateProbePushgateProbePushgatePr";
 
-/// A channel to one Firebase project.
+/// Channel to one Firebase project.
 pub struct Fcm {
     info: ChannelInfo,
     style: Style,
@@ -60,10 +60,10 @@ impl std::fmt::Debug for Fcm {
 }
 
 impl Fcm {
-    /// A channel under `name`.
+    /// Creates a channel named `name`.
     ///
     /// # Errors
-    /// [`ConfigError`] naming the key and what would be right.
+    /// Returns a [`ConfigError`] that names the key and a valid value.
     pub fn new(
         name: ChannelName,
         config: &Config,
@@ -73,19 +73,19 @@ impl Fcm {
         if config.timeout.is_zero() {
             return Err(ConfigError::Timeout);
         }
-        let account = ServiceAccount::read(config.service_account.expose())?;
+        let account = ServiceAccount::parse(config.service_account.expose())?;
         let project = config.project.clone().unwrap_or_else(|| account.project.clone());
         let send_uri = config.send_uri(&project)?;
-        // Half of the time is the most a bearer may take, so that a send that fetches one keeps to its time as well.
+        // The token request gets half of the timeout, so that a send that needs a token keeps its deadline.
         let auth = Auth::new(account, Arc::clone(&transport), Arc::clone(&clock), config.timeout / 2);
         let info = ChannelInfo { kind: "fcm", name, timeout: config.timeout, capability: CAPABILITY };
         Ok(Self { info, style: Style::from(config), project, send_uri, auth, transport, clock })
     }
 
-    /// A channel named `fcm`, from the text of a service-account file.
+    /// Creates a channel named `fcm` from the content of a service-account file.
     ///
     /// # Errors
-    /// As for [`Fcm::new`].
+    /// Same as for [`Fcm::new`].
     pub fn from_service_account(json: &str, transport: Arc<dyn Transport>) -> Result<Self, ConfigError> {
         let name = ChannelName::new("fcm").expect("three letters are a name");
         Self::new(name, &Config::new(json), transport, Arc::new(SystemClock))
@@ -95,20 +95,21 @@ impl Fcm {
         if let Err(fault) = self.admits(&target.address) {
             return Outcome::Failed(fault);
         }
-        // One text for all, unless each tells for itself what became of it.
-        let is_told = call.message.return_address.is_some();
-        let own = is_told.then(|| encode::message(call.message, &self.style, call.now, target.index));
+        // One JSON text for all targets, unless each carries an event token of its own.
+        let has_event_token = call.message.return_address.is_some();
+        let own = has_event_token.then(|| encode::message(call.message, &self.style, call.now, target.index));
         let json = own.as_deref().unwrap_or(&call.json);
         let request = self.request(call, encode::request(json, &target.address));
         match self.transport.send(request).await {
             Ok(response) => {
-                let text = call.message;
-                let payload = text.payload.as_ref().map_or("", |payload| payload.expose());
-                let (title, content) = (text.title.expose(), text.content.expose());
-                let receipt = text.return_address.as_ref().map(|address| address.of(text.id, target.index));
-                let receipt = receipt.as_deref().unwrap_or_default();
+                let message = call.message;
+                let payload = message.payload.as_ref().map_or("", |payload| payload.expose());
+                let (title, content) = (message.title.expose(), message.content.expose());
+                let event_token =
+                    message.return_address.as_ref().map(|address| address.of(message.id, target.index));
+                let event_token = event_token.as_deref().unwrap_or_default();
                 let token = target.address.token.expose();
-                let private = [token, title, content, payload, call.bearer.expose(), receipt];
+                let private = [token, title, content, payload, call.access_token.expose(), event_token];
                 decode::outcome(&response, &private, self.clock.now())
             }
             Err(error) => Outcome::Failed(error.into()),
@@ -117,24 +118,24 @@ impl Fcm {
 
     fn request(&self, call: &Call<'_>, body: String) -> Request {
         let mut request = Request::post(self.send_uri.clone(), body, call.timeout);
-        request.headers = headers(call.bearer);
+        request.headers = headers(call.access_token);
         request
     }
 }
 
-/// What the requests of one delivery have in common.
+/// State shared by the requests of one delivery.
 struct Call<'a> {
     message: &'a Message,
-    /// The message object without a target, as it is for all where nobody tells what became of it.
+    /// Message object without a target, valid for all targets of a message without event tokens.
     json: String,
     now: Timestamp,
-    bearer: &'a Bearer,
+    access_token: &'a AccessToken,
     timeout: Duration,
 }
 
-fn headers(bearer: &Bearer) -> HeaderMap {
+fn headers(access_token: &AccessToken) -> HeaderMap {
     let json = HeaderValue::from_static("application/json");
-    HeaderMap::from_iter([(AUTHORIZATION, bearer.header.clone()), (CONTENT_TYPE, json)])
+    HeaderMap::from_iter([(AUTHORIZATION, access_token.header.clone()), (CONTENT_TYPE, json)])
 }
 
 #[async_trait]
@@ -144,7 +145,7 @@ impl PushChannel for Fcm {
     }
 
     fn render(&self, message: &Message) -> Rendered {
-        // As it was asked for, with the whole time to live: what is sent later is never longer.
+        // With the full time to live: a later send is never longer.
         let json = encode::message(message, &self.style, message.created_at, 0);
         let object: Value = serde_json::from_str(&json).expect("we have just written it");
         Rendered { body: serde_json::json!({ "message": object }), counted: json.len() }
@@ -159,9 +160,9 @@ impl PushChannel for Fcm {
             );
             return Report::all_failed(expected, &fault);
         }
-        let began = self.clock.now();
-        let bearer = match self.auth.bearer().await {
-            Ok(bearer) => bearer,
+        let started_at = self.clock.now();
+        let access_token = match self.auth.access_token().await {
+            Ok(access_token) => access_token,
             Err(fault) => return Report::all_failed(expected, &fault),
         };
         let now = self.clock.now();
@@ -169,28 +170,28 @@ impl PushChannel for Fcm {
             message,
             json: encode::message(message, &self.style, now, 0),
             now,
-            bearer: &bearer,
-            // A clock that was set meanwhile must not leave a send without any time.
-            timeout: self.info.timeout.saturating_sub(now.since(began)).max(self.info.timeout / 8),
+            access_token: &access_token,
+            // A clock change meanwhile must not leave a send without time.
+            timeout: self.info.timeout.saturating_sub(now.since(started_at)).max(self.info.timeout / 8),
         };
         let outcomes = join_all(delivery.targets.iter().map(|target| self.send_one(&call, target))).await;
         if outcomes.iter().filter_map(Outcome::fault).any(|fault| fault.kind == Kind::AuthExpired) {
-            self.auth.refused(&bearer);
+            self.auth.discard(&access_token);
         }
         Report::new(expected, outcomes)
     }
 
     async fn probe(&self) -> Result<Probe, Fault> {
-        let bearer = self.auth.bearer().await?;
-        let mut request = Request::post(self.send_uri.clone(), encode::probe(NOBODY), self.info.timeout);
-        request.headers = headers(&bearer);
+        let access_token = self.auth.access_token().await?;
+        let mut request = Request::post(self.send_uri.clone(), encode::probe(PROBE_TOKEN), self.info.timeout);
+        request.headers = headers(&access_token);
         let response = self.transport.send(request).await?;
-        let outcome = decode::outcome(&response, &[NOBODY, bearer.expose()], self.clock.now());
+        let outcome = decode::outcome(&response, &[PROBE_TOKEN, access_token.expose()], self.clock.now());
         match outcome.fault() {
-            // To say that it does not know the device, Google must have known us.
-            Some(fault) if !decode::knows_us(&response) => {
+            // An answer about the probe's token proves that Google accepted the credentials.
+            Some(fault) if !decode::accepted_credentials(&response) => {
                 if fault.kind == Kind::AuthExpired {
-                    self.auth.refused(&bearer);
+                    self.auth.discard(&access_token);
                 }
                 Err(fault.clone())
             }
@@ -214,7 +215,7 @@ mod tests {
         {"@type":"type.googleapis.com/google.firebase.fcm.v1.FcmError","errorCode":"UNREGISTERED"}]}}"#;
     const UNAUTHENTICATED: &str = r#"{"error":{"code":401,"status":"UNAUTHENTICATED"}}"#;
 
-    /// A channel whose token endpoint always gives the bearer `one`, and whose sends get these answers.
+    /// A channel whose token endpoint always gives the access token `one`, and whose sends get these answers.
     fn stage(answers: impl IntoIterator<Item = Response>) -> (Fcm, Arc<ScriptedTransport>) {
         let transport = ScriptedTransport::new().rule(|request| {
             let grant = r#"{"access_token":"one","expires_in":3599}"#;
@@ -239,7 +240,7 @@ mod tests {
     #[tokio::test]
     async fn targets_are_sent_side_by_side_and_not_one_after_the_other() {
         let (fcm, transport) = stage(std::iter::repeat_n(answer(200, "{}"), 64));
-        fcm.auth.bearer().await.unwrap();
+        fcm.auth.access_token().await.unwrap();
         transport.hold();
         let sending = tokio::spawn(async move { fcm.send(&delivery(&[TokenKind::Token; 64])).await });
         transport.arrived(1 + 64).await;
@@ -265,7 +266,7 @@ mod tests {
             assert_eq!(fcm.probe().await.unwrap().identity, "project demo");
             let sent = transport.requests_at("/v1/projects/demo/messages:send").remove(0).body;
             let sent: Value = serde_json::from_slice(&sent).unwrap();
-            assert_eq!(sent, serde_json::json!({"validate_only": true, "message": {"token": NOBODY}}));
+            assert_eq!(sent, serde_json::json!({"validate_only": true, "message": {"token": PROBE_TOKEN}}));
         }
     }
 

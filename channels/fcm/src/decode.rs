@@ -32,8 +32,8 @@ pub(crate) fn outcome(response: &Response, private: &[&str], now: Timestamp) -> 
     Outcome::Failed(fault.retry_after(wish.or(pause)))
 }
 
-/// Whether a refusal proves that Google took the bearer and looked at the message: what a probe asks.
-pub(crate) fn knows_us(response: &Response) -> bool {
+/// Returns `true` if a refusal proves that Google accepted the access token and parsed the message.
+pub(crate) fn accepted_credentials(response: &Response) -> bool {
     let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
     matches!(Said::read(&body).code, Some("UNREGISTERED" | "INVALID_ARGUMENT" | "SENDER_ID_MISMATCH"))
 }

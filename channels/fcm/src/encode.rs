@@ -1,4 +1,4 @@
-//! From a message to FCM's request. Pure, and written once for each message: only the target differs between addresses.
+//! Encoding of a message as an FCM request. Pure. The message object is written once; only the target differs.
 //! Source: <https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages>.
 
 use std::borrow::Cow;
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::config::Config;
 
-/// How notifications look where the message does not say.
+/// Appearance of notifications where the message does not specify it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Style {
     pub(crate) icon: Option<String>,
@@ -32,32 +32,32 @@ impl From<&Config> for Style {
     }
 }
 
-/// The message object as JSON text, without a target, as it is at `now`. Where receipts are wanted it has the token of the
-/// target of that number, and is as long for every target.
+/// Returns the message object as JSON text without a target, as of `now`. If device events are requested, it contains the
+/// event token of the target with index `target`; the length is the same for every target.
 ///
-/// Its length is what we count. Google documents 4,096 bytes for a message and means notification and data, but not
-/// whether escapes or the platforms' blocks are part of it; the whole object is the reading that is never too large.
+/// This length is compared with the size limit. Google documents 4,096 bytes for notification and data, but not whether
+/// escapes or platform blocks count. Counting the whole object is never too optimistic.
 pub(crate) fn message(message: &Message, style: &Style, now: Timestamp, target: u32) -> String {
     let key = message.collapse_key.as_deref().filter(|key| !key.is_empty());
-    let parts = Parts {
+    let encoder = Encoder {
         message,
         style,
         key,
-        // Under the same tag a duplicate replaces what is shown already.
+        // A duplicate under the same tag replaces the notification on the screen.
         tag: &key.map_or_else(|| Cow::Owned(message.id.to_string()), Cow::Borrowed),
-        left: message.seconds_left(now).min(Notification::MAX_TTL.as_secs()),
+        seconds_left: message.seconds_left(now).min(Notification::MAX_TTL.as_secs()),
         now,
         target,
     };
-    let json = parts.written();
+    let json = encoder.encode();
     match &message.overrides {
-        Some(Value::Object(patch)) => patched(&json, patch),
-        // `channel.rs` refuses what is no object before it sends.
+        Some(Value::Object(patch)) => apply_overrides(&json, patch),
+        // `channel.rs` refuses overrides that are not an object.
         Some(_) | None => json,
     }
 }
 
-/// The whole request: the message object with its target put in front.
+/// Returns the whole request body: the message object with its target in front.
 pub(crate) fn request(message: &str, address: &Address) -> String {
     const START: &str = r#"{"message":{"#;
     let token = address.token.expose();
@@ -75,38 +75,38 @@ pub(crate) fn request(message: &str, address: &Address) -> String {
     request
 }
 
-/// A request that is looked at and not delivered.
+/// Returns the body of a request that FCM validates and does not deliver.
 pub(crate) fn probe(token: &str) -> String {
     serde_json::json!({"validate_only": true, "message": {"token": token}}).to_string()
 }
 
-/// What the message object is made of.
-struct Parts<'a> {
+/// Encoder of one message object.
+struct Encoder<'a> {
     message: &'a Message,
     style: &'a Style,
     key: Option<&'a str>,
     tag: &'a str,
-    /// Seconds of the time to live that are left.
-    left: u64,
+    /// Remaining time to live, in seconds.
+    seconds_left: u64,
     now: Timestamp,
-    /// The number of the target, for its receipts.
+    /// Index of the target, for its event token.
     target: u32,
 }
 
-impl Parts<'_> {
-    fn written(&self) -> String {
+impl Encoder<'_> {
+    fn encode(&self) -> String {
         let message = self.message;
-        Object::written(|object| {
+        Object::to_json(|object| {
             if !message.silent {
                 object.object("notification", |shown| {
                     shown.put("title", message.title.expose());
-                    shown.some("body", Some(message.content.expose()).filter(|body| !body.is_empty()));
-                    shown.some("image", exposed(&message.image));
+                    shown.put_some("body", Some(message.content.expose()).filter(|body| !body.is_empty()));
+                    shown.put_some("image", exposed(&message.image));
                 });
             }
             // Never `webpush.data`: it would replace this one.
             object.object("data", |data| {
-                data.some("payload", exposed(&message.payload));
+                data.put_some("payload", exposed(&message.payload));
                 // What clients of ZPNs look for beside the payload.
                 data.put("zego", message.note_for(self.target).as_str());
             });
@@ -118,24 +118,24 @@ impl Parts<'_> {
 
     fn webpush(&self, block: &mut Object<'_>) {
         block.object("headers", |headers| {
-            headers.put("TTL", Text(self.left));
+            headers.put("TTL", Text(self.seconds_left));
             let urgency = match self.message.priority {
                 Priority::High => "high",
                 Priority::Normal => "normal",
                 Priority::Low => "low",
             };
             headers.put("Urgency", urgency);
-            headers.some("Topic", self.key.map(digest_of));
+            headers.put_some("Topic", self.key.map(digest_of));
         });
         if !self.message.silent {
             block.object("notification", |shown| {
                 shown.put("tag", self.tag);
-                shown.some("icon", self.style.icon.as_deref());
-                shown.some("badge", self.style.badge_icon.as_deref());
+                shown.put_some("icon", self.style.icon.as_deref());
+                shown.put_some("badge", self.style.badge_icon.as_deref());
                 // Google names title and text as what browsers take from the common block, but not the picture.
-                shown.some("image", exposed(&self.message.image));
+                shown.put_some("image", exposed(&self.message.image));
                 // A later message under one key is news and alerts again; a duplicate of one message is not.
-                shown.some("renotify", self.key.map(|_| true));
+                shown.put_some("renotify", self.key.map(|_| true));
             });
         }
         // FCM refuses the whole message for a link of another kind.
@@ -145,16 +145,16 @@ impl Parts<'_> {
     }
 
     fn android(&self, block: &mut Object<'_>) {
-        block.some("collapse_key", self.key);
+        block.put_some("collapse_key", self.key);
         block.put("priority", if self.message.priority == Priority::High { "HIGH" } else { "NORMAL" });
-        block.put("ttl", Text(format_args!("{}s", self.left)));
+        block.put("ttl", Text(format_args!("{}s", self.seconds_left)));
         if !self.message.silent {
             block.object("notification", |shown| {
                 let channel = self.message.category.as_deref().or(self.style.android_channel.as_deref());
                 shown.put("tag", self.tag);
-                shown.some("channel_id", channel);
-                shown.some("notification_count", self.message.badge);
-                shown.some("sound", self.style.sound.as_deref());
+                shown.put_some("channel_id", channel);
+                shown.put_some("notification_count", self.message.badge);
+                shown.put_some("sound", self.style.sound.as_deref());
             });
         }
     }
@@ -165,25 +165,25 @@ impl Parts<'_> {
         // which Apple refuses at priority 10.
         let background = message.silent && message.badge.is_none();
         let urgent = message.priority == Priority::High && !background;
-        let ends = self.now.as_secs().saturating_add_unsigned(self.left);
+        let ends = self.now.as_secs().saturating_add_unsigned(self.seconds_left);
         block.object("headers", |headers| {
             headers.put("apns-push-type", if background { "background" } else { "alert" });
             headers.put("apns-priority", if urgent { "10" } else { "5" });
             // Zero is Apple's now or never.
-            headers.put("apns-expiration", Text(if self.left == 0 { 0 } else { ends }));
+            headers.put("apns-expiration", Text(if self.seconds_left == 0 { 0 } else { ends }));
             headers.put("apns-collapse-id", collapse_id(self.tag));
         });
         block.object("payload", |payload| {
             payload.object("aps", |aps| {
-                aps.some("badge", message.badge);
-                aps.some("thread-id", message.thread.as_deref());
-                aps.some("category", message.category.as_deref());
+                aps.put_some("badge", message.badge);
+                aps.put_some("thread-id", message.thread.as_deref());
+                aps.put_some("category", message.category.as_deref());
                 if message.silent {
                     aps.put("content-available", 1);
                 } else {
-                    aps.some("sound", self.style.sound.as_deref());
+                    aps.put_some("sound", self.style.sound.as_deref());
                     // Without it the app's extension is not asked to fetch the picture.
-                    aps.some("mutable-content", message.image.as_ref().map(|_| 1));
+                    aps.put_some("mutable-content", message.image.as_ref().map(|_| 1));
                 }
             });
         });
@@ -194,7 +194,7 @@ fn exposed(text: &Option<Secret>) -> Option<&str> {
     text.as_ref().map(Secret::expose)
 }
 
-/// Apple takes 64 bytes of a header's characters; another tag is known by its digest.
+/// Returns the tag as `apns-collapse-id`. Apple accepts 64 printable bytes; any other tag is replaced by its digest.
 fn collapse_id(tag: &str) -> Cow<'_, str> {
     if tag.len() <= 64 && tag.bytes().all(|b| b.is_ascii_graphic()) {
         return Cow::Borrowed(tag);
@@ -202,8 +202,8 @@ fn collapse_id(tag: &str) -> Cow<'_, str> {
     Cow::Owned(digest_of(tag))
 }
 
-/// Merges the caller's native options. Whom the message goes to is not theirs to choose.
-fn patched(json: &str, patch: &Map<String, Value>) -> String {
+/// Merges the caller's native options. They cannot change the target.
+fn apply_overrides(json: &str, patch: &Map<String, Value>) -> String {
     let mut object: Map<String, Value> = serde_json::from_str(json).expect("we have just written it");
     merge(&mut object, patch);
     for target in ["token", "fid", "topic", "condition"] {
@@ -212,14 +212,14 @@ fn patched(json: &str, patch: &Map<String, Value>) -> String {
     Value::Object(object).to_string()
 }
 
-/// A JSON object on its way into the text. Written straight from the message: a tree of values for each message would
-/// cost several times as much, and this is the hot path.
+/// Writer of a JSON object. Writes straight from the message: building a tree of values costs several times as much on
+/// this hot path.
 struct Object<'a> {
     json: &'a mut Vec<u8>,
 }
 
 impl Object<'_> {
-    fn written(fill: impl FnOnce(&mut Object<'_>)) -> String {
+    fn to_json(fill: impl FnOnce(&mut Object<'_>)) -> String {
         let mut json = Vec::with_capacity(1024);
         Object::fill(&mut json, fill);
         String::from_utf8(json).expect("JSON of texts is a text")
@@ -245,8 +245,8 @@ impl Object<'_> {
         serde_json::to_writer(&mut *self.json, &value).expect("texts and numbers always have a JSON form");
     }
 
-    /// Nothing at all for `None`: an absent field is Google's default, and every byte counts.
-    fn some(&mut self, key: &'static str, value: Option<impl Serialize>) {
+    /// Writes nothing for `None`: an absent field is Google's default, and every byte counts.
+    fn put_some(&mut self, key: &'static str, value: Option<impl Serialize>) {
         if let Some(value) = value {
             self.put(key, value);
         }
@@ -258,7 +258,7 @@ impl Object<'_> {
     }
 }
 
-/// Written as a JSON text, whatever it is: FCM takes nothing but texts in data and headers.
+/// Serializes any value as a JSON string: FCM accepts only strings in data and headers.
 struct Text<T>(T);
 
 impl<T: fmt::Display> Serialize for Text<T> {

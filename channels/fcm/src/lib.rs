@@ -1,7 +1,7 @@
-//! FCM HTTP v1: Web Push first of all, Android and Apple devices behind Firebase.
+//! Channel for Firebase Cloud Messaging (FCM HTTP v1): web pages, and Android and Apple devices with the Firebase SDK.
 //!
-//! Source: <https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages>. Limits: 4,096 bytes a message,
-//! 600,000 messages a minute and project; a message is kept four weeks at most.
+//! Source: <https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages>. Limits: 4,096 bytes per
+//! message, 600,000 messages per minute and project, a time to live of at most four weeks.
 
 mod auth;
 mod channel;

@@ -1,4 +1,4 @@
-//! The life of a bearer, told against a scripted token endpoint and a clock that stands still.
+//! The life of an access token, told against a scripted token endpoint and a clock that stands still.
 
 use std::sync::LazyLock;
 
@@ -30,7 +30,7 @@ pub(crate) fn service_account() -> String {
     TEXT.clone()
 }
 
-/// A token endpoint and a clock to try the bearer's life with.
+/// A token endpoint and a clock to try the life of an access token with.
 struct Stage {
     transport: Arc<ScriptedTransport>,
     clock: Arc<ManualClock>,
@@ -40,18 +40,18 @@ struct Stage {
 fn stage(grants: impl IntoIterator<Item = Response>) -> Stage {
     let (transport, clock) = (Arc::new(ScriptedTransport::new()), Arc::new(ManualClock::default()));
     grants.into_iter().for_each(|grant| transport.then(grant));
-    let account = ServiceAccount::read(&service_account()).unwrap();
+    let account = ServiceAccount::parse(&service_account()).unwrap();
     let auth = Arc::new(Auth::new(account, transport.clone(), clock.clone(), Duration::from_secs(7)));
     Stage { transport, clock, auth }
 }
 
 impl Stage {
-    async fn bearer(&self) -> HeaderValue {
-        self.auth.bearer().await.unwrap().header
+    async fn access_token(&self) -> HeaderValue {
+        self.auth.access_token().await.unwrap().header
     }
 
     async fn fault(&self) -> Fault {
-        self.auth.bearer().await.unwrap_err()
+        self.auth.access_token().await.unwrap_err()
     }
 
     fn fetches(&self) -> usize {
@@ -59,11 +59,11 @@ impl Stage {
     }
 
     /// A thousand callers who all wait before the token endpoint answers the first of them.
-    async fn thousand(&self) -> Vec<Result<Bearer, Fault>> {
+    async fn thousand(&self) -> Vec<Result<AccessToken, Fault>> {
         self.transport.hold();
         let call = || {
             let auth = self.auth.clone();
-            tokio::spawn(async move { auth.bearer().await })
+            tokio::spawn(async move { auth.access_token().await })
         };
         let calls: Vec<_> = (0..1000).map(|_| call()).collect();
         self.transport.arrived(self.fetches() + 1).await;
@@ -85,7 +85,7 @@ fn denial(error: &str, description: &str) -> Response {
 
 #[test]
 fn the_assertion_matches_the_published_signing_input() {
-    let mut account = ServiceAccount::read(&service_account()).unwrap();
+    let mut account = ServiceAccount::parse(&service_account()).unwrap();
     let now = Timestamp::from_millis(1_700_000_000_000);
     let expected = "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJwdXNoQGRlbW8tcHJvamVjdC5pYW0uZ3NlcnZpY2VhY2NvdW50LmNvbSIsInNjb3BlIjoiaHR0cHM6Ly93d3cuZ29vZ2xlYXBpcy5jb20vYXV0aC9maXJlYmFzZS5tZXNzYWdpbmciLCJhdWQiOiJodHRwczovL29hdXRoMi5nb29nbGVhcGlzLmNvbS90b2tlbiIsImlhdCI6MTcwMDAwMDAwMCwiZXhwIjoxNzAwMDAzNjAwfQ";
     assert_eq!(signing_input(&account, now), expected);
@@ -112,7 +112,7 @@ fn rs256_is_that_of_rfc_7515_a_2() {
 #[tokio::test]
 async fn the_grant_is_a_form_with_an_assertion_the_accounts_key_has_signed() {
     let stage = stage([grant("one")]);
-    stage.bearer().await;
+    stage.access_token().await;
     let request = &stage.transport.requests()[0];
     assert_eq!(request.uri, "https://oauth2.googleapis.com/token");
     assert_eq!(request.headers[CONTENT_TYPE], "application/x-www-form-urlencoded");
@@ -135,64 +135,64 @@ async fn a_failed_flight_is_told_to_all_who_waited_and_the_next_call_tries_again
     }
     stage.fault().await;
     assert_eq!(stage.fetches(), 1);
-    stage.clock.advance(PAUSE);
-    assert_eq!(stage.bearer().await, "Bearer one");
+    stage.clock.advance(FAILURE_PAUSE);
+    assert_eq!(stage.access_token().await, "Bearer one");
 }
 
 #[tokio::test]
-async fn a_refused_bearer_is_replaced_once_however_many_were_refused() {
+async fn a_refused_access_token_is_replaced_once_however_many_were_refused() {
     let stage = stage([grant("one"), grant("two")]);
-    let old = stage.auth.bearer().await.unwrap();
+    let old = stage.auth.access_token().await.unwrap();
     for _ in 0..1000 {
-        stage.auth.refused(&old);
-        assert_eq!(stage.bearer().await, "Bearer two");
+        stage.auth.discard(&old);
+        assert_eq!(stage.access_token().await, "Bearer two");
     }
     assert_eq!(stage.fetches(), 2);
 }
 
 #[tokio::test]
-async fn the_old_bearer_is_used_while_a_refresh_is_under_way() {
+async fn the_old_access_token_is_used_while_a_refresh_is_under_way() {
     let stage = stage([grant("one"), grant("two")]);
-    stage.bearer().await;
+    stage.access_token().await;
     stage.clock.advance(Duration::from_secs(3599 - 300));
     stage.transport.hold();
-    let mut refresh = Box::pin(stage.auth.bearer());
+    let mut refresh = Box::pin(stage.auth.access_token());
     assert!((&mut refresh).now_or_never().is_none());
-    assert_eq!(stage.bearer().await, "Bearer one");
+    assert_eq!(stage.access_token().await, "Bearer one");
     stage.transport.release();
     assert_eq!(refresh.await.unwrap().header, "Bearer two");
-    assert_eq!(stage.bearer().await, "Bearer two");
+    assert_eq!(stage.access_token().await, "Bearer two");
     assert_eq!(stage.fetches(), 2);
 }
 
 #[tokio::test]
-async fn a_bearer_is_not_refreshed_before_its_time() {
+async fn a_access_token_is_not_refreshed_before_its_time() {
     let stage = stage([grant("one")]);
-    stage.bearer().await;
+    stage.access_token().await;
     stage.clock.advance(Duration::from_secs(3599 - 301));
-    stage.bearer().await;
+    stage.access_token().await;
     assert_eq!(stage.fetches(), 1);
 }
 
 #[tokio::test]
-async fn a_short_lived_bearer_is_used_for_half_its_life() {
+async fn a_short_lived_access_token_is_used_for_half_its_life() {
     let short = |token| answer(200, format!(r#"{{"access_token":"{token}","expires_in":"60"}}"#));
     let stage = stage([short("one"), short("two")]);
-    stage.bearer().await;
+    stage.access_token().await;
     stage.clock.advance(Duration::from_secs(29));
-    assert_eq!(stage.bearer().await, "Bearer one");
+    assert_eq!(stage.access_token().await, "Bearer one");
     stage.clock.advance(Duration::from_secs(1));
-    assert_eq!(stage.bearer().await, "Bearer two");
+    assert_eq!(stage.access_token().await, "Bearer two");
 }
 
 #[tokio::test]
-async fn a_refresh_that_fails_leaves_the_old_bearer_in_use_while_it_lasts() {
+async fn a_refresh_that_fails_leaves_the_old_access_token_in_use_while_it_lasts() {
     let stage = stage([grant("one"), answer(503, "down"), denial("invalid_grant", "Invalid JWT Signature.")]);
-    stage.bearer().await;
+    stage.access_token().await;
     stage.clock.advance(Duration::from_secs(3400));
-    assert_eq!(stage.bearer().await, "Bearer one");
+    assert_eq!(stage.access_token().await, "Bearer one");
     // Within the pause nobody asks again.
-    assert_eq!(stage.bearer().await, "Bearer one");
+    assert_eq!(stage.access_token().await, "Bearer one");
     assert_eq!(stage.fetches(), 2);
     stage.clock.advance(Duration::from_secs(200));
     assert_eq!(stage.fault().await.kind, Kind::Credentials);
@@ -202,8 +202,8 @@ async fn a_refresh_that_fails_leaves_the_old_bearer_in_use_while_it_lasts() {
 async fn a_caller_who_goes_away_leaves_the_flight_to_the_next() {
     let stage = stage([grant("one")]);
     stage.transport.hold();
-    let mut gone = Box::pin(stage.auth.bearer());
-    let mut waiting = Box::pin(stage.auth.bearer());
+    let mut gone = Box::pin(stage.auth.access_token());
+    let mut waiting = Box::pin(stage.auth.access_token());
     assert!((&mut gone).now_or_never().is_none());
     assert!((&mut waiting).now_or_never().is_none());
     drop(gone);
@@ -221,7 +221,7 @@ async fn the_pause_the_token_endpoint_asks_for_is_kept() {
     stage.fault().await;
     assert_eq!(stage.fetches(), 1);
     stage.clock.advance(Duration::from_secs(1));
-    assert_eq!(stage.bearer().await, "Bearer one");
+    assert_eq!(stage.access_token().await, "Bearer one");
 }
 
 #[tokio::test]
@@ -229,7 +229,7 @@ async fn a_clock_that_is_set_back_does_not_prolong_the_pause() {
     let stage = stage([answer(503, "down"), grant("one")]);
     stage.fault().await;
     stage.clock.set(stage.clock.now() - Duration::from_secs(3600));
-    assert_eq!(stage.bearer().await, "Bearer one");
+    assert_eq!(stage.access_token().await, "Bearer one");
 }
 
 #[tokio::test]
@@ -265,7 +265,7 @@ async fn whatever_the_token_endpoint_answers_is_a_fault_of_the_lane_and_repeats_
     for (error, kind) in [
         (TransportError::Unreachable { host: host(), why: why() }, Kind::Unreachable),
         (TransportError::Refused { host: host(), why: why() }, Kind::Credentials),
-        (TransportError::Timeout { host: host(), after: PAUSE }, Kind::VendorDown),
+        (TransportError::Timeout { host: host(), after: FAILURE_PAUSE }, Kind::VendorDown),
         (TransportError::Broken { host: host(), why: why() }, Kind::VendorDown),
     ] {
         let stage = stage([]);
@@ -291,14 +291,14 @@ async fn whatever_the_token_endpoint_answers_is_a_fault_of_the_lane_and_repeats_
         let assertion = body.split("assertion=").nth(1).unwrap();
         Some(Ok(denial(assertion, &format!("bad assertion {assertion}"))))
     });
-    let account = ServiceAccount::read(&service_account()).unwrap();
-    let auth = Auth::new(account, Arc::new(echo), Arc::new(ManualClock::default()), PAUSE);
-    let fault = auth.bearer().await.unwrap_err();
+    let account = ServiceAccount::parse(&service_account()).unwrap();
+    let auth = Auth::new(account, Arc::new(echo), Arc::new(ManualClock::default()), FAILURE_PAUSE);
+    let fault = auth.access_token().await.unwrap_err();
     assert!(!fault.to_string().contains("eyJ"), "{fault}");
 }
 
 #[tokio::test]
-async fn debug_shows_no_bearer() {
-    let shown = format!("{:?}", stage([grant("s3cret")]).auth.bearer().await.unwrap());
+async fn debug_shows_no_access_token() {
+    let shown = format!("{:?}", stage([grant("s3cret")]).auth.access_token().await.unwrap());
     assert!(!shown.contains("s3cret"), "{shown}");
 }
