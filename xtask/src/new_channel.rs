@@ -2,7 +2,9 @@
 //! and keeps every promise of the conformance suite; what it lacks is a vendor.
 
 use std::fs;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use crate::{Error, missing, read, readme, write};
 
@@ -64,6 +66,9 @@ pub fn create(root: &Path, name: &str) -> Result<(), Error> {
     }
     files.push(server_manifest(root, &name)?);
     files.push(assembly(root, &name)?);
+    for (file, text) in files.iter_mut().filter(|(file, _)| file.extension().is_some_and(|it| it == "rs")) {
+        *text = formatted(root, file, text)?;
+    }
     files.iter().try_for_each(|(file, text)| write(file, text))?;
     readme::update(root)
 }
@@ -109,6 +114,30 @@ fn files_of(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(files)
 }
 
+/// Returns the source as `rustfmt` writes it. Another name sorts its import to another line, so no mould fits every name.
+fn formatted(root: &Path, file: &Path, text: &str) -> Result<String, Error> {
+    let failed = |why: &str| Error::Tree {
+        file: file.to_owned(),
+        why: format!("rustfmt does not format it: {why}; `rustup component add rustfmt` installs rustfmt"),
+    };
+    rustfmt(root, text).map_err(|error| failed(&error.to_string()))?.ok_or_else(|| failed("it has an error"))
+}
+
+/// Runs `rustfmt` with the tree's settings. `None` means that it refuses the text.
+fn rustfmt(root: &Path, text: &str) -> io::Result<Option<String>> {
+    let mut child = Command::new("rustfmt")
+        .args(["--edition", "2024", "--config-path"])
+        .arg(root)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    // It reads all of its input before it writes, so neither side waits for the other. The pipe closes when this is dropped.
+    child.stdin.take().map_or(Ok(()), |mut input| input.write_all(text.as_bytes()))?;
+    let output = child.wait_with_output()?;
+    Ok(String::from_utf8(output.stdout).ok().filter(|_| output.status.success()))
+}
+
 /// The server's manifest with the new package among the others.
 fn server_manifest(root: &Path, name: &Name) -> Result<(PathBuf, String), Error> {
     let line = format!("pushgate-{} = {{ path = \"../channels/{}\" }}", name.kind, name.kind);
@@ -138,6 +167,37 @@ mod tests {
         assert_eq!((name.ident.as_str(), name.channel.as_str()), ("acme_push2", "AcmePush2"));
         for wrong in ["", "Acme", "acme_push", "-acme", "acme-", "2acme", "../evil", "acme push"] {
             assert!(Name::new(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    /// What `create` reads of the tree.
+    fn copy_of_the_tree(to: &Path) {
+        let mut files = files_of(&crate::root().join("channels")).unwrap();
+        let others =
+            ["server/Cargo.toml", "server/src/assemble.rs", "rustfmt.toml", "README.md", "README.zh-CN.md"];
+        files.extend(others.map(|file| crate::root().join(file)));
+        for file in files {
+            let copied = to.join(file.strip_prefix(crate::root()).unwrap());
+            fs::create_dir_all(copied.parent().unwrap()).unwrap();
+            fs::copy(&file, copied).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_new_channel_is_formatted_whatever_its_name() {
+        let tree = tempfile::tempdir().unwrap();
+        copy_of_the_tree(tree.path());
+        for name in ["acme", "zeta", "a-service-whose-name-is-long-enough-to-break-a-line-of-code"] {
+            create(tree.path(), name).unwrap();
+            let mut sources = files_of(&tree.path().join("channels").join(name)).unwrap();
+            sources.retain(|file| file.extension().is_some_and(|it| it == "rs"));
+            assert!(sources.len() > 5, "{sources:?}");
+            sources.push(tree.path().join("server/src/assemble.rs"));
+            for file in sources {
+                let text = read(&file).unwrap();
+                let formatted = rustfmt(tree.path(), &text).unwrap();
+                assert_eq!(formatted.as_deref(), Some(&*text), "{}", file.display());
+            }
         }
     }
 

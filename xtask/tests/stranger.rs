@@ -160,6 +160,8 @@ fn a_stranger_adds_a_channel_in_seven_steps_and_changes_four_lines_outside_its_f
 
     new_channel::create(&tree, NAME).unwrap();
     let package = format!("pushgate-{NAME}");
+    cargo(&tree, &["fmt", "--all", "--check"], None);
+    cargo(&tree, &["clippy", "--package", &package, "--all-targets", "--", "-D", "warnings"], None);
     write_the_channel(&folder);
     cargo(&tree, &["fmt", "--package", &package], None);
     cargo(&tree, &["test", "--package", &package], Some("1"));
