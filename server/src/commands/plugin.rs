@@ -71,7 +71,8 @@ pub(super) struct NewArgs {
     /// The folder it is written into; by default, one of its name
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// A local copy of the SDK, plugins/sdk of the source tree, in place of the published one
+    /// Folder of the SDK; by default plugins/sdk of the source tree around this program or the current folder, else the
+    /// public repository
     #[arg(long)]
     sdk: Option<PathBuf>,
 }
@@ -206,7 +207,7 @@ fn new(args: NewArgs) -> Outcome {
     if folder.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(format!("{} is there already, and not empty", folder.display()).into());
     }
-    let sdk = match sdk {
+    let sdk = match sdk.or_else(find_sdk) {
         Some(path) => format!("path = {:?}", std::path::absolute(path)?.display().to_string()),
         None => format!("git = {:?}", env!("CARGO_PKG_REPOSITORY")),
     };
@@ -217,22 +218,62 @@ fn new(args: NewArgs) -> Outcome {
     }
     let folder = folder.display();
     say(format!(
-        "{folder} is written. Next:\n  cd {folder} && cargo build --release\n  pushgate plugin check target/release/lib{}.so --config check.toml --dead '410 {{}}'",
+        "{folder} is written, with the SDK from {sdk}; --sdk names another. Next:\n  cd {folder} && cargo build --release\n  pushgate plugin check target/release/lib{}.so --config check.toml --dead '410 {{}}'",
         name.replace('-', "_")
     ));
     Ok(())
 }
 
-/// The text with the name in place of `acme`: as a file's name, as a type's, as a variable's.
+/// Finds the SDK in the source tree that this program was built in or is run in.
+fn find_sdk() -> Option<PathBuf> {
+    let starts = [std::env::current_exe().ok(), std::env::current_dir().ok()];
+    let folders = starts.iter().flatten().flat_map(|start| start.ancestors());
+    folders.map(|folder| folder.join("plugins/sdk")).find(|sdk| is_sdk(sdk))
+}
+
+fn is_sdk(folder: &Path) -> bool {
+    let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap_or_default();
+    manifest.lines().any(|line| line == "name = \"pushgate-plugin-sdk\"")
+}
+
+/// Returns the text with the name in place of `acme`: as a file's name, as a type's, as a variable's.
 fn named(text: &str, name: &str) -> String {
     let camel: String = name.split('-').filter(|part| !part.is_empty()).map(capitalised).collect();
     let crate_name = name.replace('-', "_");
-    text.replace("libacme", &format!("lib{crate_name}"))
-        .replace("ACME", &crate_name.to_uppercase())
-        .replace("Acme", &camel)
-        .replace("acme", name)
+    let replacements = [
+        ("libacme", format!("lib{crate_name}")),
+        ("ACME", crate_name.to_uppercase()),
+        ("Acme", camel),
+        ("acme", name.to_owned()),
+    ];
+    let mut named = String::with_capacity(text.len());
+    let mut rest = text;
+    // In one pass: what is put in may itself contain what is looked for.
+    while let Some(next) = rest.chars().next() {
+        let replacement = replacements.iter().find_map(|(from, to)| Some((rest.strip_prefix(from)?, to)));
+        if let Some((after, to)) = replacement {
+            named.push_str(to);
+            rest = after;
+        } else {
+            named.push(next);
+            rest = &rest[next.len_utf8()..];
+        }
+    }
+    named
 }
 
 fn capitalised(word: &str) -> String {
     word[..1].to_uppercase() + &word[1..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_contains_the_placeholder_is_written_once() {
+        let text = "libacme.so, Acme, env:ACME_KEY, kind = \"acme\"";
+        assert_eq!(named(text, "acmer"), "libacmer.so, Acmer, env:ACMER_KEY, kind = \"acmer\"");
+        assert_eq!(named(text, "my-acme"), "libmy_acme.so, MyAcme, env:MY_ACME_KEY, kind = \"my-acme\"");
+    }
 }

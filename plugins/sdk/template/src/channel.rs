@@ -26,7 +26,10 @@ impl Channel for Acme {
     };
 
     fn open(config: Config, host: Host) -> Result<Self, String> {
-        Ok(Self { config: config.checked()?, host })
+        Ok(Self {
+            config: config.checked()?,
+            host,
+        })
     }
 
     fn render(&self, message: &Message) -> Rendered {
@@ -50,6 +53,9 @@ impl Channel for Acme {
 
     // Ask the vendor something that reaches no user, if it has such a call.
     async fn probe(&self) -> Result<Probe, Fault> {
-        Ok(Probe { identity: "acme".to_owned(), expires_at_ms: None })
+        Ok(Probe {
+            identity: "acme".to_owned(),
+            expires_at_ms: None,
+        })
     }
 }

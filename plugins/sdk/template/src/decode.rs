@@ -6,14 +6,20 @@ use pushgate_plugin_sdk::{Fault, Kind, Outcome, Response};
 pub fn outcome(response: &Response) -> Outcome {
     let kind = match response.status {
         200..=299 => return Outcome::Accepted { vendor_id: None },
-        401 | 403 => return Fault::new(Kind::Credentials, told(response)).of_lane().into(),
+        401 | 403 => {
+            return Fault::new(Kind::Credentials, told(response))
+                .of_lane()
+                .into();
+        }
         // Be sure before you say so: the gateway forgets the address.
         404 | 410 => Kind::TokenGone,
         429 => Kind::Throttled,
         400..=499 => Kind::BadMessage,
         _ => Kind::VendorDown,
     };
-    Fault::new(kind, told(response)).retry_after(response.retry_after()).into()
+    Fault::new(kind, told(response))
+        .retry_after(response.retry_after())
+        .into()
 }
 
 /// Words that are safe to log: no body, which may repeat what was sent.
@@ -27,7 +33,11 @@ mod tests {
 
     #[test]
     fn a_dead_token_is_told_apart_from_a_vendor_in_trouble() {
-        let kind = |status| match outcome(&Response { status, headers: Vec::new(), body: Vec::new() }) {
+        let kind = |status| match outcome(&Response {
+            status,
+            headers: Vec::new(),
+            body: Vec::new(),
+        }) {
             Outcome::Failed(fault) => Some(fault.kind()),
             _ => None,
         };
