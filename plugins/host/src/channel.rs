@@ -7,17 +7,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pushgate::{ChannelInfo, Delivery, Fault, Kind, Message, Outcome, Probe, PushChannel, Rendered, Report};
 use pushgate_plugin_abi as abi;
+use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use crate::along::Along;
+use crate::bounds;
 use crate::context::Context;
 use crate::convert;
 use crate::error::LoadError;
 use crate::library::Library;
 use crate::loader::Opening;
 use crate::pending::{Given, Question, Wanted};
-use crate::telemetry::Misuse;
+use crate::telemetry::{CUT, Level, Misuse};
 
 /// The longest text a plugin writes into a sink, in bytes.
 const MOST_SINK: usize = 1024 * 1024;
@@ -118,7 +120,13 @@ impl Plugged {
             question.poll(polling)
         });
         match answer.await {
-            Ok(given) => Ok(given),
+            Ok(given) => {
+                if given.is_cut {
+                    let shared = &self.library.table.shared;
+                    shared.telemetry.log(shared.plugin(), &self.context.name, Level::Warn, CUT);
+                }
+                Ok(given)
+            }
             Err(Misuse::Never) => {
                 self.library.table.shared.misused(Misuse::Never);
                 let detail = format!("the plugin gave no outcomes within {:?}", self.info.timeout);
@@ -160,7 +168,7 @@ fn instance(
     library: &'static Library,
     channel: u64,
     info: &ChannelInfo,
-    config: &serde_json::Value,
+    config: &Value,
 ) -> Result<Instance, String> {
     let config = config.to_string();
     let open = abi::Open {
@@ -191,6 +199,9 @@ impl PushChannel for Plugged {
     }
 
     fn render(&self, message: &Message) -> Rendered {
+        if bounds::refusal(message).is_some() {
+            return Rendered { body: Value::Null, counted: bounds::estimated_size(message) };
+        }
         let mut body = Collected::default();
         let mut counted = 0;
         let sink = body.sink();
@@ -202,13 +213,16 @@ impl PushChannel for Plugged {
         });
         let body = serde_json::from_slice(&body.bytes).unwrap_or_else(|_| {
             self.library.table.shared.misused(Misuse::BadBody);
-            serde_json::Value::Null
+            Value::Null
         });
         Rendered { body, counted: usize::try_from(counted).unwrap_or(usize::MAX) }
     }
 
     async fn send(&self, delivery: &Delivery) -> Report {
         let expected = delivery.targets.len();
+        if let Some(fault) = bounds::refusal(&delivery.message) {
+            return Report::all_failed(expected, &fault);
+        }
         let shared = &self.library.table.shared;
         let question = self.ask(expected);
         let deadline = shared.clock.now() + self.info.timeout;
@@ -230,7 +244,7 @@ impl PushChannel for Plugged {
             // SAFETY: as in `render`.
             unsafe { (self.library.calls.probe)(self.instance.0, question.tag()) };
         });
-        let Given { mut outcomes, expires_at } = self.answer(question, along).await?;
+        let Given { mut outcomes, expires_at, .. } = self.answer(question, along).await?;
         match outcomes.pop() {
             Some(Outcome::Failed(fault)) => Err(fault),
             Some(Outcome::Accepted { vendor_id } | Outcome::Replaced { vendor_id, .. }) => {

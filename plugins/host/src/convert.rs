@@ -9,11 +9,10 @@ use pushgate::{
 use pushgate_plugin_abi as abi;
 use pushgate_plugin_abi::Str;
 
+use crate::bounds::{MAX_ID, bounded};
 use crate::pending::{Answer, Given};
 use crate::telemetry::Misuse;
 
-/// The longest id or code of a vendor that is kept, in bytes.
-const MOST_ID: usize = 512;
 /// A struct larger than this is no later version but a mistake.
 const MOST_STRUCT: usize = 4096;
 
@@ -166,12 +165,19 @@ pub(crate) unsafe fn outcomes(outcomes: *const abi::Outcome, count: usize) -> An
     if !(ours..=MOST_STRUCT).contains(&stride) || stride % align_of::<abi::Outcome>() != 0 {
         return Err(Misuse::NoOutcomes);
     }
-    let mut given = Given { outcomes: Vec::with_capacity(count), expires_at: None };
+    let mut given = Given { outcomes: Vec::with_capacity(count), expires_at: None, is_cut: false };
     for i in 0..count {
         // SAFETY: the caller vouches for `count` structs of `stride` bytes; ours is the beginning of each.
         let raw = unsafe { *outcomes.byte_add(i * stride) };
         // SAFETY: its texts are good for the call, the caller says.
-        given.outcomes.push(unsafe { outcome(&raw) });
+        given.outcomes.push(match unsafe { outcome(&raw) } {
+            Outcome::Failed(fault) => {
+                let (fault, is_cut) = bounded(fault);
+                given.is_cut |= is_cut;
+                Outcome::Failed(fault)
+            }
+            other => other,
+        });
         given.expires_at = (raw.expires_at_ms > 0).then(|| Timestamp::from_millis(raw.expires_at_ms));
     }
     Ok(given)
@@ -181,7 +187,7 @@ pub(crate) unsafe fn outcomes(outcomes: *const abi::Outcome, count: usize) -> An
 /// The texts are as the contract says.
 unsafe fn outcome(raw: &abi::Outcome) -> Outcome {
     // SAFETY: the same promise, handed on; also below.
-    let vendor_id = unsafe { raw.vendor_id.text(MOST_ID) };
+    let vendor_id = unsafe { raw.vendor_id.text(MAX_ID) };
     match raw.code {
         abi::ACCEPTED => Outcome::Accepted { vendor_id },
         // SAFETY: as above.
@@ -213,7 +219,7 @@ unsafe fn fault(raw: &abi::Outcome, code: u32) -> Fault {
     fault.retry_after = (raw.retry_after_ms > 0).then(|| Duration::from_millis(raw.retry_after_ms));
     fault.since = (raw.since_ms > 0).then(|| Timestamp::from_millis(raw.since_ms));
     // SAFETY: as above.
-    fault.vendor_code = unsafe { raw.vendor_code.text(MOST_ID) };
+    fault.vendor_code = unsafe { raw.vendor_code.text(MAX_ID) };
     if raw.scope == abi::SCOPE_LANE { fault.of_lane() } else { fault }
 }
 
@@ -297,6 +303,16 @@ mod tests {
         // SAFETY: two structs of the size they say.
         let read = unsafe { outcomes(both.as_ptr().cast(), 2) }.unwrap();
         assert_eq!(read.outcomes[1].fault().map(|fault| fault.kind), Some(Kind::TokenGone));
+    }
+
+    #[test]
+    fn the_longest_pause_a_plugin_can_ask_for_is_a_day() {
+        let endless =
+            abi::Outcome { retry_after_ms: u64::MAX, scope: abi::SCOPE_LANE, ..raw(abi::THROTTLED) };
+        // SAFETY: one struct of the size it says.
+        let given = unsafe { outcomes(&raw const endless, 1) }.unwrap();
+        assert_eq!(given.outcomes[0].fault().unwrap().retry_after, Some(crate::bounds::MAX_RETRY_AFTER));
+        assert!(given.is_cut, "and that it was cut is told");
     }
 
     #[test]

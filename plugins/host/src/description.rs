@@ -6,6 +6,8 @@ use pushgate::{Capability, ChannelInfo, ChannelName, TokenKind};
 use pushgate_plugin_abi as abi;
 use serde::{Deserialize, Serialize};
 
+use crate::bounds::MAX_RETRY_AFTER;
+
 /// What a plugin is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Description {
@@ -125,6 +127,13 @@ impl Description {
         }
         if capability.timeout > TEN_MINUTES {
             return Some("timeout_ms is more than ten minutes".to_owned());
+        }
+        for (name, pause) in
+            [("retry_floor_ms", capability.retry_floor), ("throttle_pause_ms", capability.throttle_pause)]
+        {
+            if pause > MAX_RETRY_AFTER {
+                return Some(format!("{name} is more than 24 hours"));
+            }
         }
         None
     }

@@ -4,6 +4,7 @@
 
 mod along;
 mod asked;
+mod bounds;
 mod channel;
 mod check;
 mod child;

@@ -24,6 +24,8 @@ pub(crate) struct Given {
     pub(crate) outcomes: Vec<Outcome>,
     /// To a probe: when the credentials end.
     pub(crate) expires_at: Option<Timestamp>,
+    /// Whether a pause was asked for that is longer than a plugin may ask for.
+    pub(crate) is_cut: bool,
 }
 
 /// Answers are given from many threads: with one lock they would queue for it.
@@ -259,7 +261,7 @@ mod tests {
     }
 
     fn taken(count: usize) -> impl FnOnce() -> Answer {
-        move || Ok(Given { outcomes: vec![Outcome::accepted("id"); count], expires_at: None })
+        move || Ok(Given { outcomes: vec![Outcome::accepted("id"); count], expires_at: None, is_cut: false })
     }
 
     #[test]

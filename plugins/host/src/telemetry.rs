@@ -114,6 +114,9 @@ pub struct Death<'a> {
     pub given_up: bool,
 }
 
+/// Line about a pause beyond [`crate::bounds::MAX_RETRY_AFTER`].
+pub(crate) const CUT: &str = "the plugin asked for a pause of more than 24 hours, cut to 24 hours";
+
 /// The longest line of a plugin that is kept, in bytes.
 pub(crate) const MOST_LOG: usize = 1000;
 /// The longest name of a metric, in bytes.

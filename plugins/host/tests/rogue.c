@@ -14,6 +14,10 @@
 #define MAJOR PUSHGATE_ABI_MAJOR
 #endif
 
+#ifndef TIMEOUT_MS
+#define TIMEOUT_MS 200
+#endif
+
 static const pushgate_host *host;
 
 struct pushgate_instance {
@@ -153,6 +157,14 @@ static void rogue_send(pushgate_instance *self, const pushgate_delivery *deliver
   if (is(self, "few")) { accept(tag, delivery, count - 1); return; }
   if (is(self, "many")) { accept(tag, delivery, count + 1); return; }
   if (is(self, "threads")) { in_ten_threads(tag); return; }
+  if (is(self, "wait-for-ever")) {
+    outcome.struct_size = sizeof outcome;
+    outcome.code = PUSHGATE_THROTTLED;
+    outcome.scope = PUSHGATE_SCOPE_LANE;
+    outcome.retry_after_ms = UINT64_MAX;
+    host->complete(host, tag, &outcome, 1);
+    return;
+  }
   if (is(self, "http")) { fetch(self, tag); return; }
   if (is(self, "timer")) { host->timer(host, self->channel, 5, rang, (void *)(uintptr_t)tag); return; }
   if (is(self, "look")) { look_around(tag); return; }
@@ -222,7 +234,7 @@ static void rogue_close(pushgate_instance *self) {
   if (after) accept(last, NULL, 1);
 }
 
-static const pushgate_capability capability = {sizeof(pushgate_capability), 4096, 0, 200, 0, 0, 100,
+static const pushgate_capability capability = {sizeof(pushgate_capability), 4096, 0, TIMEOUT_MS, 0, 0, 100,
                                                PUSHGATE_TOKEN, PUSHGATE_SILENT | PUSHGATE_COLLAPSE, 0};
 
 static const pushgate_plugin table = {

@@ -1,11 +1,17 @@
 //! What a plugin does in its own process stays there: its deaths are faults with a hint, and it is started again.
 
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
-use pushgate::{Kind, Outcome, Scope};
+use async_trait::async_trait;
+use pushgate::{ChannelName, Kind, Message, Outcome, Request, Response, Scope, Transport, TransportError};
 use pushgate_kit::transport::answer;
-use pushgate_plugin_host::{Limits, LoadError};
-use serde_json::json;
+use pushgate_plugin_host::{Isolation, Limits, LoadError, Opening, Source};
+use serde_json::{Value, json};
+use tokio::sync::{Notify, watch};
 
 use super::{Bench, compile, delivery, rogue};
 
@@ -97,10 +103,15 @@ async fn a_plugin_that_loops_is_answered_for_and_killed() {
 async fn a_plugin_that_loops_while_rendering_holds_planning_up_once() {
     let bench = Bench::new();
     let channel = bench.open("render-loop").unwrap();
-    let message = delivery(1).message;
+    let sample = delivery(1).message;
+    let message =
+        Message { link: None, thread: None, category: None, collapse_key: None, ..(*sample).clone() };
+    let texts =
+        [message.title.expose(), message.content.expose(), message.payload.as_ref().unwrap().expose()];
+    let estimated: usize = texts.iter().map(|text| json!(text).to_string().len()).sum();
     let began = std::time::Instant::now();
     for _ in 0..10 {
-        assert_eq!(channel.render(&message).counted, 30, "without the plugin the texts are counted");
+        assert_eq!(channel.render(&message).counted, estimated, "without the plugin the texts are counted");
     }
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     bench.lives(|lives| lives.risen == 2).await;
@@ -177,4 +188,96 @@ async fn a_plugin_that_dies_again_and_again_is_left_alone() {
     let report = channel.send(&delivery(1)).await;
     let hint = report.outcomes()[0].fault().unwrap().retry_after.unwrap();
     assert!(hint > Duration::from_secs(50), "the breaker is open for a minute: {hint:?}");
+}
+
+#[tokio::test]
+async fn a_plugin_that_wants_to_be_left_alone_for_ever_is_asked_again_tomorrow() {
+    let channel = Bench::new().open("wait-for-ever").unwrap();
+    let report = channel.send(&delivery(1)).await;
+    let fault = report.outcomes()[0].fault().unwrap();
+    assert_eq!((fault.kind, fault.scope), (Kind::Throttled, Scope::Lane));
+    assert_eq!(fault.retry_after, Some(Duration::from_secs(24 * 3600)));
+}
+
+#[tokio::test]
+async fn options_nested_too_deep_are_the_messages_fault_and_end_no_process() {
+    let bench = Bench::new();
+    let channel = bench.open("well").unwrap();
+    for (levels, code) in
+        [(100, "accepted"), (101, "bad_message"), (125, "bad_message"), (1000, "bad_message")]
+    {
+        let mut delivery = delivery(2);
+        let message = Arc::make_mut(&mut delivery.message);
+        message.overrides = Some((0..levels).fold(json!(1), |below, _| Value::Array(vec![below])));
+        assert!(channel.render(message).counted > 0);
+        let report = channel.send(&delivery).await;
+        assert_eq!(report.outcomes()[1].code(), code, "{levels} levels");
+    }
+    let lives = bench.ear.lives.borrow();
+    assert_eq!((lives.risen, lives.died), (1, 0));
+}
+
+/// A vendor that answers nobody before it is told to.
+#[derive(Default)]
+struct Slow {
+    under_way: AtomicUsize,
+    most: AtomicUsize,
+    open: Notify,
+    is_open: AtomicBool,
+}
+
+#[async_trait]
+impl Transport for Slow {
+    async fn send(&self, _request: Request) -> Result<Response, TransportError> {
+        let under_way = self.under_way.fetch_add(1, Ordering::AcqRel) + 1;
+        self.most.fetch_max(under_way, Ordering::AcqRel);
+        let opened = self.open.notified();
+        if !self.is_open.load(Ordering::Acquire) {
+            opened.await;
+        }
+        self.under_way.fetch_sub(1, Ordering::AcqRel);
+        Ok(answer(200, "vendor-7"))
+    }
+}
+
+#[tokio::test]
+async fn requests_beyond_the_memory_of_one_child_wait_their_turn_in_it_and_none_is_lost() {
+    const SENDS: usize = 5000;
+    let bench = Bench::new();
+    let plugin = compile("cc", &["-DTIMEOUT_MS=500000"], &["host/tests/rogue.c"], bench.folder.path());
+    let source = Source { path: plugin, sha256: None, isolation: Isolation::Process(Limits::default()) };
+    let vendor = Arc::new(Slow::default());
+    let opening = Opening {
+        name: ChannelName::new("acme").unwrap(),
+        config: json!({"mode": "http"}),
+        transport: Arc::clone(&vendor) as Arc<dyn Transport>,
+    };
+    let channel = bench.loader.load(&source).unwrap().open(opening).unwrap();
+    let (begun, mut all_begun) = watch::channel(0);
+    let sends: Vec<_> = (0..SENDS)
+        .map(|_| {
+            let (channel, begun) = (Arc::clone(&channel), begun.clone());
+            tokio::spawn(async move {
+                let delivery = delivery(1);
+                let mut send = channel.send(&delivery);
+                poll_fn(|context| Poll::Ready(assert!(send.as_mut().poll(context).is_pending()))).await;
+                begun.send_modify(|begun| *begun += 1);
+                send.await
+            })
+        })
+        .collect();
+    all_begun.wait_for(|begun| *begun == SENDS).await.unwrap();
+    // Frames keep their order, so by the answer to this one the child has begun every request it may.
+    channel.probe().await.unwrap();
+    let most = vendor.most.load(Ordering::Acquire);
+    assert!(
+        (1024..=2048).contains(&most),
+        "128 MiB are 2,048 answers of 64 KiB; {most} requests are under way"
+    );
+    vendor.is_open.store(true, Ordering::Release);
+    vendor.open.notify_waiters();
+    for send in sends {
+        assert_eq!(send.await.unwrap().outcomes(), [Outcome::accepted("vendor-7")]);
+    }
+    assert!(vendor.most.load(Ordering::Acquire) <= 2048);
 }

@@ -6,20 +6,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use pushgate::{
-    Delivery, Fault, Message, Outcome, Probe, Rendered, Report, Response, Secret, Timestamp, TransportError,
-};
+use pushgate::{Address, Fault, Kind, Outcome, Probe, Report, Response, Secret, Timestamp, TransportError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::bounds::{bounded, bounded_id};
 use crate::description::Description;
 use crate::telemetry::{Level, Misuse};
 
-/// The largest head: ten thousand addresses with the longest tokens.
-const MOST_HEAD: usize = 64 * 1024 * 1024;
-/// The largest tail: a body of HTTP.
-const MOST_TAIL: usize = 8 * 1024 * 1024;
+/// The largest frame, head and tail together: ten thousand addresses with the longest tokens.
+pub(super) const MAX_FRAME: usize = 64 * 1024 * 1024;
 /// What is allocated for a frame before it has come.
 pub(super) const MOST_AHEAD: usize = 16 * 1024;
 /// Two lengths of four bytes.
@@ -33,9 +30,9 @@ pub(crate) enum Down {
         name: String,
         config: Value,
     },
+    /// Send what is in the tail, as JSON: what cannot be read there is answered for under the tag.
     Send {
         tag: u64,
-        delivery: Delivery,
     },
     Probe {
         tag: u64,
@@ -63,6 +60,10 @@ pub(crate) enum Up {
     Report {
         tag: u64,
         outcomes: Vec<Sent>,
+    },
+    /// The delivery of that tag cannot be read.
+    Unreadable {
+        tag: u64,
     },
     Probed {
         tag: u64,
@@ -129,20 +130,11 @@ pub(crate) enum Answer {
     TooLong { host: String, limit: usize },
 }
 
-/// A question on the second socket: what would be sent?
-pub(crate) type Render = Message;
-
-/// What would be sent.
+/// The answer on the second socket, where a question is a message; the body is the tail, as JSON.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct RenderedAs {
-    pub(crate) body: Value,
-    pub(crate) counted: usize,
-}
-
-impl From<RenderedAs> for Rendered {
-    fn from(as_sent: RenderedAs) -> Self {
-        Self { body: as_sent.body, counted: as_sent.counted }
-    }
+    /// `None` means that the message cannot be read.
+    pub(crate) counted: Option<usize>,
 }
 
 impl From<Outcome> for Sent {
@@ -155,14 +147,22 @@ impl From<Outcome> for Sent {
     }
 }
 
-impl From<Sent> for Outcome {
-    fn from(sent: Sent) -> Self {
-        match sent {
-            Sent::Accepted(vendor_id) => Self::Accepted { vendor_id },
-            Sent::Replaced(vendor_id, token) => Self::Replaced { vendor_id, token },
-            // The bound of a detail is kept by `new`, whoever made it.
-            Sent::Failed(fault) => {
-                Self::Failed(Fault { detail: Fault::new(fault.kind, fault.detail).detail, ..fault })
+impl Sent {
+    /// Returns the outcome within its limits, whoever wrote it. `true` means that a pause was cut.
+    pub(crate) fn bounded(self) -> (Outcome, bool) {
+        let id = |vendor_id: Option<String>| vendor_id.map(bounded_id);
+        match self {
+            Self::Accepted(vendor_id) => (Outcome::Accepted { vendor_id: id(vendor_id) }, false),
+            Self::Replaced(vendor_id, token) if (1..=Address::MAX_TOKEN).contains(&token.expose().len()) => {
+                (Outcome::Replaced { vendor_id: id(vendor_id), token }, false)
+            }
+            Self::Replaced(..) => {
+                let detail = "the plugin's process gave a new token that is empty or too long";
+                (Outcome::Failed(Fault::new(Kind::Bug, detail)), false)
+            }
+            Self::Failed(fault) => {
+                let (fault, is_cut) = bounded(fault);
+                (Outcome::Failed(fault), is_cut)
             }
         }
     }
@@ -176,7 +176,7 @@ impl From<Probe> for Known {
 
 impl From<Known> for Probe {
     fn from(known: Known) -> Self {
-        Self { identity: known.identity, expires_at: known.expires_at }
+        Self { identity: bounded_id(known.identity), expires_at: known.expires_at }
     }
 }
 
@@ -237,7 +237,7 @@ pub(crate) fn encoded(head: &impl Serialize, tail: &[u8]) -> io::Result<Vec<u8>>
     let lengths = (frame.len() - PREFIX, tail.len());
     check(lengths)?;
     for (place, length) in [(0, lengths.0), (4, lengths.1)] {
-        // Both were just held against bounds far below four GiB.
+        // Both were just held against a bound far below four GiB.
         frame[place..place + 4].copy_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
     }
     frame.extend_from_slice(tail);
@@ -245,7 +245,7 @@ pub(crate) fn encoded(head: &impl Serialize, tail: &[u8]) -> io::Result<Vec<u8>>
 }
 
 fn check((head, tail): (usize, usize)) -> io::Result<()> {
-    if head > MOST_HEAD || tail > MOST_TAIL {
+    if head.saturating_add(tail) > MAX_FRAME {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame is too long"));
     }
     Ok(())
@@ -268,6 +268,12 @@ pub(crate) fn decoded<T: DeserializeOwned>(head: &[u8]) -> io::Result<T> {
 
 /// Waits for a frame.
 pub(crate) fn read<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<(T, Bytes)> {
+    let (head, tail) = read_raw(from)?;
+    Ok((decoded(&head)?, tail))
+}
+
+/// Waits for a frame, and leaves its head as it came.
+pub(crate) fn read_raw(from: &mut impl Read) -> io::Result<(Bytes, Bytes)> {
     let mut prefix = [0; PREFIX];
     from.read_exact(&mut prefix)?;
     let (head, tail) = lengths(prefix)?;
@@ -277,8 +283,9 @@ pub(crate) fn read<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<(T, 
     if bytes.len() < head + tail {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    let read = decoded(&bytes[..head])?;
-    Ok((read, Bytes::from(bytes).slice(head..)))
+    let mut read = Bytes::from(bytes);
+    let tail = read.split_off(head);
+    Ok((read, tail))
 }
 
 #[cfg(test)]
@@ -294,6 +301,20 @@ mod tests {
     }
 
     #[test]
+    fn no_outcome_of_a_child_goes_beyond_its_limits() {
+        let endless = Fault::new(Kind::Throttled, "").retry_after(Some(Duration::MAX)).of_lane();
+        let (outcome, is_cut) = Sent::Failed(endless).bounded();
+        assert_eq!(outcome.fault().unwrap().retry_after, Some(crate::bounds::MAX_RETRY_AFTER));
+        assert!(is_cut);
+        for token in [String::new(), "x".repeat(Address::MAX_TOKEN + 1)] {
+            let (outcome, _) = Sent::Replaced(None, token.into()).bounded();
+            assert_eq!(outcome.fault().unwrap().kind, Kind::Bug);
+        }
+        let (outcome, _) = Sent::Accepted(Some("x".repeat(1 << 20))).bounded();
+        assert_eq!(outcome, Outcome::accepted("x".repeat(crate::bounds::MAX_ID)));
+    }
+
+    #[test]
     fn a_frame_that_is_cut_off_too_long_or_nonsense_is_an_error() {
         let frame = encoded(&Up::Pong, b"tail").unwrap();
         for length in 0..frame.len() {
@@ -303,6 +324,6 @@ mod tests {
         let mut nonsense = frame.clone();
         nonsense[PREFIX] = b'!';
         assert!(read::<Up>(&mut nonsense.as_slice()).is_err());
-        assert!(encoded(&Up::Pong, &vec![0; MOST_TAIL + 1]).is_err());
+        assert!(encoded(&Up::Pong, &vec![0; MAX_FRAME]).is_err());
     }
 }

@@ -15,13 +15,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use pushgate::{ChannelName, PushChannel, Request, Response, SystemClock, Transport, TransportError};
+use pushgate::{
+    ChannelName, Delivery, PushChannel, Request, Response, SystemClock, Transport, TransportError,
+};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::Serialize;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
-use super::frame::{self, Answer, Ask, Down, Known, Render, RenderedAs, Up};
+use super::frame::{self, Answer, Ask, Down, Known, Up};
+use super::render;
+use crate::bounds::{MAX_REQUEST_BYTES, cost};
 use crate::channel::Plugged;
 use crate::error::LoadError;
 use crate::library::Library;
@@ -206,9 +210,16 @@ struct Through {
     writer: Writer,
     next: AtomicU64,
     waiting: Mutex<HashMap<u64, oneshot::Sender<(Answer, Bytes)>>>,
+    /// One permit for each byte that requests may take in the parent, which refuses what goes beyond.
+    room: Semaphore,
 }
 
 impl Through {
+    fn new(writer: Writer) -> Self {
+        let room = Semaphore::new(MAX_REQUEST_BYTES);
+        Self { writer, next: AtomicU64::new(0), waiting: Mutex::default(), room }
+    }
+
     fn answered(&self, id: u64, answer: Answer, body: Bytes) {
         if let Some(waiting) = self.waiting.lock().remove(&id) {
             // Who asked may have gone.
@@ -220,6 +231,17 @@ impl Through {
 #[async_trait]
 impl Transport for Through {
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
+        let lost = |why: &str| TransportError::Unreachable {
+            host: request.uri.host().unwrap_or_default().to_owned(),
+            why: why.to_owned(),
+        };
+        let began = tokio::time::Instant::now();
+        let Ok(Ok(_place)) =
+            tokio::time::timeout(request.timeout, self.room.acquire_many(cost(&request))).await
+        else {
+            return Err(lost("too much is under way for this channel"));
+        };
+        let timeout = request.timeout.saturating_sub(began.elapsed());
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
         self.waiting.lock().insert(id, sender);
@@ -229,12 +251,8 @@ impl Transport for Through {
             method: request.method.to_string(),
             url: request.uri.to_string(),
             headers: headers.map(|(name, value)| (name.to_string(), text(value.as_bytes()))).collect(),
-            timeout_ms: u64::try_from(request.timeout.as_millis()).unwrap_or(u64::MAX),
+            timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
             max_answer: request.max_answer as u64,
-        };
-        let lost = |why: &str| TransportError::Unreachable {
-            host: request.uri.host().unwrap_or_default().to_owned(),
-            why: why.to_owned(),
         };
         if self.writer.say_with(&Up::Request { id, ask }, &request.body).is_err() {
             self.waiting.lock().remove(&id);
@@ -254,8 +272,7 @@ struct Child {
 impl Child {
     async fn live(self, mut heard: mpsc::UnboundedReceiver<(Down, Bytes)>) -> std::io::Result<()> {
         let Self { library, writer, renders } = self;
-        let transport =
-            Arc::new(Through { writer: writer.clone(), next: AtomicU64::new(0), waiting: Mutex::default() });
+        let transport = Arc::new(Through::new(writer.clone()));
         let Some((Down::Open { name, config }, _)) = heard.recv().await else { return Ok(()) };
         let opened =
             ChannelName::new(&name).map_err(|error| LoadError::Refused(error.to_string())).and_then(|name| {
@@ -266,11 +283,20 @@ impl Child {
             Err(why) => return writer.say(&Up::Refused { why: why.to_string() }),
         };
         writer.say(&Up::Opened)?;
-        let rendering = render_for(Arc::clone(&channel), renders.try_clone()?)?;
+        let (socket, rendered) = (renders.try_clone()?, Arc::clone(&channel));
+        // A thread and a socket of its own: planning waits for it, and not for deliveries.
+        let rendering = std::thread::Builder::new().spawn(move || {
+            // It ends with the socket.
+            let _ = render::serve(socket, |message| rendered.render(message));
+        })?;
         let sends = TaskTracker::new();
         while let Some((frame, body)) = heard.recv().await {
             match frame {
-                Down::Send { tag, delivery } => {
+                Down::Send { tag } => {
+                    let Ok(delivery) = frame::decoded::<Delivery>(&body) else {
+                        writer.mention(&Up::Unreadable { tag });
+                        continue;
+                    };
                     let (channel, writer) = (Arc::clone(&channel), writer.clone());
                     sends.spawn(async move {
                         let outcomes = frame::outcomes(channel.send(&delivery).await);
@@ -299,18 +325,4 @@ impl Child {
         }
         Ok(())
     }
-}
-
-/// Answers what would be sent, on a thread and a socket of its own: planning waits for it, and not for deliveries.
-fn render_for(channel: Arc<Plugged>, mut renders: UnixStream) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().spawn(move || {
-        while let Ok((message, _)) = frame::read::<Render>(&mut renders) {
-            let rendered = channel.render(&message);
-            let answer = RenderedAs { body: rendered.body, counted: rendered.counted };
-            let Ok(frame) = frame::encoded(&answer, &[]) else { return };
-            if renders.write_all(&frame).is_err() {
-                return;
-            }
-        }
-    })
 }

@@ -5,6 +5,7 @@ mod frame;
 mod inside;
 mod link;
 mod outside;
+mod render;
 mod start;
 mod supervise;
 

@@ -1,6 +1,7 @@
 //! A channel whose plugin runs in a child: a delivery is kept here until its outcomes come, or the child's death is its fault.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -8,8 +9,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use pushgate::{
-    ChannelInfo, Delivery, Fault, Kind, Message, Outcome, Probe, PushChannel, Rendered, Report, Secret,
-    Transport,
+    ChannelInfo, Delivery, Fault, Kind, Message, Outcome, Probe, PushChannel, Rendered, Report, Transport,
 };
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -17,8 +17,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::frame::{self, Down, Up};
 use super::link::Link;
+use super::render::estimated;
 use super::start::{Started, Starter};
 use super::supervise::supervise;
+use crate::bounds;
 use crate::description::Description;
 use crate::error::LoadError;
 use crate::loader::Opening;
@@ -64,7 +66,18 @@ enum Child {
 pub(crate) enum Reply {
     Outcomes(Vec<Outcome>),
     Probe(Result<Probe, Fault>),
+    /// The child could not read the delivery.
+    Unreadable,
     Died(Fault),
+}
+
+impl State {
+    fn link(&self) -> Result<Arc<Link>, Fault> {
+        match &self.child {
+            Child::Up(link) => Ok(Arc::clone(link)),
+            Child::Down(until, why) => Err(down(why, until.saturating_duration_since(Instant::now()))),
+        }
+    }
 }
 
 impl Isolated {
@@ -98,14 +111,12 @@ impl Isolated {
         Ok(Self { info, desk, _end: end })
     }
 
-    /// Asks the child, and waits at most so long.
-    async fn ask(&self, question: impl FnOnce(u64) -> Down, patience: Duration) -> Result<Reply, Fault> {
-        let (asked, receiver) = self.desk.ask(question)?;
-        let reply = tokio::time::timeout(patience, receiver).await;
-        drop(asked);
-        match reply {
-            Ok(Ok(reply)) => Ok(reply),
-            _ => Err(Fault::new(
+    /// Asks the child, and waits as long as a send may take and a moment longer.
+    async fn ask(&self, question: impl FnOnce(u64) -> io::Result<Vec<u8>>) -> Result<Reply, Fault> {
+        let patience = self.info.timeout + GRACE;
+        match tokio::time::timeout(patience, self.desk.ask(question)).await {
+            Ok(reply) => reply,
+            Err(_) => Err(Fault::new(
                 Kind::Timeout,
                 format!("the plugin's process gave no answer within {patience:?}"),
             )),
@@ -119,35 +130,37 @@ impl PushChannel for Isolated {
         &self.info
     }
 
-    // While there is no child, the texts alone are counted: planning goes on, and the plugin refuses what is too large.
+    // While there is no child, an estimate is counted: planning goes on, and the plugin refuses what is too large.
     fn render(&self, message: &Message) -> Rendered {
-        let link = match &self.desk.state.lock().child {
-            Child::Up(link) => Some(Arc::clone(link)),
-            Child::Down(..) => None,
-        };
-        link.and_then(|link| link.render(message)).unwrap_or_else(|| {
-            let payload = message.payload.as_ref().map_or("", Secret::expose);
-            let counted = message.title.expose().len() + message.content.expose().len() + payload.len();
-            Rendered { body: Value::Null, counted }
-        })
+        match self.desk.link() {
+            Ok(link) if bounds::refusal(message).is_none() => link.render(message, &self.desk.name),
+            _ => estimated(message),
+        }
     }
 
     async fn send(&self, delivery: &Delivery) -> Report {
         let expected = delivery.targets.len();
-        let question = |tag| Down::Send { tag, delivery: delivery.clone() };
-        let fault = match self.ask(question, self.info.timeout + GRACE).await {
+        if let Some(fault) = bounds::refusal(&delivery.message) {
+            return Report::all_failed(expected, &fault);
+        }
+        let question = |tag| frame::encoded(&Down::Send { tag }, &serde_json::to_vec(delivery)?);
+        let fault = match self.ask(question).await {
             Ok(Reply::Outcomes(outcomes)) => return Report::new(expected, outcomes),
             Ok(Reply::Died(fault)) | Err(fault) => fault,
+            Ok(Reply::Unreadable) => Fault::new(
+                Kind::BadMessage,
+                "the plugin's process cannot read the message; its overrides may be at fault",
+            ),
             Ok(Reply::Probe(_)) => Fault::new(Kind::Bug, "the plugin's process answered another question"),
         };
         Report::all_failed(expected, &fault)
     }
 
     async fn probe(&self) -> Result<Probe, Fault> {
-        match self.ask(|tag| Down::Probe { tag }, self.info.timeout + GRACE).await? {
+        match self.ask(|tag| frame::encoded(&Down::Probe { tag }, &[])).await? {
             Reply::Probe(probe) => probe,
             Reply::Died(fault) => Err(fault),
-            Reply::Outcomes(_) => {
+            Reply::Outcomes(_) | Reply::Unreadable => {
                 Err(Fault::new(Kind::Bug, "the plugin's process answered another question"))
             }
         }
@@ -178,23 +191,31 @@ impl Desk {
         Ok(started)
     }
 
-    fn ask(
-        &self,
-        question: impl FnOnce(u64) -> Down,
-    ) -> Result<(Asked<'_>, oneshot::Receiver<Reply>), Fault> {
+    /// The link to the child, if there is one.
+    fn link(&self) -> Result<Arc<Link>, Fault> {
+        self.state.lock().link()
+    }
+
+    /// Asks the child as soon as there is room for the question, and waits for the reply.
+    async fn ask(&self, question: impl FnOnce(u64) -> io::Result<Vec<u8>>) -> Result<Reply, Fault> {
         let tag = self.next.fetch_add(1, Ordering::Relaxed);
-        let question = question(tag);
-        let frame = frame::encoded(&question, &[])
+        let link = self.link()?;
+        let frame = question(tag)
             .map_err(|_| Fault::new(Kind::TooLarge, "the delivery is too large for a plugin's process"))?;
-        let (sender, receiver) = oneshot::channel();
+        let room = link.room_for(frame.len()).await;
+        let (_asked, receiver) = self.enter(tag, &link)?;
+        link.pass(frame, room);
+        // Nobody drops the sender without a word: `is_down` tells everybody who is entered.
+        receiver.await.map_err(|_| Fault::new(Kind::Bug, "the plugin's process was forgotten"))
+    }
+
+    /// Enters a question, so that whoever asks is told when the child of that link dies.
+    fn enter(&self, tag: u64, link: &Arc<Link>) -> Result<(Asked<'_>, oneshot::Receiver<Reply>), Fault> {
         let mut state = self.state.lock();
-        // Under the lock: whoever is entered here is told when the child dies.
-        match &state.child {
-            Child::Up(link) => link.pass(frame),
-            Child::Down(until, why) => {
-                return Err(down(why, until.saturating_duration_since(Instant::now())));
-            }
+        if !Arc::ptr_eq(&state.link()?, link) {
+            return Err(down("it was started again", Duration::ZERO));
         }
+        let (sender, receiver) = oneshot::channel();
         state.waiting.insert(tag, sender);
         Ok((Asked { desk: self, tag }, receiver))
     }

@@ -7,12 +7,13 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::Limits;
 use super::frame::{self, Down, Up};
+use super::render::Until;
 use crate::description::Description;
 use crate::error::LoadError;
 use crate::telemetry::{Level, MOST_LOG, Telemetry, one_line};
@@ -51,8 +52,7 @@ impl Starter {
         if let Some(stderr) = process.0.stderr.take() {
             self.overhear(stderr, channel.to_owned()).map_err(failed)?;
         }
-        frames.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
-        match hear(&frames) {
+        match hear(&mut within_patience(&frames)) {
             Ok(Up::Hello { description }) => match description.objection() {
                 None => Ok(Started { process, frames, renders, description: *description }),
                 Some(why) => Err(LoadError::BadTable { path: self.path.clone(), why }),
@@ -117,8 +117,13 @@ pub(crate) fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-fn hear(frames: &UnixStream) -> std::io::Result<Up> {
-    frame::read(&mut &*frames).map(|(up, _)| up)
+/// Returns the socket for one step, whose reads and writes end together.
+fn within_patience(frames: &UnixStream) -> Until<'_> {
+    Until { socket: frames, deadline: Instant::now() + PATIENCE }
+}
+
+fn hear(frames: &mut Until<'_>) -> std::io::Result<Up> {
+    frame::read(frames).map(|(up, _)| up)
 }
 
 impl Started {
@@ -126,16 +131,16 @@ impl Started {
     pub(crate) fn open(&mut self, name: &str, config: &Value, aside: impl Fn(Up)) -> Result<(), LoadError> {
         let path = PathBuf::from(&self.description.kind);
         let open = Down::Open { name: name.to_owned(), config: config.clone() };
-        let refusal =
-            frame::encoded(&open, &[]).and_then(|open| (&self.frames).write_all(&open)).and_then(|()| {
-                loop {
-                    match hear(&self.frames)? {
-                        Up::Opened => return Ok(None),
-                        Up::Refused { why } => return Ok(Some(why)),
-                        other => aside(other),
-                    }
+        let mut frames = within_patience(&self.frames);
+        let refusal = frame::encoded(&open, &[]).and_then(|open| frames.write_all(&open)).and_then(|()| {
+            loop {
+                match hear(&mut frames)? {
+                    Up::Opened => return Ok(None),
+                    Up::Refused { why } => return Ok(Some(why)),
+                    other => aside(other),
                 }
-            });
+            }
+        });
         match refusal {
             Ok(None) => Ok(()),
             Ok(Some(why)) => Err(LoadError::Refused(why)),

@@ -6,18 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pushgate::{Outcome, TransportError};
+use pushgate::TransportError;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::frame::{Answer, Ask, Down, Up};
+use super::frame::{Ask, Down, Sent, Up};
 use super::link::{Heard, Link};
 use super::outside::{Desk, Reply};
 use super::start::{Process, Started};
 use crate::asked::Asked;
+use crate::bounds::{MAX_REQUEST_BYTES, bounded, cost};
 use crate::error::LoadError;
-use crate::telemetry::Death;
+use crate::telemetry::{CUT, Death, Level};
 
 /// How often a child is asked whether it is there.
 const ASK: Duration = Duration::from_secs(1);
@@ -33,8 +34,6 @@ const LONGEST: Duration = Duration::from_secs(10);
 const BREAKER: u32 = 5;
 /// … for so long.
 const OPEN: Duration = Duration::from_secs(60);
-/// Requests of one child that are under way at once.
-const MOST_REQUESTS: usize = 131_072;
 
 /// A child at work.
 pub(crate) struct Running {
@@ -108,7 +107,7 @@ impl Desk {
     /// Hears a child out until it ends.
     async fn look_after(self: &Arc<Self>, running: Running, closing: &CancellationToken) -> End {
         let Running { mut process, link, mut heard } = running;
-        let requests = Arc::new(Semaphore::new(MOST_REQUESTS));
+        let requests = Arc::new(Semaphore::new(MAX_REQUEST_BYTES));
         // Dropped at the end: what was asked for a dead child is not worth finishing.
         let life = CancellationToken::new();
         let _life = life.clone().drop_guard();
@@ -126,9 +125,9 @@ impl Desk {
                     let _ = timeout(CLOSE, async { while heard.recv().await.is_some() {} }).await;
                     break "it was closed".to_owned();
                 }
-                () = &mut stuck => break "it did not render a message in time".to_owned(),
+                () = &mut stuck => break "it did not take in a message or an answer in time".to_owned(),
                 frame = heard.recv() => match frame {
-                    Some(frame) => frame,
+                    Some(frame) => frame.into_parts(),
                     None => break "it closed its connection or said what cannot be understood".to_owned(),
                 },
                 _ = asking.tick() => {
@@ -143,10 +142,13 @@ impl Desk {
                 Up::Pong => lively = Instant::now(),
                 Up::Report { tag, outcomes } => {
                     answered = true;
-                    let outcomes = outcomes.into_iter().map(Outcome::from).collect();
-                    self.answered(tag, Reply::Outcomes(outcomes));
+                    self.report(tag, outcomes);
                 }
-                Up::Probed { tag, probe } => self.answered(tag, Reply::Probe(probe.map(Into::into))),
+                Up::Unreadable { tag } => self.answered(tag, Reply::Unreadable),
+                Up::Probed { tag, probe } => {
+                    let probe = probe.map(Into::into).map_err(|fault| bounded(fault).0);
+                    self.answered(tag, Reply::Probe(probe));
+                }
                 Up::Request { id, ask } => {
                     self.fetch(&link, (id, ask, body), &requests, life.clone());
                 }
@@ -157,6 +159,21 @@ impl Desk {
         End { why, answered }
     }
 
+    /// Hands on the outcomes of a delivery, each within its limits.
+    fn report(&self, tag: u64, outcomes: Vec<Sent>) {
+        let mut is_cut = false;
+        let outcomes = outcomes.into_iter().map(|sent| {
+            let (outcome, cut) = sent.bounded();
+            is_cut |= cut;
+            outcome
+        });
+        let outcomes = outcomes.collect();
+        if is_cut {
+            self.telemetry.log(&self.description.kind, &self.name, Level::Warn, CUT);
+        }
+        self.answered(tag, Reply::Outcomes(outcomes));
+    }
+
     /// Sends a request for the child, and tells it what came.
     fn fetch(
         &self,
@@ -165,14 +182,6 @@ impl Desk {
         requests: &Arc<Semaphore>,
         life: CancellationToken,
     ) {
-        let answer = move |link: &Link, result| {
-            let (answer, body) = Answer::of(result);
-            link.say_with(&Down::Answered { id, answer }, &body);
-        };
-        let refused = |why: &str| TransportError::Refused { host: String::new(), why: why.to_owned() };
-        let Ok(place) = Arc::clone(requests).try_acquire_owned() else {
-            return answer(link, Err(refused("too many requests are under way for this channel")));
-        };
         let asked = Asked {
             method: ask.method.as_bytes(),
             url: ask.url.into(),
@@ -182,16 +191,25 @@ impl Desk {
         };
         let headers = ask.headers.iter().map(|(name, value)| (name.as_bytes(), Bytes::from(value.clone())));
         let Some(request) = asked.checked(headers) else {
-            return answer(link, Err(refused("the request is not right")));
+            let why = "the request is not right".to_owned();
+            return link.answer_at_once(id, TransportError::Refused { host: String::new(), why });
+        };
+        // A child waits for its turn by itself; one that does not is told to try again.
+        let Ok(place) = Arc::clone(requests).try_acquire_many_owned(cost(&request)) else {
+            let host = request.uri.host().unwrap_or_default().to_owned();
+            let why = "too much is under way for this channel".to_owned();
+            return link.answer_at_once(id, TransportError::Unreachable { host, why });
         };
         let (transport, link) = (Arc::clone(&self.transport), Arc::clone(link));
         tokio::spawn(async move {
-            let _place = place;
-            let result = tokio::select! {
-                () = life.cancelled() => return,
-                result = transport.send(request) => result,
+            let answered = async {
+                let result = transport.send(request).await;
+                link.answer(id, result, place).await;
             };
-            answer(&link, result);
+            tokio::select! {
+                () = life.cancelled() => {}
+                () = answered => {}
+            }
         });
     }
 }

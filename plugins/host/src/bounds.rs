@@ -1,0 +1,150 @@
+//! Limits on what crosses between the gateway and a plugin, in process and over frames alike.
+
+use std::time::Duration;
+
+use pushgate::{Fault, Kind, Message, Request, Secret};
+use serde_json::Value;
+
+/// Longest pause that a plugin may ask for. More would close a lane for good.
+pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// Deepest nesting of native options that is handed over. Readers of JSON stop at 128 levels as a rule, and a plugin nests
+/// the options a few levels deeper in what it sends.
+pub(crate) const MAX_DEPTH: usize = 100;
+/// Longest id or code of a vendor that is kept, in bytes.
+pub(crate) const MAX_ID: usize = 512;
+
+/// Memory that the requests of one child may take at once, in bytes: 1,024 with the default limit for answers and room to
+/// spare. The child waits for its turn; the parent refuses what comes beyond.
+pub(crate) const MAX_REQUEST_BYTES: usize = 128 * 1024 * 1024;
+/// What any request takes at the least: its task and its connection's bookkeeping.
+const MIN_COST: usize = 1024;
+
+/// Returns how much memory a request may take, in bytes: itself and the longest answer it accepts.
+pub(crate) fn cost(request: &Request) -> u32 {
+    let headers: usize = request.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let own = request.body.len() + request.uri.path().len() + headers;
+    let cost = own.saturating_add(request.max_answer).clamp(MIN_COST, MAX_REQUEST_BYTES);
+    u32::try_from(cost).unwrap_or(u32::MAX)
+}
+
+/// Returns the fault for a message that cannot be handed to any plugin; `None` means that it can.
+pub(crate) fn refusal(message: &Message) -> Option<Fault> {
+    is_too_deep(message).then(|| {
+        let detail = format!("the overrides are nested deeper than {MAX_DEPTH} levels; nest them less");
+        Fault::new(Kind::BadMessage, detail)
+    })
+}
+
+fn is_too_deep(message: &Message) -> bool {
+    message.overrides.as_ref().is_some_and(|overrides| is_deeper_than(MAX_DEPTH, overrides))
+}
+
+/// Walks level by level: a recursion would end the process where the value is deep enough.
+fn is_deeper_than(limit: usize, value: &Value) -> bool {
+    let mut level = vec![value];
+    for _ in 0..=limit {
+        let mut below = Vec::new();
+        for value in level {
+            match value {
+                Value::Array(values) => below.extend(values),
+                Value::Object(fields) => below.extend(fields.values()),
+                _ => {}
+            }
+        }
+        level = below;
+    }
+    !level.is_empty()
+}
+
+/// Returns an estimate of the size of what would be sent, for when the plugin does not tell: every text as JSON, without
+/// the vendor's own field names.
+pub(crate) fn estimated_size(message: &Message) -> usize {
+    let length = |text: &str| serde_json::to_string(text).map_or(text.len(), |json| json.len());
+    let secret = |text: &Option<Secret>| text.as_ref().map_or(0, |text| length(text.expose()));
+    let plain = |text: &Option<String>| text.as_deref().map_or(0, length);
+    let overrides = message.overrides.as_ref().filter(|_| !is_too_deep(message));
+    length(message.title.expose())
+        + length(message.content.expose())
+        + secret(&message.payload)
+        + secret(&message.image)
+        + secret(&message.link)
+        + plain(&message.collapse_key)
+        + plain(&message.thread)
+        + plain(&message.category)
+        + overrides.map_or(0, |overrides| overrides.to_string().len())
+}
+
+/// Returns the fault with its texts and its pause within their limits. `true` means that the pause was cut.
+pub(crate) fn bounded(mut fault: Fault) -> (Fault, bool) {
+    let is_cut = fault.retry_after.is_some_and(|wait| wait > MAX_RETRY_AFTER);
+    fault.retry_after = fault.retry_after.map(|wait| wait.min(MAX_RETRY_AFTER));
+    fault.detail = Fault::new(fault.kind, fault.detail).detail;
+    fault.vendor_code = fault.vendor_code.map(bounded_id);
+    if fault.kind == Kind::Revoked {
+        // That a message was withdrawn is the gateway's to know.
+        fault.kind = Kind::Bug;
+    }
+    (fault, is_cut)
+}
+
+/// Returns the id of a vendor, cut between characters.
+pub(crate) fn bounded_id(mut id: String) -> String {
+    let end = (0..=MAX_ID.min(id.len())).rev().find(|&end| id.is_char_boundary(end)).unwrap_or(0);
+    id.truncate(end);
+    id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn nested(levels: usize) -> Value {
+        (0..levels).fold(json!(1), |below, level| match level % 2 {
+            0 => Value::Array(vec![below]),
+            _ => Value::Object([("a".to_owned(), below)].into_iter().collect()),
+        })
+    }
+
+    #[test]
+    fn a_value_is_too_deep_beyond_the_limit_and_not_at_it() {
+        assert!(!is_deeper_than(MAX_DEPTH, &nested(MAX_DEPTH)));
+        assert!(is_deeper_than(MAX_DEPTH, &nested(MAX_DEPTH + 1)));
+        assert!(!is_deeper_than(MAX_DEPTH, &json!("text")));
+    }
+
+    #[test]
+    fn no_fault_asks_for_more_than_a_day_or_says_more_than_it_may() {
+        let endless =
+            Fault::new(Kind::Throttled, "x").retry_after(Some(Duration::MAX)).with_code("é".repeat(1000));
+        let (fault, is_cut) = bounded(endless);
+        assert_eq!((fault.retry_after, is_cut), (Some(MAX_RETRY_AFTER), true));
+        assert_eq!(fault.vendor_code.unwrap().len(), MAX_ID);
+        let (fault, is_cut) = bounded(Fault { detail: "x".repeat(1 << 20), ..Fault::new(Kind::Revoked, "") });
+        assert_eq!((fault.kind, fault.detail.len(), is_cut), (Kind::Bug, Fault::MAX_DETAIL, false));
+    }
+
+    #[test]
+    fn the_estimate_counts_every_text_as_it_is_written_in_json() {
+        let mut message = pushgate_kit::sample::message();
+        let before = estimated_size(&message);
+        message.link = Some("\u{1}\"".into());
+        assert_eq!(estimated_size(&message), before + r#""\u0001\"""#.len() - link_of_the_sample());
+        message.overrides = Some(nested(100_000));
+        assert!(refusal(&message).is_some() && estimated_size(&message) > 0);
+        // Dropping it in one go would recurse as deep.
+        let mut rest = message.overrides.take().unwrap();
+        while let Some(below) = match rest {
+            Value::Array(mut values) => values.pop(),
+            Value::Object(mut fields) => fields.remove("a"),
+            _ => None,
+        } {
+            rest = below;
+        }
+    }
+
+    fn link_of_the_sample() -> usize {
+        let sample = pushgate_kit::sample::message();
+        sample.link.map_or(0, |link| serde_json::to_string(link.expose()).unwrap().len())
+    }
+}
