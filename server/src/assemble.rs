@@ -198,7 +198,7 @@ pub fn reload(config: &Config, shared: &Shared) -> Result<(usize, Vec<String>), 
 }
 
 /// What a plugin's requests go through.
-fn dial(one: &ChannelConfig, network: PluginNetwork) -> Result<Arc<dyn Transport>, ConfigErrors> {
+pub(crate) fn dial(one: &ChannelConfig, network: PluginNetwork) -> Result<Arc<dyn Transport>, ConfigErrors> {
     let destinations = match network {
         PluginNetwork::Public => Destinations::Public,
         PluginNetwork::Any => Destinations::Any,

@@ -127,8 +127,8 @@ typedef struct pushgate_capability {
   uint64_t max_bytes;          /* the most `render` may count; longer contents and titles are cut by the gateway. >= 1 */
   uint64_t max_ttl_s;          /* the longest time to live the vendor honours, in seconds. 0: 28 days */
   uint64_t timeout_ms;         /* how long one `send` may take before the gateway answers for it. 0: 10 s. At most 10 min */
-  uint64_t retry_floor_ms;     /* the shortest wait before any retry. 0: 500 ms */
-  uint64_t throttle_pause_ms;  /* the pause when the vendor throttles without saying how long. 0: 60 s */
+  uint64_t retry_floor_ms;     /* the shortest wait before any retry. 0: 500 ms. At most 24 hours */
+  uint64_t throttle_pause_ms;  /* the pause when the vendor throttles without saying how long. 0: 60 s. At most 24 hours */
   uint32_t max_batch;          /* the most addresses in one delivery. 1 to 10,000 */
   uint32_t tokens;             /* bits: PUSHGATE_TOKEN ... At least one */
   uint32_t features;           /* bits: PUSHGATE_COLLAPSE ... */
@@ -159,7 +159,7 @@ typedef struct pushgate_message {
   pushgate_str collapse_key;  /* a later message with the same key replaces this one; or none */
   pushgate_str thread;        /* groups messages of one conversation; or none */
   pushgate_str category;      /* what kind of notification it is, for the device's settings; or none */
-  pushgate_str overrides;     /* native options for this channel as a JSON value, merged last; or none */
+  pushgate_str overrides;     /* native options for this channel as a JSON value, merged last; or none. At most 100 levels deep */
   int64_t created_at_ms;      /* when the caller asked, milliseconds since 1970 */
   int64_t expires_at_ms;      /* from when on it must not be sent any more */
   uint64_t ttl_s;             /* the time to live as it was asked for, in seconds; 0: now or never */
@@ -232,7 +232,7 @@ typedef struct pushgate_outcome {
   pushgate_str token;          /* replaced: the token to use from now on */
   pushgate_str vendor_code;    /* fault: the vendor's own code as its documentation writes it, or none */
   pushgate_str detail;         /* fault: what was being done and what was said, safe to log; cut after 500 bytes */
-  uint64_t retry_after_ms;     /* fault: how long the vendor asked us to wait; 0: it did not say */
+  uint64_t retry_after_ms;     /* fault: how long the vendor asked us to wait; 0: it did not say. Cut to 24 hours */
   int64_t since_ms;            /* token gone: since when the vendor knows it, milliseconds since 1970; 0: unknown */
   int64_t expires_at_ms;       /* probe: when the credentials end; 0: unknown */
   uint32_t code;               /* PUSHGATE_ACCEPTED ... */
@@ -361,7 +361,8 @@ typedef struct pushgate_plugin {
   const pushgate_capability *capability;
 
   /* Opens a channel. PUSHGATE_OK and `*instance` set (not to NULL), or anything else and a sentence for the operator in
-   * `error`: which key is wrong, and what would be right; never a value. Opens no connection: the vendor may be away. */
+   * `error`: which key is wrong, and what would be right; never a value. A key that the plugin does not know must be refused:
+   * otherwise a mistyped key goes unnoticed. Opens no connection: the vendor may be away. */
   int32_t (*open)(const pushgate_host *host, const pushgate_open *args, pushgate_instance **instance,
                   const pushgate_sink *error) PUSHGATE_NOEXCEPT;
 

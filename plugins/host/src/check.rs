@@ -1,24 +1,23 @@
-//! Holds a plugin to what every channel promises, without its vendor: a scripted one answers, is silent, fails or talks
-//! nonsense. `pushgate plugin check` prints what comes of it. Reaches nobody by itself; a plugin with a client of its own
-//! reaches whom it reaches.
+//! Holds a plugin to what every channel promises: with a scripted vendor that answers, is silent, fails or talks nonsense,
+//! or with a real one that it reaches. `pushgate plugin check` prints the findings.
+
+mod vendor;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
-use parking_lot::Mutex;
 use pushgate::{
     Address, AppId, ChannelName, Delivery, DeliveryId, Kind, Message, NotificationId, Outcome, PushChannel,
-    Request, Response, SystemClock, Target, TokenKind, Transport, TransportError,
+    SystemClock, Target, TokenKind, Transport,
 };
 use serde_json::{Value, json};
-use tokio::sync::watch;
 
 use crate::error::LoadError;
 use crate::loader::{Loader, Opening, Plugin, Source};
 use crate::telemetry::{Misuse, Told};
+use vendor::{Mood, NONSENSE, Vendor};
+
+pub use vendor::{Counterpart, Entries, Script};
 
 /// What a plugin is held to, and with what.
 pub struct Examination {
@@ -28,24 +27,6 @@ pub struct Examination {
     pub config: Value,
     /// Who answers it.
     pub counterpart: Counterpart,
-}
-
-/// Who answers what a plugin asks.
-pub enum Counterpart {
-    /// A vendor that is none: the gateway's client never connects, and answers as it is told.
-    Scripted {
-        /// What the vendor answers when it takes a message.
-        accepted: (u16, String),
-        /// What it answers for a token that is dead, where the order of outcomes is to be looked at too.
-        dead: Option<(u16, String)>,
-    },
-    /// Whoever the plugin reaches with a client of its own. It cannot be told to be silent or to talk nonsense.
-    Reached {
-        /// A token that it takes, as often as it is sent to.
-        live: String,
-        /// One that it calls dead.
-        gone: Option<String>,
-    },
 }
 
 /// What one promise came to.
@@ -62,10 +43,22 @@ pub struct Finding {
 pub enum Verdict {
     /// It is kept.
     Kept,
+    /// It is kept, and something is worth knowing beside it.
+    Noted(&'static str),
     /// It is broken, and how.
     Broken(String),
-    /// Nothing: a plugin with a client of its own does not see the vendor that would be needed for it.
+    /// Nothing: a real vendor cannot be told to do what would be needed for it.
     NotSeen,
+}
+
+/// Result of an examination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Findings {
+    /// One for each promise.
+    pub findings: Vec<Finding>,
+    /// What a real vendor answered to requests through the gateway's client: each answer, and how often it came. Empty with
+    /// a scripted vendor, and for a plugin with a client of its own.
+    pub answers: Vec<(String, usize)>,
 }
 
 type Kept = Result<(), String>;
@@ -76,8 +69,6 @@ const CROWD: usize = 10_000;
 const FEW: usize = 200;
 /// How often one of these is sent at the most.
 const TRIES: usize = 3;
-/// Answers no vendor should give, and some do.
-const NONSENSE: [&str; 7] = ["", "{", "[]", "null", "<html>502</html>", "\u{0}\u{1}", "{\"ok\":"];
 /// Texts that have broken encoders before.
 const TEXTS: [&str; 6] = [
     "\"quoted\" \\ back",
@@ -96,14 +87,14 @@ pub async fn examine(
     loader: Loader,
     told: Arc<Told>,
     examination: Examination,
-) -> Result<Vec<Finding>, LoadError> {
+) -> Result<Findings, LoadError> {
     let plugin = loader.load(&examination.source)?;
     let vendor = Arc::new(Vendor::new(examination.counterpart));
     let bench = Bench { plugin, config: examination.config, vendor, told };
     let channel = bench.open(bench.config.clone())?;
-    let mut findings = Findings::default();
+    let mut findings = Seen::default();
+    findings.0.push(Finding { promise: "it says what it is", verdict: bench.says_what_it_is() });
     let mut find = |promise, kept| findings.kept(promise, kept);
-    find("it says what it is", bench.says_what_it_is());
     find("a key it does not know is refused", bench.refuses_a_slip());
     find("what it renders is JSON, and longer texts count more", bench.renders(&*channel));
     find("texts of every script are sent", bench.sends_every_text(&*channel).await);
@@ -130,13 +121,13 @@ pub async fn examine(
     let mut find = |promise, kept| findings.kept(promise, kept);
     find("it can be closed at work, and opened again", bench.closes(channel).await);
     find("it never broke the contract", bench.kept_the_contract());
-    Ok(findings.0)
+    Ok(Findings { findings: findings.0, answers: bench.vendor.answers() })
 }
 
 #[derive(Default)]
-struct Findings(Vec<Finding>);
+struct Seen(Vec<Finding>);
 
-impl Findings {
+impl Seen {
     fn kept(&mut self, promise: &'static str, kept: Kept) {
         let verdict = kept.map_or_else(Verdict::Broken, |()| Verdict::Kept);
         self.0.push(Finding { promise, verdict });
@@ -164,15 +155,17 @@ impl Bench {
         self.plugin.description().capability.max_batch as usize
     }
 
-    fn says_what_it_is(&self) -> Kept {
+    fn says_what_it_is(&self) -> Verdict {
         let described = self.plugin.description();
         if described.version.is_empty() || described.description.is_empty() {
-            return Err("version and description are what an operator knows it by".to_owned());
+            return Verdict::Broken("version and description are what an operator knows it by".to_owned());
         }
         match described.config_schema.as_deref().map(serde_json::from_str::<Value>) {
-            None => Err("there is no config_schema: nobody knows what to configure".to_owned()),
-            Some(Err(error)) => Err(format!("config_schema is not JSON: {error}")),
-            Some(Ok(_)) => Ok(()),
+            None => Verdict::Noted(
+                "without config_schema `pushgate plugin inspect` cannot tell an operator what to configure",
+            ),
+            Some(Err(error)) => Verdict::Broken(format!("config_schema is not JSON: {error}")),
+            Some(Ok(_)) => Verdict::Kept,
         }
     }
 
@@ -182,7 +175,9 @@ impl Bench {
         match self.open(config) {
             Err(LoadError::Refused(_)) => Ok(()),
             Err(other) => Err(other.to_string()),
-            Ok(_) => Err("it opens with the key no_such_key: a mistyped key would not be told".to_owned()),
+            Ok(_) => Err("`open` takes a configuration with the unknown key no_such_key, so an operator's mistyped key \
+                          goes unnoticed; refuse unknown keys, as `open` in pushgate_plugin.h and the plugin guide say"
+                .to_owned()),
         }
     }
 
@@ -295,11 +290,11 @@ impl Bench {
 
     async fn closes(&self, channel: Arc<dyn PushChannel>) -> Kept {
         self.vendor.be(Mood::Silent);
-        let before = *self.vendor.asked.borrow();
+        let before = self.vendor.requests();
         let busy = delivery(message("Ann", "hello"), self.vendor.live(1));
         {
             let mut sending = channel.send(&busy);
-            let mut asked = self.vendor.asked.subscribe();
+            let mut asked = self.vendor.subscribe();
             tokio::select! {
                 biased;
                 // It asked nothing of the vendor; that it gives outcomes nevertheless was looked at above.
@@ -377,92 +372,5 @@ fn delivery(message: Message, tokens: Vec<String>) -> Delivery {
         message: Arc::new(message),
         targets,
         attempt: 1,
-    }
-}
-
-/// How the vendor is.
-#[derive(Debug, Clone, Copy)]
-enum Mood {
-    Well,
-    Silent,
-    Unreachable,
-    Broken,
-    Status(u16),
-    Nonsense(u16, usize),
-}
-
-/// Who is sent to, and how the gateway's client answers.
-struct Vendor {
-    counterpart: Counterpart,
-    mood: Mutex<Mood>,
-    /// How many requests have come.
-    asked: watch::Sender<usize>,
-}
-
-impl Vendor {
-    fn new(counterpart: Counterpart) -> Self {
-        Self { counterpart, mood: Mutex::new(Mood::Well), asked: watch::Sender::new(0) }
-    }
-
-    const fn is_scripted(&self) -> bool {
-        matches!(self.counterpart, Counterpart::Scripted { .. })
-    }
-
-    /// So many tokens it takes.
-    fn live(&self, count: usize) -> Vec<String> {
-        match &self.counterpart {
-            Counterpart::Scripted { .. } => (0..count).map(|i| format!("live-{i}")).collect(),
-            Counterpart::Reached { live, .. } => vec![live.clone(); count],
-        }
-    }
-
-    /// The same, the first and every third after it dead; none where it is not known what is said of the dead.
-    fn every_third_dead(&self, count: usize) -> Option<Vec<String>> {
-        let dead = |i: usize| match &self.counterpart {
-            Counterpart::Scripted { dead, .. } => dead.as_ref().map(|_| format!("dead-{i}")),
-            Counterpart::Reached { gone, .. } => gone.clone(),
-        };
-        let tokens = self.live(count).into_iter().enumerate();
-        tokens.map(|(i, live)| if i % 3 == 0 { dead(i) } else { Some(live) }).collect()
-    }
-
-    fn be(&self, mood: Mood) {
-        *self.mood.lock() = mood;
-    }
-
-    /// A request that names a dead token anywhere is for a dead token.
-    fn well(&self, request: &Request) -> Response {
-        // Who has a client of his own does not ask here; if he does, nothing he hears means anything.
-        let Counterpart::Scripted { accepted, dead } = &self.counterpart else { return answer(200, "") };
-        let names_dead = |bytes: &[u8]| bytes.windows(5).any(|five| five == b"dead-");
-        let is_dead = names_dead(&request.body) || names_dead(request.uri.to_string().as_bytes());
-        let (status, body) = dead.as_ref().filter(|_| is_dead).unwrap_or(accepted);
-        answer(*status, body)
-    }
-}
-
-fn answer(status: u16, body: &str) -> Response {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
-    Response { status, headers: HeaderMap::new(), body: Bytes::copy_from_slice(body.as_bytes()) }
-}
-
-#[async_trait]
-impl Transport for Vendor {
-    async fn send(&self, request: Request) -> Result<Response, TransportError> {
-        self.asked.send_modify(|asked| *asked += 1);
-        let host = request.uri.host().unwrap_or_default().to_owned();
-        let why = || "the check says so".to_owned();
-        let mood = *self.mood.lock();
-        match mood {
-            Mood::Well => Ok(self.well(&request)),
-            Mood::Silent => {
-                tokio::time::sleep(request.timeout).await;
-                Err(TransportError::Timeout { host, after: request.timeout })
-            }
-            Mood::Unreachable => Err(TransportError::Unreachable { host, why: why() }),
-            Mood::Broken => Err(TransportError::Broken { host, why: why() }),
-            Mood::Status(status) => Ok(answer(status, "")),
-            Mood::Nonsense(status, place) => Ok(answer(status, NONSENSE[place])),
-        }
     }
 }

@@ -22,7 +22,7 @@ mod table;
 mod telemetry;
 
 pub use channel::Plugged;
-pub use check::{Counterpart, Examination, Finding, Verdict, examine};
+pub use check::{Counterpart, Entries, Examination, Finding, Findings, Script, Verdict, examine};
 pub use child::{Limits, Role};
 pub use description::{Declared, Description};
 pub use error::LoadError;

@@ -14,7 +14,8 @@ use crate::sent::{Delivery, Message};
 /// It never waits but in `.await` on its [`Host`], never retries (the gateway does), and guards its own state: its functions
 /// run on the gateway's threads, several at the same time. A panic becomes faults and is told to the operator.
 pub trait Channel: Sized + Send + Sync + 'static {
-    /// The channel's table in the configuration. Give it `#[serde(deny_unknown_fields)]`, so that a slip is told.
+    /// The channel's table in the configuration. It must refuse unknown keys, with `#[serde(deny_unknown_fields)]`: otherwise
+    /// an operator's mistyped key goes unnoticed. `pushgate plugin check` checks it.
     /// References (`env:`, `file:`) are resolved before: it holds secrets, so do not derive `Debug`.
     type Config: DeserializeOwned;
 
@@ -46,7 +47,7 @@ pub struct Info {
     pub version: &'static str,
     /// One sentence.
     pub description: &'static str,
-    /// JSON Schema of the configuration, for `pushgate plugin inspect`.
+    /// JSON Schema of the configuration, for `pushgate plugin inspect`. Optional.
     pub config_schema: Option<&'static str>,
     /// What its channels can do.
     pub capability: Capability,

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use pushgate::SystemClock;
-use pushgate_config::{Config, Sources, process_environment};
+use pushgate_config::{Config, PluginNetwork, Sources, process_environment};
 use pushgate_plugin_host::{
-    Counterpart, Description, Examination, Finding, Isolation, Limits, Loader, Source, Told, Verdict, examine,
+    Counterpart, Description, Entries, Examination, Finding, Findings, Isolation, Limits, Loader, Script,
+    Source, Told, Verdict, examine,
 };
 
 use super::Outcome;
 use super::plugin_host::Sha256;
-use crate::say;
+use crate::{assemble, say};
 
 /// What can be done with a plugin.
 #[derive(Subcommand)]
@@ -26,9 +27,9 @@ pub(super) enum Plugin {
         #[arg(long)]
         json: bool,
     },
-    /// Hold a plugin to what every channel promises; no vendor is asked and nobody is reached
+    /// Hold a plugin to what every channel promises; without --live no vendor is asked and nobody is reached
     #[command(
-        after_help = "Examples:\n  pushgate plugin check libacme.so --config check.toml\n  pushgate plugin check libacme.so --config check.toml --accepted '200 {\"ok\":true}' --dead '410 {}'"
+        after_help = "Examples:\n  pushgate plugin check libacme.so --config check.toml\n  pushgate plugin check libacme.so --config check.toml --accepted '200 {\"ok\":true}' --dead '410 {}'\n  pushgate plugin check libacme.so --config check.toml --accepted '200 {\"results\":[$EACH]}' --each-accepted '{\"id\":\"$TOKEN\"}' --each-dead '{\"error\":\"gone\"}'\n  pushgate plugin check libacme.so --config check.toml --live DEVICE_TOKEN"
     )]
     Check(CheckArgs),
     /// Write a plugin in Rust that builds and passes the check, to begin with
@@ -46,16 +47,22 @@ pub(super) struct CheckArgs {
     /// A configuration with a channel of the plugin's kind in it; its values need not be good ones
     #[arg(long)]
     config: PathBuf,
-    /// What the vendor answers when it takes a message: STATUS BODY
+    /// What the vendor answers when it takes a message: STATUS BODY. $TOKEN is the token, $EACH the entries of a batch
     #[arg(long, default_value = "200 {}", value_parser = answer)]
     accepted: (u16, String),
     /// What it answers for a dead token: then the order of outcomes is checked too
     #[arg(long, value_parser = answer)]
     dead: Option<(u16, String)>,
-    /// The plugin has a client of its own: it is let out, and sends to this token whoever it reaches will take
-    #[arg(long, value_name = "TOKEN", conflicts_with_all = ["accepted", "dead"])]
+    /// What stands in place of $EACH for each token, where the vendor answers a batch in one body
+    #[arg(long, value_name = "ENTRY")]
+    each_accepted: Option<String>,
+    /// What stands there for a dead token: then the order of outcomes is checked too
+    #[arg(long, value_name = "ENTRY", requires = "each_accepted", conflicts_with = "dead")]
+    each_dead: Option<String>,
+    /// Really send to this token, through the gateway's client or the plugin's own: a device is reached
+    #[arg(long, value_name = "TOKEN", conflicts_with_all = ["accepted", "dead", "each_accepted", "each_dead"])]
     live: Option<String>,
-    /// And to this one, which that one calls dead
+    /// And to this one, which the vendor calls dead
     #[arg(long, value_name = "TOKEN", requires = "live")]
     gone: Option<String>,
     /// Load it into this process: a crash ends the check
@@ -142,43 +149,71 @@ async fn check(args: CheckArgs) -> Outcome {
     let sources = Sources { file: Some(&args.config), environment: process_environment(), flags: Vec::new() };
     let loaded = Config::load(&sources)?;
     let told = Arc::new(Told::default());
-    let source = checked_source(&args, &loaded);
+    let (source, network) = checked_source(&args, &loaded);
     let loader = Loader::new(Arc::new(SystemClock), Arc::clone(&told) as _);
     let kind = loader.load(&source)?.description().kind.clone();
     let mut channels = loaded.apps.values().flat_map(|app| app.channels.values());
-    let section = channels.find(|one| one.kind == kind).map(|one| one.section.to_json());
-    let config = section
+    let channel = channels
+        .find(|one| one.kind == kind)
         .ok_or_else(|| format!("{}: there is no channel of kind \"{kind}\"", args.config.display()))?;
+    let is_live = args.live.is_some();
     let counterpart = match args.live {
-        Some(live) => Counterpart::Reached { live, gone: args.gone },
-        None => Counterpart::Scripted { accepted: args.accepted, dead: args.dead },
-    };
-    let findings = examine(loader, told, Examination { source, config, counterpart }).await?;
-    let mut broken = 0;
-    for Finding { promise, verdict } in findings {
-        match verdict {
-            Verdict::Kept => say(format!("ok    {promise}")),
-            Verdict::NotSeen => say(format!("-     {promise}: not seen, the plugin has a client of its own")),
-            Verdict::Broken(why) => {
-                broken += 1;
-                say(format!("FAIL  {promise}\n      {why}"));
-            }
+        Some(live) => {
+            let transport = assemble::dial(channel, network)?;
+            Counterpart::Reached { live, gone: args.gone, transport }
         }
+        None => {
+            let entries = args.each_accepted.map(|accepted| Entries { accepted, dead: args.each_dead });
+            let script = Script { accepted: args.accepted, dead: args.dead, entries };
+            if let Some(why) = script.objection() {
+                return Err(format!("{why}: use --accepted and --each-accepted together").into());
+            }
+            Counterpart::Scripted(script)
+        }
+    };
+    let config = channel.section.to_json();
+    let Findings { findings, answers } =
+        examine(loader, told, Examination { source, config, counterpart }).await?;
+    let broken = findings.into_iter().filter(tell_finding).count();
+    if is_live {
+        tell_answers(&answers);
     }
     if broken > 0 { Err(format!("{broken} promises are broken").into()) } else { Ok(()) }
 }
 
-/// The file as the configuration has it among its plugins, with its limits and environment; or with the usual ones.
-fn checked_source(args: &CheckArgs, config: &Config) -> Source {
+/// Prints a finding. Returns `true` if the promise is broken.
+fn tell_finding(finding: &Finding) -> bool {
+    let Finding { promise, verdict } = finding;
+    match verdict {
+        Verdict::Kept => say(format!("ok    {promise}")),
+        Verdict::Noted(note) => say(format!("ok    {promise}\n      {note}")),
+        Verdict::NotSeen => say(format!("-     {promise}: not seen, a real vendor does as it likes")),
+        Verdict::Broken(why) => say(format!("FAIL  {promise}\n      {why}")),
+    }
+    matches!(verdict, Verdict::Broken(_))
+}
+
+/// Prints what a real vendor answered.
+fn tell_answers(answers: &[(String, usize)]) {
+    if answers.is_empty() {
+        say("no request went through the gateway's client: the plugin has a client of its own".to_owned());
+    }
+    for (answer, times) in answers {
+        say(format!("the vendor answered {times} times: {answer}"));
+    }
+}
+
+/// The file as the configuration has it among its plugins, with its limits, environment and network; or with the usual ones.
+fn checked_source(args: &CheckArgs, config: &Config) -> (Source, PluginNetwork) {
     let same = |path: &Path| path.canonicalize().ok() == args.file.canonicalize().ok();
-    let configured = config.plugins.iter().find(|plugin| same(&plugin.path)).map(crate::plugins::source);
+    let configured = config.plugins.iter().find(|plugin| same(&plugin.path));
     let isolation = Isolation::Process(Limits::default());
-    let mut source =
-        configured.unwrap_or_else(|| Source { path: args.file.clone(), sha256: None, isolation });
+    let mut source = configured
+        .map_or_else(|| Source { path: args.file.clone(), sha256: None, isolation }, crate::plugins::source);
     if args.in_process {
         source.isolation = Isolation::None;
     }
-    source
+    (source, configured.map_or(PluginNetwork::Public, |plugin| plugin.network))
 }
 
 /// The files of a new plugin; `acme` stands for its name in all of them.

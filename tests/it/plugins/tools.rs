@@ -68,6 +68,55 @@ fn the_sample_in_c_passes_the_check_in_a_process_of_its_own() {
     assert!(checked.status.success(), "{}", told(&checked));
 }
 
+/// A plugin whose vendor answers a batch token by token, and a configuration for it.
+fn batch(folder: &Path, url: &str) -> (PathBuf, PathBuf) {
+    let sources = ["host/tests/batch.c", "samples/telegram/json.c"];
+    let library = compile("cc", &["-std=c99"], &sources, folder);
+    let config = folder.join("check.toml");
+    let text = format!(
+        "[[plugins]]\npath = \"plugin.so\"\nnetwork = \"any\"\n[apps.check.channels.batch]\nkind = \"batch\"\nurl = \"{url}\"\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    (library, config)
+}
+
+#[test]
+fn a_plugin_in_c_whose_vendor_answers_batches_token_by_token_passes_the_check() {
+    let folder = tempfile::tempdir().unwrap();
+    let (library, config) = batch(folder.path(), "https://batch.example/send");
+    let accepted = ["--accepted", r#"200 {"results":[$EACH]}"#, "--each-accepted", r#"{"id":"$TOKEN"}"#];
+    let dead = ["--each-dead", r#"{"error":"gone"}"#];
+    let checked = check(&library, &config, &[&accepted[..], &dead[..]].concat());
+    let said = told(&checked);
+    assert!(checked.status.success(), "{said}");
+    assert!(said.contains("ok    it says what it is\n      without config_schema"), "{said}");
+    let mistaken = check(&library, &config, &["--accepted", "200 [$EACH]"]);
+    assert!(!mistaken.status.success() && told(&mistaken).contains("--each-accepted"), "{}", told(&mistaken));
+}
+
+#[tokio::test]
+async fn a_live_check_reaches_the_vendor_through_the_gateways_client_and_says_what_came_back() {
+    let (told_of, mut requests) = tokio::sync::mpsc::unbounded_channel();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/send", listener.local_addr().unwrap());
+    let vendor = axum::Router::new().fallback(move |body: String| async move {
+        told_of.send(body.clone()).unwrap();
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let results = body["tokens"].as_array().unwrap().iter().map(|token| serde_json::json!({"id": token}));
+        serde_json::json!({"results": results.collect::<Vec<_>>()}).to_string()
+    });
+    tokio::spawn(async move { axum::serve(listener, vendor).await });
+    let folder = tempfile::tempdir().unwrap();
+    let (library, config) = batch(folder.path(), &url);
+    let checked = tokio::task::spawn_blocking(move || check(&library, &config, &["--live", "token-of-mine"]));
+    let checked = checked.await.unwrap();
+    let said = told(&checked);
+    assert!(checked.status.success(), "{said}");
+    assert!(said.contains("times: 200 {\"results\":[{\"id\":\"(token)\"}"), "{said}");
+    assert!(said.contains("-     a silent vendor is answered for in time: not seen"), "{said}");
+    assert!(requests.recv().await.unwrap().contains("token-of-mine"));
+}
+
 /// What is said of a plugin that has a client of its own.
 fn lets_out(library: &Path, config: &Path) -> String {
     told(&check(library, config, &["--live", "token-of-a-device"]))
@@ -87,8 +136,10 @@ fn a_plugin_that_breaks_its_promises_fails_the_check_and_is_told_why() {
     };
     let lax = checked("well");
     assert!(lax.contains("FAIL  a key it does not know is refused"), "{lax}");
+    assert!(lax.contains("pushgate_plugin.h and the plugin guide"), "{lax}");
     let alone = lets_out(&library, &config);
     assert!(alone.contains("-     a silent vendor is answered for in time: not seen"), "{alone}");
+    assert!(alone.contains("no request went through the gateway's client"), "{alone}");
     assert!(alone.contains("ok    two hundred sends at once"), "{alone}");
     let doubled = checked("twice");
     assert!(doubled.contains("FAIL  it never broke the contract") && doubled.contains(" twice"), "{doubled}");
