@@ -7,13 +7,16 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
+use http::Method;
 use parking_lot::Mutex;
+use pushgate_emulator::{Emulator, Options, Platform, What};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::{PUSHGATE, compile};
 use crate::house::{Client, PATIENCE};
+use crate::secrecy::keep_secret;
 
 /// Whatever is POSTed to it, with its path; answers as both vendors of these tests would.
 #[derive(Clone, Default)]
@@ -195,6 +198,66 @@ async fn both_samples_send_through_the_gateway_and_are_exchanged_while_it_runs()
     for secret in [SECRET, TOKEN, "hello"] {
         assert!(!log.contains(secret), "{secret} stands in the log");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_by_platform_leads_to_a_built_in_channel_for_one_device_and_to_a_plugin_for_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { directory: Some(folder.path().to_owned()), ..Options::default() };
+    let emulator = Emulator::start(options).await.unwrap();
+    let receiver = Receiver::default();
+    let url = receiver.open().await;
+    let plugin = webhook();
+    let more = format!(
+        r#"
+[[plugins]]
+path = "{}"
+network = "any"
+[apps.demo.channels.hook]
+kind = "webhook"
+url = "{url}/windows"
+secret = "{SECRET}"
+[[apps.demo.routes]]
+platform = "web"
+channels = ["fcm"]
+[[apps.demo.routes]]
+platform = "windows"
+channels = ["hook"]
+"#,
+        plugin.display()
+    );
+    let file = folder.path().join("pushgate.toml");
+    std::fs::write(&file, std::fs::read_to_string(&file).unwrap() + &more).unwrap();
+    let key = crate::house::configure(folder.path());
+    let server = Server::start(folder.path(), &key);
+
+    // Both devices have an address on either channel: the route alone decides.
+    let page = emulator.vendor().add_device("page", Platform::Web).unwrap();
+    keep_secret(&page.token);
+    let addresses =
+        json!([{"channel": "hook", "token": "of-a-page"}, {"channel": "fcm", "token": page.token}]);
+    let body = json!({"user": "bob", "platform": "web", "addresses": addresses});
+    server.client.ask(Method::PUT, "/v1/apps/demo/devices/page", &body, 201).await;
+    let desktop = emulator.vendor().add_device("desktop", Platform::Web).unwrap();
+    keep_secret(&desktop.token);
+    let addresses =
+        json!([{"channel": "fcm", "token": desktop.token}, {"channel": "hook", "token": "of-a-desktop"}]);
+    let body = json!({"user": "bob", "platform": "windows", "addresses": addresses});
+    server.client.ask(Method::PUT, "/v1/apps/demo/devices/desktop", &body, 201).await;
+
+    let notification =
+        json!({"to": {"users": ["bob"]}, "title": "Ann", "content": "hello", "when": "always"});
+    let (_, answer) = server.client.submit(&notification, "?wait=20s").await;
+    assert_eq!(answer["status"]["counts"], json!({"sent": 2}), "{answer} {}", server.log());
+    let arrived = emulator.vendor().wait_for(|what| matches!(what, What::Arrived { .. }), PATIENCE);
+    assert!(arrived.await.is_some());
+    let shown = emulator.vendor().inbox("page").unwrap();
+    assert_eq!((shown.len(), shown[0].title.as_str(), shown[0].body.as_str()), (1, "Ann", "hello"));
+    assert_eq!(emulator.vendor().inbox("desktop").unwrap().len(), 0, "it goes by the plugin");
+    let heard = receiver.heard();
+    assert_eq!(heard.len(), 1, "{heard:?}");
+    assert_eq!((heard[0].0.as_str(), &heard[0].1["to"]), ("/windows", &json!("of-a-desktop")));
+    assert_eq!(heard[0].1["data"]["title"], "Ann");
 }
 
 #[tokio::test]
