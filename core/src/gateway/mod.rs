@@ -114,7 +114,7 @@ impl Gateway {
         self.inner.shop.queue.status(app, id).await
     }
 
-    /// The status once nothing more is to be done for the notification, or as it is after `patience`.
+    /// The status once nothing more is to be done for the notification, or as it is after `patience` or at a shutdown.
     ///
     /// # Errors
     /// When storage fails.
@@ -133,20 +133,31 @@ impl Gateway {
                 // Counting a hundred thousand takes a while: not at every bell.
                 tokio::time::sleep(BETWEEN_COUNTS).await;
             }
-            if status.as_ref().is_none_or(Status::is_settled)
-                || tokio::time::timeout_at(deadline, notified).await.is_err()
-            {
+            if status.as_ref().is_none_or(Status::is_settled) {
+                return Ok(status);
+            }
+            let is_notified = tokio::select! {
+                biased;
+                () = self.inner.shop.closing.cancelled() => false,
+                notified = tokio::time::timeout_at(deadline, notified) => notified.is_ok(),
+            };
+            if !is_notified {
                 return Ok(status);
             }
         }
     }
 
+    /// Takes no further notification and begins no new attempt. Work under way goes on; [`Gateway::shutdown`] waits for it.
+    pub fn begin_shutdown(&self) {
+        self.inner.shop.closing.cancel();
+        self.inner.shop.tasks.close();
+    }
+
     /// Stops taking notifications and begins no new attempt; waits for those under way, at most so long; gives back what is
     /// left, so that the next start (or another node) sends it.
     pub async fn shutdown(&self, grace: Duration) {
+        self.begin_shutdown();
         let shop = &self.inner.shop;
-        shop.closing.cancel();
-        shop.tasks.close();
         if tokio::time::timeout(grace, shop.tasks.wait()).await.is_err() {
             tracing::warn!(seconds = grace.as_secs(), "attempts under way are abandoned; they stay queued");
             shop.abandoned.cancel();
