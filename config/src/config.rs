@@ -88,9 +88,17 @@ pub struct ServerConfig {
     pub max_body: usize,
     /// The largest request head taken, in bytes.
     pub max_header: usize,
+    /// Budget for the bodies of all requests together, in bytes.
+    pub max_body_bytes_in_flight: usize,
+    /// Maximum number of open connections; 0 derives it from the limit of open descriptors.
+    pub max_connections: u32,
+    /// Maximum time for the head of a request.
+    pub header_timeout: Duration,
+    /// Maximum time between two requests of a connection, and for reading a response.
+    pub idle_timeout: Duration,
     /// How long a request may take, `?wait=` included.
     pub request_timeout: Duration,
-    /// How long deliveries in flight may take to end at shutdown; the rest stays queued.
+    /// Maximum duration of a shutdown, for requests and deliveries together; the rest stays queued.
     pub shutdown_grace: Duration,
     /// Where devices reach it, without a slash at the end; none when they are not to tell what became of what they got.
     pub public_url: Option<String>,

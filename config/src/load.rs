@@ -27,6 +27,14 @@ use crate::secret::References;
 const BODY: RangeInclusive<u64> = 1024..=64 * 1024 * 1024;
 /// HTTP libraries need 8 KiB to work in; more than 1 MiB of head is an attack.
 const HEADER: RangeInclusive<u64> = 8 * 1024..=1024 * 1024;
+/// Below the smallest `max_body` no request fits; no machine has more than 64 GiB for bodies.
+const BODIES: RangeInclusive<u64> = 1024..=64 * 1024 * 1024 * 1024;
+/// 0 is "derived"; Linux gives no process more than about a million descriptors.
+const CONNECTIONS: RangeInclusive<u32> = 0..=1_000_000;
+/// Below 100 ms a mobile client fails; a head that takes longer than a minute never comes.
+const HEAD_TIME: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
+/// No pool of a client keeps a connection for longer than an hour.
+const IDLE: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 /// Less than a second fails healthy requests; nobody waits longer than ten minutes.
 const REQUEST: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
 /// No service manager waits longer than ten minutes before it kills.
@@ -104,9 +112,21 @@ impl Loader<'_> {
     fn server(&mut self, value: Value) -> Option<ServerConfig> {
         let raw: RawServer = self.table("server", value)?;
         let at = KeyPath::from_iter(["server"]);
+        let max_body = self.size(&at.key("max_body"), raw.max_body, BODY);
+        let in_flight = at.key("max_body_bytes_in_flight");
+        let max_body_bytes_in_flight = self.size(&in_flight, raw.max_body_bytes_in_flight, BODIES);
+        if max_body_bytes_in_flight < max_body {
+            let message = format!("is less than server.max_body; write at least {max_body} bytes");
+            self.reader.refuse(&in_flight, message);
+        }
+        self.within(&at.key("max_connections"), raw.max_connections, CONNECTIONS, |number| number);
         Some(ServerConfig {
             listen: raw.listen.0,
-            max_body: self.size(&at.key("max_body"), raw.max_body, BODY),
+            max_body,
+            max_body_bytes_in_flight,
+            max_connections: raw.max_connections,
+            header_timeout: self.span(&at.key("header_timeout"), raw.header_timeout, HEAD_TIME),
+            idle_timeout: self.span(&at.key("idle_timeout"), raw.idle_timeout, IDLE),
             max_header: self.size(&at.key("max_header"), raw.max_header, HEADER),
             request_timeout: self.span(&at.key("request_timeout"), raw.request_timeout, REQUEST),
             shutdown_grace: self.span(&at.key("shutdown_grace"), raw.shutdown_grace, GRACE),

@@ -81,6 +81,14 @@ fn a_wrong_type_says_what_was_found_and_what_is_expected() {
 }
 
 #[test]
+fn a_budget_for_all_bodies_below_the_limit_of_one_is_refused() {
+    assert_eq!(
+        errors("[server]\nmax_body_bytes_in_flight = \"1MiB\"\n"),
+        "pushgate.toml:2: server.max_body_bytes_in_flight: is less than server.max_body; write at least 4194304 bytes"
+    );
+}
+
+#[test]
 fn what_is_out_of_range_says_the_range() {
     assert_eq!(
         errors("[server]\nmax_header = 10\nrequest_timeout = \"1h\"\n"),
