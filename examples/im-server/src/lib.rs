@@ -33,7 +33,8 @@ impl Running {
     /// When a file cannot be opened, a key is none, or the port is taken.
     pub async fn start(options: Options) -> Result<Self, Box<dyn std::error::Error>> {
         std::fs::create_dir_all(&options.data)?;
-        let listener = TcpListener::bind(options.listen).await?;
+        let listener =
+            TcpListener::bind(options.listen).await.map_err(|error| refused(options.listen, &error))?;
         let address = listener.local_addr()?;
         let hub = hub::Hub::open(&options).await?;
         let router = page::router(Arc::clone(&hub));
@@ -45,5 +46,17 @@ impl Running {
     pub async fn stop(self) {
         self.serving.abort();
         self.hub.close().await;
+    }
+}
+
+/// Says what to do about an address that cannot be bound.
+fn refused(listen: SocketAddr, error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            format!(
+                "--listen {listen} is in use; stop the other process or choose another port (--listen IP:PORT)"
+            )
+        }
+        _ => format!("--listen {listen}: {error}"),
     }
 }
