@@ -4,6 +4,7 @@ pub mod assemble;
 mod commands;
 pub mod doors;
 pub mod keys;
+pub mod listener;
 pub mod plugins;
 mod pools;
 mod problem;

@@ -1,7 +1,7 @@
 //! What a caller is told when something is refused: `application/problem+json` (RFC 9457) with a stable `code`.
 
 use axum::response::{IntoResponse, Response};
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use pushgate::gateway::ReceiptError;
 use pushgate::{StorageError, SubmitError};
@@ -13,11 +13,34 @@ pub(crate) struct Problem {
     status: u16,
     code: &'static str,
     detail: String,
+    /// Seconds after which the same request may succeed.
+    retry_after: Option<u32>,
 }
 
 impl Problem {
     pub(crate) fn new(status: u16, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into() }
+        Self { status, code, detail: detail.into(), retry_after: None }
+    }
+
+    /// 503: a limit of the whole server is reached.
+    pub(crate) fn overloaded(detail: impl Into<String>) -> Self {
+        Self::new(503, "overloaded", detail).retry_after(1)
+    }
+
+    /// 503: the server takes no further request.
+    pub(crate) fn shutting_down() -> Self {
+        SubmitError::ShuttingDown.into()
+    }
+
+    /// Tells the caller to try again after so many seconds.
+    pub(crate) const fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// Returns `true` for a refusal of a body that is still being sent.
+    pub(crate) const fn leaves_rest(&self) -> bool {
+        matches!(self.status, 413 | 503)
     }
 
     /// What stands for it in `code`.
@@ -34,6 +57,9 @@ impl IntoResponse for Problem {
         let body = json!({"type": "about:blank", "title": title, "status": self.status, "code": self.code, "detail": self.detail});
         let mut response = (status, body.to_string()).into_response();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
         response
     }
 }
@@ -70,7 +96,9 @@ impl From<SubmitError> for Problem {
             SubmitError::TooLarge { .. } => (422, "too_large"),
             SubmitError::Template(_) => (422, "template"),
             SubmitError::KeyReused { .. } => (409, "idempotency_key_reused"),
-            SubmitError::ShuttingDown => (503, "shutting_down"),
+            SubmitError::ShuttingDown => {
+                return Self::new(503, "shutting_down", error.to_string()).retry_after(1);
+            }
             SubmitError::Storage(_) => {
                 tracing::error!(%error, "storage failed");
                 return Self::new(

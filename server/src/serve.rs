@@ -1,4 +1,4 @@
-//! Serving: the listener, and a stop that loses nothing.
+//! Serving: the API on its listener, and a shutdown that loses nothing and ends by one deadline.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,64 +7,105 @@ use std::time::Duration;
 use metrics_exporter_prometheus::PrometheusHandle;
 use pushgate::Gateway;
 use pushgate_config::Config;
-use tokio::net::TcpListener;
+use tokio::time::Instant;
 
+use crate::doors::bodies::BodyBudget;
 use crate::doors::{House, router};
 use crate::keys::Keyring;
+use crate::listener::{Bound, Listener, Shutdown};
 use crate::tokens::UserKeys;
 
-/// A gateway that answers at its doors.
+/// Interval at which the metrics recorder folds the samples of histograms: otherwise they grow until somebody scrapes.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// A gateway that serves its API. Dropping it closes every connection at once; [`Running::stop`] ends it in order.
 pub struct Running {
-    /// Where it listens.
+    /// Address of the listener.
     pub address: SocketAddr,
     gateway: Gateway,
-    drain: Duration,
-    stop: tokio::sync::oneshot::Sender<()>,
-    served: tokio::task::JoinHandle<std::io::Result<()>>,
+    grace: Duration,
+    listener: Listener,
+    _upkeep: Option<Upkeep>,
 }
 
-/// Opens the doors of a gateway.
+/// Binds the listener and serves the API of a gateway.
 ///
 /// # Errors
-/// When the address is taken, or a user key is not of its kind.
+/// When the address is taken, the limit of descriptors is too low, or a user key is not of its kind.
 pub async fn open(
     config: &Config,
     gateway: Gateway,
     metrics: Option<PrometheusHandle>,
 ) -> std::io::Result<Running> {
-    let listener = TcpListener::bind(config.server.listen).await?;
-    let address = listener.local_addr()?;
+    let bound = Bound::bind(&config.server).await?;
+    let address = bound.address()?;
     let user_keys = config.apps.iter().map(|(id, app)| (id, app.user_keys.as_slice()));
+    let shutdown = Shutdown::default();
+    let upkeep = metrics.clone().map(|metrics| Upkeep::every(UPKEEP, move || metrics.run_upkeep()));
     let house = House {
         gateway: gateway.clone(),
         user_keys: UserKeys::new(user_keys).map_err(std::io::Error::other)?,
         keys: Keyring::new(&config.keys),
         lease: config.presence.lease,
         max_body: config.server.max_body,
+        bodies: BodyBudget::new(config.server.max_body_bytes_in_flight, shutdown.closing.clone()),
+        shutdown: shutdown.clone(),
         max_header: config.server.max_header,
         patience: config.server.request_timeout,
         public_metrics: config.server.public_metrics,
         metrics,
     };
-    let (stop, stopped) = tokio::sync::oneshot::channel();
-    let stopped = async move {
-        // A dropped sender stops it, too.
-        let _ = stopped.await;
-    };
-    let serving = axum::serve(listener, router(Arc::new(house))).with_graceful_shutdown(stopped);
-    let served = tokio::spawn(async move { serving.await });
-    Ok(Running { address, gateway, drain: config.server.shutdown_grace, stop, served })
+    let listener = bound.serve(router(Arc::new(house)), shutdown);
+    Ok(Running { address, gateway, grace: config.server.shutdown_grace, listener, _upkeep: upkeep })
 }
 
 impl Running {
-    /// Takes no more requests, ends the attempts under way, gives back the rest.
+    /// Takes no further requests and begins no new attempts; waits for both, at most for the configured grace period; gives
+    /// back what is left.
     pub async fn stop(self) {
-        // It may have stopped by itself.
-        let _ = self.stop.send(());
-        let requests = tokio::time::timeout(self.drain, self.served).await;
-        if requests.is_err() {
-            tracing::warn!("requests still open after the grace period are cut");
+        let deadline = Instant::now() + self.grace;
+        // Lanes end their work while requests end theirs.
+        self.gateway.begin_shutdown();
+        self.listener.close(deadline).await;
+        self.gateway.shutdown(deadline.saturating_duration_since(Instant::now())).await;
+    }
+}
+
+/// A task that runs until this is dropped.
+struct Upkeep(tokio::task::JoinHandle<()>);
+
+impl Upkeep {
+    fn every(interval: Duration, run: impl Fn() + Send + 'static) -> Self {
+        Self(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(interval).await;
+                run();
+            }
+        }))
+    }
+}
+
+impl Drop for Upkeep {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn upkeep_runs_again_and_again_until_it_is_dropped() {
+        let (ran, mut runs) = tokio::sync::mpsc::unbounded_channel();
+        let upkeep = Upkeep::every(Duration::from_millis(1), move || {
+            // The test may have ended.
+            let _ = ran.send(());
+        });
+        for _ in 0..3 {
+            assert!(runs.recv().await.is_some());
         }
-        self.gateway.shutdown(self.drain).await;
+        drop(upkeep);
+        while runs.recv().await.is_some() {}
     }
 }

@@ -1,5 +1,8 @@
 //! `pushgate serve`.
 
+use std::ffi::OsStr;
+use std::io::IsTerminal as _;
+
 use metrics_exporter_prometheus::PrometheusBuilder;
 use pushgate_config::LogConfig;
 use tokio::signal::unix::{SignalKind, signal};
@@ -7,20 +10,22 @@ use tracing_subscriber::EnvFilter;
 
 use super::{ConfigArgs, Outcome};
 use crate::assemble::{self, Shared};
+use crate::listener::descriptors;
 use crate::{say, serve};
 
 pub(super) async fn run(args: ConfigArgs) -> Outcome {
     let config = args.clone().load()?;
     log(&config.log)?;
+    let descriptors = descriptors::raise_limit();
+    tracing::debug!(descriptors, "limit of open descriptors");
+    // Before the address is printed: whoever reads it may send a signal at once.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut hangup = signal(SignalKind::hangup())?;
     let metrics = PrometheusBuilder::new().install_recorder().ok();
     let shared = Shared::of(&config)?;
     let gateway = assemble::builder_with(&config, &shared)?.start().await?;
-    let running = serve::open(&config, gateway, metrics)
-        .await
-        .map_err(|error| format!("server.listen = {}: {error}", config.server.listen))?;
+    let running = serve::open(&config, gateway, metrics).await?;
     say(format!("listening on http://{}", running.address));
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let mut hangup = signal(SignalKind::hangup())?;
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
@@ -53,10 +58,30 @@ fn reload(args: ConfigArgs, shared: &Shared) {
 /// Logs go to stderr: stdout is for answers.
 fn log(log: &LogConfig) -> Outcome {
     let filter = EnvFilter::try_new(&log.level).map_err(|error| format!("log.level: {error}"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let has_colors = shows_colors(std::io::stderr().is_terminal(), std::env::var_os("NO_COLOR").as_deref());
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(has_colors).with_writer(std::io::stderr);
     match log.format {
         pushgate_config::LogFormat::Json => builder.json().init(),
         pushgate_config::LogFormat::Text => builder.init(),
     }
     Ok(())
+}
+
+/// Returns `true` if the log is for a terminal and `NO_COLOR` is empty or not set (<https://no-color.org>).
+fn shows_colors(is_terminal: bool, no_color: Option<&OsStr>) -> bool {
+    is_terminal && no_color.is_none_or(OsStr::is_empty)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_terminal_gets_colors_and_no_color_takes_them_away() {
+        assert!(shows_colors(true, None));
+        assert!(shows_colors(true, Some(OsStr::new(""))));
+        assert!(!shows_colors(true, Some(OsStr::new("1"))));
+        assert!(!shows_colors(false, None));
+    }
 }

@@ -1,5 +1,6 @@
 //! The HTTP APIs the gateway answers to. A door parses and shows; it has no rule of its own.
 
+pub mod bodies;
 pub mod native;
 mod wire;
 
@@ -17,6 +18,7 @@ use pushgate::Gateway;
 use pushgate_config::KeyScope;
 
 use crate::keys::Keyring;
+use crate::listener::Shutdown;
 use crate::problem::Problem;
 use crate::tokens::UserKeys;
 
@@ -32,6 +34,10 @@ pub struct House {
     pub lease: Duration,
     /// The largest body taken, in bytes.
     pub max_body: usize,
+    /// Budget of bytes for the bodies of all requests.
+    pub bodies: bodies::BodyBudget,
+    /// Signals of a shutdown.
+    pub shutdown: Shutdown,
     /// The largest request head taken, in bytes.
     pub max_header: usize,
     /// The longest a request may take.
@@ -82,7 +88,9 @@ async fn within_limits(State(house): Shared, request: Request, next: Next) -> Re
     if fields.sum::<usize>() + target > house.max_header {
         return Err(Problem::new(431, "head_too_large", format!("at most {} bytes", house.max_header)));
     }
-    tokio::time::timeout(house.patience, next.run(request))
-        .await
-        .map_err(|_| Problem::new(408, "timeout", "the request took too long"))
+    tokio::select! {
+        response = next.run(request) => Ok(response),
+        () = house.shutdown.cut.cancelled() => Err(Problem::shutting_down()),
+        () = tokio::time::sleep(house.patience) => Err(Problem::new(408, "timeout", "the request took too long")),
+    }
 }

@@ -167,7 +167,8 @@ pub(super) async fn logout(
 /// Nobody is asked for a key: who knows the token sits in front of the device, and all he can do is to silence it. The answer
 /// says nothing of which apps, channels and tokens there are.
 pub(super) async fn unbind(State(house): Shared, Path(app): Path<String>, bytes: Body) -> Answer {
-    let asked: HeldBody = wire::parse(&body(&house, bytes).await?)?;
+    let body = house.bodies.read_anonymous(bytes, None).await?;
+    let asked: HeldBody = wire::parse(&body.bytes)?;
     let app = AppId::new(&app).ok().filter(|app| house.gateway.app(app).is_some());
     if let Some(app) = app {
         let served = house.gateway.app(&app);
@@ -181,7 +182,8 @@ pub(super) async fn unbind(State(house): Shared, Path(app): Path<String>, bytes:
 /// A service worker whose token has changed, with no page open that could register the new one: who knows the old token needs
 /// no key. He gets no more than that device got, and the answer says as little as that of `unbind`.
 pub(super) async fn rotate(State(house): Shared, Path(app): Path<String>, bytes: Body) -> Answer {
-    let asked: RotateBody = wire::parse(&body(&house, bytes).await?)?;
+    let body = house.bodies.read_anonymous(bytes, None).await?;
+    let asked: RotateBody = wire::parse(&body.bytes)?;
     let app = AppId::new(&app).ok().filter(|app| house.gateway.app(app).is_some());
     let Some(app) = app else { return Ok(StatusCode::NO_CONTENT.into_response()) };
     for (old, new) in asked.pairs(house.gateway.app(&app).map(std::convert::AsRef::as_ref))? {

@@ -5,24 +5,26 @@ mod notifications;
 mod receipts;
 mod users;
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_MAX_AGE,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
-use http_body_util::BodyExt;
 use pushgate::{AppId, UserId};
 use pushgate_config::KeyScope;
 
 use super::House;
 use crate::keys::bearer;
+use crate::listener::Connection;
 use crate::problem::Problem;
 
 /// Where devices tell what became of what they got.
@@ -30,7 +32,7 @@ pub const RECEIPTS: &str = "/v1/receipts";
 
 type Answer = Result<Response, Problem>;
 
-pub(super) fn routes() -> Router<std::sync::Arc<House>> {
+pub(super) fn routes() -> Router<Arc<House>> {
     Router::new()
         .route("/v1/apps/{app}/notifications", post(notifications::submit))
         .route("/v1/apps/{app}/notifications:preview", post(notifications::preview))
@@ -46,7 +48,7 @@ pub(super) fn routes() -> Router<std::sync::Arc<House>> {
 }
 
 /// What service workers and pages of any site ask: by a user token, or by what they know instead of a key.
-fn for_pages() -> Router<std::sync::Arc<House>> {
+fn for_pages() -> Router<Arc<House>> {
     Router::new()
         .route("/v1/apps/{app}/devices", post(devices::register).options(preflight))
         .route(
@@ -58,10 +60,17 @@ fn for_pages() -> Router<std::sync::Arc<House>> {
             put(devices::login).delete(devices::logout).options(preflight),
         )
         .route("/v1/apps/{app}/users/{user}/devices", get(devices::list).options(preflight))
+        .merge(without_credentials())
+        .layer(from_fn(readable_by_pages))
+}
+
+/// Routes that anybody may call who knows a token.
+fn without_credentials() -> Router<Arc<House>> {
+    Router::new()
         .route(RECEIPTS, post(receipts::receive).options(preflight))
         .route("/v1/apps/{app}/devices:unbind", post(devices::unbind).options(preflight))
         .route("/v1/apps/{app}/devices:rotate", post(devices::rotate).options(preflight))
-        .layer(from_fn(readable_by_pages))
+        .route_layer(from_fn(evictable))
 }
 
 /// What a browser asks first where a request has a token or a content type. It costs a round trip; the SDK's worker sends plain
@@ -134,29 +143,16 @@ fn admitted_for_devices(house: &House, headers: &HeaderMap, app: &str) -> Result
     admitted_for(house, headers, app, KeyScope::Devices)
 }
 
-/// How much of a body that is too large is read and thrown away, so that its sender gets to read the refusal.
-const LINGER: usize = 32 * 1024 * 1024;
-
 async fn body(house: &House, body: Body) -> Result<Bytes, Problem> {
-    body_within(house.max_body, body).await
+    Ok(house.bodies.read(body, house.max_body).await?.bytes)
 }
 
-async fn body_within(max: usize, mut body: Body) -> Result<Bytes, Problem> {
-    let (mut all, mut read) = (BytesMut::new(), 0);
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Problem::new(400, "broken_body", "the body ended before its time"))?;
-        let Ok(data) = frame.into_data() else { continue };
-        read += data.len();
-        if read <= max {
-            all.extend_from_slice(&data);
-        } else if read > max + LINGER {
-            break;
-        }
+/// Lets the connection be closed in favour of a new one while it serves a request without credentials.
+async fn evictable(request: Request, next: Next) -> Response {
+    if let Some(connection) = request.extensions().get::<Arc<Connection>>() {
+        connection.allow_eviction();
     }
-    if read > max {
-        return Err(Problem::new(413, "body_too_large", format!("at most {max} bytes")));
-    }
-    Ok(all.freeze())
+    next.run(request).await
 }
 
 fn named<T>(parsed: Result<T, pushgate::InvalidName>) -> Result<T, Problem> {

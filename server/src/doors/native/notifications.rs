@@ -11,6 +11,7 @@ use pushgate::{AppId, Notification, NotificationId};
 use pushgate_config::KeyScope;
 use serde_json::{Value, json};
 
+use super::super::bodies::Received;
 use super::super::wire::{self, AckBody, NotificationBody, Submitted};
 use super::super::{House, Shared};
 use super::{Answer, admitted, admitted_for, body};
@@ -25,11 +26,15 @@ pub(super) async fn submit(
 ) -> Answer {
     let app = admitted(&house, &headers, &app, KeyScope::Send)?;
     let wait = query.get("wait").map(|text| wire::span(text)).transpose()?;
-    let asked: NotificationBody = wire::parse(&body(&house, bytes).await?)?;
+    let Received { bytes, share } = house.bodies.read(bytes, house.max_body).await?;
+    let asked: NotificationBody = wire::parse(&bytes)?;
+    drop(bytes);
     let Some(asked) = notification(&house, asked, &app)? else {
         return Ok((StatusCode::ACCEPTED, Json(wire::nothing_pushed())).into_response());
     };
     let ticket = house.gateway.submit(asked).await?;
+    // It is stored: while its caller waits for the outcome, others may have its room.
+    drop(share);
     let status = match wait {
         // Leaves time to answer within the request's own limit.
         Some(wait) => house.gateway.settled(&app, ticket.id, wait.min(house.patience.mul_f32(0.9))).await?,
