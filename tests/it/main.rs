@@ -20,6 +20,7 @@ mod listener;
 mod once;
 mod plugins;
 mod presence;
+mod readme;
 mod receipts;
 mod registry;
 mod rotation;
