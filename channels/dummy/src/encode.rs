@@ -27,6 +27,9 @@ pub(crate) struct Body<'a> {
     link: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<&'a str>,
+    /// For the app's SDK: the id of a call, or the tag of what a removal takes off the screen. A vendor that takes one body
+    /// for each token gets `Message::note_for` of the target, by which the device also reports what became of the push.
+    note: String,
     /// A later message with the same key replaces an earlier one.
     #[serde(skip_serializing_if = "Option::is_none")]
     collapse: Option<&'a str>,
@@ -47,6 +50,7 @@ pub(crate) fn body(message: &Message, now: Timestamp) -> Body<'_> {
         image: exposed(&message.image).and_then(shown),
         link: exposed(&message.link),
         payload: exposed(&message.payload),
+        note: message.note(),
         collapse: message.collapse_key.as_deref(),
         badge: message.badge,
         urgent: message.priority == Priority::High,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use pushgate::fit::{Fit, fit};
-use pushgate::{Message, NotificationId, Priority, PushChannel, Request, Secret};
+use pushgate::{Act, CallId, Message, NotificationId, Priority, PushChannel, Request, Secret};
 
 use super::Subject;
 use super::theatre::{Theatre, play};
@@ -215,6 +215,32 @@ pub fn what_is_declared_makes_a_difference_and_nothing_else_does<S: Subject>(sub
     }
     let same = || printed(sample::message());
     assert_eq!(same(), same(), "one message is sent in one way");
+}
+
+/// The app finds the call by its id when the device rings: [`Message::note`] has it.
+pub fn a_call_reaches_the_device_with_its_id<S: Subject>(subject: S) {
+    const CALL: &str = "call-of-this-test-and-of-no-other";
+    let theatre = Theatre::open(subject);
+    let act = Act::Ring { call: CallId::new(CALL).expect("it is an id"), voip: false };
+    play(theatre.sent(Message { act, ..sample::message() }));
+    assert!(print(&*theatre.subject, &theatre.last()).contains(CALL), "the device rings for no known call");
+}
+
+/// The app is told what to take off the screen: [`Message::note`] has the tag. Another silent message removes nothing.
+pub fn a_removal_reaches_the_device_with_what_is_removed<S: Subject>(subject: S) {
+    const TAG: &str = "tag-of-this-test-and-of-no-other";
+    let theatre = Theatre::open(subject);
+    if !theatre.info().capability.silent {
+        return;
+    }
+    let printed = |act| {
+        let collapse_key = Some(TAG.to_owned());
+        play(theatre.sent(Message { act, silent: true, badge: None, collapse_key, ..sample::message() }));
+        print(&*theatre.subject, &theatre.last())
+    };
+    let removal = printed(Act::Remove);
+    assert!(removal.contains(TAG), "the device is not told what to remove");
+    assert_ne!(removal, printed(Act::Show), "the device is told of data, not of a removal");
 }
 
 /// A later attempt carries the id of the first, and another notification another one.

@@ -151,6 +151,8 @@ macro_rules! conformance {
             a_silent_message_shows_nothing_where_declared
             what_is_declared_makes_a_difference_and_nothing_else_does
             a_duplicate_carries_the_same_id
+            a_call_reaches_the_device_with_its_id
+            a_removal_reaches_the_device_with_what_is_removed
             no_success_is_read_from_a_hostile_answer
             no_token_is_given_up_on_a_hostile_answer
             an_answer_of_ten_megabytes_is_not_read

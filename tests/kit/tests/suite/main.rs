@@ -69,6 +69,8 @@ found! {
     NoCollapse by a_collapse_key_replaces_where_declared as a_key_that_replaces_nothing,
     SilentShows by a_silent_message_shows_nothing_where_declared as a_silent_message_that_is_shown,
     NoBadge by what_is_declared_makes_a_difference_and_nothing_else_does as a_number_declared_and_not_sent,
+    NoNote by a_call_reaches_the_device_with_its_id as a_call_nobody_can_answer,
+    NoNote by a_removal_reaches_the_device_with_what_is_removed as a_removal_that_removes_nothing,
     NewId by a_duplicate_carries_the_same_id as a_duplicate_nobody_can_tell,
     AnySuccess by no_success_is_read_from_a_hostile_answer as a_portals_page_taken_for_success,
     DeadOn404 by no_token_is_given_up_on_a_hostile_answer as a_token_given_up_for_a_wrong_path,

@@ -35,6 +35,7 @@ pub(crate) enum Defect {
     SilentShows,
     NoBadge,
     NewId,
+    NoNote,
     AnySuccess,
     DeadOn404,
     ReadsAll,
@@ -143,6 +144,7 @@ impl Paper {
             "content": shown.then(|| kept(message.content.expose())),
             "payload": message.payload.as_ref().map(|payload| kept(payload.expose())),
             "collapse": collapse, "urgent": message.priority == Priority::High,
+            "note": Some(message.note()).filter(|_| !self.has(Defect::NoNote)),
             "badge": message.badge.filter(|_| !self.has(Defect::NoBadge)),
         })
     }
