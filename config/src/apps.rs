@@ -89,7 +89,12 @@ impl Loader<'_> {
             Some(value) => self.transport(value, &at.key("transport"))?,
             None => TransportConfig::default(),
         };
-        Some(ChannelConfig { kind: raw.kind, concurrency: raw.concurrency, transport, section })
+        let general = self.general_retry;
+        let retry = match raw.retry {
+            Some(value) => self.retry(value, &at.key("retry"), general)?,
+            None => general,
+        };
+        Some(ChannelConfig { kind: raw.kind, concurrency: raw.concurrency, retry, transport, section })
     }
 
     fn section(&mut self, dict: Dict, at: &KeyPath) -> Section {

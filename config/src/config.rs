@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use pushgate::profile::Options;
 use pushgate::template::TemplateSource;
-use pushgate::{AppId, ChannelName, Profile, Route, Secret, TemplateName};
+use pushgate::{AppId, ChannelName, Profile, RetryPolicy, Route, Secret, TemplateName};
 use serde::Deserialize;
 
 use crate::error::{ConfigError, ConfigErrors};
@@ -326,6 +326,8 @@ pub struct ChannelConfig {
     pub kind: String,
     /// The most addresses in flight at once.
     pub concurrency: u32,
+    /// When failed deliveries are tried again: `[retry]`, and what the channel's own table says instead.
+    pub retry: RetryPolicy,
     /// How it reaches the vendor.
     pub transport: TransportConfig,
     /// What belongs to the channel itself.

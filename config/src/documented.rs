@@ -10,8 +10,8 @@ use serde::de::{Deserializer, Error as _, Visitor};
 
 use crate::layers::DEFAULT_TOML;
 use crate::schema::{
-    CHANNEL_KEYS, RawApp, RawKey, RawLimits, RawLog, RawPlugin, RawPresence, RawProfile, RawRoute, RawServer,
-    RawStorage, RawTemplate, RawTop, RawTransport, RawUserKey, RawVariant,
+    CHANNEL_KEYS, RawApp, RawKey, RawLimits, RawLog, RawPlugin, RawPresence, RawProfile, RawRetry, RawRoute,
+    RawServer, RawStorage, RawTemplate, RawTop, RawTransport, RawUserKey, RawVariant,
 };
 use crate::syntax;
 
@@ -76,12 +76,14 @@ fn every_known_key_is_documented_in_the_default_file_and_no_other() {
         ("storage", keys::<RawStorage>()),
         ("limits", keys::<RawLimits>()),
         ("presence", keys::<RawPresence>()),
+        ("retry", keys::<RawRetry>()),
         ("keys", keys::<RawKey>()),
         ("apps/demo/profiles/call", keys::<RawProfile>()),
         ("apps/demo/user_keys", keys::<RawUserKey>()),
         ("plugins", keys::<RawPlugin>()),
         ("apps/demo", keys::<RawApp>()),
         ("apps/demo/channels/fcm/transport", keys::<RawTransport>()),
+        ("apps/demo/channels/fcm/retry", keys::<RawRetry>()),
         ("apps/demo/routes", keys::<RawRoute>()),
         ("apps/demo/templates/message", keys::<RawTemplate>()),
         ("apps/demo/templates/message/locales/zh-CN", keys::<RawVariant>()),
@@ -102,6 +104,7 @@ fn every_table_of_the_default_file_is_complete_without_its_examples() {
         ("log", keys::<RawLog>()),
         ("storage", keys::<RawStorage>()),
         ("limits", keys::<RawLimits>()),
+        ("retry", keys::<RawRetry>()),
     ] {
         let written = defaults.get(name).and_then(Value::as_dict).expect("a table");
         assert_eq!(written.keys().map(String::as_str).collect::<BTreeSet<_>>(), known, "[{name}]");

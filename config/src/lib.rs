@@ -17,6 +17,7 @@ mod plugins;
 mod profiles;
 mod read;
 mod redact;
+mod retry;
 mod schema;
 mod secret;
 mod section;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use figment::value::{Dict, Value};
-use pushgate::AppId;
+use pushgate::{AppId, RetryPolicy};
 
 use crate::config::{
     Config, KeyApps, KeyConfig, KeyHash, KeyScope, LimitsConfig, LogConfig, PresenceConfig, ServerConfig,
@@ -63,7 +63,7 @@ pub(crate) fn load(sources: &Sources<'_>) -> Result<Config, ConfigErrors> {
         folder,
         files: sources.file.map(PathBuf::from).into_iter().collect(),
     };
-    let mut loader = Loader { reader, references, defaults };
+    let mut loader = Loader { reader, references, defaults, general_retry: RetryPolicy::default() };
     let config = loader.config(value);
     let Loader { reader, references, .. } = loader;
     ConfigErrors::from(reader.errors).into_result()?;
@@ -83,6 +83,8 @@ pub(crate) struct Loader<'a> {
     pub(crate) reader: Reader,
     pub(crate) references: References<'a>,
     defaults: Value,
+    /// `[retry]`, which channels without a table of their own take.
+    pub(crate) general_retry: RetryPolicy,
 }
 
 impl Loader<'_> {
@@ -93,12 +95,16 @@ impl Loader<'_> {
         let storage = self.storage(top.storage);
         let limits = self.general_limits(top.limits);
         let presence = self.presence(top.presence);
+        let at = KeyPath::from_iter(["retry"]);
+        let retry = self.retry(top.retry, &at, self.general_retry);
+        self.general_retry = retry.unwrap_or_default();
         let names: Vec<&str> = top.apps.keys().map(String::as_str).collect();
         let keys = self.keys(top.keys, &names);
         let plugins = self.plugins(top.plugins);
         let apps = self.apps(top.apps, limits.as_ref().map(|limits| limits.profiles_per_app));
         let (server, log, storage) = (server?, log?, storage?);
         let (limits, presence) = (limits?, presence?);
+        retry?;
         let (files, origins) = (Vec::new(), Arc::default());
         Some(Config { server, log, storage, limits, presence, keys, plugins, apps, files, origins })
     }

@@ -19,6 +19,7 @@ pub(crate) struct RawTop {
     pub(crate) storage: Value,
     pub(crate) limits: Value,
     pub(crate) presence: Value,
+    pub(crate) retry: Value,
     #[serde(default)]
     pub(crate) keys: Vec<Value>,
     #[serde(default)]
@@ -158,7 +159,7 @@ pub(crate) struct RawUserKey {
 }
 
 /// The keys every channel has; the others belong to the channel.
-pub(crate) const CHANNEL_KEYS: &[&str] = &["kind", "concurrency", "transport"];
+pub(crate) const CHANNEL_KEYS: &[&str] = &["kind", "concurrency", "transport", "retry"];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -167,6 +168,19 @@ pub(crate) struct RawChannel {
     #[serde(default = "default_concurrency")]
     pub(crate) concurrency: u32,
     pub(crate) transport: Option<Value>,
+    pub(crate) retry: Option<Value>,
+}
+
+/// Retry settings as they are written: all in `[retry]`, some of them for a channel.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawRetry {
+    pub(crate) first_delay: Option<Span>,
+    pub(crate) factor: Option<f64>,
+    pub(crate) max_delay: Option<Span>,
+    pub(crate) jitter: Option<f64>,
+    pub(crate) max_attempts: Option<u32>,
+    pub(crate) give_up_after: Option<Span>,
 }
 
 const fn default_concurrency() -> u32 {

@@ -8,10 +8,9 @@ use http::header::{HeaderName, RETRY_AFTER};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
+use crate::fault::Fault;
 use crate::words::Timestamp;
 
-/// A longer wish would close a lane for good by one mistaken header; after an hour it may be told again.
-pub const LONGEST_WISH: Duration = Duration::from_secs(3600);
 /// The longest vendor's text quoted, in characters.
 pub const LONGEST_QUOTE: usize = 200;
 
@@ -46,7 +45,7 @@ fn visible(text: &str) -> String {
 #[must_use]
 pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    seconds(text).or_else(|| Some(date(headers, &RETRY_AFTER)?.since(now).min(LONGEST_WISH)))
+    seconds(text).or_else(|| Some(date(headers, &RETRY_AFTER)?.since(now).min(Fault::MAX_RETRY_AFTER)))
 }
 
 /// The date in a header, as HTTP writes it (RFC 9110 §5.6.7).
@@ -68,7 +67,7 @@ pub fn seconds(text: &str) -> Option<Duration> {
     // Too many digits for a number is a long time, too.
     let whole: u64 = whole.parse().unwrap_or(u64::MAX);
     let part = u64::from(rest.bytes().any(|digit| digit != b'0'));
-    Some(Duration::from_secs(whole.saturating_add(part)).min(LONGEST_WISH))
+    Some(Duration::from_secs(whole.saturating_add(part)).min(Fault::MAX_RETRY_AFTER))
 }
 
 #[cfg(test)]
@@ -85,10 +84,12 @@ mod tests {
         };
         assert_eq!(wish("120"), Some(Duration::from_secs(120)));
         assert_eq!(wish("0.5"), Some(Duration::from_secs(1)));
+        assert_eq!(wish("7200"), Some(Duration::from_secs(7200)), "hours are believed");
+        assert_eq!(wish("Wed, 15 Nov 2023 01:13:20 GMT"), Some(Duration::from_secs(3 * 3600)));
         assert_eq!(wish("Tue, 14 Nov 2023 22:15:20 GMT"), Some(Duration::from_secs(120)));
         assert_eq!(wish("Tue, 14 Nov 2023 22:11:20 GMT"), Some(Duration::ZERO));
-        assert_eq!(wish("99999999999999999999999"), Some(LONGEST_WISH));
-        assert_eq!(wish("Tue, 14 Nov 2090 22:11:20 GMT"), Some(LONGEST_WISH));
+        assert_eq!(wish("99999999999999999999999"), Some(Fault::MAX_RETRY_AFTER));
+        assert_eq!(wish("Tue, 14 Nov 2090 22:11:20 GMT"), Some(Fault::MAX_RETRY_AFTER));
         for nonsense in ["-5", "soon", "", "5x", "."] {
             assert_eq!(wish(nonsense), None, "{nonsense}");
         }

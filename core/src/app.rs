@@ -7,6 +7,7 @@ use crate::channel::PushChannel;
 use crate::device::Address;
 use crate::gateway::SubmitError;
 use crate::profile::{Options, Profile};
+use crate::schedule::RetryPolicy;
 use crate::selector::{Route, Selector};
 use crate::template::{TemplateError, TemplateSource, Templates};
 use crate::words::{ChannelName, TemplateName};
@@ -18,6 +19,8 @@ pub struct Installed {
     pub channel: Arc<dyn PushChannel>,
     /// The most addresses in flight at once.
     pub concurrency: u32,
+    /// Settings for retries.
+    pub retry: RetryPolicy,
 }
 
 /// The addresses in flight of a channel unless said otherwise.
@@ -44,7 +47,19 @@ impl App {
     #[must_use]
     pub fn install(mut self, channel: Arc<dyn PushChannel>, concurrency: u32) -> Self {
         let name = channel.info().name.clone();
-        self.channels.insert(name, Installed { channel, concurrency: concurrency.max(1) });
+        self.channels.insert(
+            name,
+            Installed { channel, concurrency: concurrency.max(1), retry: RetryPolicy::default() },
+        );
+        self
+    }
+
+    /// Sets when failed deliveries of an installed channel are tried again. Default: [`RetryPolicy::default`].
+    #[must_use]
+    pub fn retry(mut self, channel: &ChannelName, policy: RetryPolicy) -> Self {
+        if let Some(installed) = self.channels.get_mut(channel) {
+            installed.retry = policy;
+        }
         self
     }
 

@@ -189,6 +189,8 @@ pub struct Fault {
 impl Fault {
     /// The longest detail kept, in bytes.
     pub const MAX_DETAIL: usize = 500;
+    /// The longest delay that a push service may ask for: one mistaken answer must not hold a lane for good.
+    pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
     /// A fault of one address.
     #[must_use]
@@ -215,10 +217,10 @@ impl Fault {
         self
     }
 
-    /// With the vendor's wish to be left alone for so long.
+    /// Sets the delay that the push service asked for, at most [`Fault::MAX_RETRY_AFTER`].
     #[must_use]
-    pub fn retry_after(mut self, wait: Option<Duration>) -> Self {
-        self.retry_after = wait;
+    pub fn retry_after(mut self, requested: Option<Duration>) -> Self {
+        self.retry_after = requested.map(|delay| delay.min(Self::MAX_RETRY_AFTER));
         self
     }
 

@@ -209,6 +209,7 @@ pub use queue::Queue;
 pub use receipt::{Receipt, Skip, SkipReason, State, Status};
 pub use report::{Outcome, Report};
 pub use rules::Rules;
+pub use schedule::RetryPolicy;
 pub use selector::{Route, Selector};
 pub use store::{Count, Login, Named, Registered, Registration, StorageError, Store};
 pub use transport::{Request, Response, Transport, TransportError};

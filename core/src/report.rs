@@ -74,6 +74,17 @@ impl Report {
         Self { outcomes: vec![Outcome::Failed(fault.clone()); expected] }
     }
 
+    /// Returns the report with every requested delay bounded: a channel may ask for any.
+    #[must_use]
+    pub(crate) fn with_bounded_delays(mut self) -> Self {
+        for outcome in &mut self.outcomes {
+            if let Outcome::Failed(Fault { retry_after: Some(requested), .. }) = outcome {
+                *requested = (*requested).min(Fault::MAX_RETRY_AFTER);
+            }
+        }
+        self
+    }
+
     /// The outcomes, one for each address, in order.
     #[must_use]
     pub fn outcomes(&self) -> &[Outcome] {

@@ -1,4 +1,5 @@
-//! When to try again: data and one pure function. Never earlier than the vendor asked, never after the message has expired.
+//! When a failed delivery is tried again: settings and one pure function. A retry is never earlier than the push service
+//! asked, and never after the message has expired. Decision 0020 has the reasons.
 
 use std::time::Duration;
 
@@ -6,73 +7,129 @@ use crate::channel::Capability;
 use crate::fault::{Fault, Kind, Retry};
 use crate::words::Timestamp;
 
-/// The delays of one channel.
+/// The first delay while somebody has to correct the configuration.
+const SLOW_DELAY: Duration = Duration::from_secs(60);
+/// Largest exponent of the growth: beyond it every delay is at its maximum.
+const MAX_EXPONENT: i32 = 64;
+
+/// Settings of an operator for retries on one channel.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RetryPolicy {
+    /// The delay before the first retry. A channel that declares a longer one gets that.
+    pub first_delay: Duration,
+    /// Growth of the delay with each further retry; at least 1.
+    pub factor: f64,
+    /// The longest delay, unless the push service asks for a longer one.
+    pub max_delay: Duration,
+    /// Random part of each delay, so that what failed together does not come back together: 0 (none) to 1.
+    pub jitter: f64,
+    /// The number of attempts after which a delivery has failed. `None` means that its time to live alone ends it.
+    pub max_attempts: Option<u32>,
+    /// The age at which a delivery has failed. `None` means that its time to live alone ends it.
+    pub give_up_after: Option<Duration>,
+}
+
+impl Default for RetryPolicy {
+    /// Returns the defaults of the configuration: from a second to ten minutes, until the time to live ends.
+    fn default() -> Self {
+        Self {
+            first_delay: Duration::from_secs(1),
+            factor: 2.0,
+            max_delay: Duration::from_secs(600),
+            jitter: 0.5,
+            max_attempts: None,
+            give_up_after: None,
+        }
+    }
+}
+
+/// Decision about a delivery that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextStep {
+    /// It is tried again at this time.
+    RetryAt(Timestamp),
+    /// It has failed.
+    GiveUp,
+    /// Its time to live ends before it may be tried again.
+    Expire,
+}
+
+/// Retry schedule of one channel.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Schedule {
-    /// The shortest wait before any retry.
-    pub floor: Duration,
-    /// The longest wait that is not the vendor's wish.
-    pub cap: Duration,
-    /// The wait when the vendor throttles without saying how long.
-    pub throttle: Duration,
-    /// The first wait when a human has to act.
-    pub slow: Duration,
-    /// Older than this, a notification is given up though its time to live has not run out: something is misclassified or
-    /// the vendor is out for long, and the device's app will fetch what it missed.
-    pub max_age: Duration,
+    policy: RetryPolicy,
+    /// The shortest delay that the push service tolerates.
+    floor: Duration,
+    /// The delay if the push service throttles and does not say for how long.
+    throttle_pause: Duration,
 }
 
 impl Schedule {
-    /// The schedule for what a channel declares: at most two minutes between tries, an hour in all.
+    /// Returns the schedule of a channel under this policy.
     #[must_use]
-    pub fn of(capability: &Capability) -> Self {
-        Self {
-            floor: capability.retry_floor,
-            cap: Duration::from_secs(120),
-            throttle: capability.throttle_pause,
-            slow: Duration::from_secs(60),
-            max_age: Duration::from_secs(3600),
+    pub fn new(capability: &Capability, policy: RetryPolicy) -> Self {
+        Self { policy, floor: capability.retry_floor, throttle_pause: capability.throttle_pause }
+    }
+
+    /// Decides what follows `fault` on the given attempt (from 1). `random` is in 0..1.
+    #[must_use]
+    pub fn next(&self, fault: &Fault, attempt: u32, times: Times, random: f64) -> NextStep {
+        let first = self.policy.first_delay.max(self.floor);
+        let delay = match fault.row().retry {
+            Retry::Never if fault.kind == Kind::Expired => return NextStep::Expire,
+            Retry::Never => return NextStep::GiveUp,
+            Retry::Once if attempt <= 1 => Duration::ZERO,
+            Retry::Once | Retry::Backoff => self.backoff(first, attempt, random),
+            Retry::Wait => self.backoff(first.max(self.throttle_pause), attempt, random),
+            Retry::Slowly => self.backoff(first.max(SLOW_DELAY), attempt, random),
+        };
+        if self.policy.max_attempts.is_some_and(|max| attempt >= max) {
+            return NextStep::GiveUp;
+        }
+        let at = match fault.retry_after.map(|requested| requested.min(Fault::MAX_RETRY_AFTER)) {
+            // At least as long as asked, and a little more, so that not all come back at once. Never shorter than the
+            // channel's own minimum: a request of zero, or a date in the past, must not cause a storm.
+            Some(requested) => {
+                times.now + requested.max(self.floor).mul_f64(1.0 + 0.05 * random.clamp(0.0, 1.0))
+            }
+            None => self.before_expiry(delay, times),
+        };
+        let too_old = self.policy.give_up_after.map(|age| times.created_at + age);
+        match (at < times.expires_at, too_old.is_none_or(|end| at < end)) {
+            (true, true) => NextStep::RetryAt(at),
+            (true, false) => NextStep::GiveUp,
+            (false, _) => NextStep::Expire,
         }
     }
 
-    /// When to try again after `fault` on the given attempt (from 1), or `None` to give up.
-    /// `jitter` is in 0..1 and spreads what failed together.
-    #[must_use]
-    pub fn next(&self, fault: &Fault, attempt: u32, times: Times, jitter: f64) -> Option<Timestamp> {
-        let wait = match fault.row().retry {
-            Retry::Never => return None,
-            Retry::Once if attempt > 1 => self.backoff(self.floor, attempt, jitter),
-            Retry::Once => Duration::ZERO,
-            Retry::Backoff => self.backoff(self.floor, attempt, jitter),
-            Retry::Wait => self.throttle.mul_f64(1.0 + 0.1 * jitter),
-            Retry::Slowly => self.backoff(self.slow, attempt, jitter),
-        };
-        // A hint is a promise to the vendor: at least so long, and a little more so that not all come back at once.
-        let wait = match fault.retry_after {
-            // And never sooner than the channel waits anyway: a hint of zero, or a date gone by, asks for no storm.
-            Some(hint) => hint.mul_f64(1.0 + 0.05 * jitter).max(hint).max(self.floor),
-            None => wait,
-        };
-        let at = times.now + wait;
-        let give_up = times.expires_at.min(times.created_at + self.max_age);
-        (at < give_up).then_some(at)
+    /// Returns `now + delay`, or a time halfway to the expiry if that is earlier: a long delay must not cost the rest of a
+    /// time to live. Never earlier than the channel's minimum.
+    fn before_expiry(&self, delay: Duration, times: Times) -> Timestamp {
+        let left = times.expires_at.since(times.now);
+        times.now + if delay < left { delay } else { (left / 2).max(self.floor) }
     }
 
-    /// From `floor` upwards, up to twice as long with each try, never above `cap` (or `floor`, if that is longer).
-    fn backoff(&self, floor: Duration, attempt: u32, jitter: f64) -> Duration {
-        let top = floor.saturating_mul(2u32.saturating_pow(attempt.min(16))).min(self.cap.max(floor));
-        floor + top.saturating_sub(floor).mul_f64(jitter)
+    /// Returns a delay that starts at `first` and grows with each attempt up to the longest delay.
+    fn backoff(&self, first: Duration, attempt: u32, random: f64) -> Duration {
+        let jitter = self.policy.jitter.clamp(0.0, 1.0);
+        let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(MAX_EXPONENT).min(MAX_EXPONENT);
+        let spread = 1.0 + jitter;
+        // The longest delay leaves room for the random part, so that delays at the maximum are spread, too.
+        let longest = (self.policy.max_delay.as_secs_f64() / spread).max(first.as_secs_f64());
+        let base = (first.as_secs_f64() * self.policy.factor.max(1.0).powi(exponent)).min(longest);
+        let seconds = base * jitter.mul_add(random.clamp(0.0, 1.0), 1.0);
+        Duration::try_from_secs_f64(seconds).unwrap_or(self.policy.max_delay)
     }
 }
 
-/// The hours that matter for a decision.
+/// Times that a decision depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
-    /// Now.
+    /// The current time.
     pub now: Timestamp,
-    /// When the caller asked.
+    /// Creation time of the notification.
     pub created_at: Timestamp,
-    /// When it must not be sent any more.
+    /// End of its time to live.
     pub expires_at: Timestamp,
 }
 
@@ -89,10 +146,12 @@ pub fn judged(fault: Fault, attempt: u32) -> Fault {
 mod tests {
     use super::*;
 
-    const AN_HOUR: Duration = Duration::from_secs(3600);
+    const SECOND: Duration = Duration::from_secs(1);
+    const HOUR: Duration = Duration::from_secs(3600);
+    const DAY: Duration = Duration::from_secs(24 * 3600);
 
-    fn schedule() -> Schedule {
-        Schedule::of(&Capability { retry_floor: Duration::from_secs(10), ..Capability::BASIC })
+    fn schedule_with(policy: RetryPolicy) -> Schedule {
+        Schedule::new(&Capability { retry_floor: 10 * SECOND, ..Capability::BASIC }, policy)
     }
 
     fn times(ttl: Duration) -> Times {
@@ -100,62 +159,105 @@ mod tests {
         Times { now, created_at: now, expires_at: now + ttl }
     }
 
-    fn wait(fault: &Fault, attempt: u32, jitter: f64) -> Option<Duration> {
-        let times = times(AN_HOUR * 24);
-        schedule().next(fault, attempt, times, jitter).map(|at| at.since(times.now))
+    fn next(policy: RetryPolicy, fault: &Fault, attempt: u32, random: f64) -> NextStep {
+        schedule_with(policy).next(fault, attempt, times(7 * DAY), random)
+    }
+
+    fn delay(fault: &Fault, attempt: u32, random: f64) -> Duration {
+        match next(RetryPolicy::default(), fault, attempt, random) {
+            NextStep::RetryAt(at) => at.since(times(DAY).now),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
-    fn never_earlier_than_the_vendor_asked() {
+    fn a_retry_is_never_earlier_than_the_push_service_asked() {
         for kind in [Kind::Throttled, Kind::VendorDown, Kind::Timeout, Kind::Credentials] {
-            let fault = Fault::new(kind, "").retry_after(Some(Duration::from_secs(77)));
-            for jitter in [0.0, 0.5, 0.999] {
-                assert!(wait(&fault, 1, jitter).unwrap() >= Duration::from_secs(77), "{kind:?}");
+            for asked in [77 * SECOND, HOUR, DAY] {
+                let fault = Fault::new(kind, "").retry_after(Some(asked));
+                for random in [0.0, 0.5, 0.999] {
+                    assert!(delay(&fault, 1, random) >= asked, "{kind:?} {asked:?}");
+                }
             }
         }
     }
 
     #[test]
-    fn a_hint_that_is_over_or_short_does_not_make_a_storm() {
-        for hint in [Duration::ZERO, Duration::from_secs(1)] {
-            let fault = Fault::new(Kind::VendorDown, "").retry_after(Some(hint));
-            assert!(wait(&fault, 1, 0.0).unwrap() >= Duration::from_secs(10));
+    fn a_request_to_wait_that_is_over_or_short_does_not_make_a_storm() {
+        for asked in [Duration::ZERO, SECOND] {
+            let fault = Fault::new(Kind::VendorDown, "").retry_after(Some(asked));
+            assert!(delay(&fault, 1, 0.0) >= 10 * SECOND);
         }
     }
 
     #[test]
-    fn a_throttle_without_a_hint_waits_the_channels_pause() {
-        assert!(wait(&Fault::new(Kind::Throttled, ""), 1, 0.0).unwrap() >= Duration::from_secs(60));
+    fn no_request_to_wait_overflows_or_holds_for_more_than_a_day() {
+        for asked in [Duration::MAX, Duration::from_secs(u64::MAX), Duration::from_millis(u64::MAX)] {
+            // Set as a plugin's child may: without the constructor that bounds it.
+            let fault = Fault { retry_after: Some(asked), ..Fault::new(Kind::Throttled, "") };
+            let delay = delay(&fault, u32::MAX, 0.999);
+            assert!(delay >= DAY && delay <= DAY.mul_f64(1.05), "{delay:?}");
+        }
+        assert_eq!(Fault::new(Kind::Throttled, "").retry_after(Some(Duration::MAX)).retry_after, Some(DAY));
     }
 
     #[test]
-    fn backoff_grows_from_the_floor_to_the_cap() {
+    fn a_throttle_without_a_request_waits_the_pause_of_the_channel() {
+        assert!(delay(&Fault::new(Kind::Throttled, ""), 1, 0.0) >= 60 * SECOND);
+    }
+
+    #[test]
+    fn delays_grow_from_the_minimum_of_the_channel_to_the_longest_delay_and_are_spread_at_both_ends() {
         let fault = Fault::new(Kind::VendorDown, "");
-        assert_eq!(wait(&fault, 1, 0.0).unwrap(), Duration::from_secs(10));
-        assert_eq!(wait(&fault, 1, 1.0).unwrap(), Duration::from_secs(20));
-        assert_eq!(wait(&fault, 2, 1.0).unwrap(), Duration::from_secs(40));
-        assert_eq!(wait(&fault, 40, 1.0).unwrap(), Duration::from_secs(120));
+        assert_eq!([1, 2, 3].map(|attempt| delay(&fault, attempt, 0.0)), [10, 20, 40].map(|s| s * SECOND));
+        assert_eq!([1, 2].map(|attempt| delay(&fault, attempt, 1.0)), [15, 30].map(|s| s * SECOND));
+        for attempt in [8, 40, u32::MAX] {
+            assert_eq!(
+                (delay(&fault, attempt, 0.0), delay(&fault, attempt, 1.0)),
+                (400 * SECOND, 600 * SECOND)
+            );
+        }
     }
 
     #[test]
     fn a_fault_that_will_not_change_is_given_up() {
+        let policy = RetryPolicy::default();
         for kind in [Kind::BadMessage, Kind::TokenGone, Kind::TooLarge, Kind::WrongApp, Kind::Unsupported] {
-            assert_eq!(wait(&Fault::new(kind, ""), 1, 0.5), None);
+            assert_eq!(next(policy, &Fault::new(kind, ""), 1, 0.5), NextStep::GiveUp);
         }
     }
 
     #[test]
-    fn nothing_is_scheduled_after_its_ttl_or_after_an_hour() {
+    fn retries_go_on_until_the_time_to_live_ends_and_use_the_rest_of_it() {
+        let schedule = schedule_with(RetryPolicy::default());
         let down = Fault::new(Kind::VendorDown, "");
-        assert_eq!(schedule().next(&down, 1, times(Duration::from_secs(10)), 0.0), None);
-        let hint = Fault::new(Kind::VendorDown, "").retry_after(Some(AN_HOUR));
-        assert_eq!(schedule().next(&hint, 1, times(AN_HOUR * 24), 0.0), None);
+        let at = |left: Duration| Times { created_at: Timestamp::from_millis(0), ..times(left) };
+        let now = times(DAY).now;
+        let late = Times { created_at: now - 6 * DAY, ..times(DAY) };
+        assert_eq!(schedule.next(&down, 900, late, 0.0), NextStep::RetryAt(now + 400 * SECOND));
+        assert_eq!(schedule.next(&down, 900, at(300 * SECOND), 0.0), NextStep::RetryAt(now + 150 * SECOND));
+        assert_eq!(schedule.next(&down, 900, at(11 * SECOND), 0.0), NextStep::RetryAt(now + 10 * SECOND));
+        assert_eq!(schedule.next(&down, 900, at(10 * SECOND), 0.0), NextStep::Expire);
+        let asked = down.retry_after(Some(HOUR));
+        assert_eq!(schedule.next(&asked, 1, at(HOUR + SECOND), 0.0), NextStep::RetryAt(now + HOUR));
+        assert_eq!(schedule.next(&asked, 1, at(HOUR), 0.0), NextStep::Expire);
+    }
+
+    #[test]
+    fn an_operator_may_end_retries_earlier() {
+        let down = Fault::new(Kind::VendorDown, "");
+        let three = RetryPolicy { max_attempts: Some(3), ..RetryPolicy::default() };
+        assert!(matches!(next(three, &down, 2, 0.0), NextStep::RetryAt(_)));
+        assert_eq!(next(three, &down, 3, 0.0), NextStep::GiveUp);
+        let young = RetryPolicy { give_up_after: Some(HOUR), ..RetryPolicy::default() };
+        assert!(matches!(next(young, &down, 1, 0.0), NextStep::RetryAt(_)));
+        assert_eq!(next(young, &down.retry_after(Some(HOUR)), 1, 0.0), NextStep::GiveUp);
     }
 
     #[test]
     fn an_expired_bearer_is_tried_again_at_once_and_once() {
         let fault = Fault::new(Kind::AuthExpired, "");
-        assert_eq!(wait(&fault, 1, 0.9).unwrap(), Duration::ZERO);
+        assert_eq!(delay(&fault, 1, 0.9), Duration::ZERO);
         assert_eq!(judged(fault.clone(), 1).kind, Kind::AuthExpired);
         assert_eq!(judged(fault, 2).kind, Kind::Credentials);
     }

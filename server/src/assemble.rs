@@ -113,7 +113,7 @@ pub fn builder_with(config: &Config, shared: &Shared) -> Result<Builder, Error> 
     for (id, configured) in &config.apps {
         let mut app = App::default();
         for (name, one) in &configured.channels {
-            app = app.install(channel(id, name, one, shared)?, one.concurrency);
+            app = app.install(channel(id, name, one, shared)?, one.concurrency).retry(name, one.retry);
         }
         for route in &configured.routes {
             app = app.route(route.selector.clone(), route.channels.iter().cloned());

@@ -12,7 +12,7 @@ use pushgate::presence::Session;
 use pushgate::{
     Address, AppId, Capability, ChannelInfo, ChannelName, Clock, Delivery, Device, DeviceId, Fault, Gateway,
     Kind, Message, Notification, NotificationId, Outcome, Platform, Probe, PushChannel, Rendered, Report,
-    Status, Ticket, TokenKind, Traits, UserId,
+    Status, Ticket, Timestamp, TokenKind, Traits, UserId,
 };
 use pushgate_kit::clock::ManualClock;
 
@@ -36,18 +36,27 @@ struct Scripted {
     info: ChannelInfo,
     answers: Vec<Answer>,
     turn: AtomicUsize,
+    clock: Arc<ManualClock>,
+    /// The time until which every push gets this fault, whatever the answers.
+    outage: Mutex<Option<(Timestamp, Fault)>>,
     sent: Mutex<Vec<Delivery>>,
 }
 
 impl Scripted {
-    fn new(answers: Vec<Answer>) -> Self {
+    fn new(answers: Vec<Answer>, clock: Arc<ManualClock>) -> Self {
         let capability = Capability { max_batch: 100, silent: true, ..Capability::BASIC };
         let name = ChannelName::new("scripted").unwrap();
         let info = ChannelInfo { kind: "scripted", name, timeout: Duration::from_secs(5), capability };
-        Self { info, answers, turn: AtomicUsize::new(0), sent: Mutex::default() }
+        let turn = AtomicUsize::new(0);
+        Self { info, answers, turn, clock, outage: Mutex::default(), sent: Mutex::default() }
     }
 
     fn answer(&self) -> Outcome {
+        if let Some((until, fault)) = &*self.outage.lock()
+            && self.clock.now() < *until
+        {
+            return Outcome::Failed(fault.clone());
+        }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         match self.answers.get(turn % self.answers.len().max(1)) {
             None | Some(Answer::Accepted) => Outcome::accepted(format!("scripted-{turn}")),
@@ -102,7 +111,7 @@ impl Desk {
     /// With answers in turn, and round again; none: everything is accepted.
     pub(crate) async fn answering(answers: Vec<Answer>) -> Self {
         let clock = Arc::new(ManualClock::at(pushgate_kit::sample::NOW));
-        let channel = Arc::new(Scripted::new(answers));
+        let channel = Arc::new(Scripted::new(answers, clock.clone()));
         let installed: Arc<dyn PushChannel> = channel.clone();
         let shared: Arc<dyn Clock> = clock.clone();
         let gateway = Gateway::builder()
@@ -165,6 +174,22 @@ impl Desk {
             let next = self.clock.sleeper().await;
             self.clock.set(next.max(self.clock.now()));
             for _ in 0..50 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Lets every push fail with this fault for so long.
+    pub(crate) fn fail_for(&self, span: Duration, fault: Fault) {
+        *self.channel.outage.lock() = Some((self.clock.now() + span, fault));
+    }
+
+    /// Moves on by so much, in steps within which everybody who is due gets on.
+    pub(crate) async fn advance(&self, by: Duration, step: Duration) {
+        let end = self.clock.now() + by;
+        while self.clock.now() < end {
+            self.clock.set((self.clock.now() + step).min(end));
+            for _ in 0..100 {
                 tokio::task::yield_now().await;
             }
         }

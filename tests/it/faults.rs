@@ -228,7 +228,7 @@ async fn nothing_is_tried_after_its_ttl() {
     let receipt = bench.after_attempt(id, 1).await;
     assert_eq!(
         (receipt.state, receipt.next_at),
-        (State::Failed, None),
+        (State::Expired, None),
         "its time is up before it may be tried again"
     );
     // Held back by a pause of the whole lane, it expires instead of going out late.

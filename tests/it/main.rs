@@ -23,6 +23,7 @@ mod presence;
 mod readme;
 mod receipts;
 mod registry;
+mod retries;
 mod rotation;
 mod secrecy;
 mod shown;

@@ -7,4 +7,5 @@ mod examples;
 mod kit;
 mod layers;
 mod plugins;
+mod retry;
 mod secrets;

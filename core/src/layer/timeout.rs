@@ -1,4 +1,4 @@
-//! The backstop: a channel that gives no report in time, or panics, is answered for. The channel's own requests have their deadline first.
+//! The backstop: a channel that gives no report in time, or panics, is answered for, and a requested delay is bounded. The channel's own requests have their deadline first.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ impl PushChannel for Timeout {
         // The channel is asked again only with other deliveries, and answers for its own state.
         let send = AssertUnwindSafe(self.inside.send(delivery)).catch_unwind();
         let fault = match tokio::time::timeout(limit, send).await {
-            Ok(Ok(report)) => return report,
+            Ok(Ok(report)) => return report.with_bounded_delays(),
             Ok(Err(_)) => Fault::new(Kind::Bug, "the channel panicked"),
             Err(_) => Fault::new(Kind::Timeout, format!("the channel gave no report within {limit:?}")),
         };

@@ -77,7 +77,7 @@ impl Lane {
         let info = installed.channel.info();
         let lane = Arc::new(Self {
             name: info.name.clone(),
-            schedule: Schedule::of(&info.capability),
+            schedule: Schedule::new(&info.capability, installed.retry),
             channel: stack::stack(&app, installed, &gate, &shop.clock, &shop.recall),
             app,
             fuse: fuse::Fuse::default(),

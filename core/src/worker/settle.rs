@@ -13,7 +13,7 @@ use crate::observe::Event;
 use crate::queue::{Entry, Finish, Finished, Lease};
 use crate::receipt::{Receipt, State};
 use crate::report::{Outcome, Report};
-use crate::schedule::{Times, judged};
+use crate::schedule::{NextStep, Times, judged};
 use crate::words::{DeliveryId, Timestamp};
 
 /// How long storage is left alone after it failed.
@@ -117,18 +117,18 @@ impl Lane {
         });
     }
 
-    /// Again, and when; or given up, and how that is called.
+    /// Returns the state that follows a fault, and the time of the next attempt if there is one.
     fn verdict(&self, delivery: &Delivery, fault: &Fault, ledger: &Ledger) -> (State, Option<Timestamp>) {
         let message = &delivery.message;
         let times =
             Times { now: ledger.now, created_at: message.created_at, expires_at: message.expires_at() };
         // Zero time to live is one try, whatever comes of it; only a bearer of ours that aged may be renewed for it.
         let once = message.ttl.is_zero() && fault.row().retry != Retry::Once;
-        match self.schedule.next(fault, delivery.attempt, times, ledger.jitter).filter(|_| !once) {
-            Some(at) => (State::Queued, Some(at)),
-            None if fault.kind == Kind::Expired => (State::Expired, None),
-            None if fault.kind == Kind::Revoked => (State::Revoked, None),
-            None => (State::Failed, None),
+        match self.schedule.next(fault, delivery.attempt, times, ledger.jitter) {
+            NextStep::RetryAt(at) if !once => (State::Queued, Some(at)),
+            NextStep::Expire if !once || fault.kind == Kind::Expired => (State::Expired, None),
+            _ if fault.kind == Kind::Revoked => (State::Revoked, None),
+            _ => (State::Failed, None),
         }
     }
 
