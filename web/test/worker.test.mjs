@@ -103,6 +103,81 @@ test("a push is shown once, with what the sender asked, and the hook gets its pa
   ]);
 });
 
+/** A promise, and what resolves it. */
+function deferred() {
+  let resolve;
+  const promise = new Promise((resolved) => {
+    resolve = resolved;
+  });
+  return { promise, resolve };
+}
+
+/** Ids that the worker takes as seen. */
+const seen = async ({ context }) => plain((await row(context, "seen")) ?? []);
+
+test("a push whose notification could not be shown is shown when it comes again", async () => {
+  const started = await worker();
+  const { self, push, shown } = started;
+  const { showNotification } = self.registration;
+  self.registration.showNotification = () => Promise.reject(new Error("no permission yet"));
+  await assert.rejects(push(PUSH));
+  assert.deepEqual(await seen(started), []);
+  self.registration.showNotification = showNotification;
+  await push(PUSH);
+  assert.deepEqual([shown.length, await seen(started)], [1, ["id-1"]]);
+});
+
+test("a push is not seen before it is shown: a worker that is stopped in between loses nothing", async () => {
+  const started = await worker();
+  const { self } = started;
+  const { promise: isShowing, resolve: showing } = deferred();
+  self.registration.showNotification = () => {
+    showing();
+    return new Promise(() => {});
+  };
+  void started.push(PUSH);
+  await isShowing;
+  assert.deepEqual(await seen(started), []);
+});
+
+test("what is shown again stands in the same place, with a tag of the sender's or without", async () => {
+  const { push, shown } = await worker();
+  const { tag: _, ...untagged } = PUSH.notification;
+  await push({ ...PUSH, notification: untagged });
+  await push({ notification: untagged });
+  await push({ ...PUSH, data: { zego: '{"zpns_request_id":"id-2"}' } });
+  assert.deepEqual(
+    shown.map(({ tag }) => tag),
+    ["id-1", undefined, "t"],
+  );
+});
+
+test("of a push that comes twice at once the second is not shown, unless the first could not be", async () => {
+  const { self, push, shown } = await worker();
+  await Promise.all([push(PUSH), push(PUSH)]);
+  assert.equal(shown.length, 1);
+  const { showNotification } = self.registration;
+  self.registration.showNotification = (...shown) => {
+    self.registration.showNotification = showNotification;
+    return Promise.reject(new Error(`not ${shown.length}`));
+  };
+  const other = { ...PUSH, data: { zego: '{"zpns_request_id":"id-2"}' } };
+  await Promise.allSettled([push(other), push(other)]);
+  assert.equal(shown.length, 2);
+});
+
+test("a silent push that was cut off in its hook comes to the hook again", async () => {
+  const started = await worker();
+  const { promise: isHooked, resolve: hooked } = deferred();
+  started.self.onNotificationArrived = () => {
+    hooked();
+    return new Promise(() => {});
+  };
+  void started.push({ data: PUSH.data });
+  await isHooked;
+  assert.deepEqual(await seen(started), []);
+});
+
 test("a push without payload makes no exception and has no extra", async () => {
   const { self, push } = await worker();
   const hooked = [];

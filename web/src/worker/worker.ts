@@ -23,6 +23,9 @@ declare const self: ServiceWorkerGlobalScope & {
 /** How many ids are remembered, so that a push which comes again is shown once. */
 const REMEMBERED = 200;
 
+/** Pushes that are being presented by this run of the worker, by id. */
+const presenting = new Map<string, Promise<void>>();
+
 /** What stands in a notification for the click. */
 interface Shown {
   zpns: { message: ZPNsMessage; link: string | undefined; receipt: string | undefined };
@@ -74,20 +77,54 @@ async function take(arrived: Push): Promise<void> {
   if (arrived.revokes !== undefined) {
     return close(arrived.revokes);
   }
-  if (await wasSeen(arrived.id)) {
-    return;
+  const { id } = arrived;
+  if (id === undefined) {
+    return present(arrived);
   }
+  // The same push may come twice at once. The second one waits for what becomes of the first, and takes its place if it fails.
+  const earlier = presenting.get(id)?.catch(() => {});
+  const work = presentUnlessSeen(arrived, id, earlier);
+  presenting.set(id, work);
+  try {
+    await work;
+  } finally {
+    if (presenting.get(id) === work) {
+      presenting.delete(id);
+    }
+  }
+}
+
+async function presentUnlessSeen(
+  arrived: Push,
+  id: string,
+  earlier: Promise<void> | undefined,
+): Promise<void> {
+  await earlier;
+  if (!(await wasSeen(id))) {
+    await present(arrived);
+  }
+}
+
+/** Shows a push and then marks it as seen: a worker that is stopped in between shows it again, under the same tag. */
+async function present(arrived: Push): Promise<void> {
+  const { id, message, link, receipt } = arrived;
   await badge(arrived.badge);
   const pages = await windows();
   if (pages.some((page) => page.visibilityState === "visible")) {
-    return say(pages, { action: "zimzpns_notificationArrived", args: [arrived.message] });
+    await say(pages, { action: "zimzpns_notificationArrived", args: [message] });
+    return markSeen(id);
   }
   if (arrived.visible) {
-    const { message, link, receipt } = arrived;
     const data: Shown = { zpns: { message, link, receipt } };
-    await self.registration.showNotification(arrived.message.title, { ...arrived.options, data });
+    // Without a tag of the sender's, the id is the tag: what is shown again replaces what is there.
+    const tag = id === undefined ? {} : { tag: id };
+    await self.registration.showNotification(message.title, { ...tag, ...arrived.options, data });
+    await markSeen(id);
+    return hook(self.onNotificationArrived, message);
   }
-  await hook(self.onNotificationArrived, arrived.message);
+  // Nothing is on the screen, so the hook is all that the push does.
+  await hook(self.onNotificationArrived, message);
+  return markSeen(id);
 }
 
 /** Tells the gateway what became of a push, where it wants to know. Nothing waits for it, and its failure stops nothing. */
@@ -112,18 +149,21 @@ function post(to: URL, body: unknown): Promise<Response> {
   return fetch(to, { method: "POST", body: JSON.stringify(body), keepalive: true, credentials: "omit" });
 }
 
-/** Whether a push with this id came before; from now on it has. */
-async function wasSeen(id: string | undefined): Promise<boolean> {
-  if (id === undefined) {
-    return false;
-  }
+/** Returns whether a push with this id was presented before. */
+async function wasSeen(id: string): Promise<boolean> {
   try {
-    return await database.change("seen", (seen = []) =>
-      seen.includes(id) ? [seen, true] : [[...seen, id].slice(-REMEMBERED), false],
-    );
+    return (await database.read("seen"))?.includes(id) ?? false;
   } catch {
     // Shown twice is better than not at all; its tag makes it one on the screen.
     return false;
+  }
+}
+
+/** Remembers that the push with this id was presented. */
+async function markSeen(id: string | undefined): Promise<void> {
+  if (id !== undefined) {
+    const add = (seen: string[] = []): [string[], null] => [[...seen, id].slice(-REMEMBERED), null];
+    await database.change("seen", add).catch(() => {});
   }
 }
 
