@@ -113,7 +113,7 @@
 //! [`Gateway::logout`] the device is nobody's. A push that had to wait does not go to whoever has the device by then.
 //!
 //! ```
-//! # use pushgate::{AppId, Device, DeviceId, Gateway, Platform, Traits, UserId};
+//! # use pushgate::{AppId, Device, DeviceId, Gateway, Platform, Takeover, Traits, UserId};
 //! # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let gateway = Gateway::builder().start().await?;
 //! let (app, page) = (AppId::new("chat")?, DeviceId::new("page")?);
@@ -122,7 +122,7 @@
 //! let device =
 //!     Device { app: app.clone(), id: page.clone(), user: Some(ann.clone()), traits, addresses: vec![], registered_at };
 //! gateway.register(device).await?;
-//! gateway.login(&app, &page, &bob).await?;
+//! gateway.login(&app, &page, &bob, Takeover::Always).await?;
 //! // Ann's logout comes late, and does not undo Bob's login.
 //! assert!(!gateway.logout(&app, &page, Some(&ann)).await?);
 //! # Ok(()) }
@@ -211,7 +211,7 @@ pub use report::{Outcome, Report};
 pub use rules::Rules;
 pub use schedule::RetryPolicy;
 pub use selector::{Route, Selector};
-pub use store::{Count, Login, Named, Registered, Registration, StorageError, Store};
+pub use store::{Count, Login, Named, Registered, Registration, StorageError, Store, Takeover};
 pub use transport::{Request, Response, Transport, TransportError};
 pub use words::{
     AppId, ChannelName, DeliveryId, DeviceId, IdempotencyKey, InvalidName, NodeId, NotificationId, Secret,

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::device::{Address, Device};
 use crate::rules::Rules;
-use crate::words::{AppId, DeviceId, Secret, Timestamp, UserId};
+use crate::words::{AppId, ChannelName, DeviceId, Secret, Timestamp, UserId};
 
 /// Storage failed: what was being done, and the cause.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +36,19 @@ pub struct Registration {
     pub replaces: Option<Address>,
     /// The most devices of its user: beyond it, those registered longest ago are forgotten.
     pub most: usize,
+    /// Who may take the device over from another user.
+    pub takeover: Takeover,
+}
+
+/// Who may take over a device that another user is logged in on. A store checks it in the transaction of the change, so that
+/// nobody comes in between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Takeover {
+    /// Everybody: the caller speaks for the whole app.
+    #[default]
+    Always,
+    /// Who brings one of the addresses that the device holds: they sit in front of it. A login brings none.
+    WithAddress,
 }
 
 /// How a device is told from the others.
@@ -51,11 +64,21 @@ pub enum Named {
 impl Registration {
     /// The most devices of one user, unless said otherwise.
     pub const MOST: usize = 10;
+
+    /// Returns `true` if this registration may replace what is stored under its device's id.
+    #[must_use]
+    pub fn may_take_over(&self, known: &Device) -> bool {
+        let brings = |address: &Address| known.addresses.contains(address);
+        self.takeover == Takeover::Always
+            || known.user.is_none()
+            || known.user == self.device.user
+            || self.device.addresses.iter().chain(&self.replaces).any(brings)
+    }
 }
 
 impl From<Device> for Registration {
     fn from(device: Device) -> Self {
-        Self { device, named: Named::ById, replaces: None, most: Self::MOST }
+        Self { device, named: Named::ById, replaces: None, most: Self::MOST, takeover: Takeover::Always }
     }
 }
 
@@ -83,6 +106,16 @@ pub struct Login {
     pub at: Timestamp,
     /// As [`Registration::most`].
     pub most: usize,
+    /// Who may take the device over from another user.
+    pub takeover: Takeover,
+}
+
+impl Login {
+    /// Returns `true` if this login may replace that of the user who is logged in.
+    #[must_use]
+    pub fn may_take_over(&self, known: Option<&UserId>) -> bool {
+        self.takeover == Takeover::Always || known.is_none_or(|known| *known == self.user)
+    }
 }
 
 /// What becomes of a user's counter of unread notifications.
@@ -115,13 +148,25 @@ impl Count {
 pub trait Store: Send + Sync + 'static {
     /// Makes the device known as given, with exactly these addresses. Idempotent.
     /// An address (app, channel, token) that another device holds moves here: it belongs to one device, so to one user.
-    async fn register(&self, registration: Registration) -> Result<Registered, StorageError>;
+    /// `None` means that the device is another user's and may not be taken over; nothing was changed.
+    async fn register(&self, registration: Registration) -> Result<Option<Registered>, StorageError>;
 
-    /// Binds a known device to a user, whoever was bound to it before. What it changed; none when no such device is known.
+    /// Binds a known device to a user. What it changed; `None` means that no such device is known, or that it is another user's
+    /// and may not be taken over.
     async fn bind(&self, login: Login) -> Result<Option<Registered>, StorageError>;
 
     /// Unbinds a device from its user, or from this one only; the device and its addresses stay. Whether it was so bound.
     async fn unbind(&self, app: &AppId, id: &DeviceId, user: Option<&UserId>) -> Result<bool, StorageError>;
+
+    /// Unbinds a known device and takes its addresses on these channels away. With an owner, only while it is bound to them.
+    /// Returns `false` if it is not known or not the owner's; then nothing was changed.
+    async fn detach(
+        &self,
+        app: &AppId,
+        id: &DeviceId,
+        owner: Option<&UserId>,
+        channels: &[ChannelName],
+    ) -> Result<bool, StorageError>;
 
     /// The device of that id.
     async fn device(&self, app: &AppId, id: &DeviceId) -> Result<Option<Device>, StorageError>;
@@ -147,8 +192,9 @@ pub trait Store: Send + Sync + 'static {
         most: usize,
     ) -> Result<Vec<Device>, StorageError>;
 
-    /// Forgets the device and its addresses. Whether it was known.
-    async fn forget(&self, app: &AppId, id: &DeviceId) -> Result<bool, StorageError>;
+    /// Forgets the device and its addresses. With an owner, only while it is bound to them. Returns `false` if it is not known or
+    /// not the owner's; then nothing was changed.
+    async fn forget(&self, app: &AppId, id: &DeviceId, owner: Option<&UserId>) -> Result<bool, StorageError>;
 
     /// Takes an address off whoever holds it: the device itself said that it is no longer reached there.
     /// The device; none when nobody holds the address.

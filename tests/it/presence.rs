@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::Method;
-use pushgate::{Platform, SkipReason, State};
+use pushgate::{Platform, SkipReason, State, Takeover};
 use serde_json::{Value, json};
 
 use crate::desk::{Answer, Desk, user};
@@ -217,7 +217,7 @@ async fn a_push_that_had_to_wait_does_not_go_to_whoever_has_the_device_by_then()
     let ticket = desk.submit(Desk::to("bob")).await;
     desk.status(ticket.id, |status| status.receipts[0].attempts == 1).await;
     let device = pushgate::DeviceId::new("d").unwrap();
-    desk.gateway.login(&crate::desk::demo(), &device, &user("ann")).await.unwrap().unwrap();
+    desk.gateway.login(&crate::desk::demo(), &device, &user("ann"), Takeover::Always).await.unwrap().unwrap();
     desk.pass(|| desk.clock.now() > pushgate_kit::sample::NOW + Duration::from_secs(20)).await;
     let status = desk.status(ticket.id, |status| status.receipts[0].state.is_final()).await;
     assert_eq!((status.receipts[0].state, desk.sent().len()), (State::Revoked, 1));

@@ -299,6 +299,34 @@ async fn a_thousand_concurrent_binds_of_one_address_end_with_one_owner() {
     assert_eq!(shown(&house, "d").len(), 1);
 }
 
+/// Users who claim the same device at once, each with a token of their own: how often each status was answered.
+async fn claims(house: &House, id: &str) -> std::collections::BTreeMap<u16, usize> {
+    let claims: Vec<_> = (0..40)
+        .map(|number| {
+            let mut client = house.client.clone();
+            client.key = user_token(&format!("u{number}"));
+            let address = json!({"channel": "fcm", "token": format!("{id}-{number}")});
+            let body = json!({"platform": "web", "addresses": [address]}).to_string();
+            let path = format!("{DEVICES}/{id}");
+            tokio::spawn(async move { client.raw(Method::PUT, &path, body).await.0 })
+        })
+        .collect();
+    let mut statuses = std::collections::BTreeMap::new();
+    for claim in claims {
+        *statuses.entry(claim.await.unwrap()).or_default() += 1;
+    }
+    statuses
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_user_tokens_that_claim_one_device_at_once_one_gets_it() {
+    let house = House::open().await;
+    for round in 0..5 {
+        let statuses = claims(&house, &format!("claimed-{round}")).await;
+        assert_eq!(statuses, [(201, 1), (403, 39)].into());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hostile_push_id_is_refused_and_not_repeated() {
     let house = House::open().await;

@@ -2,22 +2,26 @@
 
 use super::{Gateway, SubmitError};
 use crate::device::Address;
-use crate::store::{Login, Registered, Registration, StorageError};
+use crate::store::{Login, Registered, Registration, StorageError, Takeover};
 use crate::words::{AppId, DeviceId, UserId};
 
 impl Gateway {
-    /// Makes a device known as given, within the gateway's limit of devices a user.
+    /// Makes a device known as given, within the gateway's limit of devices a user. `None` means that it is another user's device
+    /// and [`Registration::takeover`] does not let this registration take it over.
     ///
     /// # Errors
     /// When storage fails; then nothing is changed.
-    pub async fn register(&self, device: impl Into<Registration>) -> Result<Registered, StorageError> {
+    pub async fn register(
+        &self,
+        device: impl Into<Registration>,
+    ) -> Result<Option<Registered>, StorageError> {
         let mut registration = device.into();
         registration.most = self.inner.devices_per_user;
         self.inner.shop.store.register(registration).await
     }
 
-    /// Binds a known device to the user who logs in on it, whoever was bound before: from now on his notifications come
-    /// there and nobody else's. None when there is no such device.
+    /// Binds a known device to the user who logs in on it: from now on their notifications come there and nobody else's. `None`
+    /// means that there is no such device, or that it is another user's and may not be taken over.
     ///
     /// # Errors
     /// When storage fails; then nothing is changed.
@@ -26,6 +30,7 @@ impl Gateway {
         app: &AppId,
         device: &DeviceId,
         user: &UserId,
+        takeover: Takeover,
     ) -> Result<Option<Registered>, StorageError> {
         let login = Login {
             app: app.clone(),
@@ -33,6 +38,7 @@ impl Gateway {
             user: user.clone(),
             at: self.now(),
             most: self.inner.devices_per_user,
+            takeover,
         };
         self.inner.shop.store.bind(login).await
     }

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use crate::device::{Address, Device};
 use crate::rules::Rules;
 use crate::store::{Count, Login, Named, Registered, Registration, StorageError, Store};
-use crate::words::{AppId, DeviceId, Secret, Timestamp, UserId};
+use crate::words::{AppId, ChannelName, DeviceId, Secret, Timestamp, UserId};
 
 /// Keeps devices in memory.
 #[derive(Default)]
@@ -79,6 +79,12 @@ impl Shelf {
         others
     }
 
+    /// Returns `true` if the device is known and bound to the owner. Without an owner, it may be anybody's.
+    fn is_owned(&self, app: &AppId, id: &DeviceId, owner: Option<&UserId>) -> bool {
+        let device = self.devices.get(&(app.clone(), id.clone()));
+        device.is_some_and(|device| owner.is_none() || device.user.as_ref() == owner)
+    }
+
     fn of_user(&self, app: &AppId, user: &UserId) -> impl Iterator<Item = &Device> {
         let theirs = self.users.get(&(app.clone(), user.clone()));
         theirs.into_iter().flatten().filter_map(|id| self.devices.get(&(app.clone(), id.clone())))
@@ -87,15 +93,22 @@ impl Shelf {
 
 #[async_trait]
 impl Store for MemoryStore {
-    async fn register(&self, registration: Registration) -> Result<Registered, StorageError> {
-        let Registration { mut device, named, replaces, most } = registration;
+    async fn register(&self, mut registration: Registration) -> Result<Option<Registered>, StorageError> {
         let mut shelf = self.0.lock();
+        let device = &mut registration.device;
         let app = device.app.clone();
-        if named == Named::ByAddress {
-            let known = device.addresses.iter().chain(&replaces);
+        if registration.named == Named::ByAddress {
+            let known = device.addresses.iter().chain(&registration.replaces);
             let holder = |address: &Address| shelf.holders.get(&(app.clone(), address.clone())).cloned();
-            device.id = known.into_iter().find_map(holder).unwrap_or(device.id);
+            if let Some(id) = known.into_iter().find_map(holder) {
+                device.id = id;
+            }
         }
+        let known = shelf.devices.get(&(app.clone(), registration.device.id.clone()));
+        if known.is_some_and(|known| !registration.may_take_over(known)) {
+            return Ok(None);
+        }
+        let Registration { mut device, replaces, most, .. } = registration;
         let created = shelf.take_out(&app, &device.id).is_none();
         let mut seen = std::collections::HashSet::new();
         device.addresses.retain(|address| seen.insert(address.clone()));
@@ -105,12 +118,16 @@ impl Store for MemoryStore {
         let (id, user) = (device.id.clone(), device.user.clone());
         shelf.put_in(device);
         let dropped = user.map(|user| shelf.make_room(&app, &user, &id, most)).unwrap_or_default();
-        Ok(Registered { id, created, dropped })
+        Ok(Some(Registered { id, created, dropped }))
     }
 
     async fn bind(&self, login: Login) -> Result<Option<Registered>, StorageError> {
-        let Login { app, device: id, user, at, most } = login;
         let mut shelf = self.0.lock();
+        let known = shelf.devices.get(&(login.app.clone(), login.device.clone()));
+        if known.is_none_or(|known| !login.may_take_over(known.user.as_ref())) {
+            return Ok(None);
+        }
+        let Login { app, device: id, user, at, most, .. } = login;
         let Some(mut device) = shelf.take_out(&app, &id) else { return Ok(None) };
         device.user = Some(user.clone());
         device.registered_at = device.registered_at.max(at);
@@ -128,6 +145,24 @@ impl Store for MemoryStore {
         }
         shelf.put_in(device);
         Ok(so_bound)
+    }
+
+    async fn detach(
+        &self,
+        app: &AppId,
+        id: &DeviceId,
+        owner: Option<&UserId>,
+        channels: &[ChannelName],
+    ) -> Result<bool, StorageError> {
+        let mut shelf = self.0.lock();
+        if !shelf.is_owned(app, id, owner) {
+            return Ok(false);
+        }
+        let Some(mut device) = shelf.take_out(app, id) else { return Ok(false) };
+        device.user = None;
+        device.addresses.retain(|address| !channels.contains(&address.channel));
+        shelf.put_in(device);
+        Ok(true)
     }
 
     async fn device(&self, app: &AppId, id: &DeviceId) -> Result<Option<Device>, StorageError> {
@@ -155,8 +190,9 @@ impl Store for MemoryStore {
         Ok(ours.take(most).map(|(_, device)| device.clone()).collect())
     }
 
-    async fn forget(&self, app: &AppId, id: &DeviceId) -> Result<bool, StorageError> {
-        Ok(self.0.lock().take_out(app, id).is_some())
+    async fn forget(&self, app: &AppId, id: &DeviceId, owner: Option<&UserId>) -> Result<bool, StorageError> {
+        let mut shelf = self.0.lock();
+        Ok(shelf.is_owned(app, id, owner) && shelf.take_out(app, id).is_some())
     }
 
     async fn release(&self, app: &AppId, address: &Address) -> Result<Option<DeviceId>, StorageError> {

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use pushgate::{
-    Address, AppId, Count, Device, DeviceId, Login, Named, Registered, Registration, Rules, Secret,
-    StorageError, Store, Timestamp, UserId,
+    Address, AppId, ChannelName, Count, Device, DeviceId, Login, Named, Registered, Registration, Rules,
+    Secret, StorageError, Store, Timestamp, UserId,
 };
 
 /// Everything the IM server keeps for pushgate.
@@ -24,6 +24,11 @@ struct Rows {
 impl Rows {
     fn device(&mut self, app: &AppId, id: &DeviceId) -> Option<&mut Device> {
         self.devices.iter_mut().find(|device| device.app == *app && device.id == *id)
+    }
+
+    /// Returns the device if it is known and bound to the owner. Without an owner, it may be anybody's.
+    fn owned(&mut self, app: &AppId, id: &DeviceId, owner: Option<&UserId>) -> Option<&mut Device> {
+        self.device(app, id).filter(|device| owner.is_none() || device.user.as_ref() == owner)
     }
 
     fn holder(&mut self, app: &AppId, address: &Address) -> Option<&mut Device> {
@@ -50,15 +55,19 @@ impl Rows {
 
 #[async_trait]
 impl Store for Tables {
-    async fn register(&self, registration: Registration) -> Result<Registered, StorageError> {
-        let Registration { mut device, named, replaces, most } = registration;
-        let (mut rows, app) = (self.0.lock(), device.app.clone());
-        let held = device.addresses.iter().chain(&replaces);
-        if named == Named::ByAddress
-            && let Some(id) = held.clone().find_map(|address| Some(rows.holder(&app, address)?.id.clone()))
+    async fn register(&self, mut registration: Registration) -> Result<Option<Registered>, StorageError> {
+        let (mut rows, app) = (self.0.lock(), registration.device.app.clone());
+        let mut held = registration.device.addresses.iter().chain(&registration.replaces);
+        if registration.named == Named::ByAddress
+            && let Some(id) = held.find_map(|address| Some(rows.holder(&app, address)?.id.clone()))
         {
-            device.id = id;
+            registration.device.id = id;
         }
+        let known = rows.device(&app, &registration.device.id);
+        if known.is_some_and(|known| !registration.may_take_over(known)) {
+            return Ok(None);
+        }
+        let Registration { mut device, replaces, most, .. } = registration;
         let before = rows.devices.len();
         rows.devices.retain(|known| known.app != app || known.id != device.id);
         let created = rows.devices.len() == before;
@@ -75,13 +84,16 @@ impl Store for Tables {
         let (id, user) = (device.id.clone(), device.user.clone());
         rows.devices.push(device);
         let dropped = user.map(|user| rows.make_room(&app, &user, &id, most)).unwrap_or_default();
-        Ok(Registered { id, created, dropped })
+        Ok(Some(Registered { id, created, dropped }))
     }
 
     async fn bind(&self, login: Login) -> Result<Option<Registered>, StorageError> {
-        let Login { app, device: id, user, at, most } = login;
         let mut rows = self.0.lock();
-        let Some(device) = rows.device(&app, &id) else { return Ok(None) };
+        let known = rows.device(&login.app, &login.device);
+        let Some(device) = known.filter(|known| login.may_take_over(known.user.as_ref())) else {
+            return Ok(None);
+        };
+        let Login { app, device: id, user, at, most, .. } = login;
         device.user = Some(user.clone());
         device.registered_at = device.registered_at.max(at);
         let dropped = rows.make_room(&app, &user, &id, most);
@@ -92,6 +104,20 @@ impl Store for Tables {
         let mut rows = self.0.lock();
         let bound = rows.device(app, id).filter(|device| user.is_none() || device.user.as_ref() == user);
         Ok(bound.and_then(|device| device.user.take()).is_some())
+    }
+
+    async fn detach(
+        &self,
+        app: &AppId,
+        id: &DeviceId,
+        owner: Option<&UserId>,
+        channels: &[ChannelName],
+    ) -> Result<bool, StorageError> {
+        let mut rows = self.0.lock();
+        let Some(device) = rows.owned(app, id, owner) else { return Ok(false) };
+        device.user = None;
+        device.addresses.retain(|address| !channels.contains(&address.channel));
+        Ok(true)
     }
 
     async fn device(&self, app: &AppId, id: &DeviceId) -> Result<Option<Device>, StorageError> {
@@ -121,11 +147,11 @@ impl Store for Tables {
         Ok(page)
     }
 
-    async fn forget(&self, app: &AppId, id: &DeviceId) -> Result<bool, StorageError> {
+    async fn forget(&self, app: &AppId, id: &DeviceId, owner: Option<&UserId>) -> Result<bool, StorageError> {
         let mut rows = self.0.lock();
-        let before = rows.devices.len();
-        rows.devices.retain(|device| device.app != *app || device.id != *id);
-        Ok(rows.devices.len() < before)
+        let is_owned = rows.owned(app, id, owner).is_some();
+        rows.devices.retain(|device| !is_owned || device.app != *app || device.id != *id);
+        Ok(is_owned)
     }
 
     async fn release(&self, app: &AppId, address: &Address) -> Result<Option<DeviceId>, StorageError> {

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use pushgate::{
-    Address, AppId, Count, Device, DeviceId, Login, Named, Registered, Registration, Rules, Secret,
-    StorageError, Store, Timestamp, UserId,
+    Address, AppId, ChannelName, Count, Device, DeviceId, Login, Named, Registered, Registration, Rules,
+    Secret, StorageError, Store, Takeover, Timestamp, UserId,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -15,7 +15,7 @@ use crate::{SqliteStore, text, users};
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn register(&self, registration: Registration) -> Result<Registered, StorageError> {
+    async fn register(&self, registration: Registration) -> Result<Option<Registered>, StorageError> {
         self.write("registering a device", move |c| register(c, &registration)).await
     }
 
@@ -35,6 +35,17 @@ impl Store for SqliteStore {
             Ok(bound > 0)
         })
         .await
+    }
+
+    async fn detach(
+        &self,
+        app: &AppId,
+        id: &DeviceId,
+        owner: Option<&UserId>,
+        channels: &[ChannelName],
+    ) -> Result<bool, StorageError> {
+        let (app, id, owner, channels) = (app.clone(), id.clone(), owner.cloned(), channels.to_vec());
+        self.write("detaching a device", move |c| detach(c, (&app, &id, owner.as_ref()), &channels)).await
     }
 
     async fn device(&self, app: &AppId, id: &DeviceId) -> Result<Option<Device>, StorageError> {
@@ -79,9 +90,12 @@ impl Store for SqliteStore {
         .await
     }
 
-    async fn forget(&self, app: &AppId, id: &DeviceId) -> Result<bool, StorageError> {
-        let (app, id) = (app.clone(), id.clone());
-        self.write("forgetting a device", move |c| forget(c, app.as_str(), id.as_str())).await
+    async fn forget(&self, app: &AppId, id: &DeviceId, owner: Option<&UserId>) -> Result<bool, StorageError> {
+        let (app, id, owner) = (app.clone(), id.clone(), owner.cloned());
+        self.write("forgetting a device", move |c| {
+            Ok(is_owned(c, &app, &id, owner.as_ref())? && forget(c, app.as_str(), id.as_str())?)
+        })
+        .await
     }
 
     async fn release(&self, app: &AppId, address: &Address) -> Result<Option<DeviceId>, StorageError> {
@@ -136,8 +150,8 @@ impl Store for SqliteStore {
     }
 }
 
-fn register(c: &Connection, registration: &Registration) -> rusqlite::Result<Registered> {
-    let Registration { device, named, replaces, most } = registration;
+fn register(c: &Connection, registration: &Registration) -> rusqlite::Result<Option<Registered>> {
+    let Registration { device, named, replaces, most, takeover } = registration;
     let mut device = device.clone();
     if *named == Named::ByAddress {
         for address in device.addresses.iter().chain(replaces) {
@@ -148,6 +162,12 @@ fn register(c: &Connection, registration: &Registration) -> rusqlite::Result<Reg
         }
     }
     let (app, id) = (device.app.as_str(), device.id.as_str());
+    if *takeover != Takeover::Always {
+        let stored = find(c, found::ONE, &device.app, id, 1)?;
+        if stored.iter().any(|stored| !registration.may_take_over(stored)) {
+            return Ok(None);
+        }
+    }
     let known =
         c.prepare_cached("SELECT 1 FROM devices WHERE app = ?1 AND id = ?2")?.exists(params![app, id])?;
     let user = device.user.as_ref().map(UserId::as_str);
@@ -175,19 +195,24 @@ fn register(c: &Connection, registration: &Registration) -> rusqlite::Result<Reg
         Some(user) => make_room(c, app, user, id, *most)?,
         None => Vec::new(),
     };
-    Ok(Registered { id: device.id, created: !known, dropped })
+    Ok(Some(Registered { id: device.id, created: !known, dropped }))
 }
 
 fn bind(c: &Connection, login: &Login) -> rusqlite::Result<Option<Registered>> {
     let (app, id, user) = (login.app.as_str(), login.device.as_str(), login.user.as_str());
-    let known = c
-        .prepare_cached(
-            "UPDATE devices SET user = ?3, registered_at = max(registered_at, ?4) WHERE app = ?1 AND id = ?2",
-        )?
-        .execute(params![app, id, user, login.at.as_millis()])?;
-    if known == 0 {
+    let bound: Option<Option<String>> = c
+        .prepare_cached("SELECT user FROM devices WHERE app = ?1 AND id = ?2")?
+        .query_row([app, id], |row| row.get(0))
+        .optional()?;
+    let Some(bound) = bound else { return Ok(None) };
+    let bound = bound.map(|bound| UserId::new(&bound).map_err(unreadable)).transpose()?;
+    if !login.may_take_over(bound.as_ref()) {
         return Ok(None);
     }
+    c.prepare_cached(
+        "UPDATE devices SET user = ?3, registered_at = max(registered_at, ?4) WHERE app = ?1 AND id = ?2",
+    )?
+    .execute(params![app, id, user, login.at.as_millis()])?;
     let dropped = make_room(c, app, user, id, login.most)?;
     Ok(Some(Registered { id: login.device.clone(), created: false, dropped }))
 }
@@ -216,6 +241,30 @@ fn make_room(
         forget(c, app, id.as_str())?;
     }
     Ok(dropped)
+}
+
+/// Returns `true` if the device is known and bound to the owner. Without an owner, it may be anybody's.
+fn is_owned(c: &Connection, app: &AppId, id: &DeviceId, owner: Option<&UserId>) -> rusqlite::Result<bool> {
+    c.prepare_cached("SELECT 1 FROM devices WHERE app = ?1 AND id = ?2 AND (?3 IS NULL OR user = ?3)")?
+        .exists(params![app.as_str(), id.as_str(), owner.map(UserId::as_str)])
+}
+
+fn detach(
+    c: &Connection,
+    (app, id, owner): (&AppId, &DeviceId, Option<&UserId>),
+    channels: &[ChannelName],
+) -> rusqlite::Result<bool> {
+    if !is_owned(c, app, id, owner)? {
+        return Ok(false);
+    }
+    let (app, id) = (app.as_str(), id.as_str());
+    c.prepare_cached("UPDATE devices SET user = NULL WHERE app = ?1 AND id = ?2")?.execute([app, id])?;
+    let mut delete =
+        c.prepare_cached("DELETE FROM addresses WHERE app = ?1 AND device = ?2 AND channel = ?3")?;
+    for channel in channels {
+        delete.execute([app, id, channel.as_str()])?;
+    }
+    Ok(true)
 }
 
 fn forget(c: &Connection, app: &str, id: &str) -> rusqlite::Result<bool> {

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::IntoResponse;
 use http::{HeaderMap, StatusCode};
-use pushgate::{AppId, Device, DeviceId, Named, SubmitError, UserId};
+use pushgate::{AppId, Device, DeviceId, Named, SubmitError, Takeover, UserId};
 use serde_json::{Value, json};
 
 use super::super::wire::{self, Asked, DeviceBody, HeldBody, LoginBody, RotateBody};
@@ -52,25 +52,17 @@ async fn stored(
 ) -> Answer {
     let Some(app) = house.gateway.app(&id) else { return Err(unknown_app(&id)) };
     asked.user = caller.speaks_for(asked.user)?;
-    let registration = match asked.registration(app, (id, device, named), house.gateway.now())? {
+    let mut registration = match asked.registration(app, (id, device, named), house.gateway.now())? {
         Asked::Register(registration) => registration,
         Asked::Unbind { app, device, channels } => {
             return unbound(house, caller, app, device, &channels).await;
         }
     };
-    let addresses = registration.device.addresses.iter().chain(&registration.replaces);
-    addresses.clone().try_for_each(|address| app.admits(address))?;
-    let device = &registration.device;
-    if named == Named::ById && *caller != Caller::Server {
-        let known = house.gateway.store().device(&device.app, &device.id).await?;
-        // Another user's device is taken over by whoever holds one of its tokens: he sits in front of it.
-        let holds = |known: &Device| addresses.clone().any(|address| known.addresses.contains(address));
-        if known.is_some_and(|known| known.user.is_some() && known.user != device.user && !holds(&known)) {
-            return Err(not_yours());
-        }
-    }
-    let mut shown = device.clone();
-    let registered = house.gateway.register(*registration).await?;
+    let mut addresses = registration.device.addresses.iter().chain(&registration.replaces);
+    addresses.try_for_each(|address| app.admits(address))?;
+    registration.takeover = takeover(caller);
+    let mut shown = registration.device.clone();
+    let registered = house.gateway.register(*registration).await?.ok_or_else(not_yours)?;
     shown.id = registered.id;
     let status = if registered.created { StatusCode::CREATED } else { StatusCode::OK };
     let mut shown = wire::device(&shown);
@@ -78,6 +70,31 @@ async fn stored(
         shown["dropped"] = json!(registered.dropped);
     }
     Ok((status, Json(shown)).into_response())
+}
+
+/// Returns who may take over another user's device. A user needs one of its tokens: whoever holds it sits in front of the device.
+const fn takeover(caller: &Caller) -> Takeover {
+    match caller {
+        Caller::Server => Takeover::Always,
+        Caller::User(_) => Takeover::WithAddress,
+    }
+}
+
+/// Returns whose a device must be for the caller to change it. `None` means that it may be anybody's.
+const fn owner(caller: &Caller) -> Option<&UserId> {
+    match caller {
+        Caller::Server => None,
+        Caller::User(user) => Some(user),
+    }
+}
+
+/// Explains why a device was not changed: it is unknown, or was another user's at that moment.
+async fn refusal(house: &House, app: &AppId, id: &DeviceId) -> Problem {
+    match house.gateway.store().device(app, id).await {
+        Ok(Some(_)) => not_yours(),
+        Ok(None) => unknown_device(),
+        Err(error) => error.into(),
+    }
 }
 
 /// An empty push id: the device is no longer reached over these channels, and is nobody's.
@@ -88,11 +105,9 @@ async fn unbound(
     id: DeviceId,
     channels: &[pushgate::ChannelName],
 ) -> Answer {
-    let device = owned(house, caller, &app, &id).await?;
-    for address in device.addresses.iter().filter(|address| channels.contains(&address.channel)) {
-        house.gateway.store().release(&app, address).await?;
+    if !house.gateway.store().detach(&app, &id, owner(caller), channels).await? {
+        return Err(refusal(house, &app, &id).await);
     }
-    house.gateway.logout(&app, &id, None).await?;
     let device = house.gateway.store().device(&app, &id).await?.ok_or_else(unknown_device)?;
     Ok(Json(wire::device(&device)).into_response())
 }
@@ -122,11 +137,11 @@ pub(super) async fn forget(
     headers: HeaderMap,
 ) -> Answer {
     let (app, caller) = admitted_for_devices(&house, &headers, &app)?;
-    let device = owned(&house, &caller, &app, &named(DeviceId::new(&id))?).await?;
-    if house.gateway.store().forget(&app, &device.id).await? {
+    let id = named(DeviceId::new(&id))?;
+    if house.gateway.store().forget(&app, &id, owner(&caller)).await? {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    Err(unknown_device())
+    Err(refusal(&house, &app, &id).await)
 }
 
 pub(super) async fn login(
@@ -138,14 +153,10 @@ pub(super) async fn login(
     let (app, caller) = admitted_for_devices(&house, &headers, &app)?;
     let id = named(DeviceId::new(&id))?;
     let asked: LoginBody = wire::parse(&body(&house, bytes).await?)?;
-    if let Caller::User(user) = &caller {
-        caller.speaks_for(Some(asked.user.clone()))?;
-        let known = house.gateway.store().device(&app, &id).await?.ok_or_else(unknown_device)?;
-        if known.user.is_some_and(|bound| bound != *user) {
-            return Err(not_yours());
-        }
+    caller.speaks_for(Some(asked.user.clone()))?;
+    if house.gateway.login(&app, &id, &asked.user, takeover(&caller)).await?.is_none() {
+        return Err(refusal(&house, &app, &id).await);
     }
-    house.gateway.login(&app, &id, &asked.user).await?.ok_or_else(unknown_device)?;
     let device = house.gateway.store().device(&app, &id).await?.ok_or_else(unknown_device)?;
     Ok(Json(wire::device(&device)).into_response())
 }

@@ -6,6 +6,7 @@ mod later;
 mod moves;
 mod queue;
 mod store;
+mod takeover;
 
 use pushgate::{
     Address, AppId, ChannelName, Device, DeviceId, Platform, Timestamp, TokenKind, Traits, UserId,

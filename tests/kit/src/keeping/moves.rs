@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use pushgate::{AppId, Login, Named, Registration, Store};
+use pushgate::{AppId, Login, Named, Registration, Store, Takeover};
 
 use super::{T0, address, device, device_id, user};
 
@@ -108,6 +108,7 @@ async fn make(store: &dyn Store, app: &AppId, at: u64, made: &Move) {
                 user: user(USERS[*u]),
                 at: now,
                 most: Registration::MOST,
+                takeover: Takeover::Always,
             };
             store.bind(login).await.expect("bind");
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pushgate::{Count, Device, DeviceId, Login, Named, Registration, Rules, Store, UserId};
+use pushgate::{Count, Device, DeviceId, Login, Named, Registration, Rules, Store, Takeover, UserId};
 
 use super::{T0, address, app, device, device_id, user};
 
@@ -25,18 +25,19 @@ pub async fn store(store: &dyn Store) {
     rules_are_kept_by_user_and_empty_ones_forgotten(store).await;
     counters_begin_at_zero_and_never_fall_below(store).await;
     a_thousand_concurrent_binds_of_one_address_end_with_one_owner(store).await;
+    super::takeover::promises(store).await;
 }
 
 async fn registering_twice_changes_nothing(store: &dyn Store) {
     let app = app("idempotent");
     let bob = device(&app, "d1", "bob", &["t1", "t2"]);
-    assert!(store.register(bob.clone().into()).await.expect("register").created);
-    assert!(!store.register(bob.clone().into()).await.expect("register").created);
+    assert!(store.register(bob.clone().into()).await.expect("register").expect("taken").created);
+    assert!(!store.register(bob.clone().into()).await.expect("register").expect("taken").created);
     assert_eq!(store.device(&app, &bob.id).await.expect("read"), Some(bob.clone()));
     let users = [UserId::new("bob").expect("name"), UserId::new("ann").expect("name")];
     assert_eq!(store.devices_of(&app, &users).await.expect("read"), std::slice::from_ref(&bob));
-    assert!(store.forget(&app, &bob.id).await.expect("forget"));
-    assert!(!store.forget(&app, &bob.id).await.expect("forget"));
+    assert!(store.forget(&app, &bob.id, None).await.expect("forget"));
+    assert!(!store.forget(&app, &bob.id, None).await.expect("forget"));
     assert_eq!(store.devices_of(&app, &users).await.expect("read"), []);
 }
 
@@ -96,7 +97,7 @@ async fn apps_do_not_see_each_other(store: &dyn Store) {
     store.register(device(&one, "d", "bob", &["t"]).into()).await.expect("register");
     store.register(device(&two, "d", "bob", &["t"]).into()).await.expect("register");
     let id = DeviceId::new("d").expect("name");
-    assert!(store.forget(&two, &id).await.expect("forget"));
+    assert!(store.forget(&two, &id, None).await.expect("forget"));
     assert_eq!(store.device(&one, &id).await.expect("read").expect("known").addresses, [address("t")]);
 }
 
@@ -107,17 +108,18 @@ async fn a_device_is_found_by_its_address_or_the_one_it_replaces(store: &dyn Sto
         replaces: replaces.map(address),
         ..Registration::from(device(&app, id, "bob", tokens))
     };
-    let first = store.register(by_address("one", &["t1"], None)).await.expect("register");
+    let first = store.register(by_address("one", &["t1"], None)).await.expect("register").expect("taken");
     assert!(first.created);
-    let again = store.register(by_address("two", &["t1"], None)).await.expect("register");
+    let again = store.register(by_address("two", &["t1"], None)).await.expect("register").expect("taken");
     assert_eq!((again.id.as_str(), again.created), ("one", false), "the same token is the same device");
-    let rotated = store.register(by_address("three", &["t2"], Some("t1"))).await.expect("register");
+    let rotated =
+        store.register(by_address("three", &["t2"], Some("t1"))).await.expect("register").expect("taken");
     assert_eq!((rotated.id.as_str(), rotated.created), ("one", false), "so is the token it replaces");
     let bobs = store.devices_of(&app, &[user("bob")]).await.expect("read");
     assert_eq!((bobs.len(), &bobs[0].addresses), (1, &vec![address("t2")]));
     // By its id, too, the old token is taken off whoever holds it.
     let named = Registration { named: Named::ById, ..by_address("other", &["t3"], Some("t2")) };
-    assert!(store.register(named).await.expect("register").created);
+    assert!(store.register(named).await.expect("register").expect("taken").created);
     let known = store.device(&app, &device_id("one")).await.expect("read").expect("known");
     assert_eq!(known.addresses, []);
 }
@@ -131,6 +133,7 @@ async fn a_login_moves_the_device_and_a_late_logout_does_not_undo_it(store: &dyn
         user: user.clone(),
         at: T0 + Duration::from_secs(1),
         most: 10,
+        takeover: Takeover::Always,
     };
     assert_eq!(store.bind(login(&bob, &d)).await.expect("bind"), None, "no such device");
     assert!(!store.unbind(&app, &d, None).await.expect("unbind"));
@@ -156,13 +159,13 @@ async fn beyond_the_limit_the_oldest_device_goes(store: &dyn Store) {
         })
     };
     for (id, seconds) in [("b", 2), ("a", 3)] {
-        assert_eq!(store.register(at(id, seconds)).await.expect("register").dropped, []);
+        assert_eq!(store.register(at(id, seconds)).await.expect("register").expect("taken").dropped, []);
     }
     // The newest stays though its hour is the oldest: clocks are set back.
-    let third = store.register(at("c", 1)).await.expect("register");
+    let third = store.register(at("c", 1)).await.expect("register").expect("taken");
     assert_eq!(third.dropped, [device_id("b")]);
     assert_eq!(store.device(&app, &device_id("b")).await.expect("read"), None);
-    let again = store.register(at("c", 1)).await.expect("register");
+    let again = store.register(at("c", 1)).await.expect("register").expect("taken");
     assert_eq!(again.dropped, [], "registering again is not one more");
     assert_eq!(store.devices_of(&app, &[user("bob")]).await.expect("read").len(), 2);
 }
@@ -200,7 +203,7 @@ async fn a_thousand_concurrent_binds_of_one_address_end_with_one_owner(store: &d
     let names: Vec<String> = (0..1000).map(|i| format!("u{i}")).collect();
     let binds = names.iter().map(|name| store.register(device(&app, name, name, &["t"]).into()));
     for bound in futures_util::future::join_all(binds).await {
-        assert!(bound.expect("register").created);
+        assert!(bound.expect("register").expect("taken").created);
     }
     let users: Vec<_> = names.iter().map(|name| user(name)).collect();
     let devices = store.devices_of(&app, &users).await.expect("read");
