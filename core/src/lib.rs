@@ -175,6 +175,7 @@ pub mod fit;
 pub mod gateway;
 pub mod layer;
 pub mod memory;
+mod locale;
 pub mod notification;
 pub mod observe;
 pub mod overrides;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use minijinja::{Environment, UndefinedBehavior};
 use serde_json::{Map, Value};
 
+use crate::locale::Locale;
 use crate::words::{Secret, TemplateName};
 
 /// One language of a template. A part that is left out is taken from the template's default language.
@@ -24,7 +25,7 @@ pub struct Variant {
 pub struct TemplateSource {
     /// Used when no variant fits.
     pub default: Variant,
-    /// By locale (`zh-CN`, `zh`), compared without regard to case and with `_` for `-`.
+    /// By locale (`zh-CN`, `zh`), compared without regard to case and with `_` for `-`. [`Templates::render`] says which one a device gets.
     pub locales: BTreeMap<String, Variant>,
 }
 
@@ -70,7 +71,26 @@ pub struct Text {
 /// The compiled templates of one app.
 pub struct Templates {
     env: Environment<'static>,
-    variants: BTreeMap<TemplateName, Vec<(String, [bool; 3])>>,
+    variants: BTreeMap<TemplateName, Variants>,
+}
+
+/// The compiled languages of one template, and which parts each has.
+struct Variants {
+    default: [bool; 3],
+    locales: Vec<(Locale, [bool; 3])>,
+}
+
+impl Variants {
+    /// Returns the languages that a device of this locale may get, best first; the default is not among them.
+    fn ranked<'a>(&'a self, wanted: Option<&str>) -> Vec<&'a (Locale, [bool; 3])> {
+        let Some(wanted) = wanted.filter(|_| !self.locales.is_empty()).map(Locale::parse) else {
+            return Vec::new();
+        };
+        let rank = |variant: &'a (Locale, [bool; 3])| Some((variant.0.rank(&wanted)?, variant));
+        let mut ranked: Vec<_> = self.locales.iter().filter_map(rank).collect();
+        ranked.sort_by_key(|(rank, _)| *rank);
+        ranked.into_iter().map(|(_, variant)| variant).collect()
+    }
 }
 
 const PARTS: [&str; 3] = ["title", "content", "payload"];
@@ -102,11 +122,14 @@ impl Templates {
     /// # Errors
     /// [`TemplateError::Source`] with language, part and line.
     pub fn add(&mut self, name: TemplateName, source: TemplateSource) -> Result<(), TemplateError> {
-        let mut variants = vec![self.compile(&name, "", source.default)?];
+        let default = self.compile(&name, "", source.default)?;
+        let mut locales = Vec::with_capacity(source.locales.len());
         for (locale, variant) in source.locales {
-            variants.push(self.compile(&name, &normal(&locale), variant)?);
+            let locale = Locale::parse(&locale);
+            let has = self.compile(&name, locale.tag(), variant)?;
+            locales.push((locale, has));
         }
-        self.variants.insert(name, variants);
+        self.variants.insert(name, Variants { default, locales });
         Ok(())
     }
 
@@ -115,7 +138,7 @@ impl Templates {
         name: &TemplateName,
         locale: &str,
         variant: Variant,
-    ) -> Result<(String, [bool; 3]), TemplateError> {
+    ) -> Result<[bool; 3], TemplateError> {
         let mut has = [false; 3];
         for (i, source) in [variant.title, variant.content, variant.payload].into_iter().enumerate() {
             let Some(source) = source else { continue };
@@ -128,10 +151,13 @@ impl Templates {
                 }
             })?;
         }
-        Ok((locale.to_owned(), has))
+        Ok(has)
     }
 
-    /// Fills a template for one locale: its exact variant, else the one of the bare language, else the default.
+    /// Fills a template for one locale, each part by the first variant that has it: the variant of that very locale; one of the same
+    /// language, script and region; a shorter tag of it (RFC 4647 lookup); another one of the same language and script; that of the
+    /// bare language; the default. A script that the tag does not name is the likely one: `zh-Hans-CN` and `zh` get `zh-CN`, and
+    /// `zh-HK` gets `zh-TW` and never `zh-CN`.
     ///
     /// # Errors
     /// [`TemplateError::Unknown`], or [`TemplateError::Render`] naming what is missing.
@@ -142,12 +168,10 @@ impl Templates {
         vars: &Map<String, Value>,
     ) -> Result<Text, TemplateError> {
         let variants = self.variants.get(name).ok_or_else(|| TemplateError::Unknown(name.clone()))?;
-        let wanted = locale.map(normal).unwrap_or_default();
-        let language = wanted.split('-').next().unwrap_or_default();
-        let order = [wanted.as_str(), language, ""];
+        let ranked = variants.ranked(locale);
         let one = |i: usize| -> Result<Option<Secret>, TemplateError> {
-            let found = order.iter().find(|w| variants.iter().any(|(l, has)| l == **w && has[i]));
-            let Some(locale) = found else { return Ok(None) };
+            let best = ranked.iter().find(|(_, has)| has[i]).map(|(locale, _)| locale.tag());
+            let Some(locale) = best.or(variants.default[i].then_some("")) else { return Ok(None) };
             self.fill(name, locale, PARTS[i], vars).map(Some)
         };
         Ok(Text { title: one(0)?, content: one(1)?, payload: one(2)? })
@@ -190,10 +214,6 @@ fn key(name: &TemplateName, locale: &str, part: &str) -> String {
 
 fn part(locale: &str, part: &str) -> String {
     if locale.is_empty() { part.to_owned() } else { format!("{locale} {part}") }
-}
-
-fn normal(locale: &str) -> String {
-    locale.replace('_', "-").to_ascii_lowercase()
 }
 
 /// Kind and line only: minijinja's detail may quote a value.
@@ -256,6 +276,25 @@ mod tests {
         assert_eq!(title(Some("zh-TW")), ("Ann 發來".into(), "内容：hi".into()));
         assert_eq!(title(Some("fr")), ("Ann wrote".into(), "hi".into()));
         assert_eq!(title(None), ("Ann wrote".into(), "hi".into()));
+    }
+
+    #[test]
+    fn what_an_iphone_calls_simplified_chinese_gets_the_text_for_china() {
+        let mut source = TemplateSource { default: variant("hi", "text"), ..Default::default() };
+        source.locales.insert("zh-CN".into(), variant("你好", "内容"));
+        source.locales.insert("zh-TW".into(), variant("你好", "內容"));
+        let templates = templates(source);
+        let content = |locale| {
+            let text = templates.render(&name(), Some(locale), &Map::new()).unwrap();
+            text.content.unwrap().expose().to_owned()
+        };
+        for locale in ["zh-Hans-CN", "zh-Hans", "zh", "zh-CN"] {
+            assert_eq!(content(locale), "内容", "{locale}");
+        }
+        for locale in ["zh-Hant-TW", "zh-Hant", "zh-HK", "zh-TW"] {
+            assert_eq!(content(locale), "內容", "{locale}");
+        }
+        assert_eq!(content("ja-JP"), "text");
     }
 
     #[test]
