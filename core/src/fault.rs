@@ -137,7 +137,7 @@ impl Kind {
         let (code, status, blame, retry, level, advice) = match self {
             Self::BadMessage  => ("bad_message",   422, Caller,   Never,   Info,  "the vendor refused the content; read its text and change the message"),
             Self::TooLarge    => ("too_large",     422, Caller,   Never,   Info,  "shorten the payload: the channel cannot carry it, and payloads are never cut"),
-            Self::TokenGone   => ("token_gone",    410, Token,    Never,   Debug, "the app was removed or the token replaced; the address is forgotten"),
+            Self::TokenGone   => ("token_gone",    410, Token,    Never,   Debug, "the app was removed or the token replaced; the address is forgotten, unless the detail says that it is kept"),
             Self::TokenMuted  => ("token_muted",   409, Token,    Never,   Debug, "the user switched notifications off or was away for long; the address is kept"),
             Self::WrongApp    => ("wrong_app",     409, Operator, Never,   Warn,  "the token was made for another app, sender or environment; compare the credentials with the app's build"),
             Self::AuthExpired => ("auth_expired",  503, Vendor,   Once,    Info,  "a new bearer is fetched and the message sent once more"),

@@ -275,6 +275,21 @@ async fn a_token_of_the_other_environment_is_told_and_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_was_registered_after_apples_news_is_kept_and_its_status_says_so() {
+    let bench = Bench::new().await;
+    bench.emulator.apns().unregister_since("bob-phone", SystemTime::now() - 60 * MINUTE);
+    let (state, fault) = bench.sent().await;
+    let fault = fault.unwrap();
+    assert_eq!((state, fault.kind, bench.addresses().await), (State::Failed, Kind::TokenGone, 1));
+    assert!(fault.detail.contains("the address is kept: it was registered after"), "{fault}");
+    bench.advance(60 * MINUTE);
+    bench.emulator.apns().unregister_since("bob-phone", SystemTime::now() + 59 * MINUTE);
+    let (_, fault) = bench.sent().await;
+    assert_eq!(bench.addresses().await, 0);
+    assert!(!fault.unwrap().detail.contains("kept"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn for_hours_no_provider_token_is_too_old_or_too_new_even_where_each_text_counts() {
     let bench = Bench::new().await;
     bench.emulator.apns().set_rules(Rules { same_token: SameToken::Text, ..Rules::default() });

@@ -144,7 +144,7 @@ fn meaning(status: StatusCode, service: Service, said: &Said<'_>) -> Option<Kind
         Service::Mozilla => mozilla(code, &said.text),
         Service::Google => google(&said.text),
         Service::Apple => apple(code),
-        Service::Other => None,
+        Service::Other => other(status, &said.text),
     };
     let plain = match status.as_u16() {
         status if TAKEN.contains(&status) => return own,
@@ -214,6 +214,14 @@ fn windows(status: StatusCode, code: &str) -> Option<Kind> {
         (403, _) => Some(Kind::WrongApp),
         _ => None,
     }
+}
+
+/// Unknown services refuse our key or token with words of their own, and with a status that elsewhere means the message. A 401 or
+/// 403 needs no words.
+fn other(status: StatusCode, text: &str) -> Option<Kind> {
+    let text = text.to_ascii_lowercase();
+    let words = ["vapid", "jwt", "authoriz", "public key", "senderid"];
+    (status == 400 && words.iter().any(|words| text.contains(words))).then_some(Kind::Credentials)
 }
 
 fn quote(status: StatusCode, text: &str, asked: &Asked<'_>) -> String {

@@ -93,8 +93,10 @@ impl Lane {
                 (State::Sent, vendor_id, None, None)
             }
             Outcome::Failed(fault) => {
-                let fault = judged(fault, delivery.attempt);
-                self.act_on(target, &fault, ledger.began).await;
+                let mut fault = judged(fault, delivery.attempt);
+                if let Some(note) = self.act_on(target, &fault, ledger.began).await {
+                    fault.detail = format!("{}; {note}", fault.detail);
+                }
                 let (state, next_at) = self.verdict(delivery, &fault, ledger);
                 (state, None, Some(fault), next_at)
             }
@@ -132,18 +134,20 @@ impl Lane {
         }
     }
 
-    /// What a fault asks for beside another try.
-    async fn act_on(&self, target: &Target, fault: &Fault, began: Timestamp) {
+    /// Does what a fault asks for beside another try. Returns a note for the receipt where a dead address is kept.
+    async fn act_on(&self, target: &Target, fault: &Fault, began: Timestamp) -> Option<&'static str> {
         if fault.kind == Kind::TokenGone {
-            self.prune(target, fault, began).await;
-        } else if fault.row().level == Level::Error {
+            return self.prune(target, fault, began).await;
+        }
+        if fault.row().level == Level::Error {
             self.alarm(fault.clone());
         }
+        None
     }
 
-    /// Forgets a dead address, unless it was registered after the vendor's news, or too many die at once.
-    async fn prune(&self, target: &Target, fault: &Fault, began: Timestamp) {
-        let Some(device) = &target.device else { return };
+    /// Forgets a dead address, unless it was registered after the vendor's news, or too many die at once. Returns a note where it is kept.
+    async fn prune(&self, target: &Target, fault: &Fault, began: Timestamp) -> Option<&'static str> {
+        let Some(device) = &target.device else { return Some("no device is registered with the address") };
         match self.fuse.dead(began) {
             Verdict::Prune => {}
             Verdict::Blown { first } => {
@@ -151,19 +155,22 @@ impl Lane {
                     let detail = "more tokens died than lived within ten minutes; none is forgotten until that changes. compare the credentials with the app's build";
                     self.alarm(Fault::new(Kind::WrongApp, detail).of_lane());
                 }
-                return;
+                return Some("the address is kept: too many died at once");
             }
         }
         let dead_since = fault.since.unwrap_or(began);
         match self.shop.store.prune(&self.app, &target.address, dead_since).await {
-            Ok(true) => self.shop.tell(&Event::Pruned {
-                app: self.app.clone(),
-                device: Some(device.clone()),
-                channel: self.name.clone(),
-            }),
-            Ok(false) => {}
+            Ok(true) => {
+                let (app, channel) = (self.app.clone(), self.name.clone());
+                self.shop.tell(&Event::Pruned { app, device: Some(device.clone()), channel });
+                None
+            }
+            Ok(false) => {
+                Some("the address is kept: it was registered after the push service took it for dead")
+            }
             Err(error) => {
                 tracing::error!(app = %self.app, channel = %self.name, %error, "dead address cannot be forgotten");
+                Some("the address is kept: storage failed")
             }
         }
     }

@@ -116,6 +116,25 @@ fn a_refused_token_of_ours_costs_no_subscription() {
 }
 
 #[test]
+fn a_key_that_an_unknown_service_refuses_in_its_own_words_is_a_fault_of_the_credentials() {
+    let refusals = [
+        r#"{"reason":"VapidPkHashMismatch"}"#,
+        "Request did not validate VAPID public key mismatch",
+        "the key in the Authorization header is not that of the subscription",
+        "<TITLE>MismatchSenderId</TITLE>",
+        "invalid JWT",
+    ];
+    for text in refusals {
+        let fault = fault(Service::Other, &answer(400, text));
+        assert_eq!((fault.kind, fault.scope), (Kind::Credentials, Scope::Address), "{fault}");
+    }
+    for (status, text) in [(400, "the TTL is missing"), (422, "vapid")] {
+        assert_eq!(fault(Service::Other, &answer(status, text)).kind, Kind::BadMessage, "{status} {text}");
+    }
+    assert_eq!(fault(Service::Other, &answer(410, "no VAPID subscription")).kind, Kind::TokenGone);
+}
+
+#[test]
 fn every_row_of_apples_table_gives_its_kind() {
     use Kind::{BadMessage, Throttled, TokenGone, TooLarge, VendorDown};
     let rows = [
