@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::device::Address;
+use crate::digest::RequestDigest;
 use crate::words::{
     AppId, ChannelName, DeviceId, IdempotencyKey, InvalidName, Secret, TemplateName, Timestamp, UserId,
 };
@@ -260,6 +261,10 @@ pub struct Notification {
     /// Asking twice with one key notifies once.
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
+    /// Digest of the request as the caller sent it, by which the reuse of an idempotency key for another request is detected.
+    /// `None` means that [`Notification::digest`] is used.
+    #[serde(skip)]
+    pub request_digest: Option<RequestDigest>,
 }
 
 impl Notification {
@@ -300,6 +305,7 @@ impl Notification {
             category: None,
             overrides: BTreeMap::new(),
             idempotency_key: None,
+            request_digest: None,
         }
     }
 
@@ -320,6 +326,22 @@ impl Notification {
             Purpose::CallOver(call) => Some(call.to_string()),
             Purpose::Message | Purpose::Group | Purpose::Removal => self.collapse_key.clone(),
         }
+    }
+
+    /// Returns [`Notification::request_digest`], or the digest of this notification in its canonical form.
+    ///
+    /// The canonical form is that of [`RequestDigest::from_json`] over the serialised notification, in which members are left
+    /// out that are `null`, `false`, or an empty list or table. A field that a later release adds has such a value unless the
+    /// caller sets it, so it changes no digest.
+    #[must_use]
+    pub fn digest(&self) -> RequestDigest {
+        self.request_digest.unwrap_or_else(|| {
+            let mut document = serde_json::to_value(self).unwrap_or_default();
+            if let Value::Object(members) = &mut document {
+                members.retain(|_, member| !is_default(member));
+            }
+            RequestDigest::from_json(&document)
+        })
     }
 
     /// The same, for nobody.
@@ -374,5 +396,51 @@ impl Notification {
     pub fn idempotency_key(mut self, key: IdempotencyKey) -> Self {
         self.idempotency_key = Some(key);
         self
+    }
+}
+
+/// Returns `true` for the value of a member that says the same as leaving the member out.
+fn is_default(member: &Value) -> bool {
+    match member {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        Value::Bool(true) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hex(notification: &Notification) -> String {
+        notification.digest().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn the_digest_of_a_notification_stays_the_same_in_every_release() {
+        let plain = Notification::to_user("demo", "bob").unwrap().title("Ann").content("hello");
+        let call = Call::new(CallId::new("c").unwrap(), Duration::from_secs(30)).unwrap();
+        let rich = Notification {
+            silent: true,
+            badge: Some(Badge::Increment(1)),
+            mentions: vec![UserId::new("bob").unwrap()],
+            send_at: Some(Timestamp::from_millis(1_700_000_000_123)),
+            idempotency_key: Some(IdempotencyKey::new("k").unwrap()),
+            ..plain.clone().purpose(Purpose::Call(call)).ttl(Duration::from_millis(1500))
+        };
+        // Frozen: stores keep these bytes. A new field must not change them.
+        assert_eq!(hex(&plain), "8de0a4b8e05a7e84412116b99a2910cd5d8e70273dc31f1a54b8ea18532f9365");
+        assert_eq!(hex(&rich), "8b963fea7501cf53b41c4c2ccde3ff50d2ed132954509c0de45df380c582b465");
+    }
+
+    #[test]
+    fn the_digest_of_the_request_as_it_was_sent_is_used_where_it_is_known() {
+        let sent = RequestDigest::from_json(&Value::from("as sent"));
+        let plain = Notification::to_user("demo", "bob").unwrap();
+        let known = Notification { request_digest: Some(sent), ..plain.clone() };
+        assert_eq!(known.digest(), sent);
+        assert_ne!(plain.digest(), sent);
+        assert_ne!(plain.digest(), plain.clone().title("t").digest());
     }
 }

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::delivery::{Delivery, Message, Target};
+use crate::digest::RequestDigest;
 use crate::echo::{Echo, Speaker};
 use crate::notification::{Audience, Notification};
 use crate::receipt::{Receipt, Skip, Status};
@@ -39,6 +40,19 @@ pub struct Admission {
     pub entries: Vec<Entry>,
     /// What is planned later, and from what.
     pub later: Option<Later>,
+    /// Deliveries that this notification withdraws: with the admission, or not at all.
+    pub withdrawal: Option<Withdrawal>,
+}
+
+/// Deliveries that are withdrawn in the transaction of another change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Withdrawal {
+    /// App of the deliveries.
+    pub app: AppId,
+    /// Selects the deliveries.
+    pub which: Which,
+    /// Time that their receipts show.
+    pub at: Timestamp,
 }
 
 /// What is planned later: at an hour, piece by piece because the audience is large, or unless somebody has acknowledged it.
@@ -124,6 +138,8 @@ pub struct PartFinish {
     pub skipped: Vec<Skip>,
     /// What is planned later still.
     pub next: Vec<Part>,
+    /// Deliveries that the part withdraws: with the end of its lease, or not at all.
+    pub withdrawal: Option<Withdrawal>,
 }
 
 /// A key, and a digest of what was asked under it.
@@ -131,8 +147,18 @@ pub struct PartFinish {
 pub struct Idempotency {
     /// The caller's key, unique within the app.
     pub key: IdempotencyKey,
-    /// Tells the same question from another one under the same key.
-    pub fingerprint: u64,
+    /// Digest of the request. Detects the reuse of the key for another request.
+    pub digest: RequestDigest,
+}
+
+/// Claim of an idempotency key by a notification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyClaim {
+    /// The notification that was first submitted under the key.
+    pub id: NotificationId,
+    /// Digest of its request. `None` means that an earlier release has stored it with a digest that cannot be computed any more;
+    /// then every request under the key counts as the same one.
+    pub digest: Option<RequestDigest>,
 }
 
 /// A delivery to be kept.
@@ -151,13 +177,8 @@ pub struct Entry {
 pub enum Admitted {
     /// It is on stable storage. Held entries are leased with epoch 1.
     New,
-    /// The key was taken before; nothing was stored.
-    Known {
-        /// By which notification.
-        id: NotificationId,
-        /// What was asked then.
-        fingerprint: u64,
-    },
+    /// The key was claimed before; nothing was stored and nothing was withdrawn.
+    Known(KeyClaim),
 }
 
 /// Which deliveries to lease.
@@ -265,8 +286,12 @@ impl Which {
 /// Where accepted notifications wait.
 #[async_trait]
 pub trait Queue: Send + Sync + 'static {
-    /// Claims the key and keeps the notification, or neither. When it returns, the notification is on stable storage.
+    /// Claims the key, keeps the notification and withdraws what it withdraws, or nothing of this. When it returns, the
+    /// notification is on stable storage.
     async fn admit(&self, admission: Admission) -> Result<Admitted, StorageError>;
+
+    /// Finds the claim of an idempotency key. `None` means that the key is free.
+    async fn find_claim(&self, app: &AppId, key: &IdempotencyKey) -> Result<Option<KeyClaim>, StorageError>;
 
     /// Leases deliveries that are due and that no living node holds.
     async fn take(&self, want: Want) -> Result<Taken, StorageError>;
@@ -278,11 +303,13 @@ pub trait Queue: Send + Sync + 'static {
     async fn take_parts(&self, node: NodeId, now: Timestamp, most: usize)
     -> Result<TakenParts, StorageError>;
 
-    /// Ends a part's lease: the part leaves, what was planned of it is kept and what is planned later still, or nothing is.
+    /// Ends a part's lease: the part leaves, what was planned of it is kept and what is planned later still, and what it withdraws
+    /// is withdrawn, or nothing is.
     async fn finish_part(&self, finish: PartFinish) -> Result<Finished, StorageError>;
 
     /// Takes back what was not sent yet: deliveries, parts of this app, and what would come again of attempts under way.
-    /// Their receipts say so. How many addresses and parts.
+    /// Their receipts say so. How many addresses and parts. By [`Which::Id`] the notification's [`Status::revoked_at`] is set, the
+    /// first time only.
     async fn withdraw(&self, app: &AppId, which: &Which, at: Timestamp) -> Result<u64, StorageError>;
 
     /// Keeps that a user has acknowledged a notification. Whether any part of it is still to be planned.

@@ -154,6 +154,8 @@ pub struct Status {
     pub id: NotificationId,
     /// When it was asked for.
     pub created_at: Timestamp,
+    /// Time at which it was revoked for the first time. `None` means that it was not.
+    pub revoked_at: Option<Timestamp>,
     /// Under which collapse key it is shown; none: under its own id.
     pub tag: Option<String>,
     /// How far the parts are that are planned later; none when it was planned at once.

@@ -9,12 +9,12 @@ use pushgate::echo::Speaker;
 use pushgate::memory::{MemoryQueue, MemoryStore};
 use pushgate::observe::Event;
 use pushgate::queue::{
-    Admission, Admitted, Finish, Finished, Heard, PartFinish, Queue, Taken, TakenParts, Want, Which,
+    Admission, Admitted, Finish, Finished, Heard, KeyClaim, PartFinish, Queue, Taken, TakenParts, Want, Which,
 };
 use pushgate::{
-    Address, AppId, Audience, ChannelInfo, ChannelName, Delivery, Echo, Fault, Gateway, Kind, Message,
-    NodeId, Notification, NotificationId, Probe, PushChannel, Receipt, Rendered, Report, Secret, State,
-    Status, StorageError, Timestamp, TokenKind, UserId,
+    Address, AppId, Audience, ChannelInfo, ChannelName, Delivery, Echo, Fault, Gateway, IdempotencyKey, Kind,
+    Message, NodeId, Notification, NotificationId, Probe, PushChannel, Receipt, Rendered, Report, Secret,
+    State, Status, StorageError, Timestamp, TokenKind, UserId,
 };
 use pushgate_dummy::{Dummy, Script};
 use tokio::sync::{Notify, mpsc};
@@ -41,6 +41,9 @@ impl Queue for Troubled {
             self.go_on.notified().await;
         }
         admitted
+    }
+    async fn find_claim(&self, app: &AppId, key: &IdempotencyKey) -> Result<Option<KeyClaim>, StorageError> {
+        self.inside.find_claim(app, key).await
     }
     async fn take(&self, want: Want) -> Result<Taken, StorageError> {
         self.inside.take(want).await

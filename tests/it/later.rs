@@ -246,6 +246,24 @@ async fn a_notification_is_revoked_at_the_door() {
     house.client.ask(Method::DELETE, "/v1/apps/demo/notifications/no-uuid", &Value::Null, 404).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_schedule_says_so_and_an_empty_audience_does_not() {
+    let house = House::open().await;
+    house.page_of("bob").await;
+    let send_at = pushgate::Timestamp::from(std::time::SystemTime::now()) + 60 * MINUTE;
+    let asked = json!({"to": {"users": ["bob"]}, "title": "t", "send_at": send_at});
+    let (_, scheduled) = house.client.submit(&asked, "").await;
+    let id = scheduled["id"].as_str().unwrap();
+    assert_eq!(house.client.status(&scheduled["id"]).await["revoked_at"], Value::Null);
+    house.client.ask(Method::DELETE, &format!("/v1/apps/demo/notifications/{id}"), &Value::Null, 200).await;
+    let status = house.client.status(&scheduled["id"]).await;
+    assert!(status["revoked_at"].is_string(), "{status}");
+    let nobody = json!({"to": {"users": ["nobody"]}, "title": "t"});
+    let (_, empty) = house.client.submit(&nobody, "").await;
+    let status = house.client.status(&empty["id"]).await;
+    assert_eq!((&status["counts"], &status["revoked_at"]), (&json!({}), &Value::Null));
+}
+
 #[tokio::test]
 async fn a_call_that_is_over_rings_nowhere_any_more() {
     let faults = vec![Answer::Fault(pushgate::Kind::VendorDown), Answer::Accepted];

@@ -198,7 +198,8 @@ impl Builder {
                 (Arc::clone(&leases) as Arc<dyn Presence>, Some(leases))
             }
         };
-        let recall = Recall::new(Arc::clone(&self.store), Arc::clone(&presence), Arc::clone(&self.clock));
+        let (store, queue) = (Arc::clone(&self.store), Arc::clone(&self.queue));
+        let recall = Recall::new(store, queue, Arc::clone(&presence), Arc::clone(&self.clock));
         let shop = Arc::new(Shop {
             node: NodeId::new(),
             store: self.store,

@@ -11,7 +11,9 @@ use crate::app::App;
 use crate::notification::{Audience, Notification, Purpose, When};
 use crate::observe::Event;
 use crate::plan::{Ask, Resolved, admits, choose};
-use crate::queue::{Admission, Entry, Finished, Later, Part, PartFinish, PartLease, Stage, Which};
+use crate::queue::{
+    Admission, Entry, Finished, Later, Part, PartFinish, PartLease, Stage, Which, Withdrawal,
+};
 use crate::receipt::{Skip, SkipReason, State};
 use crate::store::StorageError;
 use crate::words::{AppId, DeviceId, NotificationId, Timestamp, UserId};
@@ -144,7 +146,7 @@ impl Gateway {
             Err(SubmitError::Storage(error)) => return Err(error),
             Err(error) => return self.give_up(lease, &error).await,
         };
-        self.take_back(&asked, id, &draft.users).await?;
+        let withdrawal = self.withdrawal(&asked, id, &draft.users);
         let now = shop.clock.now();
         let (accepted, skipped) = (draft.plan.targets(), draft.plan.skipped.len());
         shop.tell(&Event::Planned { id, accepted, skipped, at: now });
@@ -162,12 +164,14 @@ impl Gateway {
             entries: draft.plan.deliveries.into_iter().map(entry).collect(),
             skipped: draft.plan.skipped,
             next,
+            withdrawal: withdrawal.clone(),
         };
         if shop.queue.finish_part(finish).await? == Finished::Fenced {
             // It was taken back, or another node has it.
             self.uncount(&asked, &draft.counted).await;
             return Ok(());
         }
+        withdrawal.into_iter().for_each(|withdrawal| shop.recall.withdraw(withdrawal));
         for channel in channels {
             if let Some(lane) = self.lane(&asked.app, &app, &channel) {
                 lane.nudge();
@@ -197,33 +201,37 @@ impl Gateway {
             entries: Vec::new(),
             skipped,
             next: Vec::new(),
+            withdrawal: None,
         };
         self.inner.shop.queue.finish_part(finish).await?;
         (self.inner.shop.settled)(lease.notification);
         Ok(())
     }
 
-    /// What ends a call, or removes what was shown, goes before whatever of it still waits: that never goes out any more.
-    pub(super) async fn take_back(
+    /// Returns what a notification withdraws: what ends a call or removes what was shown withdraws whatever of it still waits for
+    /// the same users. `None` means that it withdraws nothing.
+    pub(super) fn withdrawal(
         &self,
         asked: &Notification,
         id: NotificationId,
         users: &[UserId],
-    ) -> Result<(), StorageError> {
+    ) -> Option<Withdrawal> {
         let tag = match &asked.purpose {
             Purpose::CallOver(call) => call.to_string(),
             Purpose::Removal => asked.collapse_key.clone().unwrap_or_default(),
-            Purpose::Message | Purpose::Group | Purpose::Call(_) => return Ok(()),
+            Purpose::Message | Purpose::Group | Purpose::Call(_) => return None,
         };
         let which = Which::Tag { tag, users: users.to_vec(), before: id };
-        self.withdraw(&asked.app, which).await.map(|_| ())
+        Some(Withdrawal { app: asked.app.clone(), which, at: self.now() })
     }
 
-    /// In memory first: what leaves the queue now is not sent from there meanwhile.
+    /// Withdraws from the queue, and then from memory: what could not be committed is not held back either.
     async fn withdraw(&self, app: &AppId, which: Which) -> Result<u64, StorageError> {
         let shop = &self.inner.shop;
-        shop.recall.withdraw(app.clone(), which.clone());
-        shop.queue.withdraw(app, &which, shop.clock.now()).await
+        let at = shop.clock.now();
+        let withdrawn = shop.queue.withdraw(app, &which, at).await?;
+        shop.recall.withdraw(Withdrawal { app: app.clone(), which, at });
+        Ok(withdrawn)
     }
 
     /// Takes a notification back: what is not sent yet never is, and what was shown on registered devices is taken from their

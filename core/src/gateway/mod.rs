@@ -4,6 +4,7 @@ mod builder;
 mod devices;
 mod draft;
 mod heard;
+mod idempotency;
 mod later;
 mod submit;
 

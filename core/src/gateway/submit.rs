@@ -1,19 +1,19 @@
 //! Taking a notification: look up the audience, plan, store, and hand to the lanes what there is room for.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Gateway;
 use super::draft::{Draft, Question};
+use super::idempotency::idempotency;
 use crate::app::App;
 use crate::channel::Rendered;
 use crate::notification::{Audience, Notification};
 use crate::observe::Event;
 use crate::plan::Warning;
-use crate::queue::{Admission, Admitted, Entry, Idempotency, Lease};
+use crate::queue::{Admission, Admitted, Entry, Lease};
 use crate::receipt::Skip;
 use crate::store::StorageError;
 use crate::template::TemplateError;
@@ -136,6 +136,9 @@ impl Gateway {
         if shop.closing.is_cancelled() {
             return Err(SubmitError::ShuttingDown);
         }
+        if let Some(ticket) = self.find_replay(&asked).await? {
+            return Ok(ticket);
+        }
         let (id, now) = (NotificationId::new(), shop.clock.now());
         let app = self.checked(&asked, now)?;
         if asked.to.len() > Audience::MAX || asked.send_at.is_some_and(|at| at > now) {
@@ -143,13 +146,14 @@ impl Gateway {
         }
         let question = Question::of(&asked, id, now);
         let draft = self.draft(&app, question).await?;
-        self.take_back(&asked, id, &draft.users).await?;
+        let withdrawal = self.withdrawal(&asked, id, &draft.users);
         let Draft { plan, counted, online, .. } = draft;
         let accepted = plan.targets();
         shop.tell(&Event::Planned { id, accepted, skipped: plan.skipped.len(), at: shop.clock.now() });
         let awaiting = online.len();
         let later = self.unacknowledged(&asked, online, now);
-        let admission = Admission { skipped: plan.skipped.clone(), later, ..self.admission(&asked, id, now) };
+        let skipped = plan.skipped.clone();
+        let admission = Admission { skipped, later, withdrawal, ..self.admission(&asked, id, now) };
         let admitted = self.admitted(&app, admission, plan.deliveries).await;
         if !matches!(admitted, Ok(Admitted::New)) {
             self.uncount(&asked, &counted).await;
@@ -161,34 +165,18 @@ impl Gateway {
 
     /// What is kept of a notification whatever becomes of it.
     pub(super) fn admission(&self, asked: &Notification, id: NotificationId, now: Timestamp) -> Admission {
-        let key = asked.idempotency_key.clone();
         let ttl = asked.ttl.unwrap_or(Notification::DEFAULT_TTL);
         Admission {
             id,
             app: asked.app.clone(),
-            idempotency: key.map(|key| Idempotency { key, fingerprint: fingerprint(asked) }),
+            idempotency: idempotency(asked),
             created_at: now,
             keep_until: asked.send_at.unwrap_or(now).max(now) + self.inner.keep.max(ttl),
             skipped: Vec::new(),
             tag: asked.tag(),
             entries: Vec::new(),
             later: None,
-        }
-    }
-
-    /// The ticket, or that of the notification that was asked for before.
-    pub(super) async fn ticket(
-        &self,
-        asked: &Notification,
-        admitted: Admitted,
-        ticket: Ticket,
-    ) -> Result<Ticket, SubmitError> {
-        match admitted {
-            Admitted::New => Ok(ticket),
-            Admitted::Known { id, fingerprint: then } if then == fingerprint(asked) => {
-                self.replayed(&asked.app, id).await
-            }
-            Admitted::Known { id, .. } => Err(SubmitError::KeyReused { id }),
+            withdrawal: None,
         }
     }
 
@@ -226,11 +214,12 @@ impl Gateway {
             .filter(|entry| entry.held_by.is_none())
             .map(|entry| entry.delivery.channel.clone())
             .collect();
-        let later = admission.later.is_some();
+        let (later, withdrawal) = (admission.later.is_some(), admission.withdrawal.clone());
         let admitted = shop.queue.admit(admission).await?;
         if admitted != Admitted::New {
             return Ok(admitted);
         }
+        withdrawal.into_iter().for_each(|withdrawal| shop.recall.withdraw(withdrawal));
         shop.tell(&Event::Stored { id, at: shop.clock.now() });
         if later {
             self.inner.later.notify_one();
@@ -313,23 +302,4 @@ impl Gateway {
         }
         (entries, held)
     }
-
-    /// The ticket of a notification that was asked for before.
-    async fn replayed(&self, app: &AppId, id: NotificationId) -> Result<Ticket, SubmitError> {
-        let status = self.status(app, id).await?;
-        let (accepted, parts, skipped) = status.map_or_else(Default::default, |status| {
-            let accepted = usize::try_from(status.counts.values().sum::<u64>()).unwrap_or(usize::MAX);
-            let parts = status.progress.map_or(0, |progress| progress.done + progress.open);
-            (accepted, usize::try_from(parts).unwrap_or(usize::MAX), status.skipped)
-        });
-        Ok(Ticket { id, accepted, awaiting: 0, parts, skipped, replayed: true, warnings: Vec::new() })
-    }
-}
-
-/// Tells the same question from another one under the same key. Not a secret and not a signature: a slip-up detector.
-fn fingerprint(asked: &Notification) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    // Its serde form is in the order of its fields, and so the same for the same question.
-    serde_json::to_string(asked).unwrap_or_default().hash(&mut hasher);
-    hasher.finish()
 }

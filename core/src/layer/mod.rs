@@ -8,6 +8,7 @@ pub mod recall;
 pub mod stack;
 pub mod timeout;
 pub mod trace;
+mod withdrawals;
 
 /// What a layer does not change goes to the channel inside.
 macro_rules! inside {

@@ -1,7 +1,7 @@
 //! Holds back what must not go out any more: taken back, come too late for its user, or on its way to a device that has
 //! changed hands. Where nothing had to wait, nobody is asked.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use super::inside;
+use super::withdrawals::Withdrawals;
 use crate::channel::PushChannel;
 use crate::clock::Clock;
 use crate::delivery::{Delivery, Target};
@@ -16,48 +17,46 @@ use crate::device::{Address, Device};
 use crate::fault::{Fault, Kind};
 use crate::notification::When;
 use crate::presence::Presence;
-use crate::queue::Which;
+use crate::queue::{Queue, Withdrawal};
+use crate::receipt::State;
 use crate::report::{Outcome, Report};
 use crate::store::{StorageError, Store};
-use crate::words::{AppId, DeviceId};
+use crate::words::DeviceId;
 
 /// What is sent within this time of being asked for went straight through: what was true then still is.
 const STRAIGHT: Duration = Duration::from_secs(1);
-/// How many withdrawals are remembered. They matter to what is in memory at that moment; the queue forgets the rest itself.
-const REMEMBERED: usize = 10_000;
+/// Number of receipts that are read from the queue at once.
+const RECEIPTS: usize = 1000;
 
 /// What the lanes of a gateway ask before they send.
 pub struct Recall {
     store: Arc<dyn Store>,
+    queue: Arc<dyn Queue>,
     presence: Arc<dyn Presence>,
     clock: Arc<dyn Clock>,
-    withdrawn: Mutex<VecDeque<Withdrawn>>,
-}
-
-struct Withdrawn {
-    app: AppId,
-    which: Which,
+    withdrawals: Mutex<Withdrawals>,
 }
 
 impl Recall {
     /// Nothing is withdrawn yet.
-    pub fn new(store: Arc<dyn Store>, presence: Arc<dyn Presence>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, presence, clock, withdrawn: Mutex::default() }
+    pub fn new(
+        store: Arc<dyn Store>,
+        queue: Arc<dyn Queue>,
+        presence: Arc<dyn Presence>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { store, queue, presence, clock, withdrawals: Mutex::default() }
     }
 
-    /// This does not go out any more.
-    pub fn withdraw(&self, app: AppId, which: Which) {
-        let mut withdrawn = self.withdrawn.lock();
-        if withdrawn.len() == REMEMBERED {
-            withdrawn.pop_front();
-        }
-        withdrawn.push_back(Withdrawn { app, which });
+    /// Holds back the deliveries in memory that the queue has withdrawn. Called after the queue has committed the withdrawal.
+    pub fn withdraw(&self, withdrawal: Withdrawal) {
+        self.withdrawals.lock().insert(withdrawal);
     }
 
     /// What each target gets now.
     async fn verdicts(&self, delivery: &Delivery) -> Result<Vec<Verdict>, StorageError> {
         let message = &delivery.message;
-        let taken_back = self.taken_back(delivery);
+        let taken_back = self.taken_back(delivery).await?;
         let waited = self.clock.now().since(message.created_at) > STRAIGHT || delivery.attempt > 1;
         if !waited {
             return Ok(taken_back);
@@ -79,16 +78,37 @@ impl Recall {
         Ok(verdicts)
     }
 
-    fn taken_back(&self, delivery: &Delivery) -> Vec<Verdict> {
-        let withdrawn = self.withdrawn.lock();
-        let message = &delivery.message;
-        let concerning: Vec<_> = withdrawn.iter().filter(|one| one.app == message.app).collect();
-        let taken_back = |target: &Target| match concerning.iter().any(|one| one.which.takes(message, target))
-        {
-            true => Verdict::Stays("it was taken back"),
-            false => Verdict::Goes,
+    async fn taken_back(&self, delivery: &Delivery) -> Result<Vec<Verdict>, StorageError> {
+        let revoked = if self.withdrawals.lock().may_have_forgotten(&delivery.message) {
+            self.revoked(delivery).await?
+        } else {
+            BTreeSet::new()
         };
-        delivery.targets.iter().map(taken_back).collect()
+        let withdrawals = self.withdrawals.lock();
+        let taken_back = |target: &Target| {
+            if revoked.contains(&target.index) || withdrawals.contains(&delivery.message, target) {
+                Verdict::Stays("it was taken back")
+            } else {
+                Verdict::Goes
+            }
+        };
+        Ok(delivery.targets.iter().map(taken_back).collect())
+    }
+
+    /// Reads from the queue which targets of the delivery are revoked, by their index.
+    async fn revoked(&self, delivery: &Delivery) -> Result<BTreeSet<u32>, StorageError> {
+        let (id, mut revoked) = (delivery.message.id, BTreeSet::new());
+        let indexes = || delivery.targets.iter().map(|target| target.index);
+        let (Some(first), Some(last)) = (indexes().min(), indexes().max()) else { return Ok(revoked) };
+        let mut after = first.checked_sub(1);
+        loop {
+            let receipts = self.queue.receipts(id, after, RECEIPTS).await?;
+            revoked.extend(receipts.iter().filter(|r| r.state == State::Revoked).map(|r| r.index));
+            after = receipts.last().map(|receipt| receipt.index);
+            if receipts.len() < RECEIPTS || after >= Some(last) {
+                return Ok(revoked);
+            }
+        }
     }
 
     /// What a device gets that was its user's then and still is.

@@ -11,8 +11,8 @@ use crate::delivery::{Delivery, Target};
 use crate::echo::{Echo, Echoes, Speaker};
 use crate::notification::Notification;
 use crate::queue::{
-    Admission, Admitted, Entry, Finish, Finished, Heard, Idempotency, Lease, Part, PartFinish, PartLease,
-    Queue, Taken, TakenParts, Want, Which,
+    Admission, Admitted, Entry, Finish, Finished, Heard, Idempotency, KeyClaim, Lease, Part, PartFinish,
+    PartLease, Queue, Taken, TakenParts, Want, Which, Withdrawal,
 };
 use crate::receipt::{Progress, Receipt, Skip, State, Status};
 use crate::store::StorageError;
@@ -27,7 +27,7 @@ pub struct MemoryQueue(Mutex<Desk>);
 #[derive(Default)]
 struct Desk {
     notifications: HashMap<NotificationId, Kept>,
-    keys: HashMap<(AppId, IdempotencyKey), (NotificationId, u64)>,
+    keys: HashMap<(AppId, IdempotencyKey), KeyClaim>,
     waiting: HashMap<DeliveryId, Waiting>,
     lanes: BTreeMap<(AppId, ChannelName), BTreeSet<(Timestamp, DeliveryId)>>,
     parts: BTreeMap<(NotificationId, u32), WaitingPart>,
@@ -40,6 +40,7 @@ struct Kept {
     key: Option<IdempotencyKey>,
     created_at: Timestamp,
     keep_until: Timestamp,
+    revoked_at: Option<Timestamp>,
     tag: Option<String>,
     ask: Option<Notification>,
     parts_done: u64,
@@ -100,6 +101,25 @@ impl Desk {
         }
     }
 
+    /// Withdraws what is meant. Returns the number of addresses and parts.
+    fn withdraw(&mut self, withdrawal: &Withdrawal) -> u64 {
+        let Withdrawal { app, which, at } = withdrawal;
+        let ids: Vec<_> = self.waiting.keys().copied().collect();
+        let mut count = 0;
+        for id in ids {
+            count += self.take_back(id, app, which, *at);
+        }
+        if let Which::Id(id) = which
+            && let Some(kept) = self.notifications.get_mut(id).filter(|kept| kept.app == *app)
+        {
+            kept.revoked_at.get_or_insert(*at);
+            let before = self.parts.len();
+            self.parts.retain(|(of, _), _| of != id);
+            count += (before - self.parts.len()) as u64;
+        }
+        count
+    }
+
     /// Takes back what `which` means of one delivery. How many targets.
     fn take_back(&mut self, id: DeliveryId, app: &AppId, which: &Which, at: Timestamp) -> u64 {
         let Some(waiting) = self.waiting.get_mut(&id) else { return 0 };
@@ -142,18 +162,22 @@ impl Desk {
 impl Queue for MemoryQueue {
     async fn admit(&self, admission: Admission) -> Result<Admitted, StorageError> {
         let mut desk = self.0.lock();
-        if let Some(Idempotency { key, fingerprint }) = &admission.idempotency {
+        if let Some(Idempotency { key, digest }) = &admission.idempotency {
             let key = (admission.app.clone(), key.clone());
-            if let Some((id, fingerprint)) = desk.keys.get(&key) {
-                return Ok(Admitted::Known { id: *id, fingerprint: *fingerprint });
+            if let Some(claim) = desk.keys.get(&key) {
+                return Ok(Admitted::Known(*claim));
             }
-            desk.keys.insert(key, (admission.id, *fingerprint));
+            desk.keys.insert(key, KeyClaim { id: admission.id, digest: Some(*digest) });
+        }
+        if let Some(withdrawal) = &admission.withdrawal {
+            desk.withdraw(withdrawal);
         }
         let kept = Kept {
             app: admission.app,
             key: admission.idempotency.map(|idempotency| idempotency.key),
             created_at: admission.created_at,
             keep_until: admission.keep_until,
+            revoked_at: None,
             tag: admission.tag,
             ask: admission.later.as_ref().map(|later| later.ask.clone()),
             parts_done: 0,
@@ -171,6 +195,10 @@ impl Queue for MemoryQueue {
             desk.enqueue(entry);
         }
         Ok(Admitted::New)
+    }
+
+    async fn find_claim(&self, app: &AppId, key: &IdempotencyKey) -> Result<Option<KeyClaim>, StorageError> {
+        Ok(self.0.lock().keys.get(&(app.clone(), key.clone())).copied())
     }
 
     async fn take(&self, want: Want) -> Result<Taken, StorageError> {
@@ -260,6 +288,9 @@ impl Queue for MemoryQueue {
             return Ok(Finished::Fenced);
         }
         desk.parts.remove(&key);
+        if let Some(withdrawal) = &finish.withdrawal {
+            desk.withdraw(withdrawal);
+        }
         if let Some(kept) = desk.notifications.get_mut(&finish.notification) {
             kept.parts_done += 1;
             kept.skip(finish.skipped);
@@ -272,20 +303,8 @@ impl Queue for MemoryQueue {
     }
 
     async fn withdraw(&self, app: &AppId, which: &Which, at: Timestamp) -> Result<u64, StorageError> {
-        let mut desk = self.0.lock();
-        let ids: Vec<_> = desk.waiting.keys().copied().collect();
-        let mut count = 0;
-        for id in ids {
-            count += desk.take_back(id, app, which, at);
-        }
-        if let Which::Id(id) = which
-            && desk.notifications.get(id).is_some_and(|kept| kept.app == *app)
-        {
-            let before = desk.parts.len();
-            desk.parts.retain(|(of, _), _| of != id);
-            count += (before - desk.parts.len()) as u64;
-        }
-        Ok(count)
+        let withdrawal = Withdrawal { app: app.clone(), which: which.clone(), at };
+        Ok(self.0.lock().withdraw(&withdrawal))
     }
 
     async fn acknowledge(
@@ -364,6 +383,7 @@ impl Queue for MemoryQueue {
         Ok(Some(Status {
             id,
             created_at: kept.created_at,
+            revoked_at: kept.revoked_at,
             tag: kept.tag.clone(),
             progress: kept.ask.is_some().then_some(progress),
             counts,

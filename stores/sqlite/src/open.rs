@@ -7,11 +7,13 @@ use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
 /// Each takes the schema from its place in the list to the next; never changed once released.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("../migrations/0001_devices_and_queue.sql"),
     include_str!("../migrations/0002_users_and_later.sql"),
     include_str!("../migrations/0003_echoes.sql"),
     include_str!("../migrations/0004_less_to_write.sql"),
+    include_str!("../migrations/0005_request_digest.sql"),
+    include_str!("../migrations/0006_revoked_at.sql"),
 ];
 
 /// Why a file cannot be opened.

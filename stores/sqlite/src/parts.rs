@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::devices::name;
 use crate::queue::enqueue;
-use crate::{json, text};
+use crate::{json, text, withdraw};
 
 /// Parts that no living node holds. ?1 is the asking node, whose own are in its memory.
 const FREE: &str = "(p.owner IS NULL OR
@@ -65,6 +65,9 @@ pub(crate) fn finish(c: &Connection, finish: &PartFinish, bodies: &[String]) -> 
         .execute(params![id, finish.place, finish.epoch.cast_signed()])?;
     if gone == 0 {
         return Ok(Finished::Fenced);
+    }
+    if let Some(withdrawal) = &finish.withdrawal {
+        withdraw::withdraw(c, withdrawal)?;
     }
     finish.entries.iter().zip(bodies).try_for_each(|(entry, body)| enqueue(c, entry, body))?;
     finish.next.iter().try_for_each(|part| wait(c, finish.notification, part))?;

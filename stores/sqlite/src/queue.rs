@@ -5,12 +5,12 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 use pushgate::echo::Speaker;
 use pushgate::queue::{
-    Admission, Admitted, Entry, Finish, Finished, Heard, Lease, PartFinish, Queue, Taken, TakenParts, Want,
-    Which,
+    Admission, Admitted, Entry, Finish, Finished, Heard, KeyClaim, Lease, PartFinish, Queue, Taken,
+    TakenParts, Want, Which, Withdrawal,
 };
 use pushgate::{
-    AppId, ChannelName, Delivery, Echo, NodeId, NotificationId, Receipt, Secret, Status, StorageError,
-    Timestamp, UserId,
+    AppId, ChannelName, Delivery, Echo, IdempotencyKey, NodeId, NotificationId, Receipt, RequestDigest,
+    Secret, Status, StorageError, Timestamp, UserId,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -26,6 +26,11 @@ impl Queue for SqliteStore {
         let doing = "accepting a notification";
         let bodies = texts(doing, admission.entries.iter().map(|entry| &entry.delivery))?;
         self.write(doing, move |c| admit(c, &admission, &bodies)).await
+    }
+
+    async fn find_claim(&self, app: &AppId, key: &IdempotencyKey) -> Result<Option<KeyClaim>, StorageError> {
+        let (app, key) = (app.clone(), key.clone());
+        self.read("reading an idempotency key", move |c| find_claim(c, &app, &key)).await
     }
 
     async fn take(&self, want: Want) -> Result<Taken, StorageError> {
@@ -54,8 +59,8 @@ impl Queue for SqliteStore {
     }
 
     async fn withdraw(&self, app: &AppId, which: &Which, at: Timestamp) -> Result<u64, StorageError> {
-        let (app, which) = (app.clone(), which.clone());
-        self.write("taking back", move |c| withdraw::withdraw(c, &app, &which, at)).await
+        let withdrawal = Withdrawal { app: app.clone(), which: which.clone(), at };
+        self.write("taking back", move |c| withdraw::withdraw(c, &withdrawal)).await
     }
 
     async fn acknowledge(
@@ -130,30 +135,24 @@ impl Queue for SqliteStore {
 }
 
 fn admit(c: &Connection, admission: &Admission, bodies: &[String]) -> rusqlite::Result<Admitted> {
-    let key = admission.idempotency.as_ref().map(|i| i.key.as_str());
-    if let Some(key) = key {
-        let known = c
-            .prepare_cached("SELECT id, fingerprint FROM notifications WHERE app = ?1 AND key = ?2")?
-            .query_row(params![admission.app.as_str(), key], |row| {
-                let (id, fingerprint): ([u8; 16], i64) = (row.get(0)?, row.get(1)?);
-                let id = NotificationId(uuid::Uuid::from_bytes(id));
-                Ok(Admitted::Known { id, fingerprint: fingerprint.cast_unsigned() })
-            })
-            .optional()?;
-        if let Some(known) = known {
-            return Ok(known);
-        }
+    let idempotency = admission.idempotency.as_ref();
+    if let Some(idempotency) = idempotency
+        && let Some(claim) = find_claim(c, &admission.app, &idempotency.key)?
+    {
+        return Ok(Admitted::Known(claim));
     }
-    let fingerprint = admission.idempotency.as_ref().map(|i| i.fingerprint.cast_signed());
+    if let Some(withdrawal) = &admission.withdrawal {
+        withdraw::withdraw(c, withdrawal)?;
+    }
     c.prepare_cached(
-        "INSERT INTO notifications (id, app, key, fingerprint, created_at, keep_until, skipped, skips, tag, ask)
+        "INSERT INTO notifications (id, app, key, digest, created_at, keep_until, skipped, skips, tag, ask)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?
     .execute(params![
         admission.id.0.as_bytes(),
         admission.app.as_str(),
-        key,
-        fingerprint,
+        idempotency.map(|idempotency| idempotency.key.as_str()),
+        idempotency.map(|idempotency| idempotency.digest.as_bytes()),
         admission.created_at.as_millis(),
         admission.keep_until.as_millis(),
         text(&admission.skipped.iter().take(Status::MOST).collect::<Vec<_>>())?,
@@ -165,6 +164,16 @@ fn admit(c: &Connection, admission: &Admission, bodies: &[String]) -> rusqlite::
     let parts = admission.later.iter().flat_map(|later| &later.parts);
     parts.into_iter().try_for_each(|part| parts::wait(c, admission.id, part))?;
     Ok(Admitted::New)
+}
+
+fn find_claim(c: &Connection, app: &AppId, key: &IdempotencyKey) -> rusqlite::Result<Option<KeyClaim>> {
+    c.prepare_cached("SELECT id, digest FROM notifications WHERE app = ?1 AND key = ?2")?
+        .query_row([app.as_str(), key.as_str()], |row| {
+            let id = NotificationId(uuid::Uuid::from_bytes(row.get(0)?));
+            let digest = row.get::<_, Option<[u8; 32]>>(1)?.map(RequestDigest::from_bytes);
+            Ok(KeyClaim { id, digest })
+        })
+        .optional()
 }
 
 pub(crate) fn enqueue(c: &Connection, entry: &Entry, body: &str) -> rusqlite::Result<()> {

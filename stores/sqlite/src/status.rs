@@ -11,7 +11,7 @@ use crate::{echoes, json};
 pub(crate) fn status(c: &Connection, app: &AppId, id: NotificationId) -> rusqlite::Result<Option<Status>> {
     let found = c
         .prepare_cached(
-            "SELECT created_at, skipped, skips, tag, ask IS NOT NULL, parts_done FROM notifications
+            "SELECT created_at, skipped, skips, tag, ask IS NOT NULL, parts_done, revoked_at FROM notifications
              WHERE id = ?1 AND app = ?2",
         )?
         .query_row(params![id.0.as_bytes(), app.as_str()], |row| {
@@ -19,6 +19,7 @@ pub(crate) fn status(c: &Connection, app: &AppId, id: NotificationId) -> rusqlit
             Ok(Status {
                 id,
                 created_at: Timestamp::from_millis(row.get(0)?),
+                revoked_at: row.get::<_, Option<i64>>(6)?.map(Timestamp::from_millis),
                 tag: row.get(3)?,
                 progress: row.get::<_, bool>(4)?.then_some(progress),
                 counts: BTreeMap::new(),

@@ -1,17 +1,23 @@
 //! Taking back what was not sent yet.
 
-use pushgate::queue::Which;
+use pushgate::queue::{Which, Withdrawal};
 use pushgate::{AppId, Delivery, Receipt, Target, Timestamp};
 use rusqlite::{Connection, params};
 
 use crate::{json, text};
 
-pub(crate) fn withdraw(c: &Connection, app: &AppId, which: &Which, at: Timestamp) -> rusqlite::Result<u64> {
+/// Withdraws what is meant. Returns the number of addresses and parts.
+pub(crate) fn withdraw(c: &Connection, withdrawal: &Withdrawal) -> rusqlite::Result<u64> {
+    let Withdrawal { app, which, at } = withdrawal;
     let mut count = 0;
     for (row, held, delivery) in found(c, app, which)? {
-        count += take_back(c, (row, held), delivery, which, at)?;
+        count += take_back(c, (row, held), delivery, which, *at)?;
     }
     if let Which::Id(id) = which {
+        c.prepare_cached(
+            "UPDATE notifications SET revoked_at = ?3 WHERE id = ?1 AND app = ?2 AND revoked_at IS NULL",
+        )?
+        .execute(params![id.0.as_bytes(), app.as_str(), at.as_millis()])?;
         let parts = c
             .prepare_cached(
                 "DELETE FROM parts WHERE notification = (SELECT id FROM notifications WHERE id = ?1 AND app = ?2)",

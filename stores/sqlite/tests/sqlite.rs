@@ -1,7 +1,7 @@
 //! SQLite is held to what every store and queue promises, and to its own: one owner, one schema, no text of ours lost.
 
-use pushgate::queue::{Queue as _, Want};
-use pushgate::{NodeId, TokenKind};
+use pushgate::queue::{Admission, Entry, Idempotency, KeyClaim, Queue as _, Want, Which, Withdrawal};
+use pushgate::{IdempotencyKey, Message, NodeId, NotificationId, RequestDigest, State, TokenKind};
 use pushgate_kit::sample;
 use pushgate_sqlite::{OpenError, SqliteStore};
 
@@ -94,4 +94,73 @@ async fn what_an_older_version_has_accepted_is_taken_after_the_migration() {
     let taken = store.take(want).await.unwrap();
     assert_eq!(taken.leases.len(), 2);
     assert!(taken.leases.iter().all(|lease| lease.delivery == delivery && lease.epoch == 2));
+}
+
+#[tokio::test]
+async fn a_key_of_an_earlier_release_is_claimed_by_any_request_because_its_hash_means_nothing_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.db");
+    let old = rusqlite::Connection::open(&path).unwrap();
+    for sql in [
+        include_str!("../migrations/0001_devices_and_queue.sql"),
+        include_str!("../migrations/0002_users_and_later.sql"),
+        include_str!("../migrations/0003_echoes.sql"),
+        include_str!("../migrations/0004_less_to_write.sql"),
+    ] {
+        old.execute_batch(sql).unwrap();
+    }
+    old.pragma_update(None, "user_version", 4).unwrap();
+    let id = NotificationId::new();
+    let sql = "INSERT INTO notifications (id, app, key, fingerprint, created_at, keep_until, skipped) VALUES (?1, 'demo', 'k', -7, 0, 0, '[]')";
+    old.execute(sql, [id.0.as_bytes()]).unwrap();
+    drop(old);
+    let store = SqliteStore::open(&path).unwrap();
+    let (app, key) = (sample::message().app, IdempotencyKey::new("k").unwrap());
+    assert_eq!(store.find_claim(&app, &key).await.unwrap(), Some(KeyClaim { id, digest: None }));
+}
+
+/// A notification with one delivery under a collapse key.
+fn admission(key: &str, withdrawal: Option<Withdrawal>) -> Admission {
+    let id = NotificationId::new();
+    let message = Message { id, collapse_key: Some("call".to_owned()), ..sample::message() };
+    let mut delivery = sample::delivery(message, [sample::address("way", TokenKind::Token, "token")]);
+    delivery.targets[0].user = Some(pushgate::UserId::new("ann").expect("a valid name"));
+    let key = IdempotencyKey::new(key).expect("a valid key");
+    Admission {
+        id,
+        app: delivery.message.app.clone(),
+        idempotency: Some(Idempotency { key, digest: RequestDigest::from_bytes([1; 32]) }),
+        created_at: sample::NOW,
+        keep_until: sample::NOW,
+        skipped: Vec::new(),
+        tag: None,
+        entries: vec![Entry { delivery, due: sample::NOW, held_by: None }],
+        later: None,
+        withdrawal,
+    }
+}
+
+#[tokio::test]
+async fn an_admission_that_fails_withdraws_nothing_and_leaves_its_key_free() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(folder.path().join("p.db")).unwrap();
+    let ring = admission("ring", None);
+    let (app, delivery) = (ring.app.clone(), ring.entries[0].delivery.clone());
+    store.admit(ring).await.unwrap();
+    let users = vec![pushgate::UserId::new("ann").unwrap()];
+    let which = Which::Tag { tag: "call".to_owned(), users, before: NotificationId::new() };
+    let withdrawal = Withdrawal { app: app.clone(), which, at: sample::NOW };
+    let mut removal = admission("removal", Some(withdrawal));
+    // The last thing that is written is refused: the same delivery of the same notification again.
+    let twice = Entry { delivery: removal.entries[0].delivery.clone(), due: sample::NOW, held_by: None };
+    removal.entries.push(twice);
+    let valid = removal.entries[..1].to_vec();
+    store.admit(removal.clone()).await.unwrap_err();
+    let state = async || store.status(&app, delivery.message.id).await.unwrap().unwrap().receipts[0].state;
+    assert_eq!(state().await, State::Queued);
+    let key = IdempotencyKey::new("removal").unwrap();
+    assert_eq!(store.find_claim(&app, &key).await.unwrap(), None);
+    removal.entries = valid;
+    store.admit(removal).await.unwrap();
+    assert_eq!(state().await, State::Revoked);
 }

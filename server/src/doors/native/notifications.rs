@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::IntoResponse;
 use http::{HeaderMap, StatusCode};
-use pushgate::{AppId, Notification, NotificationId};
+use pushgate::{AppId, Notification, NotificationId, RequestDigest};
 use pushgate_config::KeyScope;
 use serde_json::{Value, json};
 
@@ -28,10 +28,12 @@ pub(super) async fn submit(
     let wait = query.get("wait").map(|text| wire::span(text)).transpose()?;
     let Received { bytes, share } = house.bodies.read(bytes, house.max_body).await?;
     let asked: NotificationBody = wire::parse(&bytes)?;
+    let request_digest = digest(&asked, &bytes)?;
     drop(bytes);
-    let Some(asked) = notification(&house, asked, &app)? else {
+    let Some(mut asked) = notification(&house, asked, &app)? else {
         return Ok((StatusCode::ACCEPTED, Json(wire::nothing_pushed())).into_response());
     };
+    asked.request_digest = request_digest;
     let ticket = house.gateway.submit(asked).await?;
     // It is stored: while its caller waits for the outcome, others may have its room.
     drop(share);
@@ -41,6 +43,15 @@ pub(super) async fn submit(
         None => None,
     };
     Ok((StatusCode::ACCEPTED, Json(Submitted::new(ticket, status.as_ref()))).into_response())
+}
+
+/// Returns the digest of a request under an idempotency key: of the request, and not of what this release reads from it, because the
+/// next one may read it differently. `None` means that it has no key.
+fn digest(asked: &NotificationBody, bytes: &[u8]) -> Result<Option<RequestDigest>, Problem> {
+    if !asked.has_idempotency_key() {
+        return Ok(None);
+    }
+    Ok(Some(RequestDigest::from_json(&wire::parse(bytes)?)))
 }
 
 /// What is asked for; none when the client's `pushConfig` says that nothing is to be pushed.

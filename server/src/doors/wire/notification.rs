@@ -100,6 +100,11 @@ pub(crate) enum Span {
 }
 
 impl NotificationBody {
+    /// Returns `true` if the request has an idempotency key.
+    pub(crate) const fn has_idempotency_key(&self) -> bool {
+        self.idempotency_key.is_some()
+    }
+
     /// The notification; none when its `pushConfig` says that nothing is to be pushed.
     pub(crate) fn notification(mut self, id: AppId, app: &App) -> Result<Option<Notification>, Problem> {
         let push_config = self.push_config.take();

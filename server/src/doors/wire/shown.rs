@@ -52,6 +52,9 @@ pub(crate) fn status(status: &Status) -> Value {
     if let Some(progress) = status.progress {
         shown["progress"] = json!(progress);
     }
+    if let Some(revoked_at) = status.revoked_at {
+        shown["revoked_at"] = json!(revoked_at);
+    }
     shown
 }
 

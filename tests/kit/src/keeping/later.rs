@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pushgate::queue::{
-    Admission, Entry, Finished, Later, Lease, Part, PartFinish, PartLease, Stage, Want, Which,
+    Admission, Admitted, Entry, Finished, Later, Lease, Part, PartFinish, PartLease, Stage, Want, Which,
+    Withdrawal,
 };
 use pushgate::receipt::Progress;
 use pushgate::{
@@ -34,6 +35,7 @@ fn done(lease: &PartLease, entries: Vec<Entry>, next: Vec<Part>) -> PartFinish {
         entries,
         skipped: vec![skip],
         next,
+        withdrawal: None,
     }
 }
 
@@ -55,6 +57,8 @@ pub(super) async fn promises(queue: &dyn Queue) {
     what_is_taken_back_is_not_taken_any_more(queue).await;
     a_tag_takes_back_its_users_targets_and_no_others(queue).await;
     what_is_taken_back_while_it_is_held_does_not_come_again(queue).await;
+    an_admission_withdraws_and_a_replay_of_it_does_not(queue).await;
+    a_part_withdraws_with_the_end_of_its_lease_and_not_when_it_is_fenced(queue).await;
     receipts_come_in_pages(queue).await;
 }
 
@@ -136,9 +140,12 @@ async fn what_is_taken_back_is_not_taken_any_more(queue: &dyn Queue) {
     queue.admit(other.clone()).await.expect("admit");
     let stranger = self::app("withdraw-stranger");
     assert_eq!(queue.withdraw(&stranger, &Which::Id(id), T0).await.expect("withdraw"), 0);
+    assert_eq!(queue.status(&app, id).await.expect("read").expect("kept").revoked_at, None);
     assert_eq!(queue.withdraw(&app, &Which::Id(id), T0).await.expect("withdraw"), 2);
-    assert_eq!(queue.withdraw(&app, &Which::Id(id), T0).await.expect("withdraw"), 0);
+    let again = T0 + Duration::from_secs(1);
+    assert_eq!(queue.withdraw(&app, &Which::Id(id), again).await.expect("withdraw"), 0);
     let status = queue.status(&app, id).await.expect("read").expect("kept");
+    assert_eq!(status.revoked_at, Some(T0), "the first time counts");
     assert_eq!(status.receipts[0].state, State::Revoked);
     assert!(status.is_settled());
     assert_eq!(take(queue, node, T0, id).await, []);
@@ -212,6 +219,47 @@ async fn what_is_taken_back_while_it_is_held_does_not_come_again(queue: &dyn Que
     let want = Want { node: other, app: app.clone(), channel: channel(), now: later, max: 100 };
     assert_eq!(queue.take(want).await.expect("take").leases, []);
     assert!(!queue.lanes().await.expect("lanes").contains(&(app, channel())), "nothing is left behind");
+}
+
+/// Withdraws what these users have under the collapse key of [`ring`].
+fn withdrawal(app: &AppId, users: &[&str]) -> Option<Withdrawal> {
+    Some(Withdrawal { app: app.clone(), which: tag(users), at: T0 })
+}
+
+/// The state of the first target of a notification.
+async fn state(queue: &dyn Queue, app: &AppId, id: NotificationId) -> State {
+    queue.status(app, id).await.expect("read").expect("kept").receipts[0].state
+}
+
+async fn an_admission_withdraws_and_a_replay_of_it_does_not(queue: &dyn Queue) {
+    let app = app("withdrawing");
+    let (earlier, asked) = rung(&app, &["ann"], None);
+    queue.admit(asked).await.expect("admit");
+    let removal =
+        || Admission { withdrawal: withdrawal(&app, &["ann"]), ..admission(&app, Some("removal"), &[]) };
+    assert_eq!(queue.admit(removal()).await.expect("admit"), Admitted::New);
+    assert_eq!(state(queue, &app, earlier).await, State::Revoked);
+    let (later, asked) = rung(&app, &["ann"], None);
+    queue.admit(asked).await.expect("admit");
+    assert!(matches!(queue.admit(removal()).await.expect("admit"), Admitted::Known(_)));
+    assert_eq!(state(queue, &app, later).await, State::Queued, "a replay has no effect");
+}
+
+async fn a_part_withdraws_with_the_end_of_its_lease_and_not_when_it_is_fenced(queue: &dyn Queue) {
+    let (app, node) = (app("part-withdrawing"), NodeId::new());
+    let (ringing, asked) = rung(&app, &["ann"], None);
+    queue.admit(asked).await.expect("admit");
+    let removal = postponed(&app, vec![part(0, T0)]);
+    let id = removal.id;
+    queue.admit(removal).await.expect("admit");
+    let lease = take(queue, node, T0, id).await.remove(0);
+    let finish =
+        PartFinish { withdrawal: withdrawal(&app, &["ann"]), ..done(&lease, Vec::new(), Vec::new()) };
+    let stale = PartFinish { epoch: 99, ..finish.clone() };
+    assert_eq!(queue.finish_part(stale).await.expect("finish"), Finished::Fenced);
+    assert_eq!(state(queue, &app, ringing).await, State::Queued);
+    assert_eq!(queue.finish_part(finish).await.expect("finish"), Finished::Done);
+    assert_eq!(state(queue, &app, ringing).await, State::Revoked);
 }
 
 async fn receipts_come_in_pages(queue: &dyn Queue) {

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pushgate::echo::Speaker;
-use pushgate::queue::{Admission, Admitted, Entry, Finish, Finished, Idempotency, Want};
+use pushgate::queue::{Admission, Admitted, Entry, Finish, Finished, Idempotency, KeyClaim, Want};
 use pushgate::{
     AppId, Delivery, DeliveryId, Echo, Echoes, IdempotencyKey, Message, NodeId, NotificationId, Queue,
-    Receipt, State, Target, Timestamp,
+    Receipt, RequestDigest, State, Target, Timestamp,
 };
 
 use super::{T0, address, app, channel};
+
+/// Digest of the requests under a key.
+const DIGEST: RequestDigest = RequestDigest::from_bytes([0xff; 32]);
 
 pub(super) fn delivery(app: &AppId, id: NotificationId, indexes: &[u32]) -> Delivery {
     let message = Message {
@@ -41,15 +44,14 @@ pub(super) fn admission(app: &AppId, key: Option<&str>, due: &[(Timestamp, Optio
     Admission {
         id,
         app: app.clone(),
-        idempotency: key.map(|key| Idempotency {
-            key: IdempotencyKey::new(key).expect("a valid key"),
-            fingerprint: u64::MAX,
-        }),
+        idempotency: key
+            .map(|key| Idempotency { key: IdempotencyKey::new(key).expect("a valid key"), digest: DIGEST }),
         created_at: T0,
         keep_until: T0,
         skipped: Vec::new(),
         tag: None,
         later: None,
+        withdrawal: None,
         entries: due.iter().enumerate().map(entry).collect(),
     }
 }
@@ -100,13 +102,19 @@ pub async fn queue(queue: &dyn Queue) {
 
 async fn a_key_is_claimed_once(queue: &dyn Queue) {
     let app = app("keys");
+    let key = IdempotencyKey::new("k").expect("a valid key");
+    assert_eq!(queue.find_claim(&app, &key).await.expect("find"), None, "it is free");
     let first = admission(&app, Some("k"), &[(T0, None)]);
     let id = first.id;
     assert_eq!(queue.admit(first).await.expect("admit"), Admitted::New);
+    let claim = queue.find_claim(&app, &key).await.expect("find");
+    assert_eq!(claim, Some(KeyClaim { id, digest: Some(DIGEST) }));
+    let stranger = self::app("keys-stranger");
+    assert_eq!(queue.find_claim(&stranger, &key).await.expect("find"), None, "another app's key");
     let second = admission(&app, Some("k"), &[(T0, None)]);
     let unstored = second.id;
-    let known = Admitted::Known { id, fingerprint: u64::MAX };
-    assert_eq!(queue.admit(second).await.expect("admit"), known);
+    let claim = KeyClaim { id, digest: Some(DIGEST) };
+    assert_eq!(queue.admit(second).await.expect("admit"), Admitted::Known(claim));
     assert_eq!(queue.status(&app, unstored).await.expect("read"), None, "nothing of it is stored");
     let taken = queue.take(want(&app, NodeId::new(), T0)).await.expect("take");
     assert_eq!(taken.leases.len(), 1);

@@ -1,0 +1,51 @@
+//! Replays: a request under an idempotency key that is claimed already gets the ticket of the first one, and has no effect.
+
+use super::{Gateway, SubmitError, Ticket};
+use crate::notification::Notification;
+use crate::queue::{Admitted, Idempotency, KeyClaim};
+
+impl Gateway {
+    /// Finds the ticket of an earlier request under the same key. `None` means that the request is the first one. Asked before
+    /// anything is looked up, counted or withdrawn, so that a replay changes nothing.
+    pub(super) async fn find_replay(&self, asked: &Notification) -> Result<Option<Ticket>, SubmitError> {
+        let Some(key) = &asked.idempotency_key else { return Ok(None) };
+        match self.inner.shop.queue.find_claim(&asked.app, key).await? {
+            Some(claim) => self.replayed(asked, claim).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns the new ticket, or that of the request which claimed the key first. Two requests that arrive at once both find the
+    /// key free; the queue admits one of them.
+    pub(super) async fn ticket(
+        &self,
+        asked: &Notification,
+        admitted: Admitted,
+        ticket: Ticket,
+    ) -> Result<Ticket, SubmitError> {
+        match admitted {
+            Admitted::New => Ok(ticket),
+            Admitted::Known(claim) => self.replayed(asked, claim).await,
+        }
+    }
+
+    async fn replayed(&self, asked: &Notification, claim: KeyClaim) -> Result<Ticket, SubmitError> {
+        let KeyClaim { id, digest } = claim;
+        if digest.is_some_and(|digest| digest != asked.digest()) {
+            return Err(SubmitError::KeyReused { id });
+        }
+        let status = self.status(&asked.app, id).await?;
+        let (accepted, parts, skipped) = status.map_or_else(Default::default, |status| {
+            let accepted = usize::try_from(status.counts.values().sum::<u64>()).unwrap_or(usize::MAX);
+            let parts = status.progress.map_or(0, |progress| progress.done + progress.open);
+            (accepted, usize::try_from(parts).unwrap_or(usize::MAX), status.skipped)
+        });
+        Ok(Ticket { id, accepted, awaiting: 0, parts, skipped, replayed: true, warnings: Vec::new() })
+    }
+}
+
+/// Returns the key of a notification with the digest of its request. `None` means that it has no key.
+pub(super) fn idempotency(asked: &Notification) -> Option<Idempotency> {
+    let key = asked.idempotency_key.clone()?;
+    Some(Idempotency { key, digest: asked.digest() })
+}

@@ -1,0 +1,213 @@
+//! Withdrawals that a gateway remembers for the deliveries in its memory. The queue has withdrawn all others itself.
+//!
+//! Indexed by app and by notification or collapse key, so that a delivery pays for the withdrawals of its own key alone, however
+//! many there are. Bounded by time and by number; for a delivery older than what was forgotten, the queue must be asked.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use crate::delivery::{Message, Target};
+use crate::queue::{Which, Withdrawal};
+use crate::words::{AppId, NotificationId, Timestamp, UserId};
+
+/// Time for which a withdrawal is remembered. Few deliveries are in memory for longer: those of a paused lane.
+const MAX_AGE: Duration = Duration::from_secs(600);
+/// Number of remembered entries, one for each user of a collapse key: some 10 MB.
+const MAX_ENTRIES: usize = 100_000;
+
+/// Recent withdrawals.
+#[derive(Default)]
+pub(super) struct Withdrawals {
+    apps: HashMap<AppId, OfApp>,
+    /// Oldest first.
+    order: VecDeque<(Timestamp, AppId, Entry)>,
+    /// Time of the latest withdrawal that was forgotten.
+    forgotten: Option<Timestamp>,
+}
+
+/// Withdrawals of one app.
+#[derive(Default)]
+struct OfApp {
+    /// Time of the withdrawal.
+    ids: HashMap<NotificationId, Timestamp>,
+    tags: HashMap<String, HashMap<UserId, ByTag>>,
+}
+
+/// Withdrawal of what one user has under a collapse key.
+struct ByTag {
+    /// Only notifications with a smaller id are withdrawn.
+    before: NotificationId,
+    at: Timestamp,
+}
+
+/// Place of a remembered entry.
+enum Entry {
+    Id(NotificationId),
+    Tag(String, UserId),
+}
+
+impl Withdrawals {
+    /// Remembers a withdrawal, and forgets what is too old or too much.
+    pub(super) fn insert(&mut self, withdrawal: Withdrawal) {
+        let Withdrawal { app, which, at } = withdrawal;
+        let of_app = self.apps.entry(app.clone()).or_default();
+        match which {
+            Which::Id(id) => {
+                of_app.ids.insert(id, at);
+                self.order.push_back((at, app, Entry::Id(id)));
+            }
+            Which::Tag { tag, users, before } => {
+                let by_user = of_app.tags.entry(tag.clone()).or_default();
+                for user in users {
+                    let known = by_user.entry(user.clone()).or_insert(ByTag { before, at });
+                    known.before = known.before.max(before);
+                    known.at = at;
+                    self.order.push_back((at, app.clone(), Entry::Tag(tag.clone(), user)));
+                }
+            }
+        }
+        self.forget(at);
+    }
+
+    /// Returns `true` if this message is withdrawn for the target.
+    pub(super) fn contains(&self, message: &Message, target: &Target) -> bool {
+        let Some(of_app) = self.apps.get(&message.app) else { return false };
+        let by_tag = || {
+            let by_user = of_app.tags.get(message.collapse_key.as_ref()?)?;
+            // Ids are ordered by time.
+            Some(message.id < by_user.get(target.user.as_ref()?)?.before)
+        };
+        of_app.ids.contains_key(&message.id) || by_tag().unwrap_or(false)
+    }
+
+    /// Returns `true` if a withdrawal of this message may have been forgotten. Deliveries enter memory after their message was
+    /// created, and what was withdrawn before they entered has never reached them.
+    pub(super) fn may_have_forgotten(&self, message: &Message) -> bool {
+        self.forgotten.is_some_and(|at| message.created_at <= at)
+    }
+
+    fn forget(&mut self, now: Timestamp) {
+        while let Some((at, _, _)) = self.order.front()
+            && (self.order.len() > MAX_ENTRIES || now.since(*at) > MAX_AGE)
+        {
+            let Some((at, app, entry)) = self.order.pop_front() else { return };
+            self.forgotten = self.forgotten.max(Some(at));
+            self.remove(at, &app, &entry);
+        }
+    }
+
+    /// Removes an entry, unless it was renewed later.
+    fn remove(&mut self, at: Timestamp, app: &AppId, entry: &Entry) {
+        let Some(of_app) = self.apps.get_mut(app) else { return };
+        match entry {
+            Entry::Id(id) => {
+                if of_app.ids.get(id) == Some(&at) {
+                    of_app.ids.remove(id);
+                }
+            }
+            Entry::Tag(tag, user) => {
+                if let Some(by_user) = of_app.tags.get_mut(tag) {
+                    if by_user.get(user).is_some_and(|by_tag| by_tag.at == at) {
+                        by_user.remove(user);
+                    }
+                    if by_user.is_empty() {
+                        of_app.tags.remove(tag);
+                    }
+                }
+            }
+        }
+        if of_app.ids.is_empty() && of_app.tags.is_empty() {
+            self.apps.remove(app);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::{Address, TokenKind};
+    use crate::words::{ChannelName, Timestamp};
+
+    const T0: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+    fn app(name: &str) -> AppId {
+        AppId::new(name).unwrap()
+    }
+
+    fn user(name: &str) -> UserId {
+        UserId::new(name).unwrap()
+    }
+
+    fn message(app_name: &str, tag: &str) -> Message {
+        let message = Message::new(NotificationId::new(), app(app_name), T0);
+        Message { collapse_key: Some(tag.to_owned()), ..message }
+    }
+
+    fn target(name: &str) -> Target {
+        let channel = ChannelName::new("way").unwrap();
+        let address = Address { channel, kind: TokenKind::Token, token: "t".into() };
+        Target { user: Some(user(name)), ..Target::bare(0, address) }
+    }
+
+    fn by_tag(app_name: &str, tag: &str, at: Timestamp) -> Withdrawal {
+        let which =
+            Which::Tag { tag: tag.to_owned(), users: vec![user("ann")], before: NotificationId::new() };
+        Withdrawal { app: app(app_name), which, at }
+    }
+
+    #[test]
+    fn a_withdrawal_concerns_its_app_key_user_and_what_came_before_it_alone() {
+        let mut withdrawals = Withdrawals::default();
+        let earlier = message("demo", "call");
+        withdrawals.insert(by_tag("demo", "call", T0));
+        assert!(withdrawals.contains(&earlier, &target("ann")));
+        assert!(!withdrawals.contains(&earlier, &target("bob")));
+        assert!(!withdrawals.contains(&message("demo", "call"), &target("ann")), "it came later");
+        let other = |app_name: &str, tag: &str| {
+            let message = message(app_name, tag);
+            Message { id: earlier.id, ..message }
+        };
+        assert!(!withdrawals.contains(&other("demo", "another"), &target("ann")));
+        assert!(!withdrawals.contains(&other("another", "call"), &target("ann")));
+        let which = Which::Id(earlier.id);
+        withdrawals.insert(Withdrawal { app: app("another"), which: which.clone(), at: T0 });
+        assert!(!withdrawals.contains(&other("demo", "x"), &target("bob")), "of another app");
+        withdrawals.insert(Withdrawal { app: app("demo"), which, at: T0 });
+        assert!(withdrawals.contains(&other("demo", "x"), &target("bob")));
+    }
+
+    #[test]
+    fn what_is_old_is_forgotten_and_a_delivery_of_that_time_asks_the_queue() {
+        let mut withdrawals = Withdrawals::default();
+        let old = message("demo", "call");
+        withdrawals.insert(by_tag("demo", "call", T0));
+        assert!(!withdrawals.may_have_forgotten(&old));
+        let later = T0 + MAX_AGE + Duration::from_millis(1);
+        withdrawals.insert(by_tag("another", "call", later));
+        assert_eq!((withdrawals.apps.len(), withdrawals.order.len()), (1, 1));
+        assert!(!withdrawals.contains(&old, &target("ann")));
+        assert!(withdrawals.may_have_forgotten(&old));
+        assert!(!withdrawals.may_have_forgotten(&Message { created_at: later, ..old }));
+    }
+
+    #[test]
+    fn one_that_was_renewed_is_kept_as_long_as_its_renewal() {
+        let mut withdrawals = Withdrawals::default();
+        let old = message("demo", "call");
+        withdrawals.insert(by_tag("demo", "call", T0));
+        withdrawals.insert(by_tag("demo", "call", T0 + MAX_AGE));
+        withdrawals.insert(by_tag("another", "call", T0 + MAX_AGE + Duration::from_millis(1)));
+        assert!(withdrawals.contains(&old, &target("ann")));
+    }
+
+    #[test]
+    fn their_number_is_bounded() {
+        let mut withdrawals = Withdrawals::default();
+        for number in 0..MAX_ENTRIES + 5 {
+            withdrawals.insert(by_tag("demo", &number.to_string(), T0));
+        }
+        assert_eq!(withdrawals.order.len(), MAX_ENTRIES);
+        assert_eq!(withdrawals.apps.values().map(|of_app| of_app.tags.len()).sum::<usize>(), MAX_ENTRIES);
+        assert!(withdrawals.may_have_forgotten(&message("demo", "0")));
+    }
+}
