@@ -7,13 +7,20 @@ use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pushgate::{ChannelName, Kind, Message, Outcome, Request, Response, Scope, Transport, TransportError};
+use pushgate::app::App;
+use pushgate::observe::Event;
+use pushgate::{
+    AppId, Audience, ChannelName, Gateway, Kind, Message, Notification, Outcome, Request, Response, Scope,
+    Transport, TransportError,
+};
 use pushgate_kit::transport::answer;
 use pushgate_plugin_host::{Isolation, Limits, LoadError, Opening, Source};
 use serde_json::{Value, json};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::timeout;
 
 use super::{Bench, compile, delivery, rogue};
+use crate::house::PATIENCE;
 
 /// What the death of a child gives those who wait for it.
 async fn death(mode: &str) -> String {
@@ -197,6 +204,38 @@ async fn a_plugin_that_wants_to_be_left_alone_for_ever_is_asked_again_tomorrow()
     let fault = report.outcomes()[0].fault().unwrap();
     assert_eq!((fault.kind, fault.scope), (Kind::Throttled, Scope::Lane));
     assert_eq!(fault.retry_after, Some(Duration::from_secs(24 * 3600)));
+}
+
+#[tokio::test]
+async fn an_attempt_at_such_a_plugin_is_written_down_and_its_lease_given_back() {
+    let bench = Bench::new();
+    let demo = AppId::new("demo").unwrap();
+    let (seen, mut receipts) = mpsc::unbounded_channel();
+    let gateway = Gateway::builder()
+        .app(demo.clone(), App::default().install(bench.open("wait-for-ever").unwrap(), 16))
+        .observer(move |event: &Event| {
+            if let Event::Receipt { receipt, .. } = event {
+                // The test may have ended.
+                let _ = seen.send(receipt.clone());
+            }
+        })
+        .start()
+        .await
+        .unwrap();
+    let to = Audience::Addresses(delivery(1).targets.into_iter().map(|target| target.address).collect());
+    gateway.submit(Notification::new(demo, to).title("Ann").content("hello")).await.unwrap();
+    // An attempt is told of after it is stored, so its lease is given back by then.
+    let tried = async {
+        loop {
+            let receipt = receipts.recv().await.expect("the observer lives");
+            if receipt.attempts > 0 {
+                return receipt;
+            }
+        }
+    };
+    let receipt = timeout(PATIENCE, tried).await.expect("the attempt is settled");
+    assert_eq!(receipt.fault.unwrap().kind, Kind::Throttled);
+    gateway.shutdown(Duration::from_secs(5)).await;
 }
 
 #[tokio::test]
