@@ -2,6 +2,7 @@
 //! for every vendor, under its name.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use tokio::net::TcpListener;
 use crate::clock::Clock;
 use crate::desk::Desk;
 use crate::fault::{Fault, Goaway};
+use crate::guard::guarded;
 use crate::mailbox::Change;
 
 /// What the API works on.
@@ -28,8 +30,18 @@ pub(crate) struct Control {
     pub(crate) desks: BTreeMap<&'static str, Arc<dyn Desk>>,
 }
 
-/// Serves it, and what single vendors add of their own.
-pub(crate) async fn serve(listener: TcpListener, control: Control, own: Router) {
+/// The port of the control API, and what single vendors add to it.
+pub(crate) struct ControlPort {
+    pub(crate) listener: TcpListener,
+    pub(crate) address: SocketAddr,
+    /// Routes of the control API, which pages of other sites may not call.
+    pub(crate) own: Router,
+    /// Routes that browsers themselves connect to.
+    pub(crate) browsers: Router,
+}
+
+/// Serves the control API.
+pub(crate) async fn serve(port: ControlPort, control: Control) {
     let router = Router::new()
         .route("/", get(async || Html(include_str!("inbox.html"))))
         .route("/control", get(manual))
@@ -44,8 +56,9 @@ pub(crate) async fn serve(listener: TcpListener, control: Control, own: Router) 
         .route("/control/{vendor}/do/{verb}", post(verb))
         .layer(DefaultBodyLimit::max(64 * 1024))
         .with_state(Arc::new(control))
-        .merge(own);
-    if let Err(error) = axum::serve(listener, router).await {
+        .merge(port.own);
+    let router = guarded(router, port.address).merge(port.browsers);
+    if let Err(error) = axum::serve(port.listener, router).await {
         tracing::error!(%error, "control API ended");
     }
 }
@@ -86,10 +99,27 @@ impl Control {
 
 async fn manual(State(control): Shared) -> Json<Value> {
     let own: BTreeMap<_, _> = control.desks.iter().map(|(name, desk)| (name, desk.verbs())).collect();
-    Json(json!({
-        "vendors": control.desks.keys().collect::<Vec<_>>(),
+    let manuals: Vec<_> = control.desks.iter().map(|(name, desk)| (*name, desk.manual())).collect();
+    let devices: BTreeMap<_, _> =
+        manuals.iter().filter_map(|(name, manual)| Some((name, manual.device.as_ref()?))).collect();
+    let fields: BTreeMap<_, _> = manuals.iter().map(|(name, manual)| (name, &manual.device_fields)).collect();
+    let mut all = common(&own);
+    all["vendors"] = control.desks.keys().copied().collect();
+    all["POST /control/{vendor}/devices"] = json!(devices);
+    all["device fields"] = json!(fields);
+    for (_, manual) in &manuals {
+        for (route, meaning) in manual.more.as_object().into_iter().flatten() {
+            all[route] = meaning.clone();
+        }
+    }
+    Json(all)
+}
+
+/// What the manual says of all vendors.
+fn common(own: &BTreeMap<&&'static str, Value>) -> Value {
+    json!({
+        "GET /": "the inbox page",
         "GET /control/{vendor}/devices": "all devices, and how they are",
-        "POST /control/{vendor}/devices": {"id": "bob-web", "platform": "web"},
         "POST /control/{vendor}/devices/{id}": {"online": false, "muted": false, "registered": true},
         "GET /control/{vendor}/devices/{id}/inbox": "what the device shows, newest first",
         "GET /control/{vendor}/faults": "the rules that are not used up",
@@ -107,8 +137,9 @@ async fn manual(State(control): Shared) -> Json<Value> {
         "POST /control/{vendor}/connections": {"streams": 1, "stalled": false, "goaway": {"last": "this", "then": "drain"}},
         "GET /control/{vendor}/events?after=0": "what has happened",
         "POST /control/{vendor}/do/{verb}": own,
+        "GET /control/clock": "the time of the vendors",
         "POST /control/clock": {"advance_s": 3600},
-    }))
+    })
 }
 
 async fn time(State(control): Shared) -> Json<Value> {

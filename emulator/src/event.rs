@@ -43,6 +43,15 @@ pub enum What {
         /// The device, where the target is known.
         device: Option<String>,
     },
+    /// A server has subscribed a device to a topic, or has ended its subscription.
+    Topic {
+        /// The device.
+        device: String,
+        /// The topic.
+        topic: String,
+        /// The device is subscribed from now on.
+        subscribed: bool,
+    },
     /// A push arrived at a device.
     Arrived {
         /// Which one.
@@ -123,6 +132,23 @@ pub enum What {
     Refused {
         /// Its number.
         stream: u32,
+    },
+    /// A connection was refused before it carried a request, or ended because the peer broke its protocol.
+    ConnectionRefused {
+        /// What was wrong with it.
+        reason: String,
+    },
+    /// A request was refused because it broke the protocol, before any service could answer it.
+    RequestRefused {
+        /// The number of its stream.
+        stream: u32,
+        /// What was wrong with it.
+        reason: &'static str,
+    },
+    /// An explanation of the refusal before it: which rule of the emulator applied, and how to change it.
+    Hint {
+        /// The explanation.
+        text: String,
     },
 }
 

@@ -10,6 +10,7 @@ mod desk;
 mod event;
 mod fault;
 mod google;
+mod guard;
 mod mailbox;
 mod push_crypto;
 mod rig;
@@ -38,8 +39,10 @@ pub use push_crypto::Unreadable;
 pub use webpush::{BadKey, Keys, Push, Service, Subscription, Urgency, WebPush};
 
 use clock::Clock;
+use control::ControlPort;
 use start::{Google, Opening, bind};
 use tls::Authority;
+pub use written::Configuration;
 use written::Vapid;
 
 /// How an emulator is started.
@@ -51,10 +54,15 @@ pub struct Options {
     pub control_port: u16,
     /// Port of the push connection of real browsers; 0 takes a free one. Browsers that know no better want 5228.
     pub mcs_port: u16,
-    /// Where CA, credentials and a configuration for the gateway are written; none writes nothing.
+    /// Where CA, credentials and a configuration for the gateway are written; `None` writes nothing. Credentials are new at each
+    /// start; a configuration that is there already is kept.
     pub directory: Option<PathBuf>,
-    /// Port of Apple's push service; 0 takes a free one. The sandbox takes a free one always.
+    /// Port of Apple's push service; 0 takes a free one.
     pub apple_port: u16,
+    /// Port of Apple's push service for development (sandbox); 0 takes a free one.
+    pub sandbox_port: u16,
+    /// What Apple's push service does where Apple's documents leave room.
+    pub apple_rules: Rules,
     /// The Firebase project it plays.
     pub project: String,
     /// The bundle id of the app it plays APNs for.
@@ -71,6 +79,8 @@ impl Default for Options {
             mcs_port: 0,
             directory: None,
             apple_port: 0,
+            sandbox_port: 0,
+            apple_rules: Rules::default(),
             project: "demo".to_owned(),
             bundle: "com.example.demo".to_owned(),
             seed: 0,
@@ -80,15 +90,34 @@ impl Default for Options {
 
 /// Why an emulator cannot start.
 #[derive(Debug, thiserror::Error)]
-#[error("the emulator cannot start while {doing}: {source}")]
-pub struct Error {
-    doing: &'static str,
-    source: Box<dyn std::error::Error + Send + Sync>,
+pub enum Error {
+    /// A port cannot be opened.
+    #[error(
+        "port {port} cannot be opened: {source}; choose another one with --{flag} (Options::{option}), or 0 for a free one"
+    )]
+    Port {
+        /// The port.
+        port: u16,
+        /// The field of [`Options`] that it comes from.
+        option: &'static str,
+        /// The flag of `pushgate emulate` that sets it, without its dashes.
+        flag: String,
+        /// Why it cannot be opened.
+        source: std::io::Error,
+    },
+    /// Anything else.
+    #[error("the emulator cannot start while {doing}: {source}")]
+    Other {
+        /// What it was about to do.
+        doing: &'static str,
+        /// What went wrong.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
 impl Error {
     fn new(doing: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { doing, source: source.into() }
+        Self::Other { doing, source: source.into() }
     }
 }
 
@@ -104,6 +133,7 @@ pub struct Emulator {
     control_address: SocketAddr,
     authority: Arc<Authority>,
     vapid: Vapid,
+    configuration: Option<Configuration>,
     tasks: JoinSet<()>,
 }
 
@@ -113,17 +143,24 @@ impl Emulator {
     /// # Errors
     /// When a port is taken, or the directory cannot be written.
     pub async fn start(options: Options) -> Result<Self, Error> {
-        let port = bind(options.port).await?;
-        let (control, control_address) = bind(options.control_port).await?;
-        let (mcs, mcs_address) = bind(options.mcs_port).await?;
-        let apple = [bind(options.apple_port).await?, bind(0).await?];
+        let port = bind(options.port, "port").await?;
+        let (control, control_address) = bind(options.control_port, "control_port").await?;
+        let (mcs, mcs_address) = bind(options.mcs_port, "mcs_port").await?;
+        let apple = [
+            bind(options.apple_port, "apple_port").await?,
+            bind(options.sandbox_port, "sandbox_port").await?,
+        ];
         let mut opening = Opening::new(options.seed)?;
         let address = port.1;
         let Google { vendor, webpush, browsers } = opening.google(&options.project, port, mcs)?;
         let apns = opening.apple(&options.bundle, apple)?;
-        let own = webpush::control::routes(Arc::clone(&webpush))
-            .merge(browser::autopush::routes(Arc::clone(&browsers)));
-        let (tasks, clock, authority, answering) = opening.control(control, own);
+        apns.set_rules(options.apple_rules);
+        let (tasks, clock, authority, answering) = opening.control(ControlPort {
+            listener: control,
+            address: control_address,
+            own: webpush::control::routes(Arc::clone(&webpush)),
+            browsers: browser::autopush::routes(Arc::clone(&browsers)),
+        });
         let vapid = Vapid::generate().ok_or_else(|| Error::new("making a key", "no randomness"))?;
         let mut emulator = Self {
             vendor,
@@ -136,10 +173,12 @@ impl Emulator {
             control_address,
             authority,
             vapid,
+            configuration: None,
             tasks,
         };
         if let Some(directory) = options.directory {
-            written::write(&emulator, &directory).map_err(|e| Error::new("writing its directory", e))?;
+            let written = written::write(&emulator, &directory);
+            emulator.configuration = Some(written.map_err(|e| Error::new("writing its directory", e))?);
         }
         // Last: whoever gets an answer from the control API finds the files.
         emulator.tasks.spawn(answering);
@@ -218,6 +257,12 @@ impl Emulator {
     #[must_use]
     pub fn vapid_public_key(&self) -> &str {
         &self.vapid.public
+    }
+
+    /// What became of the configuration for the gateway. `None` if it was started without a directory.
+    #[must_use]
+    pub const fn configuration(&self) -> Option<Configuration> {
+        self.configuration
     }
 
     /// What it plays, and where, for somebody to read.

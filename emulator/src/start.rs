@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use axum::Router;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::apns::{self, Apns, Environment, Gate};
 use crate::browser::Browsers;
 use crate::clock::Clock;
-use crate::control::{self, Control};
+use crate::control::{self, Control, ControlPort};
 use crate::desk::Desk;
 use crate::google::Vendor;
 use crate::rig::Rig;
@@ -42,10 +41,15 @@ pub(crate) struct Google {
 /// A port that is taken, and where it is.
 pub(crate) type Bound = (TcpListener, SocketAddr);
 
-/// Takes a port on loopback.
-pub(crate) async fn bind(port: u16) -> Result<Bound, Error> {
+/// Opens a port on loopback. `option` is the field of `Options` that it comes from.
+pub(crate) async fn bind(port: u16, option: &'static str) -> Result<Bound, Error> {
     let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let taken = TcpListener::bind((loopback, port)).await.map_err(|e| Error::new("taking a port", e))?;
+    let taken = TcpListener::bind((loopback, port)).await.map_err(|source| Error::Port {
+        port,
+        option,
+        flag: option.replace('_', "-"),
+        source,
+    })?;
     let address = taken.local_addr().map_err(|e| Error::new("reading its address", e))?;
     Ok((taken, address))
 }
@@ -110,10 +114,9 @@ impl Opening {
     /// What the emulator keeps, and the control API over all of them with what single ones add, which answers once it is run.
     pub(crate) fn control(
         self,
-        listener: TcpListener,
-        own: Router,
+        port: ControlPort,
     ) -> (JoinSet<()>, Clock, Arc<Authority>, impl Future<Output = ()> + Send + 'static) {
         let control = Control { clock: self.clock.clone(), desks: self.desks };
-        (self.tasks, self.clock, self.authority, control::serve(listener, control, own))
+        (self.tasks, self.clock, self.authority, control::serve(port, control))
     }
 }

@@ -100,13 +100,17 @@ struct Parts<'a> {
 impl Credentials {
     /// A new key; none when the machine has no randomness.
     pub(super) fn key(&self, scope: Scope) -> Option<Key> {
+        self.key_named(ten_characters(), scope)
+    }
+
+    /// A new key with this id.
+    pub(super) fn key_named(&self, id: String, scope: Scope) -> Option<Key> {
         let pkcs8 =
             EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).ok()?;
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref()).ok()?;
         let base64 = STANDARD.encode(pkcs8.as_ref());
         let lines: Vec<_> = base64.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
         let p8 = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n"));
-        let id = ten_characters();
         let public = pair.public_key().as_ref().to_vec();
         self.0.lock().keys.push(Known { id: id.clone(), public, scope, minted_s: None });
         Some(Key { id, p8 })
@@ -122,6 +126,13 @@ impl Credentials {
         let before = inside.keys.len();
         inside.keys.retain(|key| key.id != id);
         inside.keys.len() < before
+    }
+
+    /// Forgets which provider tokens the keys have shown, so that each may show any.
+    pub(super) fn forget_tokens(&self) {
+        let mut inside = self.0.lock();
+        inside.tokens.clear();
+        inside.keys.iter_mut().for_each(|key| key.minted_s = None);
     }
 
     pub(super) fn revoke_certificates(&self) {
@@ -213,7 +224,7 @@ fn signed_by(public: &[u8], parts: &Parts<'_>) -> bool {
 }
 
 /// An id as Apple gives them to keys and teams.
-pub(super) fn ten_characters() -> String {
+fn ten_characters() -> String {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
     let random: [u8; 10] = rand::random();
     random.iter().map(|byte| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()])).collect()

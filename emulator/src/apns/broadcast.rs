@@ -103,7 +103,7 @@ impl Apns {
         payload(&asked.body, self.rules.lock().most_broadcast_payload)?;
         let expiration = if storage { headers.expiration } else { Some(0) };
         let body = asked.body.clone();
-        let push = Push { kind: PushType::Liveactivity, expiration, collapse: None, body };
+        let push = Push { kind: PushType::Liveactivity, has_type: true, expiration, collapse: None, body };
         let id = asked.header("apns-channel-id").unwrap_or_default();
         for phone in self.phones.all() {
             if phone.environment == here && phone.follows.lock().iter().any(|followed| followed == id) {

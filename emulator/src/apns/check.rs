@@ -7,7 +7,7 @@ use super::Environment;
 use super::PushType;
 use super::auth::Sender;
 use super::reason::Reason;
-use super::rules::{MissingPushType, Rules, WrongSuffix};
+use super::rules::{Rules, WrongSuffix};
 use crate::wire::Asked;
 
 /// In bytes.
@@ -16,6 +16,8 @@ const LONGEST_COLLAPSE_ID: usize = 64;
 /// A good push.
 pub(super) struct Push {
     pub(super) kind: PushType,
+    /// The push named its type. Otherwise it is judged as an alert.
+    pub(super) has_type: bool,
     /// When it expires, in seconds since 1970; 0 is now or never, none is not said.
     pub(super) expiration: Option<u64>,
     pub(super) collapse: Option<String>,
@@ -64,11 +66,7 @@ impl Headers {
 /// Whether a request is a good push of this sender.
 pub(super) fn check(asked: &Asked, sender: &Sender, bundle: &str, rules: &Rules) -> Result<Push, Reason> {
     let headers = Headers::read(asked)?;
-    let kind = match (headers.kind, rules.missing_push_type) {
-        (Some(kind), _) => kind,
-        (None, MissingPushType::Alert) => PushType::Alert,
-        (None, MissingPushType::Refused) => return Err(Reason::InvalidPushType),
-    };
+    let kind = headers.kind.unwrap_or(PushType::Alert);
     // Without the header, a background push has the priority it needs.
     let said = asked.head.headers.contains_key("apns-priority");
     if said && !kind.allows(headers.priority) {
@@ -80,7 +78,7 @@ pub(super) fn check(asked: &Asked, sender: &Sender, bundle: &str, rules: &Rules)
     let most = if kind == PushType::Voip { rules.most_voip_payload } else { rules.most_payload };
     payload(&asked.body, most)?;
     let Headers { expiration, collapse, .. } = headers;
-    Ok(Push { kind, expiration, collapse, body: asked.body.clone() })
+    Ok(Push { kind, has_type: headers.kind.is_some(), expiration, collapse, body: asked.body.clone() })
 }
 
 pub(super) fn payload(body: &[u8], most: usize) -> Result<(), Reason> {

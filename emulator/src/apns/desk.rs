@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::Gate;
 use super::gate::wished;
-use super::{Gate, Rules};
-use crate::desk::Desk;
+use crate::desk::{Desk, Manual};
 use crate::mailbox::{Change, Shown};
 
 impl Desk for Gate {
@@ -27,9 +27,27 @@ impl Desk for Gate {
         self.apns.change(id, change)
     }
 
+    fn manual(&self) -> Manual {
+        Manual {
+            device: Some(json!({"id": "bob-phone", "environment": "production"})),
+            device_fields: json!({
+                "id": "the name of the iPhone; a new one takes the place of an old one",
+                "environment": "production | sandbox (default: production)",
+                "answer": "id, environment, token (alerts, background), voip_token (calls), activity_token (Live Activities)",
+            }),
+            more: json!({
+                "POST /control/apns/do/rules": {
+                    "meaning": "changes the named rules; those that are not named stay",
+                    "rules": self.apns.rules().described(),
+                },
+            }),
+        }
+    }
+
     fn verbs(&self) -> Value {
         json!({
-            "rules": {"mint_every_s": 1200, "missing_push_type": "refused", "wrong_suffix": "bad_topic"},
+            "rules": self.apns.rules(),
+            "forget_provider_tokens": {},
             "revoke_certificates": {},
             "revoke_key": {"id": self.apns.key.id},
             "follow": {"device": "bob", "channel": "the apns-channel-id of its making"},
@@ -39,9 +57,16 @@ impl Desk for Gate {
     fn verb(&self, name: &str, body: Value) -> Option<Result<(), String>> {
         let text = |key: &str| body[key].as_str().ok_or_else(|| format!("{key}: a text is wanted"));
         Some(match name {
-            "rules" => serde_json::from_value::<Rules>(body)
-                .map(|rules| self.apns.set_rules(rules))
-                .map_err(|error| error.to_string()),
+            "rules" => match body {
+                Value::Object(changes) => {
+                    self.apns.rules().merged(&changes).map(|rules| self.apns.set_rules(rules))
+                }
+                _ => Err("an object of rules is wanted".to_owned()),
+            },
+            "forget_provider_tokens" => {
+                self.apns.forget_provider_tokens();
+                Ok(())
+            }
             "revoke_certificates" => {
                 self.apns.revoke_certificates();
                 Ok(())

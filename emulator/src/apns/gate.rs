@@ -9,7 +9,7 @@ use super::auth::Terms;
 use super::broadcast::Ask;
 use super::check::{check, judge_environment};
 use super::reason::Reason;
-use super::{Apns, Environment};
+use super::{Apns, Environment, MissingPushType};
 use crate::event::What;
 use crate::fault::Where;
 use crate::rig::{Rig, Site};
@@ -70,6 +70,10 @@ impl Gate {
             Path::Device(token) => {
                 let push = check(asked, &sender, &apns.bundle, &rules)?;
                 let phone = apns.phones.target(token, &push, self.environment)?;
+                // Last, so that a client without the header learns whatever else is wrong.
+                if !push.has_type && rules.missing_push_type == MissingPushType::Refused {
+                    return Err(Reason::InvalidPushType);
+                }
                 let told = phone.arrive(&push, apns.rig.clock.now_ms());
                 told.into_iter().for_each(|what| apns.rig.tell(what));
                 let reply = Reply { status: 200, ..Reply::default() };
@@ -88,6 +92,22 @@ impl Gate {
         }
         let given = asked.header("apns-id").map(str::to_owned);
         reply.with("apns-id", given.unwrap_or_else(|| uuid::Uuid::now_v7().to_string().to_uppercase()))
+    }
+}
+
+/// Explains the refusals that depend on a rule of the emulator, and how to change that rule.
+fn hint(asked: &Asked, reason: Reason) -> Option<&'static str> {
+    match reason {
+        Reason::TooManyProviderTokenUpdates => Some(
+            "this key showed another provider token within the last mint_every_s seconds; \
+             POST /control/apns/do/rules {\"mint_every_s\": 0} switches the rule off, \
+             POST /control/apns/do/forget_provider_tokens lets every key begin anew",
+        ),
+        Reason::InvalidPushType if asked.header("apns-push-type").is_none() => Some(
+            "the push has no apns-push-type; \
+             POST /control/apns/do/rules {\"missing_push_type\": \"alert\"} takes it as an alert",
+        ),
+        _ => None,
     }
 }
 
@@ -120,15 +140,23 @@ impl Site for Gate {
     }
 
     fn answer(&self, asked: &Asked) -> Reply {
-        let (reply, code) = match self.judged(asked) {
-            Ok(reply) => (reply, None),
-            Err(reason) => {
-                let (status, word) = reason.row();
-                (refused(status, word, reason.since_ms()), Some(word.to_owned()))
+        let reason = match self.judged(asked) {
+            Ok(reply) => {
+                self.rig().tell(self.refusal(asked, reply.status, None));
+                return self.named(asked, reply);
             }
+            Err(reason) => reason,
         };
-        self.rig().tell(self.refusal(asked, reply.status, code));
-        self.named(asked, reply)
+        let (status, word) = reason.row();
+        self.rig().tell(self.refusal(asked, status, Some(word.to_owned())));
+        let reply = self.named(asked, refused(status, word, reason.since_ms()));
+        match hint(asked, reason) {
+            Some(text) => {
+                self.rig().tell(What::Hint { text: text.to_owned() });
+                reply.with("x-emulator-hint", text.to_owned())
+            }
+            None => reply,
+        }
     }
 
     fn error(&self, asked: &Asked, status: u16, code: Option<&str>) -> Reply {

@@ -23,7 +23,7 @@ use crate::fault::{Fault, Goaway};
 use crate::mailbox::{Change, Shown, State};
 use crate::rig::Rig;
 use crate::tls::Authority;
-use auth::{Credentials, ten_characters};
+use auth::Credentials;
 pub use auth::{Key, Scope};
 use broadcast::Channels;
 pub(crate) use gate::Gate;
@@ -42,6 +42,10 @@ pub(crate) const HOSTS: [&str; 5] = [
 ];
 /// As many streams as the service has been seen to allow on a connection.
 pub(crate) const STREAMS: u32 = 1000;
+
+/// The ids of the team and of its first key. The same at each start, so that a configuration which names them stays right.
+const TEAM_ID: &str = "PUSHGATE01";
+const KEY_ID: &str = "EMULATOR01";
 
 /// Apple's push service for one app of one team, in both environments.
 pub struct Apns {
@@ -67,11 +71,12 @@ impl Apns {
         rig: Rig,
     ) -> Result<Self, Error> {
         let credentials = Credentials::default();
-        let key =
-            credentials.key(Scope::default()).ok_or_else(|| Error::new("making a key", "no randomness"))?;
+        let key = credentials
+            .key_named(KEY_ID.to_owned(), Scope::default())
+            .ok_or_else(|| Error::new("making a key", "no randomness"))?;
         let mut apns = Self {
             bundle: bundle.to_owned(),
-            team: ten_characters(),
+            team: TEAM_ID.to_owned(),
             urls,
             authority,
             key,
@@ -156,6 +161,17 @@ impl Apns {
     /// Every certificate is refused from now on.
     pub fn revoke_certificates(&self) {
         self.credentials.revoke_certificates();
+    }
+
+    /// Forgets which provider tokens the keys have shown: each may show another one at once.
+    pub fn forget_provider_tokens(&self) {
+        self.credentials.forget_tokens();
+    }
+
+    /// Returns the current rules.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        *self.rules.lock()
     }
 
     /// Sets what Apple's documents leave open.

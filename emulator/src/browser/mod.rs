@@ -21,7 +21,7 @@ use rustls::ServerConfig;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::desk::Desk;
+use crate::desk::{Desk, Manual};
 use crate::event::{Event, What};
 use crate::fault::{Fault, Where};
 use crate::google::Vendor;
@@ -237,6 +237,14 @@ impl Desk for Browsers {
 
     fn change(&self, _id: &str, _change: Change) -> bool {
         false
+    }
+
+    fn manual(&self) -> Manual {
+        Manual {
+            device: None,
+            device_fields: json!("real browsers register by themselves; they cannot be made or changed here"),
+            more: json!({}),
+        }
     }
 
     fn verbs(&self) -> Value {

@@ -16,7 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::Error;
-use crate::desk::Desk;
+use crate::desk::{Desk, Manual};
 use crate::event::{Event, What};
 use crate::fault::{Fault, Goaway, Where};
 use crate::mailbox::{Change, Shown, State};
@@ -246,6 +246,18 @@ impl Desk for Vendor {
 
     fn change(&self, id: &str, change: Change) -> bool {
         Self::change(self, id, change)
+    }
+
+    fn manual(&self) -> Manual {
+        Manual {
+            device: Some(json!({"id": "bob-web", "platform": "web"})),
+            device_fields: json!({
+                "id": "the name of the device; a new one takes the place of an old one",
+                "platform": "web | android | ios",
+                "answer": "id, platform, token (registration token), fid (Firebase installation id)",
+            }),
+            more: json!({}),
+        }
     }
 
     fn verbs(&self) -> Value {

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State as Shared};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -26,16 +26,41 @@ pub(crate) fn routes(webpush: Arc<WebPush>) -> Router {
 }
 
 async fn verbs() -> Json<Value> {
-    Json(json!({
-        "POST /control/webpush/subscriptions": {"service": "mozilla | google | apple | windows | generic", "vapid_public_key": "base64url", "origin": "optional: https://127.0.0.1:PORT instead of the service's name"},
+    let mut own = manual();
+    own["subscription fields"] = fields();
+    own["GET /control"] = "what it has in common with the other vendors: faults, connections, events".into();
+    Json(own)
+}
+
+/// A body that subscribes a virtual browser. The key is the example of RFC 8291, Appendix A.
+pub(super) fn example() -> Value {
+    json!({
+        "service": "mozilla",
+        "vapid_public_key": "BP4z9KsN6nGRTbVYI_c7VJSPQTBtkgcy27mlmlMoZIIgDll6e3vCYLocInmYWAmS6TlzAC8wEqKK6PBru3jl7A8",
+    })
+}
+
+/// The fields of such a body, and of the answer.
+pub(super) fn fields() -> Value {
+    json!({
+        "service": "mozilla | google | apple | windows | generic",
+        "vapid_public_key": "base64url: the applicationServerKey of the page (vapid.pub of the emulator's folder)",
+        "origin": "optional: https://127.0.0.1:PORT of the emulator instead of the service's own name",
+        "answer": "id, subscription (endpoint, keys: p256dh and auth), as a page gets it from subscribe()",
+    })
+}
+
+/// The routes that only Web Push has.
+pub(super) fn manual() -> Value {
+    json!({
+        "POST /control/webpush/subscriptions": example(),
         "GET /control/webpush/subscriptions": "all virtual browsers",
         "GET /control/webpush/subscriptions/{id}/inbox": "what their push events got, newest first",
         "GET /control/webpush/subscriptions/{id}/shown": "what they show, newest first",
         "POST /control/webpush/subscriptions/{id}/expired": "the subscription is dead",
         "POST /control/webpush/subscriptions/{id}/offline": "the browser is closed",
         "POST /control/webpush/subscriptions/{id}/online": "the browser is back",
-        "GET /control": "what it has in common with the other vendors: faults, connections, events",
-    }))
+    })
 }
 
 type Services = Shared<Arc<WebPush>>;
@@ -56,10 +81,10 @@ struct New {
     origin: Option<String>,
 }
 
-async fn subscribe(Shared(webpush): Services, body: Result<Json<New>, JsonRejection>) -> Response {
-    let Json(new) = match body {
-        Ok(body) => body,
-        Err(error) => return refused(error.status(), "bad_request", &error.body_text()),
+async fn subscribe(Shared(webpush): Services, body: Bytes) -> Response {
+    let new = match serde_json::from_slice(&body) {
+        Ok(new) => new,
+        Err(error) => return refused(StatusCode::BAD_REQUEST, "bad_request", &error.to_string()),
     };
     match made(&webpush, new) {
         Ok(answer) => (StatusCode::CREATED, Json(answer)).into_response(),

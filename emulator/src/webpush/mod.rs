@@ -38,7 +38,7 @@ use vapid::Expected;
 pub(crate) use vapid::public_key;
 
 use crate::clock::Clock;
-use crate::desk::Desk;
+use crate::desk::{Desk, Manual};
 use crate::event::{Event, What, Why};
 use crate::fault::{Fault, Where};
 use crate::mailbox::{Change, Shown};
@@ -330,6 +330,10 @@ impl Desk for WebPush {
             (_, None) => return self.with(id, |_| ()).is_some(),
         };
         self.put(id, state)
+    }
+
+    fn manual(&self) -> Manual {
+        Manual { device: Some(control::example()), device_fields: control::fields(), more: control::manual() }
     }
 
     fn verbs(&self) -> Value {

@@ -131,8 +131,10 @@ impl<Io> Frames<Io> {
                 self.greeted = true;
             }
             let ends = matches!(head.kind, DATA | HEADERS) && head.flags & FIRST_FLAG != 0;
-            if ends || head.kind == RST_STREAM {
+            if ends {
                 state.ended(head.stream);
+            } else if head.kind == RST_STREAM && state.reset(head.stream) {
+                self.line.rung.notify_one();
             }
         }
     }

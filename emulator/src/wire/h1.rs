@@ -13,14 +13,20 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::{Asked, LARGEST_BODY, Peer, Port, Reply};
+use crate::event::What;
 use crate::rig::{Met, meet};
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 pub(super) async fn serve(stream: TlsStream<TcpStream>, peer: Peer, port: Arc<Port>) {
+    let keeper = Arc::clone(&port.keeper);
     let service = service_fn(move |request| exchange(Arc::clone(&port), peer.clone(), request));
     if let Err(error) = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await {
         tracing::debug!(%error, "connection ended");
+        if error.is_parse() {
+            let reason = format!("the client does not speak HTTP/1.1: {error}");
+            keeper.rig().tell(What::ConnectionRefused { reason });
+        }
     }
 }
 

@@ -34,7 +34,12 @@ pub(super) async fn serve(stream: TlsStream<TcpStream>, peer: Peer, line: Arc<Li
     // The limit of streams is the line's, not the server's, which could not change it.
     let mut builder = h2::server::Builder::new();
     builder.max_header_list_size(16 * 1024);
-    let Ok(mut connection) = builder.handshake(Frames::new(stream, Arc::clone(&line))).await else { return };
+    let rig = port.keeper.rig();
+    let refused = |reason: String| rig.tell(What::ConnectionRefused { reason });
+    let mut connection = match builder.handshake(Frames::new(stream, Arc::clone(&line))).await {
+        Ok(connection) => connection,
+        Err(error) => return refused(format!("the client does not speak HTTP/2: {error}")),
+    };
     let mut exchanges = JoinSet::new();
     let mut linger = None;
     loop {
@@ -42,21 +47,31 @@ pub(super) async fn serve(stream: TlsStream<TcpStream>, peer: Peer, line: Arc<Li
             next = connection.accept() => match next {
                 Some(Ok((request, respond))) => {
                     let id = respond.stream_id().into();
+                    line.accepted(id);
                     let (port, peer, line) = (Arc::clone(&port), peer.clone(), Arc::clone(&line));
                     exchanges.spawn(Exchange { port, peer, line, id, respond }.run(request));
                     while exchanges.try_join_next().is_some() {}
                 }
                 Some(Err(error)) => {
                     tracing::debug!(%error, "connection ended");
+                    // Other errors are the peer's own, or the end of the socket.
+                    if error.is_library() {
+                        refused(format!("the client broke HTTP/2: {error}"));
+                    }
                     return;
                 }
                 None => return,
             },
             // There is something to write, which the next turn does; or the connection has come to its end.
-            () = line.rung.notified() => match line.end() {
-                End::Cut => return,
-                End::Closed if linger.is_none() => linger = Some(Box::pin(tokio::time::sleep(LINGER))),
-                _ => {}
+            () = line.rung.notified() => {
+                for stream in line.take_malformed() {
+                    rig.tell(What::RequestRefused { stream, reason: "its headers are not valid HTTP/2" });
+                }
+                match line.end() {
+                    End::Cut => return,
+                    End::Closed if linger.is_none() => linger = Some(Box::pin(tokio::time::sleep(LINGER))),
+                    _ => {}
+                }
             },
             () = async { match &mut linger { Some(linger) => linger.await, None => pending().await } } => return,
         }
@@ -72,6 +87,8 @@ impl Exchange {
         }
         let (head, body) = request.into_parts();
         let Some(body) = read(body).await else {
+            let reason = "its body is longer than 1 MiB, or was broken off";
+            self.port.keeper.rig().tell(What::RequestRefused { stream: self.id, reason });
             self.respond.send_reset(Reason::CANCEL);
             return;
         };

@@ -44,6 +44,10 @@ pub(super) struct State {
     below: u32,
     open: HashSet<u32>,
     refused: HashSet<u32>,
+    /// Streams whose requests the server has read and handed on.
+    accepted: HashSet<u32>,
+    /// Streams that the server has reset by itself, as it could not read their requests.
+    malformed: Vec<u32>,
     /// Streams above it are not processed any more.
     cut: Option<u32>,
     pub(super) end: End,
@@ -82,6 +86,17 @@ impl State {
     /// A stream has ended on the wire.
     pub(super) fn ended(&mut self, id: u32) {
         self.open.remove(&id);
+        self.accepted.remove(&id);
+    }
+
+    /// The server resets a stream. Returns `true` if it has done so by itself, before anybody saw the request.
+    pub(super) fn reset(&mut self, id: u32) -> bool {
+        let is_malformed = self.open.contains(&id) && !self.accepted.contains(&id);
+        if is_malformed {
+            self.malformed.push(id);
+        }
+        self.ended(id);
+        is_malformed
     }
 
     /// Whether the connection is to be closed now; a last GOAWAY is due if the peer was promised all streams there are.
@@ -128,6 +143,8 @@ impl Line {
             below: 0,
             open: HashSet::new(),
             refused: HashSet::new(),
+            accepted: HashSet::new(),
+            malformed: Vec::new(),
             cut: None,
             end: End::Not,
         };
@@ -157,6 +174,20 @@ impl Line {
     pub(crate) fn belongs_to(&self, owner: &str) -> bool {
         let mut state = self.state.lock();
         state.owner.get_or_insert_with(|| owner.to_owned()) == owner
+    }
+
+    /// Records that the server has read the request of a stream.
+    pub(super) fn accepted(&self, id: u32) {
+        let mut state = self.state.lock();
+        // It may have ended on the wire already.
+        if state.open.contains(&id) {
+            state.accepted.insert(id);
+        }
+    }
+
+    /// Returns the streams that the server has reset by itself since the last call.
+    pub(super) fn take_malformed(&self) -> Vec<u32> {
+        std::mem::take(&mut self.state.lock().malformed)
     }
 
     /// Whether the stream was over the limit when it was opened; asked once.

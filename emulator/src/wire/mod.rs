@@ -92,7 +92,7 @@ impl Reply {
 pub(crate) struct Port {
     pub(crate) keeper: Arc<dyn Site>,
     pub(crate) others: Vec<Arc<dyn Site>>,
-    /// Whoever does not agree on HTTP/2 is shut out.
+    /// Only HTTP/2 is spoken here. A client that offers no protocol by ALPN is taken to speak it (RFC 9113 §3.3).
     pub(crate) http2_only: bool,
 }
 
@@ -117,15 +117,21 @@ pub(crate) async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, port: P
 async fn connection(tcp: TcpStream, acceptor: TlsAcceptor, port: Arc<Port>) {
     // Without it an answer waits for the peer's acknowledgement of the one before.
     let _ = tcp.set_nodelay(true);
-    let Ok(stream) = acceptor.accept(tcp).await else { return };
+    let rig = port.keeper.rig();
+    let stream = match acceptor.accept(tcp).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            return rig
+                .tell(What::ConnectionRefused { reason: format!("the TLS handshake failed: {error}") });
+        }
+    };
     let (_, session) = stream.get_ref();
-    let http2 = session.alpn_protocol() == Some(b"h2");
-    if port.http2_only && !http2 {
-        return;
-    }
+    let http2 = match session.alpn_protocol() {
+        Some(protocol) => protocol == b"h2",
+        None => port.http2_only,
+    };
     let shown = session.peer_certificates().and_then(|chain| chain.first());
     let certificate = shown.map(|certificate| certificate.clone().into_owned());
-    let rig = port.keeper.rig();
     rig.tell(What::Connected { http2 });
     if http2 {
         let line = rig.lines.open(port.keeper.first_streams(certificate.as_ref()));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pushgate_emulator::{Environment, Rules, SameToken, Scope};
+use pushgate_emulator::{Environment, Rules, SameToken, Scope, What};
 use serde_json::json;
 
 use crate::apple::{App, now, provider_token, send_on, signed, signed_in_der, verdict};
@@ -97,6 +97,27 @@ async fn a_new_token_within_twenty_minutes_is_one_too_many() {
     assert_eq!(app.verdict(&app.hello()).await, said(200, ""), "the one before is still good");
     app.emulator.advance(Duration::from_secs(1200));
     assert_eq!(app.verdict(&next(now() - 5)).await, said(200, ""));
+}
+
+#[tokio::test]
+async fn a_refused_provider_token_comes_with_the_ways_out_and_they_work() {
+    let app = App::new().await;
+    let apns = app.emulator.apns();
+    let next = |iat| {
+        app.hello()
+            .header("authorization", &format!("bearer {}", provider_token(apns.key(), apns.team_id(), iat)))
+    };
+    app.send(&app.hello()).await;
+    let refused = app.send(&next(now() - 5)).await;
+    assert_eq!(verdict(&refused), said(429, "TooManyProviderTokenUpdates"));
+    let hint = refused.header("x-emulator-hint").unwrap().to_owned();
+    assert!(hint.contains("mint_every_s") && hint.contains("forget_provider_tokens"), "{hint}");
+    assert!(apns.events(0).iter().any(|event| event.what == What::Hint { text: hint.clone() }));
+    apns.forget_provider_tokens();
+    assert_eq!(app.verdict(&next(now() - 5)).await, said(200, ""));
+    assert_eq!(app.verdict(&next(now() - 6)).await, said(429, "TooManyProviderTokenUpdates"));
+    apns.set_rules(Rules { mint_every_s: 0, ..Rules::default() });
+    assert_eq!(app.verdict(&next(now() - 6)).await, said(200, ""));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use pushgate_emulator::{Environment, MissingPushType, PushType, Rules, WrongSuffix};
+use pushgate_emulator::{Environment, MissingPushType, PushType, Rules, What, WrongSuffix};
 use serde_json::json;
 
 use crate::apple::{App, TOPIC, now, send_on, verdict};
@@ -91,9 +91,35 @@ async fn topic_and_push_type_have_to_agree() {
 async fn a_push_without_topic_or_type_is_refused() {
     let app = App::new().await;
     assert_eq!(app.verdict(&app.hello().without("apns-topic")).await, said(400, "MissingTopic"));
-    assert_eq!(app.verdict(&app.hello().without("apns-push-type")).await, said(400, "InvalidPushType"));
-    app.emulator.apns().set_rules(Rules { missing_push_type: MissingPushType::Alert, ..Rules::default() });
+    let rules = Rules { missing_push_type: MissingPushType::Refused, ..Rules::default() };
+    app.emulator.apns().set_rules(rules);
+    let answer = app.send(&app.hello().without("apns-push-type")).await;
+    assert_eq!(verdict(&answer), said(400, "InvalidPushType"));
+    assert!(answer.header("x-emulator-hint").unwrap().contains("missing_push_type"));
+    assert!(app.emulator.apns().events(0).iter().any(|event| matches!(event.what, What::Hint { .. })));
+}
+
+#[tokio::test]
+async fn a_push_without_a_type_is_an_alert_unless_the_rules_say_otherwise() {
+    let app = App::new().await;
     assert_eq!(app.verdict(&app.hello().without("apns-push-type")).await, said(200, ""));
+    assert_eq!(app.seen(), 1);
+}
+
+#[tokio::test]
+async fn a_missing_push_type_hides_no_other_error() {
+    let app = App::new().await;
+    let apns = app.emulator.apns();
+    let untyped = app.hello().without("apns-push-type");
+    let dead = apns.add_device("ann", Environment::Production);
+    apns.unregister_since("ann", SystemTime::now());
+    for rule in [MissingPushType::Alert, MissingPushType::Refused] {
+        apns.set_rules(Rules { missing_push_type: rule, ..Rules::default() });
+        assert_eq!(app.verdict(&untyped.clone().without("apns-topic")).await, said(400, "MissingTopic"));
+        assert_eq!(app.verdict(&untyped.clone().body("")).await, said(400, "PayloadEmpty"));
+        assert_eq!(app.verdict(&untyped.clone().to("xyz")).await, said(400, "BadDeviceToken"));
+        assert_eq!(app.verdict(&untyped.clone().to(&dead.token)).await, said(410, "Unregistered"));
+    }
 }
 
 #[tokio::test]

@@ -9,16 +9,46 @@ use crate::apple::{App, send_on, verdict};
 use crate::client::{Client, PATIENCE, tls, tls_as};
 
 #[tokio::test]
-async fn whoever_does_not_speak_http_2_is_shut_out() {
+async fn a_client_that_offers_no_protocol_is_served_over_http_2() {
+    let app = App::new().await;
+    let stream = tls(app.emulator.apns().url(), app.emulator.ca_pem(), &[]).await;
+    let client = Client::on(stream, app.emulator.apns().url()).await;
+    assert_eq!(verdict(&send_on(&client, &app.hello()).await.unwrap()), (200, String::new()));
+    assert_eq!(app.seen(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_without_http_2_is_refused_and_recorded() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let app = App::new().await;
-    let mut stream = tls(app.emulator.apns().url(), app.emulator.ca_pem(), &[]).await;
-    let asked = stream.write_all(b"POST /3/device/ab HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    let mut answer = Vec::new();
-    let read = stream.read_to_end(&mut answer).await;
-    assert!(answer.is_empty(), "{asked:?} {read:?}");
-    let old = tls_as(None, app.emulator.apns().url(), app.emulator.ca_pem(), &["http/1.1"]).await;
-    assert!(old.is_err());
+    let apns = app.emulator.apns();
+    let refused = async |words: &str| {
+        let with_words =
+            |what: &What| matches!(what, What::ConnectionRefused { reason } if reason.contains(words));
+        assert!(apns.wait_for(with_words, PATIENCE).await.is_some(), "{words}: {:?}", apns.events(0));
+    };
+    let mut stream = tls(apns.url(), app.emulator.ca_pem(), &[]).await;
+    stream.write_all(b"POST /3/device/ab HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    // Ends, whether with an answer in HTTP/2 or without one.
+    let _ = stream.read_to_end(&mut Vec::new()).await;
+    refused("does not speak HTTP/2").await;
+    assert!(tls_as(None, apns.url(), app.emulator.ca_pem(), &["http/1.1"]).await.is_err());
+    refused("TLS handshake failed").await;
+}
+
+#[tokio::test]
+async fn a_request_that_is_no_valid_http_2_is_refused_and_recorded() {
+    use tokio::io::AsyncWriteExt as _;
+    let app = App::new().await;
+    let mut stream = tls(app.emulator.apns().url(), app.emulator.ca_pem(), &["h2"]).await;
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    // POST and / by their indexes, the authority "a", and the scheme "https:", which some clients write.
+    let headers = *b"\x83\x84\x01\x01a\x06\x06https:";
+    let head = [0, 0, 13, 1, 5, 0, 0, 0, 1];
+    stream.write_all(&[preface.as_slice(), &settings, &head, &headers].concat()).await.unwrap();
+    let refused = |what: &What| matches!(what, What::RequestRefused { stream: 1, .. });
+    assert!(app.emulator.apns().wait_for(refused, PATIENCE).await.is_some());
 }
 
 #[tokio::test]

@@ -93,7 +93,11 @@ impl Client {
 
     /// Anywhere, with a certificate or without.
     pub(crate) async fn at(url: &str, ca_pem: &str, certificate: Option<&str>) -> Self {
-        let stream = tls_as(certificate, url, ca_pem, &["h2"]).await.unwrap();
+        Self::on(tls_as(certificate, url, ca_pem, &["h2"]).await.unwrap(), url).await
+    }
+
+    /// On a TLS connection that there is already.
+    pub(crate) async fn on(stream: TlsStream<TcpStream>, url: &str) -> Self {
         let (send, connection) = h2::client::handshake(stream).await.unwrap();
         let ended = tokio::spawn(connection);
         Self { send, ended, authority: url.to_owned() }

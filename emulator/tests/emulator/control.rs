@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
+use pushgate_emulator::WrongSuffix;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
@@ -17,10 +18,23 @@ async fn call(url: &str, method: &str, path: &str, body: &Value) -> (u16, Value)
 }
 
 async fn raw(url: &str, method: &str, path: &str, body: impl Into<Bytes>) -> (u16, Bytes) {
+    with_headers(url, method, path, &[("host", "localhost")], body).await
+}
+
+async fn with_headers(
+    url: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> (u16, Bytes) {
     let tcp = TcpStream::connect(url.strip_prefix("http://").unwrap()).await.unwrap();
     let (mut send, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tcp)).await.unwrap();
     tokio::spawn(connection);
-    let request = http::Request::builder().method(method).uri(path).header("host", "localhost");
+    let mut request = http::Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
     let answer = send.send_request(request.body(Full::new(body.into())).unwrap()).await.unwrap();
     (answer.status().as_u16(), answer.into_body().collect().await.unwrap().to_bytes())
 }
@@ -85,6 +99,97 @@ async fn every_example_of_a_vendors_own_verbs_works() {
         }
         assert_eq!(call(&url, "POST", &format!("/control/{vendor}/do/nothing"), &json!({})).await.0, 404);
     }
+}
+
+#[tokio::test]
+async fn every_example_of_a_device_works_and_its_fields_are_described() {
+    let emulator = emulator().await;
+    let url = emulator.control_url();
+    let (_, manual) = call(&url, "GET", "/control", &Value::Null).await;
+    let examples = manual["POST /control/{vendor}/devices"].as_object().unwrap();
+    assert_eq!(examples.keys().collect::<Vec<_>>(), ["apns", "fcm", "webpush"]);
+    for (vendor, example) in examples {
+        let (status, device) = call(&url, "POST", &format!("/control/{vendor}/devices"), example).await;
+        assert_eq!(status, 201, "{vendor} {device}");
+        let fields = &manual["device fields"][vendor];
+        for field in example.as_object().unwrap().keys() {
+            assert!(fields[field].is_string(), "{vendor} does not describe {field}");
+        }
+        for field in device.as_object().unwrap().keys() {
+            assert!(fields["answer"].as_str().unwrap().contains(field), "{vendor} does not describe {field}");
+        }
+    }
+    let subscriptions = "/control/webpush/subscriptions";
+    let example = &manual[&format!("POST {subscriptions}")];
+    assert_eq!(call(&url, "POST", subscriptions, example).await.0, 201);
+    assert!(manual[&format!("GET {subscriptions}")].is_string());
+}
+
+#[tokio::test]
+async fn rules_are_changed_one_by_one_and_an_unknown_one_is_named_with_its_neighbour() {
+    let emulator = emulator().await;
+    let url = emulator.control_url();
+    let path = "/control/apns/do/rules";
+    assert_eq!(call(&url, "POST", path, &json!({"mint_every_s": 7})).await.0, 204);
+    assert_eq!(call(&url, "POST", path, &json!({"wrong_suffix": "topic_disallowed"})).await.0, 204);
+    let rules = emulator.apns().rules();
+    assert_eq!((rules.mint_every_s, rules.wrong_suffix), (7, WrongSuffix::TopicDisallowed));
+    let (_, manual) = call(&url, "GET", "/control", &Value::Null).await;
+    assert_eq!(manual[&format!("POST {path}")]["rules"]["mint_every_s"]["now"], 7);
+    let (status, refused) = call(&url, "POST", path, &json!({"token_life_s": 9, "mint_evry_s": 0})).await;
+    assert_eq!((status, &refused["code"]), (400, &json!("bad_request")));
+    let detail = refused["detail"].as_str().unwrap();
+    assert!(detail.contains("mint_evry_s") && detail.contains("did you mean \"mint_every_s\"?"), "{detail}");
+    let (_, refused) = call(&url, "POST", path, &json!({"missing_push_type": "maybe"})).await;
+    assert!(refused["detail"].as_str().unwrap().starts_with("missing_push_type: "), "{refused}");
+    assert_eq!(emulator.apns().rules(), rules, "a refused change changes nothing");
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_cannot_call_the_api() {
+    let emulator = emulator().await;
+    let url = emulator.control_url();
+    let here = url.strip_prefix("http://").unwrap();
+    let foreign: [(&[(&str, &str)], &str); 6] = [
+        (&[("host", "evil.example"), ("content-type", "text/plain")], "foreign_host"),
+        (&[("host", "evil.example:8444"), ("origin", "http://evil.example:8444")], "foreign_host"),
+        (
+            &[("host", here), ("origin", "https://evil.example"), ("content-type", "text/plain")],
+            "cross_site_request",
+        ),
+        (&[("host", here), ("origin", "null"), ("content-type", "text/plain")], "cross_site_request"),
+        (&[("host", here), ("origin", "http://localhost:3000")], "cross_site_request"),
+        (&[("host", here), ("sec-fetch-site", "cross-site")], "cross_site_request"),
+    ];
+    let bob = json!({"id": "bob", "platform": "web"}).to_string();
+    for path in ["/control/fcm/devices", "/control/webpush/subscriptions"] {
+        for (headers, code) in foreign {
+            let (status, body) = with_headers(&url, "POST", path, headers, bob.clone()).await;
+            let body: Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!((status, &body["code"]), (403, &json!(code)), "{headers:?}");
+            assert!(body["detail"].as_str().unwrap().contains(&url), "{body}");
+        }
+    }
+    assert_eq!(emulator.vendor().devices(), [], "nothing was done");
+    let rebound = with_headers(&url, "GET", "/", &[("host", "evil.example")], "").await;
+    assert_eq!(rebound.0, 403);
+}
+
+#[tokio::test]
+async fn the_inbox_page_and_programs_on_this_machine_may_call_the_api() {
+    let emulator = emulator().await;
+    let url = emulator.control_url();
+    let here = url.strip_prefix("http://").unwrap();
+    let named = here.replace("127.0.0.1", "localhost");
+    let origin = format!("http://{named}");
+    let page = [("host", named.as_str()), ("origin", &origin), ("sec-fetch-site", "same-origin")];
+    let bob = json!({"id": "bob", "platform": "web"}).to_string();
+    for headers in [&page[..], &[("host", here)]] {
+        assert_eq!(with_headers(&url, "POST", "/control/fcm/devices", headers, bob.clone()).await.0, 201);
+    }
+    // By a link of another site.
+    let link = [("host", named.as_str()), ("sec-fetch-site", "cross-site")];
+    assert_eq!(with_headers(&url, "GET", "/", &link, "").await.0, 200);
 }
 
 #[tokio::test]

@@ -15,4 +15,5 @@ mod fcm;
 mod goaway;
 mod http1;
 mod mishaps;
+mod start;
 mod token;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use pushgate_emulator::{Emulator, Options};
+use pushgate_emulator::{Configuration, Emulator, MissingPushType, Options, Rules};
 
 use super::Outcome;
 use crate::say;
@@ -11,7 +11,7 @@ use crate::say;
 /// How the emulator is started.
 #[derive(Args)]
 pub(super) struct EmulateArgs {
-    /// Where CA, credentials and a configuration for the gateway are written
+    /// Where CA, credentials and a configuration for the gateway are written; a pushgate.toml that is there is kept
     #[arg(long, default_value = "pushgate-emulator")]
     dir: PathBuf,
     /// Port of the vendor side (0: any)
@@ -26,6 +26,13 @@ pub(super) struct EmulateArgs {
     /// Port of Apple's push service (0: any)
     #[arg(long, default_value_t = 8446)]
     apple_port: u16,
+    /// Port of Apple's push service for development, the sandbox (0: any)
+    #[arg(long, default_value_t = 8447)]
+    sandbox_port: u16,
+    /// Refuse two things that Apple refuses, and that get in the way of a first try: a push without a push type, and a
+    /// key's second provider token within 20 minutes
+    #[arg(long)]
+    strict_apple: bool,
 }
 
 pub(super) async fn run(args: EmulateArgs) -> Outcome {
@@ -34,6 +41,8 @@ pub(super) async fn run(args: EmulateArgs) -> Outcome {
         control_port: args.control_port,
         mcs_port: args.mcs_port,
         apple_port: args.apple_port,
+        sandbox_port: args.sandbox_port,
+        apple_rules: if args.strict_apple { strict_rules() } else { lenient_rules() },
         directory: Some(args.dir.clone()),
         ..Options::default()
     };
@@ -41,7 +50,26 @@ pub(super) async fn run(args: EmulateArgs) -> Outcome {
     for (what, place) in emulator.places() {
         say(format!("{what:<10} {place}"));
     }
-    say(format!("gateway    pushgate serve --config {}/pushgate.toml", args.dir.display()));
+    let file = args.dir.join("pushgate.toml");
+    let file = file.display();
+    say(format!("gateway    pushgate serve --config {file}"));
+    say(match emulator.configuration() {
+        Some(Configuration::Kept) => format!("           {file} was there already and has been kept"),
+        Some(Configuration::Outdated) => format!(
+            "           {file} was there already and has been kept, but it does not fit the ports above; \
+             delete it to have it written anew"
+        ),
+        _ => format!("           its key for callers is in {}", args.dir.join("pushgate.key").display()),
+    });
     tokio::signal::ctrl_c().await?;
     Ok(())
+}
+
+/// A client that is started again signs another provider token, which Apple would refuse for 20 minutes.
+fn lenient_rules() -> Rules {
+    Rules { mint_every_s: 0, ..Rules::default() }
+}
+
+fn strict_rules() -> Rules {
+    Rules { missing_push_type: MissingPushType::Refused, ..Rules::default() }
 }

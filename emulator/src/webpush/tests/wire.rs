@@ -192,5 +192,5 @@ async fn the_control_api_says_what_is_wrong_with_a_request() {
     let unknown = control(&emulator, "POST", "/control/webpush/subscriptions/x/expired", &json!({})).await;
     assert_eq!((unknown.0, &unknown.1["code"]), (404, &json!("unknown_subscription")));
     let nowhere = json!({"service": "opera", "vapid_public_key": "AAAA"});
-    assert_eq!(control(&emulator, "POST", "/control/webpush/subscriptions", &nowhere).await.0, 422);
+    assert_eq!(control(&emulator, "POST", "/control/webpush/subscriptions", &nowhere).await.0, 400);
 }

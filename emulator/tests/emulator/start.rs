@@ -1,0 +1,71 @@
+//! How the emulator starts: its ports, and what it leaves in a folder.
+
+use pushgate_emulator::{Configuration, Emulator, Options};
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named_with_the_option_that_changes_it() {
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let free = Options::default;
+    let all = [
+        (Options { port, ..free() }, "--port"),
+        (Options { control_port: port, ..free() }, "--control-port"),
+        (Options { mcs_port: port, ..free() }, "--mcs-port"),
+        (Options { apple_port: port, ..free() }, "--apple-port"),
+        (Options { sandbox_port: port, ..free() }, "--sandbox-port"),
+    ];
+    for (options, flag) in all {
+        let Err(error) = Emulator::start(options).await else { panic!("{flag}: the port is taken") };
+        let text = error.to_string();
+        assert!(text.contains(&format!("port {port} cannot be opened")) && text.contains(flag), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_sandbox_has_the_port_that_was_asked_for() {
+    let port = {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        free.local_addr().unwrap().port()
+    };
+    let emulator = Emulator::start(Options { sandbox_port: port, ..Options::default() }).await.unwrap();
+    assert_eq!(emulator.apns().sandbox_url(), format!("https://127.0.0.1:{port}"));
+}
+
+#[tokio::test]
+async fn a_configuration_that_is_there_is_kept_and_its_fit_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    let first = Emulator::start(at(&folder, 0)).await.unwrap();
+    assert_eq!(first.configuration(), Some(Configuration::Written));
+    let file = folder.path().join("pushgate.toml");
+    let changed = read("pushgate.toml") + "# mine\n";
+    std::fs::write(&file, &changed).unwrap();
+    let key = read("pushgate.key");
+    let second = Emulator::start(at(&folder, 0)).await.unwrap();
+    assert_eq!(second.configuration(), Some(Configuration::Outdated), "its ports are others");
+    assert_eq!((read("pushgate.toml"), read("pushgate.key")), (changed.clone(), key));
+    // The ids of team and key are the same, so what a start on the same ports finds is right.
+    let fitting = changed
+        .replace(&first.url()["https://".len()..], &second.url()["https://".len()..])
+        .replace(first.apns().url(), second.apns().url());
+    std::fs::write(&file, &fitting).unwrap();
+    let ports = [second.url(), second.apns().url().to_owned()]
+        .map(|url| url.rsplit_once(':').unwrap().1.parse().unwrap());
+    drop(second);
+    let again = Options { port: ports[0], apple_port: ports[1], ..at(&folder, 0) };
+    // What the dropped one has held is free as soon as its tasks have ended.
+    let mut third = Emulator::start(again.clone()).await;
+    for _ in 0..100 {
+        if third.is_ok() {
+            break;
+        }
+        tokio::task::yield_now().await;
+        third = Emulator::start(again.clone()).await;
+    }
+    assert_eq!(third.unwrap().configuration(), Some(Configuration::Kept));
+    assert_eq!(read("pushgate.toml"), fitting);
+}
+
+fn at(folder: &tempfile::TempDir, port: u16) -> Options {
+    Options { port, directory: Some(folder.path().to_owned()), ..Options::default() }
+}
