@@ -19,6 +19,7 @@ CONTROL = "http://127.0.0.1:8444"
 HOSTS = [
     "fcm.googleapis.com",
     "oauth2.googleapis.com",
+    "iid.googleapis.com",
     "android.clients.google.com",
     "mtalk.google.com",
     "firebaseinstallations.googleapis.com",

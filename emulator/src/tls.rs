@@ -40,9 +40,10 @@ impl Authority {
         let ca_key = KeyPair::generate()?;
         let signed = ca.self_signed(&ca_key)?;
         let issuer = Issuer::new(ca, ca_key);
-        let names = ["localhost", "127.0.0.1", "::1", "oauth2.googleapis.com"];
+        let names = ["localhost", "127.0.0.1", "::1"];
         let names = names
             .iter()
+            .chain(&crate::google::HOSTS)
             .chain(&crate::webpush::HOSTS)
             .chain(&crate::browser::HOSTS)
             .chain(&crate::apns::HOSTS);

@@ -4,6 +4,8 @@
 use serde_json::Value;
 
 use super::answer;
+use super::condition::Condition;
+use super::topic::is_topic_name;
 use crate::wire::Reply;
 
 const FIELDS: [&str; 11] = [
@@ -26,7 +28,8 @@ const LIMIT: usize = 4096;
 pub(super) enum Target<'a> {
     Token(&'a str),
     Fid(&'a str),
-    Topic,
+    Topic(&'a str),
+    Condition(Condition),
 }
 
 pub(super) fn check(message: &Value) -> Result<Target<'_>, Reply> {
@@ -51,7 +54,10 @@ pub(super) fn check(message: &Value) -> Result<Target<'_>, Reply> {
         .map(|(k, v)| (k.clone(), v.clone()))
         .collect();
     let target = target(message)?;
-    let limit = if matches!(target, Target::Topic) { LIMIT / 2 } else { LIMIT };
+    let limit = match target {
+        Target::Token(_) | Target::Fid(_) => LIMIT,
+        Target::Topic(_) | Target::Condition(_) => LIMIT / 2,
+    };
     if Value::Object(counted).to_string().len() > limit {
         return Err(answer::invalid("Android message is too big"));
     }
@@ -65,7 +71,11 @@ fn target(message: &Value) -> Result<Target<'_>, Reply> {
     match (given.next(), given.next()) {
         (Some(("token", token)), None) => Ok(Target::Token(token)),
         (Some(("fid", fid)), None) => Ok(Target::Fid(fid)),
-        (Some(_), None) => Ok(Target::Topic),
+        (Some(("topic", topic)), None) if is_topic_name(topic) => Ok(Target::Topic(topic)),
+        (Some(("topic", _)), None) => Err(answer::invalid("Malformed topic name")),
+        (Some(("condition", text)), None) => Condition::parse(text)
+            .map(Target::Condition)
+            .ok_or_else(|| answer::invalid("Invalid condition expression provided.")),
         _ => Err(answer::field("message", "Exactly one of token, topic or condition is required")),
     }
 }

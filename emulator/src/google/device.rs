@@ -1,12 +1,13 @@
 //! Virtual devices with an app that uses Firebase: what a message shows on them, and how FCM keeps it while they are
 //! offline. A web device decrypts before it shows, as a browser does.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -31,6 +32,17 @@ pub enum Platform {
     Ios,
 }
 
+impl Platform {
+    /// The name that the Instance ID service has for it.
+    pub(super) const fn instance_id_name(self) -> &'static str {
+        match self {
+            Self::Web => "WEBPUSH",
+            Self::Android => "ANDROID",
+            Self::Ios => "IOS",
+        }
+    }
+}
+
 /// How a device is addressed. The token is given to whoever created the device, and to nobody else.
 #[derive(Debug, Clone, Serialize)]
 pub struct Device {
@@ -51,6 +63,8 @@ pub(crate) type Relay = Box<dyn Fn(&Value, &Value) -> bool + Send + Sync>;
 pub(super) struct Installed {
     pub(super) device: Device,
     pub(super) mailbox: Mailbox,
+    /// The topics it has been subscribed to, and since when.
+    pub(super) topics: Mutex<BTreeMap<String, SystemTime>>,
     keys: Option<Keys>,
     /// Where a real browser's pushes go.
     relay: Option<Relay>,
@@ -63,7 +77,7 @@ impl Installed {
         let token = format!("{fid}:APA91b{}", part(&rand::random::<[u8; 100]>()));
         let keys = if platform == Platform::Web { Some(Keys::generate()?) } else { None };
         let device = Device { id: id.to_owned(), platform, token, fid };
-        Some(Self { device, mailbox: Mailbox::new(id), keys, relay: None })
+        Some(Self { device, mailbox: Mailbox::new(id), topics: Mutex::default(), keys, relay: None })
     }
 
     /// Takes a message; what became of it, or none when it could not be read.
@@ -105,7 +119,7 @@ impl Devices {
     /// A real one, likewise.
     pub(super) fn adopt(&self, device: Device, relay: Relay) {
         let mailbox = Mailbox::new(&device.id);
-        self.put(Installed { device, mailbox, keys: None, relay: Some(relay) });
+        self.put(Installed { device, mailbox, topics: Mutex::default(), keys: None, relay: Some(relay) });
     }
 
     fn put(&self, new: Installed) {
@@ -164,7 +178,10 @@ fn browser_push(message: &Value) -> Value {
     let web = &message["webpush"];
     let data = if web["data"].is_object() { &web["data"] } else { &message["data"] };
     let notification = overlaid(&message["notification"], &web["notification"]);
-    let mut push = json!({"from": "123456789012", "fcmMessageId": uuid::Uuid::now_v7().to_string(), "priority": "normal"});
+    let from = message["topic"].as_str().map(|topic| format!("/topics/{topic}"));
+    let from = from.unwrap_or_else(|| "123456789012".to_owned());
+    let mut push =
+        json!({"from": from, "fcmMessageId": uuid::Uuid::now_v7().to_string(), "priority": "normal"});
     // The SDK shows whatever is there, were it empty.
     for (key, part) in [("notification", &notification), ("data", data), ("fcmOptions", &web["fcm_options"])]
     {

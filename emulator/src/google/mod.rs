@@ -3,9 +3,11 @@
 mod answer;
 mod bearers;
 mod check;
+mod condition;
 mod device;
 mod send;
 mod token;
+mod topic;
 
 use std::time::Duration;
 
@@ -28,6 +30,9 @@ use device::Devices;
 pub use device::{Device, Platform};
 pub(crate) use device::{Relay, shown};
 pub(crate) use token::form;
+
+/// The names under which the service is asked, beside those of Web Push.
+pub(crate) const HOSTS: [&str; 2] = ["oauth2.googleapis.com", "iid.googleapis.com"];
 
 /// A Firebase project with its devices.
 pub struct Vendor {
@@ -181,7 +186,11 @@ impl Site for Vendor {
     }
 
     fn place(&self, asked: &Asked) -> Where {
-        if asked.head.uri.path() == "/token" { Where::Token } else { Where::Send }
+        match asked.head.uri.path() {
+            "/token" => Where::Token,
+            path if path.starts_with("/iid/") => Where::Manage,
+            _ => Where::Send,
+        }
     }
 
     fn names(&self, asked: &Asked) -> Vec<String> {
@@ -204,7 +213,12 @@ impl Site for Vendor {
                 reply
             }
             ("POST", _, Some(project)) => self.send(project, asked),
-            _ => answer::not_found(),
+            _ if path.starts_with("/iid/") => self.instance_id(asked),
+            _ => {
+                let code = Some("no such path".to_owned());
+                self.rig.tell(What::Send { status: 404, code, device: None });
+                answer::not_found()
+            }
         }
     }
 

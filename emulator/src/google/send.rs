@@ -10,6 +10,11 @@ use crate::wire::{Asked, Reply};
 /// A token has two parts with a colon between them and some length; anything else is no token at all.
 const SHORTEST_TOKEN: usize = 100;
 
+/// Returns `true` for a text that can be a registration token.
+pub(super) fn is_token(text: &str) -> bool {
+    text.len() >= SHORTEST_TOKEN && text.contains(':')
+}
+
 impl Vendor {
     pub(super) fn send(&self, project: &str, asked: &Asked) -> Reply {
         let (reply, device) = match self.judged(project, asked) {
@@ -23,9 +28,14 @@ impl Vendor {
         reply
     }
 
-    fn judged(&self, project: &str, asked: &Asked) -> Result<(Reply, Option<String>), Reply> {
+    /// Returns `true` if the request has a bearer that is good.
+    pub(super) fn is_authorized(&self, asked: &Asked) -> bool {
         let bearer = asked.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
-        if !bearer.is_some_and(|bearer| self.bearers.good(bearer, self.rig.clock.now())) {
+        bearer.is_some_and(|bearer| self.bearers.good(bearer, self.rig.clock.now()))
+    }
+
+    fn judged(&self, project: &str, asked: &Asked) -> Result<(Reply, Option<String>), Reply> {
+        if !self.is_authorized(asked) {
             return Err(answer::unauthenticated());
         }
         if project != self.project {
@@ -45,8 +55,15 @@ impl Vendor {
 
     fn deliver(&self, target: &Target<'_>, message: &Value, dry: bool) -> Result<Option<String>, Reply> {
         let found = match target {
-            Target::Topic => return Ok(None),
-            Target::Token(token) if token.len() < SHORTEST_TOKEN || !token.contains(':') => {
+            Target::Topic(topic) => {
+                self.publish(message, dry, |has| has(topic));
+                return Ok(None);
+            }
+            Target::Condition(condition) => {
+                self.publish(message, dry, |has| condition.holds(&has));
+                return Ok(None);
+            }
+            Target::Token(token) if !is_token(token) => {
                 return Err(answer::invalid("The registration token is not a valid FCM registration token"));
             }
             Target::Token(key) | Target::Fid(key) => self.devices.addressed(key),
@@ -59,5 +76,17 @@ impl Vendor {
             told.into_iter().for_each(|what| self.rig.tell(what));
         }
         Ok(Some(device.device.id.clone()))
+    }
+
+    /// Brings a message to every device for whose topics `is_for` holds. One that cannot read it does not keep it from others.
+    fn publish(&self, message: &Value, dry: bool, is_for: impl Fn(&dyn Fn(&str) -> bool) -> bool) {
+        for device in self.devices.all() {
+            let is_subscribed = |topic: &str| device.topics.lock().contains_key(topic);
+            if dry || !device.mailbox.registered() || !is_for(&is_subscribed) {
+                continue;
+            }
+            let told = device.arrive(message, self.rig.clock.now_ms()).unwrap_or_default();
+            told.into_iter().for_each(|what| self.rig.tell(what));
+        }
     }
 }

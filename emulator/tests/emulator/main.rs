@@ -17,3 +17,4 @@ mod http1;
 mod mishaps;
 mod start;
 mod token;
+mod topics;

@@ -1,4 +1,4 @@
-// The unmodified npm package `firebase-admin` sends to a living device and to a dead one.
+// The unmodified npm package `firebase-admin` sends to a living device and to a dead one, and by a topic.
 // Over HTTP/1.1: its HTTP/2 sends `:scheme` with a colon, which strict servers refuse and Google's does not.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -21,3 +21,19 @@ const { successCount, failureCount } = await messaging.sendEachForMulticast({
   tokens: [DEAD_TOKEN, TOKEN],
 });
 assert.deepEqual({ successCount, failureCount }, { successCount: 1, failureCount: 1 });
+
+// A topic: who has subscribed gets what is sent to it, and nothing after the end of the subscription.
+const { TOPIC } = process.env;
+if (TOPIC) {
+  const added = await messaging.subscribeToTopic([TOKEN, DEAD_TOKEN], TOPIC);
+  assert.deepEqual([added.successCount, added.failureCount], [1, 1]);
+  assert.deepEqual([added.errors[0].index, added.errors[0].error.code], [1, "messaging/registration-token-not-registered"]);
+  console.log("topic:", await messaging.send({ topic: TOPIC, notification: { title: `${TITLE} to a topic`, body: CONTENT } }));
+  const removed = await messaging.unsubscribeFromTopic(TOKEN, TOPIC);
+  assert.equal(removed.successCount, 1);
+  await messaging.send({ condition: `'${TOPIC}' in topics`, notification: { title: "nobody is left for this", body: CONTENT } });
+  await assert.rejects(messaging.send({ condition: `'${TOPIC}' in`, notification: { title: TITLE } }), (error) => {
+    console.log("malformed condition:", error.code);
+    return error.code === "messaging/invalid-argument";
+  });
+}
