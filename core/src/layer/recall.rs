@@ -193,3 +193,77 @@ impl PushChannel for Recalled {
         Report::new(delivery.targets.len(), verdicts.iter().filter_map(outcome).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::TokenKind;
+    use crate::memory::{MemoryQueue, MemoryStore};
+    use crate::presence::NobodyOnline;
+    use crate::queue::{Admission, Entry, Which};
+    use crate::words::{AppId, ChannelName, DeliveryId, NodeId, NotificationId, Timestamp};
+
+    const T0: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+    /// A clock that stands still.
+    struct Still;
+
+    #[async_trait]
+    impl Clock for Still {
+        fn now(&self) -> Timestamp {
+            T0
+        }
+
+        async fn sleep_until(&self, _at: Timestamp) {}
+    }
+
+    /// A delivery that this process holds, of a queue that keeps it.
+    async fn held(queue: &MemoryQueue, app: &AppId) -> Delivery {
+        let channel = ChannelName::new("way").unwrap();
+        let address =
+            |token: &str| Address { channel: channel.clone(), kind: TokenKind::Token, token: token.into() };
+        let message = Arc::new(crate::Message::new(NotificationId::new(), app.clone(), T0));
+        let targets = vec![Target::bare(3, address("a")), Target::bare(7, address("b"))];
+        let delivery =
+            Delivery { id: DeliveryId::new(), channel: channel.clone(), message, targets, attempt: 1 };
+        let entry = Entry { delivery: delivery.clone(), due: T0, held_by: Some(NodeId::new()) };
+        let admission = Admission {
+            id: delivery.message.id,
+            app: app.clone(),
+            idempotency: None,
+            created_at: T0,
+            keep_until: T0,
+            skipped: Vec::new(),
+            tag: None,
+            entries: vec![entry],
+            later: None,
+            withdrawal: None,
+        };
+        queue.admit(admission).await.unwrap();
+        delivery
+    }
+
+    async fn held_back(recall: &Recall, delivery: &Delivery) -> usize {
+        let verdicts = recall.verdicts(delivery).await.unwrap();
+        verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Stays(_))).count()
+    }
+
+    #[tokio::test]
+    async fn a_withdrawn_delivery_in_memory_is_held_back_after_its_withdrawal_was_forgotten_too() {
+        let (queue, app) = (Arc::new(MemoryQueue::default()), AppId::new("demo").unwrap());
+        let recall = Recall::new(
+            Arc::new(MemoryStore::default()),
+            queue.clone(),
+            Arc::new(NobodyOnline),
+            Arc::new(Still),
+        );
+        let (withdrawn, other) = (held(&queue, &app).await, held(&queue, &app).await);
+        let which = Which::Id(withdrawn.message.id);
+        queue.withdraw(&app, &which, T0).await.unwrap();
+        recall.withdraw(Withdrawal { app: app.clone(), which, at: T0 });
+        assert_eq!((held_back(&recall, &withdrawn).await, held_back(&recall, &other).await), (2, 0));
+        let much_later = T0 + Duration::from_secs(24 * 3600);
+        recall.withdraw(Withdrawal { app, which: Which::Id(NotificationId::new()), at: much_later });
+        assert_eq!((held_back(&recall, &withdrawn).await, held_back(&recall, &other).await), (2, 0));
+    }
+}
