@@ -43,6 +43,8 @@ pub enum Kind {
     Unsupported,
     /// We or a plugin broke a promise.
     Bug,
+    /// What the queue stored of it could not be decoded, and was set aside.
+    Quarantined,
 }
 
 /// Who has to do something about it.
@@ -110,7 +112,7 @@ pub struct Row {
 
 impl Kind {
     /// Every kind, in the order of the enum.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::BadMessage,
         Self::TooLarge,
         Self::TokenGone,
@@ -127,6 +129,7 @@ impl Kind {
         Self::Revoked,
         Self::Unsupported,
         Self::Bug,
+        Self::Quarantined,
     ];
 
     /// The one table. A new kind is a new row here and nothing else.
@@ -151,6 +154,7 @@ impl Kind {
             Self::Revoked     => ("revoked",       410, Caller,   Never,   Debug, "it was taken back, its user came online, or its device changed hands, before it was sent"),
             Self::Unsupported => ("unsupported",   422, Caller,   Never,   Info,  "this channel cannot do that; see the channel's capabilities"),
             Self::Bug         => ("internal",      500, Us,       Backoff, Error, "a defect of the gateway or of a plugin; please report it"),
+            Self::Quarantined => ("quarantined",   500, Us,       Never,   Error, "what was stored of it cannot be decoded and was set aside; `pushgate queue quarantined` lists it"),
         };
         Row { code, status, blame, retry, level, advice }
     }

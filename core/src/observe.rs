@@ -2,6 +2,7 @@
 
 use crate::echo::Echo;
 use crate::fault::Fault;
+use crate::queue::Quarantined;
 use crate::receipt::Receipt;
 use crate::words::{AppId, ChannelName, DeviceId, NotificationId, Timestamp};
 
@@ -56,6 +57,11 @@ pub enum Event {
         device: Option<DeviceId>,
         /// On which channel.
         channel: ChannelName,
+    },
+    /// A stored row could not be decoded and was set aside. The rows beside it go on.
+    Quarantined {
+        /// The row.
+        row: Quarantined,
     },
     /// An operator should act: credentials refused, or too many tokens dead at once.
     Alarm {

@@ -4,8 +4,9 @@
 //! again and receipts together. A lease lives as long as its node: nodes say by `renew` that they live. What is planned later
 //! waits as parts of an audience, which are taken and finished in the same way.
 
-use async_trait::async_trait;
+use std::sync::Arc;
 
+use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::delivery::{Delivery, Message, Target};
@@ -251,6 +252,69 @@ pub struct Heard {
     pub is_news: bool,
 }
 
+/// Kind of a stored row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RowKind {
+    /// Delivery that waits in the queue.
+    Delivery,
+    /// Part of an audience that is planned later.
+    Part,
+    /// List of the skipped in a notification.
+    Notification,
+    /// What is known of one recipient.
+    Receipt,
+    /// Device with its addresses.
+    Device,
+    /// Push rules of a user.
+    Rules,
+}
+
+impl RowKind {
+    /// Every kind.
+    pub const ALL: [Self; 6] =
+        [Self::Delivery, Self::Part, Self::Notification, Self::Receipt, Self::Device, Self::Rules];
+
+    /// Returns the name used in the API, in stores and in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivery => "delivery",
+            Self::Part => "part",
+            Self::Notification => "notification",
+            Self::Receipt => "receipt",
+            Self::Device => "device",
+            Self::Rules => "rules",
+        }
+    }
+}
+
+/// Stored row that could not be decoded and was set aside. Carries nothing of the row's content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Quarantined {
+    /// Number within the quarantine, from 1.
+    pub id: u64,
+    /// Kind of the row.
+    pub kind: RowKind,
+    /// Key of the row within its kind.
+    pub key: String,
+    /// App it belongs to; `None` when that is unknown.
+    pub app: Option<AppId>,
+    /// Channel it belongs to; `None` when it has none or that is unknown.
+    pub channel: Option<ChannelName>,
+    /// Notification it belongs to; `None` when it has none.
+    pub notification: Option<NotificationId>,
+    /// Why it could not be decoded.
+    pub reason: String,
+    /// Size of what is kept of it.
+    pub bytes: u64,
+    /// When it was set aside.
+    pub at: Timestamp,
+}
+
+/// Called once for each row that is set aside, when that is on stable storage.
+pub type QuarantineListener = Arc<dyn Fn(&Quarantined) + Send + Sync>;
+
 /// Which notifications are meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Which {
@@ -339,10 +403,36 @@ pub trait Queue: Send + Sync + 'static {
         most: usize,
     ) -> Result<Vec<Receipt>, StorageError>;
 
-    /// What became of a notification; targets that were not tried yet are `Queued`.
-    async fn status(&self, app: &AppId, id: NotificationId) -> Result<Option<Status>, StorageError>;
+    /// Returns what became of a notification, with at most `limit` of its recipients, which have greater indexes than `after`.
+    /// Recipients that were not tried yet are `Queued`. The cost depends on `limit`, not on the number of recipients.
+    /// `None` means that the app has no such notification.
+    async fn status_page(
+        &self,
+        app: &AppId,
+        id: NotificationId,
+        after: Option<u32>,
+        limit: usize,
+    ) -> Result<Option<Status>, StorageError>;
 
-    /// Forgets finished notifications whose `keep_until` has passed. How many.
+    /// Returns what became of a notification, with the first [`Status::MOST`] of its recipients.
+    async fn status(&self, app: &AppId, id: NotificationId) -> Result<Option<Status>, StorageError> {
+        self.status_page(app, id, None, Status::MOST).await
+    }
+
+    /// Lists rows that were set aside because they could not be decoded, oldest first, with greater ids than `after`.
+    async fn quarantined(
+        &self,
+        _after: Option<u64>,
+        _limit: usize,
+    ) -> Result<Vec<Quarantined>, StorageError> {
+        Ok(Vec::new())
+    }
+
+    /// Registers the listener for rows that are set aside. The first registration counts.
+    fn on_quarantine(&self, _listener: QuarantineListener) {}
+
+    /// Deletes a bounded number of rows that have outlived their retention, finished notifications above all, and returns
+    /// that number. 0 means that nothing is overdue; the caller goes on until then.
     async fn sweep(&self, now: Timestamp) -> Result<u64, StorageError>;
 
     /// The lanes that have deliveries waiting: what a starting node has to look after.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::delivery::{Delivery, Target};
 use crate::echo::{Echo, Echoes};
-use crate::fault::Fault;
+use crate::fault::{Fault, Kind};
 use crate::words::{ChannelName, DeviceId, NotificationId, Timestamp, UserId};
 
 /// How far a notification has come on one address.
@@ -92,6 +92,24 @@ impl Receipt {
         }
     }
 
+    /// Receipt of a recipient whose stored delivery or receipt could not be decoded. Device and user are unknown.
+    #[must_use]
+    pub fn quarantined(index: u32, channel: ChannelName, at: Timestamp) -> Self {
+        Self {
+            index,
+            device: None,
+            user: None,
+            channel,
+            state: State::Failed,
+            vendor_id: None,
+            fault: Some(Fault::new(Kind::Quarantined, "the stored row could not be decoded")),
+            attempts: 0,
+            at,
+            next_at: None,
+            echoes: Echoes::default(),
+        }
+    }
+
     /// Of a target that was not tried yet.
     #[must_use]
     pub fn untried(delivery: &Delivery, target: &Target, asked_at: Timestamp, due: Timestamp) -> Self {
@@ -132,6 +150,8 @@ pub enum SkipReason {
     Acknowledged,
     /// It could not be composed when its time came, because the configuration had changed; the log says why.
     NotComposed,
+    /// What the queue stored of a part of the audience could not be decoded, and was set aside.
+    Quarantined,
 }
 
 /// Somebody in the audience who gets nothing.
@@ -168,12 +188,14 @@ pub struct Status {
     pub skips: u64,
     /// Who got nothing, and why: the first [`Status::MOST`] of them.
     pub skipped: Vec<Skip>,
-    /// One for each address, by index: the first [`Status::MOST`] of them.
+    /// Page of the recipients, by index. Those that were not tried yet stand on the first page only, as far as there is room.
     pub receipts: Vec<Receipt>,
+    /// Index to continue behind; `None` when no recipient that was tried is on a later page.
+    pub next: Option<u32>,
 }
 
 impl Status {
-    /// The most receipts, and the most of those who were skipped, that are told of one by one.
+    /// The largest page of recipients, and the most of those who were skipped, that are told of one by one.
     pub const MOST: usize = 1000;
 
     /// Whether nothing more is to be done.

@@ -7,7 +7,7 @@ use pushgate::{Fault, Kind, Outcome, Response, Timestamp};
 use serde_json::Value;
 
 /// The vendor's codes. `TokenGone` stands only where the vendor proves the token dead: the address is forgotten.
-const ERRORS: [(&str, Kind); 16] = [
+const ERRORS: [(&str, Kind); 17] = [
     ("bad_message", Kind::BadMessage),
     ("too_large", Kind::TooLarge),
     ("token_gone", Kind::TokenGone),
@@ -24,6 +24,7 @@ const ERRORS: [(&str, Kind); 16] = [
     ("revoked", Kind::Revoked),
     ("unsupported", Kind::Unsupported),
     ("internal", Kind::Bug),
+    ("quarantined", Kind::Quarantined),
 ];
 
 /// One outcome for each of the `expected` tokens, in the request's order. No word of `private` (tokens, texts of users, the

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -16,11 +17,12 @@ use crate::app::App;
 use crate::channel::PushChannel;
 use crate::clock::{Clock, SystemClock};
 use crate::echo::Mailroom;
+use crate::fault::Kind;
 use crate::layer::recall::Recall;
 use crate::memory::{MemoryQueue, MemoryStore};
-use crate::observe::Observer;
+use crate::observe::{Event, Observer};
 use crate::presence::{Leases, NobodyOnline, Presence};
-use crate::queue::Queue;
+use crate::queue::{Quarantined, Queue};
 use crate::selector::Selector;
 use crate::store::{Registration, StorageError, Store};
 use crate::template::{TemplateError, TemplateSource};
@@ -30,8 +32,8 @@ use crate::worker::Shop;
 /// How often a node says that it lives, and for how long that holds.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 const LIFE: Duration = Duration::from_secs(20);
-/// How often what need not be kept is forgotten.
-const SWEEP: Duration = Duration::from_secs(60);
+/// Longest time since the last heartbeat that was stored, for the gateway to be ready: three heartbeats.
+pub(super) const READY_WITHIN: Duration = Duration::from_secs(15);
 
 /// What a gateway is made of. Whatever is left out has a default that works: memory, the machine's clock, nobody online.
 pub struct Builder {
@@ -212,13 +214,18 @@ impl Builder {
             closing: abandoned.child_token(),
             abandoned: abandoned.clone(),
             tasks: TaskTracker::new(),
+            heartbeat_at: AtomicI64::new(i64::MIN),
         });
+        let (observers, bells) = (shop.observers.clone(), Arc::clone(&watchers));
+        shop.queue.on_quarantine(Arc::new(move |row| announce(&observers, &bells, row)));
         shop.queue.renew(shop.node, shop.clock.now() + LIFE).await?;
+        shop.heartbeat_at.store(shop.clock.now().as_millis(), Ordering::Release);
         let mailroom = match &self.receipts {
             Some(url) => Some(Mailroom::new(url, &shop.queue.own_key(&fresh_key()).await?)),
             None => None,
         };
         shop.tasks.spawn(live(Arc::clone(&shop)));
+        shop.tasks.spawn(super::retention::sweep(Arc::clone(&shop)));
         let inner = Inner {
             apps: self.apps.into_iter().map(|(id, app)| (id, Arc::new(app))).collect(),
             shared: self.shared.map(Arc::new),
@@ -252,9 +259,8 @@ fn fresh_key() -> Secret {
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()).into()
 }
 
-/// Says that this node lives, and forgets what need not be kept, until the gateway shuts down.
+/// Stores heartbeats until the gateway shuts down.
 async fn live(shop: Arc<Shop>) {
-    let mut sweep_at = shop.clock.now() + SWEEP;
     loop {
         let next = shop.clock.now() + HEARTBEAT;
         tokio::select! {
@@ -263,16 +269,28 @@ async fn live(shop: Arc<Shop>) {
             () = shop.clock.sleep_until(next) => {}
         }
         let now = shop.clock.now();
-        if let Err(error) = shop.queue.renew(shop.node, now + LIFE).await {
+        let stored = shop.queue.renew(shop.node, now + LIFE).await;
+        let heartbeat_at = if stored.is_ok() { now.as_millis() } else { i64::MIN };
+        shop.heartbeat_at.store(heartbeat_at, Ordering::Release);
+        if let Err(error) = stored {
             tracing::error!(%error, "heartbeat cannot be stored");
         }
-        if now >= sweep_at {
-            sweep_at = now + SWEEP;
-            match shop.queue.sweep(now).await {
-                Ok(0) => {}
-                Ok(forgotten) => tracing::debug!(forgotten, "old notifications forgotten"),
-                Err(error) => tracing::error!(%error, "old notifications cannot be forgotten"),
-            }
-        }
+    }
+}
+
+/// Announces a row that was set aside, and wakes those who wait for its notification.
+fn announce(observers: &[Arc<dyn Observer>], watchers: &Watchers, row: &Quarantined) {
+    let name = |name: Option<String>| name.unwrap_or_default();
+    let labels = [
+        ("app", name(row.app.as_ref().map(ToString::to_string))),
+        ("channel", name(row.channel.as_ref().map(ToString::to_string))),
+        ("fault", Kind::Quarantined.row().code.to_owned()),
+    ];
+    metrics::counter!("pushgate_alarms_total", &labels).increment(1);
+    for observer in observers {
+        observer.saw(&Event::Quarantined { row: row.clone() });
+    }
+    if let Some(id) = row.notification {
+        ring(watchers, id);
     }
 }

@@ -34,7 +34,7 @@ impl Gateway {
         if digest.is_some_and(|digest| digest != asked.digest()) {
             return Err(SubmitError::KeyReused { id });
         }
-        let status = self.status(&asked.app, id).await?;
+        let status = self.status_page(&asked.app, id, None, 0).await?;
         let (accepted, parts, skipped) = status.map_or_else(Default::default, |status| {
             let accepted = usize::try_from(status.counts.values().sum::<u64>()).unwrap_or(usize::MAX);
             let parts = status.progress.map_or(0, |progress| progress.done + progress.open);

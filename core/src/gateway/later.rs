@@ -240,7 +240,7 @@ impl Gateway {
     /// # Errors
     /// [`SubmitError`] when storage fails; asking again is safe.
     pub async fn revoke(&self, app: &AppId, id: NotificationId) -> Result<Option<Revoked>, SubmitError> {
-        let Some(status) = self.status(app, id).await? else { return Ok(None) };
+        let Some(status) = self.status_page(app, id, None, 0).await? else { return Ok(None) };
         let withdrawn = self.withdraw(app, Which::Id(id)).await?;
         let tag = status.tag.unwrap_or_else(|| id.to_string());
         let (mut removals, mut after) = (Vec::new(), None);

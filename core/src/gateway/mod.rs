@@ -6,10 +6,12 @@ mod draft;
 mod heard;
 mod idempotency;
 mod later;
+mod retention;
 mod submit;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -27,7 +29,7 @@ use crate::presence::{Leases, Presence};
 use crate::queue::Queue;
 use crate::receipt::Status;
 use crate::store::{StorageError, Store};
-use crate::words::{AppId, ChannelName, NotificationId};
+use crate::words::{AppId, ChannelName, NotificationId, Timestamp};
 use crate::worker::{Lane, Shop};
 
 /// How often what is planned piece by piece is counted for somebody who waits for it.
@@ -115,6 +117,34 @@ impl Gateway {
         self.inner.shop.queue.status(app, id).await
     }
 
+    /// Returns what became of a notification with a page of its recipients: at most `limit`, with greater indexes than `after`.
+    /// `None` means that the app has no such notification, or that it was long ago.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub async fn status_page(
+        &self,
+        app: &AppId,
+        id: NotificationId,
+        after: Option<u32>,
+        limit: usize,
+    ) -> Result<Option<Status>, StorageError> {
+        self.inner.shop.queue.status_page(app, id, after, limit).await
+    }
+
+    /// Checks that storage takes writes, at no cost: the last heartbeat was stored, not long ago.
+    ///
+    /// # Errors
+    /// When the last heartbeat could not be stored, or none was for a while.
+    pub fn ready(&self) -> Result<(), StorageError> {
+        let shop = &self.inner.shop;
+        let stored_at = Timestamp::from_millis(shop.heartbeat_at.load(Ordering::Acquire));
+        if shop.clock.now().since(stored_at) <= builder::READY_WITHIN {
+            return Ok(());
+        }
+        Err(StorageError::new("checking readiness", "no write has succeeded for a while"))
+    }
+
     /// The status once nothing more is to be done for the notification, or as it is after `patience` or at a shutdown.
     ///
     /// # Errors
@@ -129,13 +159,13 @@ impl Gateway {
         let deadline = tokio::time::Instant::now() + patience;
         loop {
             let notified = watch.bell.notified();
-            let status = self.status(app, id).await?;
+            let status = self.status_page(app, id, None, 0).await?;
             if status.as_ref().is_some_and(|status| status.progress.is_some()) {
                 // Counting a hundred thousand takes a while: not at every bell.
                 tokio::time::sleep(BETWEEN_COUNTS).await;
             }
             if status.as_ref().is_none_or(Status::is_settled) {
-                return Ok(status);
+                return self.status(app, id).await;
             }
             let is_notified = tokio::select! {
                 biased;
@@ -143,7 +173,7 @@ impl Gateway {
                 notified = tokio::time::timeout_at(deadline, notified) => notified.is_ok(),
             };
             if !is_notified {
-                return Ok(status);
+                return self.status(app, id).await;
             }
         }
     }

@@ -364,9 +364,19 @@ impl Queue for MemoryQueue {
         Ok(page.map(|(index, one)| Receipt { echoes: kept.echoes_of(*index), ..one.clone() }).collect())
     }
 
-    async fn status(&self, app: &AppId, id: NotificationId) -> Result<Option<Status>, StorageError> {
+    async fn status_page(
+        &self,
+        app: &AppId,
+        id: NotificationId,
+        after: Option<u32>,
+        limit: usize,
+    ) -> Result<Option<Status>, StorageError> {
         let desk = self.0.lock();
         let Some(kept) = desk.notifications.get(&id).filter(|kept| kept.app == *app) else { return Ok(None) };
+        let limit = limit.min(Status::MOST);
+        let behind = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let mut tried = kept.receipts.range(behind).skip(limit.saturating_sub(1)).map(|(index, _)| *index);
+        let next = tried.next().filter(|_| limit > 0);
         let mut receipts = kept.receipts.clone();
         for waiting in kept.open.iter().filter_map(|id| desk.waiting.get(id)) {
             for target in &waiting.delivery.targets {
@@ -392,9 +402,14 @@ impl Queue for MemoryQueue {
             skipped: kept.skipped.clone(),
             receipts: receipts
                 .into_iter()
-                .take(Status::MOST)
+                // Those that were not tried yet stand on the first page only.
+                .filter(|(index, _)| {
+                    after.is_none_or(|after| *index > after && kept.receipts.contains_key(index))
+                })
+                .take(limit)
                 .map(|(index, one)| Receipt { echoes: kept.echoes_of(index), ..one })
                 .collect(),
+            next,
         }))
     }
 

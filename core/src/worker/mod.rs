@@ -5,7 +5,7 @@ mod fuse;
 mod settle;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -39,6 +39,8 @@ pub(crate) struct Shop {
     /// Cancelled when work under way is dropped; its leases are given back.
     pub(crate) abandoned: CancellationToken,
     pub(crate) tasks: TaskTracker,
+    /// When this node's last heartbeat was stored, in milliseconds since 1970; the least number when it could not be.
+    pub(crate) heartbeat_at: AtomicI64,
 }
 
 impl Shop {

@@ -11,12 +11,13 @@ use pushgate::{
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::found::{self, find};
+use crate::quarantine::Findings;
 use crate::{SqliteStore, text, users};
 
 #[async_trait]
 impl Store for SqliteStore {
     async fn register(&self, registration: Registration) -> Result<Option<Registered>, StorageError> {
-        self.write("registering a device", move |c| register(c, &registration)).await
+        self.write_rows("registering a device", move |c, findings| register(c, &registration, findings)).await
     }
 
     async fn bind(&self, login: Login) -> Result<Option<Registered>, StorageError> {
@@ -54,10 +55,10 @@ impl Store for SqliteStore {
 
     async fn devices(&self, app: &AppId, ids: &[DeviceId]) -> Result<Vec<Device>, StorageError> {
         let (app, ids) = (app.clone(), ids.to_vec());
-        self.read("reading devices", move |c| {
+        self.read_rows("reading devices", move |c, findings| {
             let mut found = Vec::with_capacity(ids.len());
             for id in &ids {
-                found.extend(find(c, found::ONE, &app, id.as_str(), 1)?);
+                found.extend(find(c, found::ONE, (&app, id.as_str()), 1, findings)?);
             }
             Ok(found)
         })
@@ -66,10 +67,10 @@ impl Store for SqliteStore {
 
     async fn devices_of(&self, app: &AppId, users: &[UserId]) -> Result<Vec<Device>, StorageError> {
         let (app, users) = (app.clone(), users.to_vec());
-        self.read("reading the devices of users", move |c| {
+        self.read_rows("reading the devices of users", move |c, findings| {
             let mut found = Vec::with_capacity(users.len());
             for user in &users {
-                found.extend(find(c, found::THEIRS, &app, user.as_str(), usize::MAX)?);
+                found.extend(find(c, found::THEIRS, (&app, user.as_str()), usize::MAX, findings)?);
             }
             Ok(found)
         })
@@ -83,9 +84,9 @@ impl Store for SqliteStore {
         most: usize,
     ) -> Result<Vec<Device>, StorageError> {
         let (app, after) = (app.clone(), after.cloned());
-        self.read("reading a page of devices", move |c| {
+        self.read_rows("reading a page of devices", move |c, findings| {
             let after = after.as_ref().map_or("", DeviceId::as_str);
-            find(c, found::BEHIND, &app, after, most)
+            find(c, found::BEHIND, (&app, after), most, findings)
         })
         .await
     }
@@ -129,7 +130,7 @@ impl Store for SqliteStore {
             return Ok(HashMap::new());
         }
         let (app, users) = (app.clone(), users.to_vec());
-        self.read("reading rules", move |c| users::rules(c, &app, &users)).await
+        self.read_rows("reading rules", move |c, findings| users::rules(c, &app, &users, findings)).await
     }
 
     async fn set_rules(&self, app: &AppId, user: &UserId, rules: &Rules) -> Result<(), StorageError> {
@@ -150,7 +151,11 @@ impl Store for SqliteStore {
     }
 }
 
-fn register(c: &Connection, registration: &Registration) -> rusqlite::Result<Option<Registered>> {
+fn register(
+    c: &Connection,
+    registration: &Registration,
+    findings: &mut Findings,
+) -> rusqlite::Result<Option<Registered>> {
     let Registration { device, named, replaces, most, takeover } = registration;
     let mut device = device.clone();
     if *named == Named::ByAddress {
@@ -163,7 +168,8 @@ fn register(c: &Connection, registration: &Registration) -> rusqlite::Result<Opt
     }
     let (app, id) = (device.app.as_str(), device.id.as_str());
     if *takeover != Takeover::Always {
-        let stored = find(c, found::ONE, &device.app, id, 1)?;
+        let stored = find(c, found::ONE, (&device.app, id), 1, findings)?;
+        findings.set_aside(c)?;
         if stored.iter().any(|stored| !registration.may_take_over(stored)) {
             return Ok(None);
         }
@@ -267,7 +273,15 @@ fn detach(
     Ok(true)
 }
 
-fn forget(c: &Connection, app: &str, id: &str) -> rusqlite::Result<bool> {
+/// Returns `true` if the device is there and cannot be decoded.
+pub(crate) fn find_unreadable(c: &Connection, app: &str, id: &str) -> rusqlite::Result<bool> {
+    let Ok(app) = AppId::new(app) else { return Ok(true) };
+    let mut findings = Findings::default();
+    find(c, found::ONE, (&app, id), 1, &mut findings)?;
+    Ok(!findings.unreadable.is_empty())
+}
+
+pub(crate) fn forget(c: &Connection, app: &str, id: &str) -> rusqlite::Result<bool> {
     c.prepare_cached("DELETE FROM addresses WHERE app = ?1 AND device = ?2")?.execute([app, id])?;
     Ok(c.prepare_cached("DELETE FROM devices WHERE app = ?1 AND id = ?2")?.execute([app, id])? > 0)
 }
@@ -360,7 +374,7 @@ mod tests {
     #[test]
     fn nobody_is_looked_up_by_a_walk_through_all_of_the_app() {
         let folder = tempfile::tempdir().unwrap();
-        let opened = crate::open::open(&folder.path().join("p.db")).unwrap();
+        let opened = crate::open::open(&folder.path().join("p.db"), 1).unwrap();
         let rows = [
             (OTHERS, "devices_by_user (app=? AND user=?)"),
             (found::THEIRS, "devices_by_user (app=? AND user=?)"),
@@ -378,12 +392,12 @@ mod tests {
     #[test]
     fn no_statement_is_planned_anew_for_what_is_bound_to_it() {
         let folder = tempfile::tempdir().unwrap();
-        let opened = crate::open::open(&folder.path().join("p.db")).unwrap();
+        let opened = crate::open::open(&folder.path().join("p.db"), 1).unwrap();
         for sql in [OTHERS, found::ONE, found::THEIRS, found::BEHIND] {
             for word in ["one", "another"] {
-                bound(&mut opened.reader.prepare_cached(sql).unwrap(), word).unwrap();
+                bound(&mut opened.readers[0].prepare_cached(sql).unwrap(), word).unwrap();
             }
-            let again = opened.reader.prepare_cached(sql).unwrap();
+            let again = opened.readers[0].prepare_cached(sql).unwrap();
             assert_eq!(again.get_status(StatementStatus::RePrepare), 0, "{sql}");
         }
     }

@@ -2,17 +2,18 @@
 
 use pushgate::echo::Speaker;
 use pushgate::queue::Heard;
-use pushgate::{AppId, Echo, Echoes, NotificationId, Receipt, Secret, Status, Timestamp};
+use pushgate::{AppId, Echo, Echoes, NotificationId, Receipt, Secret, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use crate::counts;
 use crate::devices::name;
-use crate::json;
+use crate::quarantine::{Findings, Source, decode};
 
 pub(crate) fn hear(
     c: &Connection,
     speaker: Speaker,
-    echo: Echo,
-    at: Timestamp,
+    (echo, at): (Echo, Timestamp),
+    findings: &mut Findings,
 ) -> rusqlite::Result<Option<Heard>> {
     let (id, index) = (speaker.notification.0.as_bytes(), speaker.index);
     let app = c
@@ -26,7 +27,8 @@ pub(crate) fn hear(
         )?
         .query_row(params![id, index], |row| read(row, 0))
         .optional()?;
-    let mut echoes = known.unwrap_or_default();
+    let before = known.unwrap_or_default();
+    let mut echoes = before;
     let is_news = echoes.hear(echo, at);
     if is_news {
         let [arrived, clicked, dismissed] = Echo::ALL.map(|echo| echoes.at(echo).map(Timestamp::as_millis));
@@ -35,11 +37,15 @@ pub(crate) fn hear(
              VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
         .execute(params![id, index, arrived, clicked, dismissed])?;
+        counts::add_echoes(c, id, before, echoes)?;
     }
     let receipt = c
         .prepare_cached("SELECT body FROM receipts WHERE notification = ?1 AND idx = ?2")?
-        .query_row(params![id, index], |row| json::<Receipt>(row.get_ref(0)?.as_str()?))
+        .query_row(params![id, index], |row| Ok(decode::<Receipt>(row.get_ref(0)?)))
         .optional()?;
+    let receipt =
+        receipt.and_then(|receipt| findings.check(receipt, || Source::Receipt { notification: *id, index }));
+    findings.set_aside(c)?;
     Ok(Some(Heard { app, receipt: receipt.map(|receipt| Receipt { echoes, ..receipt }), is_news }))
 }
 
@@ -65,17 +71,6 @@ pub(crate) fn add(c: &Connection, id: NotificationId, receipts: &mut [Receipt]) 
             receipts[place].echoes = echoes;
         }
     }
-    Ok(())
-}
-
-pub(crate) fn count(c: &Connection, status: &mut Status) -> rusqlite::Result<()> {
-    let numbers: [i64; 3] = c
-        .prepare_cached(
-            "SELECT count(arrived_at), count(clicked_at), count(dismissed_at) FROM echoes WHERE notification = ?1",
-        )?
-        .query_row([status.id.0.as_bytes()], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))?;
-    let told = Echo::ALL.into_iter().zip(numbers).filter(|(_, number)| *number > 0);
-    status.echoes = told.map(|(echo, number)| (echo, number.cast_unsigned())).collect();
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use pushgate::{Address, AppId, ChannelName, Device, DeviceId, Timestamp, TokenKi
 use rusqlite::{Connection, Row, params};
 
 use crate::devices::{name, unreadable};
-use crate::json;
+use crate::quarantine::{Findings, Source, decode};
 
 /// A row for each address, and one for a device that has none.
 macro_rules! devices {
@@ -26,35 +26,63 @@ pub(crate) const THEIRS: &str = devices!("INDEXED BY devices_by_user", "d.user =
 /// Those behind the id. No id is empty, so every id is greater than the empty text.
 pub(crate) const BEHIND: &str = devices!("", "d.id > ?2");
 
-/// What the statement finds of the app for this word, `most` devices of it.
+/// What the statement finds of the app for this word, `most` devices of it. A device that cannot be decoded is left out.
 pub(crate) fn find(
     c: &Connection,
     sql: &str,
-    app: &AppId,
-    word: &str,
+    (app, word): (&AppId, &str),
     most: usize,
+    findings: &mut Findings,
 ) -> rusqlite::Result<Vec<Device>> {
     let mut statement = c.prepare_cached(sql)?;
     let mut rows = statement.query(params![app.as_str(), word])?;
     let (mut found, mut places) = (Vec::<Device>::new(), Vec::new());
+    let mut broken: Option<String> = None;
     while let Some(row) = rows.next()? {
         let id = row.get_ref(0)?.as_str()?;
-        if found.last().is_none_or(|last| last.id.as_str() != id) {
-            if found.len() == most {
-                break;
-            }
-            found.push(device(app, row)?);
+        if broken.as_deref() == Some(id) {
+            continue;
+        }
+        let is_next = found.last().is_none_or(|last| last.id.as_str() != id);
+        if is_next && found.len() == most {
+            break;
+        }
+        let read = read(app, row, is_next);
+        let source = || Source::Device { app: app.to_string(), id: id.to_owned() };
+        let Some((device, address)) = findings.check(read, source) else {
+            broken = Some(id.to_owned());
+            found.pop_if(|_| !is_next);
+            continue;
+        };
+        if let Some(device) = device {
+            found.push(device);
             places.clear();
         }
-        let place: Option<i64> = row.get(4)?;
-        if let (Some(place), Some(device)) = (place, found.last_mut()) {
+        if let (Some((place, address)), Some(device)) = (address, found.last_mut()) {
             // They come in their order as it is, which SQL does not promise.
             let at = places.partition_point(|&other| other < place);
             places.insert(at, place);
-            device.addresses.insert(at, address(row)?);
+            device.addresses.insert(at, address);
         }
     }
     Ok(found)
+}
+
+/// The device of a row where it is the next one, and the address of the row if it has one.
+type Read = (Option<Device>, Option<(i64, Address)>);
+
+fn read(app: &AppId, row: &Row<'_>, is_next: bool) -> Result<Read, String> {
+    let told = |error: rusqlite::Error| match error {
+        rusqlite::Error::FromSqlConversionFailure(_, _, source) => source.to_string(),
+        _ => "a column of another type than expected".to_owned(),
+    };
+    let device = if is_next { Some(device(app, row).map_err(told)?) } else { None };
+    let place: Option<i64> = row.get(4).map_err(told)?;
+    let address = match place {
+        Some(place) => Some((place, address(row).map_err(told)?)),
+        None => None,
+    };
+    Ok((device, address))
 }
 
 fn device(app: &AppId, row: &Row<'_>) -> rusqlite::Result<Device> {
@@ -62,7 +90,7 @@ fn device(app: &AppId, row: &Row<'_>) -> rusqlite::Result<Device> {
         app: app.clone(),
         id: name(row, 0, DeviceId::new)?,
         user: row.get_ref(1)?.as_str_or_null()?.map(UserId::new).transpose().map_err(unreadable)?,
-        traits: json(row.get_ref(2)?.as_str()?)?,
+        traits: decode(row.get_ref(2)?).map_err(conversion)?,
         addresses: Vec::with_capacity(1),
         registered_at: Timestamp::from_millis(row.get(3)?),
     })
@@ -76,4 +104,8 @@ fn address(row: &Row<'_>) -> rusqlite::Result<Address> {
         _ => TokenKind::Token,
     };
     Ok(Address { channel: name(row, 5, ChannelName::new)?, kind, token: row.get_ref(7)?.as_str()?.into() })
+}
+
+fn conversion(reason: String) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Text, reason.into())
 }

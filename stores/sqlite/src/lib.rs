@@ -3,33 +3,40 @@
 //! What a call has returned is on stable storage. A call that arrives while a commit runs joins the next one, so that a
 //! thousand callers share a few commits and a single one waits for no timer.
 
+mod counts;
 mod devices;
 mod echoes;
 mod found;
 mod open;
 mod parts;
+mod quarantine;
 mod queue;
 mod status;
+mod sweep;
 mod users;
+mod wal;
 mod withdraw;
 mod writer;
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use pushgate::StorageError;
+use pushgate::queue::{QuarantineListener, Quarantined};
 use rusqlite::Connection;
 
-pub use open::OpenError;
+pub use open::{OpenError, Options};
+use quarantine::Findings;
 use writer::Thread;
 
 /// A cheap handle; when the last one is dropped, what was accepted is committed and the file is closed.
 #[derive(Clone)]
 pub struct SqliteStore {
     writer: Thread,
-    reader: Thread,
+    readers: Thread,
     /// Whether any user has rules: where nobody has, nobody waits for a look. One process owns the file, so this one knows.
     ruled: Arc<AtomicBool>,
+    listener: Arc<OnceLock<QuarantineListener>>,
 }
 
 impl SqliteStore {
@@ -39,11 +46,21 @@ impl SqliteStore {
     /// # Errors
     /// [`OpenError`] when another process owns it, it is no database of ours, or the disk refuses.
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self, OpenError> {
-        let opened = open::open(path.as_ref())?;
-        let ruled = Arc::new(AtomicBool::new(opened.ruled));
-        let writer = Thread::start("pushgate-sqlite-writer", opened.writer, true, Some(opened.lock));
-        let reader = Thread::start("pushgate-sqlite-reader", opened.reader, false, None);
-        Ok(Self { writer, reader, ruled })
+        Self::open_with(path, Options::default())
+    }
+
+    /// Opens the file as [`SqliteStore::open`] does, with other limits.
+    ///
+    /// # Errors
+    /// As for [`SqliteStore::open`].
+    pub fn open_with(path: impl AsRef<std::path::Path>, options: Options) -> Result<Self, OpenError> {
+        let opened = open::open(path.as_ref(), options.readers)?;
+        Ok(Self {
+            writer: Thread::writer(opened.writer, opened.lock, options.max_wal_bytes),
+            readers: Thread::readers(opened.readers),
+            ruled: Arc::new(AtomicBool::new(opened.ruled)),
+            listener: Arc::default(),
+        })
     }
 
     async fn write<T: Send + 'static>(
@@ -59,15 +76,75 @@ impl SqliteStore {
         doing: &'static str,
         work: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StorageError> {
-        self.reader.run(doing, work).await
+        self.readers.run(doing, work).await
     }
-}
 
-/// JSON in a column: what we cannot read was not written by us.
-fn json<T: serde::de::DeserializeOwned>(text: &str) -> rusqlite::Result<T> {
-    serde_json::from_str(text).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into())
-    })
+    /// Writes where rows are decoded. Those that cannot be are moved to the quarantine in the same transaction.
+    async fn write_rows<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        mut work: impl FnMut(&Connection, &mut Findings) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let work = move |c: &Connection| {
+            let mut findings = Findings::default();
+            let value = work(c, &mut findings)?;
+            findings.set_aside(c)?;
+            Ok((value, findings.moved))
+        };
+        let (value, moved) = self.write(doing, work).await?;
+        self.announce(&moved);
+        Ok(value)
+    }
+
+    /// Reads rows. If some cannot be decoded, the writer moves them to the quarantine, and the rest is read again.
+    async fn read_rows<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnMut(&Connection, &mut Findings) -> rusqlite::Result<T> + Clone + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let (value, findings) = self.read_findings(doing, work.clone()).await?;
+        if findings.unreadable.is_empty() {
+            return Ok(value);
+        }
+        let set_aside = move |_: &Connection, again: &mut Findings| {
+            again.unreadable.clone_from(&findings.unreadable);
+            Ok(())
+        };
+        if let Err(error) = self.write_rows("setting aside rows that cannot be decoded", set_aside).await {
+            tracing::error!(%error, "rows that cannot be decoded stay where they are");
+            return Ok(value);
+        }
+        Ok(self.read_findings(doing, work).await?.0)
+    }
+
+    async fn read_findings<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        mut work: impl FnMut(&Connection, &mut Findings) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<(T, Findings), StorageError> {
+        let work = move |c: &Connection| {
+            let mut findings = Findings::default();
+            Ok((work(c, &mut findings)?, findings))
+        };
+        self.read(doing, work).await
+    }
+
+    /// Says that rows were set aside, once for each.
+    fn announce(&self, moved: &[Quarantined]) {
+        for row in moved {
+            metrics::counter!("pushgate_quarantined_rows_total", "kind" => row.kind.as_str()).increment(1);
+            tracing::error!(
+                kind = row.kind.as_str(),
+                key = row.key,
+                app = row.app.as_ref().map(tracing::field::display),
+                reason = row.reason,
+                "a stored row cannot be decoded and was set aside; `pushgate queue quarantined` lists it"
+            );
+            if let Some(listener) = self.listener.get() {
+                listener(row);
+            }
+        }
+    }
 }
 
 /// As [`text`], of many, on the caller's thread: the writer's is the one that everybody waits for.

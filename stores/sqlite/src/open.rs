@@ -7,14 +7,34 @@ use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
 /// Each takes the schema from its place in the list to the next; never changed once released.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("../migrations/0001_devices_and_queue.sql"),
     include_str!("../migrations/0002_users_and_later.sql"),
     include_str!("../migrations/0003_echoes.sql"),
     include_str!("../migrations/0004_less_to_write.sql"),
     include_str!("../migrations/0005_request_digest.sql"),
     include_str!("../migrations/0006_revoked_at.sql"),
+    include_str!("../migrations/0007_counts_and_quarantine.sql"),
 ];
+
+/// Longest wait for another connection of this process.
+pub(crate) const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Limits of an open database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Connections that read, each with a thread of its own. Four keep a long read from holding up the others; what is
+    /// read is in memory, so more of them than processors gain nothing.
+    pub readers: usize,
+    /// Size of the write-ahead log, in bytes, beyond which the writer waits for readers to end and empties it.
+    pub max_wal_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { readers: 4, max_wal_bytes: 64 * 1024 * 1024 }
+    }
+}
 
 /// Why a file cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -57,13 +77,13 @@ pub enum OpenError {
 
 pub(crate) struct Opened {
     pub(crate) writer: Connection,
-    pub(crate) reader: Connection,
+    pub(crate) readers: Vec<Connection>,
     pub(crate) lock: File,
     /// Whether any user has rules.
     pub(crate) ruled: bool,
 }
 
-pub(crate) fn open(path: &Path) -> Result<Opened, OpenError> {
+pub(crate) fn open(path: &Path, readers: usize) -> Result<Opened, OpenError> {
     let lock = locked(path)?;
     let refused = |source| OpenError::Sqlite { path: path.to_owned(), source };
     private(path).map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
@@ -82,10 +102,11 @@ pub(crate) fn open(path: &Path) -> Result<Opened, OpenError> {
              UPDATE parts SET owner = NULL WHERE owner IS NOT NULL; DELETE FROM nodes;",
         )
         .map_err(refused)?;
-    let reader = Connection::open(path).and_then(settled).map_err(refused)?;
+    let reader = |_| Connection::open(path).and_then(settled);
+    let readers = (0..readers.max(1)).map(reader).collect::<rusqlite::Result<_>>().map_err(refused)?;
     let ruled =
-        reader.query_row("SELECT EXISTS (SELECT 1 FROM rules)", [], |row| row.get(0)).map_err(refused)?;
-    Ok(Opened { writer, reader, lock, ruled })
+        writer.query_row("SELECT EXISTS (SELECT 1 FROM rules)", [], |row| row.get(0)).map_err(refused)?;
+    Ok(Opened { writer, readers, lock, ruled })
 }
 
 fn locked(path: &Path) -> Result<File, OpenError> {
@@ -115,7 +136,7 @@ fn settled(connection: Connection) -> rusqlite::Result<Connection> {
     // What was acknowledged must survive a power cut, not only a crash of ours.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
-    connection.busy_timeout(std::time::Duration::from_secs(10))?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);
     // Otherwise SQLite plans some statements anew each time, because what is bound to them might call for another plan.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;

@@ -1,12 +1,13 @@
 //! Parts of audiences that are planned later: leased and fenced as deliveries are.
 
 use pushgate::queue::{Finished, Part, PartFinish, PartLease, TakenParts};
-use pushgate::{AppId, NodeId, NotificationId, Skip, Status, Timestamp, UserId};
+use pushgate::{AppId, NodeId, Notification, NotificationId, Skip, Status, Timestamp, UserId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::devices::name;
-use crate::queue::enqueue;
-use crate::{json, text, withdraw};
+use crate::quarantine::{Findings, Source, decode};
+use crate::queue::{enqueue, recipients};
+use crate::{counts, text, withdraw};
 
 /// Parts that no living node holds. ?1 is the asking node, whose own are in its memory.
 const FREE: &str = "(p.owner IS NULL OR
@@ -20,36 +21,46 @@ pub(crate) fn wait(c: &Connection, id: NotificationId, part: &Part) -> rusqlite:
 
 pub(crate) fn take(
     c: &Connection,
-    node: NodeId,
-    now: Timestamp,
+    (node, now): (NodeId, Timestamp),
     most: usize,
+    findings: &mut Findings,
 ) -> rusqlite::Result<TakenParts> {
     let (node, at) = (node.0.as_bytes(), now.as_millis());
     let sql = format!(
-        "SELECT p.notification, p.epoch, p.body, n.created_at, n.ask
-         FROM parts p JOIN notifications n ON n.id = p.notification
-         WHERE {FREE} AND p.due <= ?2 AND n.ask IS NOT NULL ORDER BY p.due, p.notification, p.place LIMIT ?3"
+        "SELECT p.notification, p.epoch, p.body, n.created_at, n.ask, p.place
+         FROM parts p LEFT JOIN notifications n ON n.id = p.notification
+         WHERE {FREE} AND p.due <= ?2 ORDER BY p.due, p.notification, p.place LIMIT ?3"
     );
     let mut leases: Vec<PartLease> = c
         .prepare_cached(&sql)?
         .query_map(params![node, at, i64::try_from(most).unwrap_or(i64::MAX)], |row| {
-            Ok(PartLease {
-                notification: NotificationId(uuid::Uuid::from_bytes(row.get(0)?)),
+            let (notification, place) = (row.get(0)?, row.get(5)?);
+            let source = || Source::Part { notification, place };
+            let asked = decode::<Notification>(row.get_ref(4)?);
+            let asked = asked.map_err(|reason| format!("what was asked for: {reason}"));
+            let Some(ask) = findings.check(asked, source) else { return Ok(None) };
+            let Some(part) = findings.check(decode::<Part>(row.get_ref(2)?), source) else { return Ok(None) };
+            Ok(Some(PartLease {
+                notification: NotificationId(uuid::Uuid::from_bytes(notification)),
                 created_at: Timestamp::from_millis(row.get(3)?),
-                ask: json(row.get_ref(4)?.as_str()?)?,
-                part: json(row.get_ref(2)?.as_str()?)?,
+                ask,
+                part,
                 acknowledged: Vec::new(),
                 epoch: (row.get::<_, i64>(1)? + 1).cast_unsigned(),
-            })
+            }))
         })?
+        .filter_map(Result::transpose)
         .collect::<rusqlite::Result<_>>()?;
+    findings.set_aside(c)?;
     for lease in &mut leases {
         let id = lease.notification.0.as_bytes();
         c.prepare_cached("UPDATE parts SET owner = ?3, epoch = ?4 WHERE notification = ?1 AND place = ?2")?
             .execute(params![id, lease.part.place, node, lease.epoch.cast_signed()])?;
         lease.acknowledged = c
             .prepare_cached("SELECT user FROM acknowledged WHERE notification = ?1 ORDER BY user")?
-            .query_map([id], |row| name(row, 0, UserId::new))?
+            // No user has a name that is none.
+            .query_map([id], |row| Ok(name(row, 0, UserId::new).ok()))?
+            .filter_map(Result::transpose)
             .collect::<rusqlite::Result<_>>()?;
     }
     let next_due = c
@@ -58,7 +69,12 @@ pub(crate) fn take(
     Ok(TakenParts { leases, next_due: next_due.map(Timestamp::from_millis) })
 }
 
-pub(crate) fn finish(c: &Connection, finish: &PartFinish, bodies: &[String]) -> rusqlite::Result<Finished> {
+pub(crate) fn finish(
+    c: &Connection,
+    finish: &PartFinish,
+    bodies: &[String],
+    findings: &mut Findings,
+) -> rusqlite::Result<Finished> {
     let id = finish.notification.0.as_bytes();
     let gone = c
         .prepare_cached("DELETE FROM parts WHERE notification = ?1 AND place = ?2 AND epoch = ?3")?
@@ -67,22 +83,37 @@ pub(crate) fn finish(c: &Connection, finish: &PartFinish, bodies: &[String]) -> 
         return Ok(Finished::Fenced);
     }
     if let Some(withdrawal) = &finish.withdrawal {
-        withdraw::withdraw(c, withdrawal)?;
+        withdraw::withdraw(c, withdrawal, findings)?;
     }
     finish.entries.iter().zip(bodies).try_for_each(|(entry, body)| enqueue(c, entry, body))?;
+    counts::add_recipients(c, id, recipients(&finish.entries))?;
     finish.next.iter().try_for_each(|part| wait(c, finish.notification, part))?;
-    let skipped: Option<Vec<Skip>> = c
+    let skipped = skipped(c, id)?;
+    findings.check(skipped, || Source::Skipped { notification: *id });
+    findings.set_aside(c)?;
+    count_planned(c, id, &finish.skipped)?;
+    Ok(Finished::Done)
+}
+
+/// Reads the list of the skipped; none where there is no such notification.
+fn skipped(c: &Connection, id: &[u8; 16]) -> rusqlite::Result<Result<Vec<Skip>, String>> {
+    let skipped = c
         .prepare_cached("SELECT skipped FROM notifications WHERE id = ?1")?
-        .query_row([id], |row| json(row.get_ref(0)?.as_str()?))
+        .query_row([id], |row| Ok(decode(row.get_ref(0)?)))
         .optional()?;
-    let mut skipped = skipped.unwrap_or_default();
-    let (number, room) = (finish.skipped.len(), Status::MOST.saturating_sub(skipped.len()));
-    skipped.extend(finish.skipped.iter().take(room).cloned());
+    Ok(skipped.unwrap_or_else(|| Ok(Vec::new())))
+}
+
+/// Counts a part as planned, and those of it who get nothing.
+pub(crate) fn count_planned(c: &Connection, id: &[u8; 16], more: &[Skip]) -> rusqlite::Result<()> {
+    let mut list = skipped(c, id)?.unwrap_or_default();
+    let room = Status::MOST.saturating_sub(list.len());
+    list.extend(more.iter().take(room).cloned());
     c.prepare_cached(
         "UPDATE notifications SET parts_done = parts_done + 1, skips = skips + ?2, skipped = ?3 WHERE id = ?1",
     )?
-    .execute(params![id, i64::try_from(number).unwrap_or(i64::MAX), text(&skipped)?])?;
-    Ok(Finished::Done)
+    .execute(params![id, i64::try_from(more.len()).unwrap_or(i64::MAX), text(&list)?])
+    .map(|_| ())
 }
 
 pub(crate) fn acknowledge(

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 use pushgate::echo::Speaker;
 use pushgate::queue::{
-    Admission, Admitted, Entry, Finish, Finished, Heard, KeyClaim, Lease, PartFinish, Queue, Taken,
-    TakenParts, Want, Which, Withdrawal,
+    Admission, Admitted, Entry, Finish, Finished, Heard, KeyClaim, Lease, PartFinish, QuarantineListener,
+    Quarantined, Queue, Taken, TakenParts, Want, Which, Withdrawal,
 };
 use pushgate::{
     AppId, ChannelName, Delivery, Echo, IdempotencyKey, NodeId, NotificationId, Receipt, RequestDigest,
@@ -15,17 +15,15 @@ use pushgate::{
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::devices::name;
-use crate::{SqliteStore, echoes, json, parts, status, text, texts, withdraw};
-
-/// The most notifications forgotten at once: a sweep never holds up the writer for long.
-const SWEEP: u32 = 1000;
+use crate::quarantine::{Findings, Source, decode};
+use crate::{SqliteStore, counts, echoes, parts, quarantine, status, sweep, text, texts, withdraw};
 
 #[async_trait]
 impl Queue for SqliteStore {
     async fn admit(&self, admission: Admission) -> Result<Admitted, StorageError> {
         let doing = "accepting a notification";
         let bodies = texts(doing, admission.entries.iter().map(|entry| &entry.delivery))?;
-        self.write(doing, move |c| admit(c, &admission, &bodies)).await
+        self.write_rows(doing, move |c, findings| admit(c, &admission, &bodies, findings)).await
     }
 
     async fn find_claim(&self, app: &AppId, key: &IdempotencyKey) -> Result<Option<KeyClaim>, StorageError> {
@@ -34,7 +32,7 @@ impl Queue for SqliteStore {
     }
 
     async fn take(&self, want: Want) -> Result<Taken, StorageError> {
-        self.write("taking deliveries", move |c| take(c, &want)).await
+        self.write_rows("taking deliveries", move |c, findings| take(c, &want, findings)).await
     }
 
     async fn finish(&self, finish: Finish) -> Result<Finished, StorageError> {
@@ -49,18 +47,20 @@ impl Queue for SqliteStore {
         now: Timestamp,
         most: usize,
     ) -> Result<TakenParts, StorageError> {
-        self.write("taking parts to be planned", move |c| parts::take(c, node, now, most)).await
+        let doing = "taking parts to be planned";
+        self.write_rows(doing, move |c, findings| parts::take(c, (node, now), most, findings)).await
     }
 
     async fn finish_part(&self, finish: PartFinish) -> Result<Finished, StorageError> {
         let doing = "storing a planned part";
         let bodies = texts(doing, finish.entries.iter().map(|entry| &entry.delivery))?;
-        self.write(doing, move |c| parts::finish(c, &finish, &bodies)).await
+        self.write_rows(doing, move |c, findings| parts::finish(c, &finish, &bodies, findings)).await
     }
 
     async fn withdraw(&self, app: &AppId, which: &Which, at: Timestamp) -> Result<u64, StorageError> {
         let withdrawal = Withdrawal { app: app.clone(), which: which.clone(), at };
-        self.write("taking back", move |c| withdraw::withdraw(c, &withdrawal)).await
+        let doing = "taking back";
+        self.write_rows(doing, move |c, findings| withdraw::withdraw(c, &withdrawal, findings)).await
     }
 
     async fn acknowledge(
@@ -74,7 +74,8 @@ impl Queue for SqliteStore {
     }
 
     async fn hear(&self, speaker: Speaker, echo: Echo, at: Timestamp) -> Result<Option<Heard>, StorageError> {
-        self.write("keeping what a device told", move |c| echoes::hear(c, speaker, echo, at)).await
+        let doing = "keeping what a device told";
+        self.write_rows(doing, move |c, findings| echoes::hear(c, speaker, (echo, at), findings)).await
     }
 
     async fn own_key(&self, fresh: &Secret) -> Result<Secret, StorageError> {
@@ -101,40 +102,72 @@ impl Queue for SqliteStore {
         after: Option<u32>,
         most: usize,
     ) -> Result<Vec<Receipt>, StorageError> {
-        self.read("reading receipts", move |c| {
-            let (after, most) = (after.map_or(-1, i64::from), i64::try_from(most).unwrap_or(i64::MAX));
-            let mut receipts: Vec<Receipt> = c
-                .prepare_cached(
-                    "SELECT body FROM receipts WHERE notification = ?1 AND idx > ?2 ORDER BY idx LIMIT ?3",
-                )?
-                .query_map(params![id.0.as_bytes(), after, most], |row| json(row.get_ref(0)?.as_str()?))?
-                .collect::<rusqlite::Result<_>>()?;
+        self.read_rows("reading receipts", move |c, findings| {
+            let mut receipts = status::receipts(c, id, after, most, findings)?;
             echoes::add(c, id, &mut receipts)?;
             Ok(receipts)
         })
         .await
     }
 
-    async fn status(&self, app: &AppId, id: NotificationId) -> Result<Option<Status>, StorageError> {
+    async fn status_page(
+        &self,
+        app: &AppId,
+        id: NotificationId,
+        after: Option<u32>,
+        limit: usize,
+    ) -> Result<Option<Status>, StorageError> {
         let app = app.clone();
-        self.read("reading a notification", move |c| status::status(c, &app, id)).await
-    }
-
-    async fn sweep(&self, now: Timestamp) -> Result<u64, StorageError> {
-        self.write("forgetting old notifications", move |c| sweep(c, now)).await
-    }
-
-    async fn lanes(&self) -> Result<Vec<(AppId, ChannelName)>, StorageError> {
-        self.read("reading the lanes", |c| {
-            c.prepare_cached("SELECT DISTINCT app, channel FROM deliveries")?
-                .query_map([], |row| Ok((name(row, 0, AppId::new)?, name(row, 1, ChannelName::new)?)))?
-                .collect()
+        let page = status::Page { after, limit: limit.min(Status::MOST) };
+        self.read_rows("reading a notification", move |c, findings| {
+            status::status(c, (&app, id), page, findings)
         })
         .await
     }
+
+    async fn sweep(&self, now: Timestamp) -> Result<u64, StorageError> {
+        self.write("forgetting old notifications", move |c| sweep::sweep(c, now)).await
+    }
+
+    async fn lanes(&self) -> Result<Vec<(AppId, ChannelName)>, StorageError> {
+        self.read_rows("reading the lanes", lanes).await
+    }
+
+    async fn quarantined(&self, after: Option<u64>, limit: usize) -> Result<Vec<Quarantined>, StorageError> {
+        self.read("listing the quarantine", move |c| quarantine::list(c, after, limit)).await
+    }
+
+    fn on_quarantine(&self, listener: QuarantineListener) {
+        // A gateway says it once, at its start.
+        let _ = self.listener.set(listener);
+    }
 }
 
-fn admit(c: &Connection, admission: &Admission, bodies: &[String]) -> rusqlite::Result<Admitted> {
+/// Decodes a delivery.
+pub(crate) fn decode_delivery(body: rusqlite::types::ValueRef<'_>) -> Result<Delivery, String> {
+    decode(body)
+}
+
+fn lanes(c: &Connection, findings: &mut Findings) -> rusqlite::Result<Vec<(AppId, ChannelName)>> {
+    let mut lanes = Vec::new();
+    let mut names =
+        c.prepare_cached("SELECT app, channel, min(rowid) FROM deliveries GROUP BY app, channel")?;
+    let mut names = names.query([])?;
+    while let Some(row) = names.next()? {
+        let lane = name(row, 0, AppId::new).and_then(|app| Ok((app, name(row, 1, ChannelName::new)?)));
+        let row = row.get(2)?;
+        let lane = lane.map_err(|_| "its app or channel has no valid name".to_owned());
+        lanes.extend(findings.check(lane, || Source::Delivery { row }));
+    }
+    Ok(lanes)
+}
+
+fn admit(
+    c: &Connection,
+    admission: &Admission,
+    bodies: &[String],
+    findings: &mut Findings,
+) -> rusqlite::Result<Admitted> {
     let idempotency = admission.idempotency.as_ref();
     if let Some(idempotency) = idempotency
         && let Some(claim) = find_claim(c, &admission.app, &idempotency.key)?
@@ -142,11 +175,12 @@ fn admit(c: &Connection, admission: &Admission, bodies: &[String]) -> rusqlite::
         return Ok(Admitted::Known(claim));
     }
     if let Some(withdrawal) = &admission.withdrawal {
-        withdraw::withdraw(c, withdrawal)?;
+        withdraw::withdraw(c, withdrawal, findings)?;
     }
     c.prepare_cached(
-        "INSERT INTO notifications (id, app, key, digest, created_at, keep_until, skipped, skips, tag, ask)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        "INSERT INTO notifications
+         (id, app, key, digest, created_at, keep_until, skipped, skips, tag, ask, recipients)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     )?
     .execute(params![
         admission.id.0.as_bytes(),
@@ -159,6 +193,7 @@ fn admit(c: &Connection, admission: &Admission, bodies: &[String]) -> rusqlite::
         i64::try_from(admission.skipped.len()).unwrap_or(i64::MAX),
         admission.tag,
         admission.later.as_ref().map(|later| text(&later.ask)).transpose()?,
+        i64::try_from(recipients(&admission.entries)).unwrap_or(i64::MAX),
     ])?;
     admission.entries.iter().zip(bodies).try_for_each(|(entry, body)| enqueue(c, entry, body))?;
     let parts = admission.later.iter().flat_map(|later| &later.parts);
@@ -176,12 +211,17 @@ fn find_claim(c: &Connection, app: &AppId, key: &IdempotencyKey) -> rusqlite::Re
         .optional()
 }
 
+/// Returns how many recipients these deliveries have.
+pub(crate) fn recipients(entries: &[Entry]) -> usize {
+    entries.iter().map(|entry| entry.delivery.targets.len()).sum()
+}
+
 pub(crate) fn enqueue(c: &Connection, entry: &Entry, body: &str) -> rusqlite::Result<()> {
     let delivery = &entry.delivery;
     let owner = entry.held_by.map(|node| *node.0.as_bytes());
     c.prepare_cached(
-        "INSERT INTO deliveries (id, notification, app, channel, due, owner, epoch, body, tag)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO deliveries (id, notification, app, channel, due, owner, epoch, body, tag, recipients)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?
     .execute(params![
         delivery.id.0.as_bytes(),
@@ -193,26 +233,30 @@ pub(crate) fn enqueue(c: &Connection, entry: &Entry, body: &str) -> rusqlite::Re
         i64::from(owner.is_some()),
         body,
         delivery.message.collapse_key,
+        i64::try_from(delivery.targets.len()).unwrap_or(i64::MAX),
     ])?;
     Ok(())
 }
 
-fn take(c: &Connection, want: &Want) -> rusqlite::Result<Taken> {
+fn take(c: &Connection, want: &Want, findings: &mut Findings) -> rusqlite::Result<Taken> {
     void_leases_of_the_dead(c, want)?;
     let (app, channel, now) = (want.app.as_str(), want.channel.as_str(), want.now.as_millis());
     let most = i64::try_from(want.max).unwrap_or(i64::MAX);
-    let found: Vec<(i64, i64, Delivery)> = c
+    let found: Vec<(i64, i64, Option<Delivery>)> = c
         .prepare_cached(
             "SELECT rowid, epoch, body FROM deliveries
              WHERE app = ?1 AND channel = ?2 AND owner IS NULL AND due <= ?3 ORDER BY due LIMIT ?4",
         )?
         .query_map(params![app, channel, now, most], |row| {
-            Ok((row.get(0)?, row.get(1)?, json(row.get_ref(2)?.as_str()?)?))
+            let (id, delivery) = (row.get(0)?, decode_delivery(row.get_ref(2)?));
+            Ok((id, row.get(1)?, findings.check(delivery, || Source::Delivery { row: id })))
         })?
         .collect::<rusqlite::Result<_>>()?;
+    findings.set_aside(c)?;
     let mut lease = c.prepare_cached("UPDATE deliveries SET owner = ?2, epoch = ?3 WHERE rowid = ?1")?;
     let mut taken = Taken::default();
     for (row, epoch, delivery) in found {
+        let Some(delivery) = delivery else { continue };
         if delivery.targets.is_empty() {
             // All of it was taken back while somebody held it who has died since.
             c.prepare_cached("DELETE FROM deliveries WHERE rowid = ?1")?.execute([row])?;
@@ -247,51 +291,32 @@ fn let_go(c: &Connection, node: &[u8; 16]) -> rusqlite::Result<()> {
 fn finished(c: &Connection, finish: &Finish, receipts: &[String]) -> rusqlite::Result<Finished> {
     let which =
         params![finish.notification.0.as_bytes(), finish.delivery.0.as_bytes(), finish.epoch.cast_signed()];
-    // Read only where something comes again, which is rare.
+    // Read only where something comes again, which is rare. A row that cannot be read leaves with this, and what is in memory holds.
     let left: Option<Delivery> = if finish.again.is_empty() {
         None
     } else {
         c.prepare_cached("SELECT body FROM deliveries WHERE notification = ?1 AND id = ?2 AND epoch = ?3")?
-            .query_row(which, |row| json(row.get_ref(0)?.as_str()?))
+            .query_row(which, |row| Ok(decode_delivery(row.get_ref(0)?).ok()))
             .optional()?
+            .flatten()
     };
     let mut delete =
         c.prepare_cached("DELETE FROM deliveries WHERE notification = ?1 AND id = ?2 AND epoch = ?3")?;
     if delete.execute(which)? == 0 {
         return Ok(Finished::Fenced);
     }
-    let mut write =
-        c.prepare_cached("INSERT OR REPLACE INTO receipts (notification, idx, body) VALUES (?1, ?2, ?3)")?;
-    for (receipt, body) in finish.receipts.iter().zip(receipts) {
-        write.execute(params![finish.notification.0.as_bytes(), receipt.index, body])?;
-    }
+    let bodies = finish.receipts.iter().zip(receipts.iter().map(String::as_str));
+    counts::write_bodies(c, finish.notification.0.as_bytes(), bodies)?;
     for entry in &finish.again {
         let mut entry = entry.clone();
         // What was taken back during the attempt does not come again.
-        let left = left.iter().flat_map(|left| &left.targets);
-        let left: HashSet<u32> = left.map(|target| target.index).collect();
-        entry.delivery.targets.retain(|target| left.contains(&target.index));
+        if let Some(left) = &left {
+            let left: HashSet<u32> = left.targets.iter().map(|target| target.index).collect();
+            entry.delivery.targets.retain(|target| left.contains(&target.index));
+        }
         if !entry.delivery.targets.is_empty() {
             enqueue(c, &entry, &text(&entry.delivery)?)?;
         }
     }
     Ok(Finished::Done)
-}
-
-fn sweep(c: &Connection, now: Timestamp) -> rusqlite::Result<u64> {
-    let old: Vec<[u8; 16]> = c
-        .prepare_cached(
-            "SELECT id FROM notifications n WHERE keep_until < ?1
-             AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.notification = n.id)
-             AND NOT EXISTS (SELECT 1 FROM parts p WHERE p.notification = n.id) LIMIT ?2",
-        )?
-        .query_map(params![now.as_millis(), SWEEP], |row| row.get(0))?
-        .collect::<rusqlite::Result<_>>()?;
-    for id in &old {
-        c.prepare_cached("DELETE FROM receipts WHERE notification = ?1")?.execute([id])?;
-        c.prepare_cached("DELETE FROM echoes WHERE notification = ?1")?.execute([id])?;
-        c.prepare_cached("DELETE FROM acknowledged WHERE notification = ?1")?.execute([id])?;
-        c.prepare_cached("DELETE FROM notifications WHERE id = ?1")?.execute([id])?;
-    }
-    Ok(old.len() as u64)
 }

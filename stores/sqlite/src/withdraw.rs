@@ -4,13 +4,21 @@ use pushgate::queue::{Which, Withdrawal};
 use pushgate::{AppId, Delivery, Receipt, Target, Timestamp};
 use rusqlite::{Connection, params};
 
-use crate::{json, text};
+use crate::quarantine::{Findings, Source};
+use crate::queue::decode_delivery;
+use crate::{counts, text};
 
 /// Withdraws what is meant. Returns the number of addresses and parts.
-pub(crate) fn withdraw(c: &Connection, withdrawal: &Withdrawal) -> rusqlite::Result<u64> {
+pub(crate) fn withdraw(
+    c: &Connection,
+    withdrawal: &Withdrawal,
+    findings: &mut Findings,
+) -> rusqlite::Result<u64> {
     let Withdrawal { app, which, at } = withdrawal;
     let mut count = 0;
-    for (row, held, delivery) in found(c, app, which)? {
+    let deliveries = found(c, app, which, findings)?;
+    findings.set_aside(c)?;
+    for (row, held, delivery) in deliveries {
         count += take_back(c, (row, held), delivery, which, *at)?;
     }
     if let Which::Id(id) = which {
@@ -29,20 +37,31 @@ pub(crate) fn withdraw(c: &Connection, withdrawal: &Withdrawal) -> rusqlite::Res
 }
 
 /// Deliveries that may be meant, and whether somebody holds them.
-fn found(c: &Connection, app: &AppId, which: &Which) -> rusqlite::Result<Vec<(i64, bool, Delivery)>> {
-    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, json(row.get_ref(2)?.as_str()?)?));
+fn found(
+    c: &Connection,
+    app: &AppId,
+    which: &Which,
+    findings: &mut Findings,
+) -> rusqlite::Result<Vec<(i64, bool, Delivery)>> {
+    let read = |row: &rusqlite::Row<'_>| {
+        let (id, delivery) = (row.get(0)?, decode_delivery(row.get_ref(2)?));
+        let held = row.get(1)?;
+        Ok(findings.check(delivery, || Source::Delivery { row: id }).map(|delivery| (id, held, delivery)))
+    };
     match which {
         Which::Id(id) => c
             .prepare_cached(
                 "SELECT rowid, owner IS NOT NULL, body FROM deliveries WHERE notification = ?1 AND app = ?2",
             )?
             .query_map(params![id.0.as_bytes(), app.as_str()], read)?
+            .filter_map(Result::transpose)
             .collect(),
         Which::Tag { tag, .. } => c
             .prepare_cached(
                 "SELECT rowid, owner IS NOT NULL, body FROM deliveries WHERE app = ?1 AND tag = ?2",
             )?
             .query_map(params![app.as_str(), tag], read)?
+            .filter_map(Result::transpose)
             .collect(),
     }
 }
@@ -60,18 +79,16 @@ fn take_back(
     if taken.is_empty() {
         return Ok(0);
     }
-    let mut write =
-        c.prepare_cached("INSERT OR REPLACE INTO receipts (notification, idx, body) VALUES (?1, ?2, ?3)")?;
-    for target in &taken {
-        let receipt = Receipt::withdrawn(&delivery, target, at);
-        write.execute(params![message.id.0.as_bytes(), receipt.index, text(&receipt)?])?;
-    }
+    let receipts: Vec<Receipt> =
+        taken.iter().map(|target| Receipt::withdrawn(&delivery, target, at)).collect();
+    counts::write_receipts(c, message.id.0.as_bytes(), &receipts)?;
     // One that is held stays, empty, until its attempt ends or its holder dies.
     if delivery.targets.is_empty() && !held {
         c.prepare_cached("DELETE FROM deliveries WHERE rowid = ?1")?.execute([row])?;
     } else {
-        c.prepare_cached("UPDATE deliveries SET body = ?2 WHERE rowid = ?1")?
-            .execute(params![row, text(&delivery)?])?;
+        let left = i64::try_from(delivery.targets.len()).unwrap_or(i64::MAX);
+        c.prepare_cached("UPDATE deliveries SET body = ?2, recipients = ?3 WHERE rowid = ?1")?
+            .execute(params![row, text(&delivery)?, left])?;
     }
     Ok(taken.len() as u64)
 }

@@ -1,15 +1,18 @@
-//! The thread that owns a connection. The writer's runs every job that has arrived within one transaction and answers them
-//! after the commit; the reader's runs them one by one.
+//! Threads that own connections. The writer runs every job that has arrived within one transaction and answers them after the
+//! commit; the readers share their jobs, and each reads for a few at a time.
 
 use std::fs::File;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::wal::Wal;
 use pushgate::StorageError;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-/// The most jobs in one transaction.
+/// Most jobs in one transaction of the writer.
 const GROUP: usize = 512;
+/// Most jobs in one transaction of a reader. Few, because the write-ahead log grows for as long as it is open.
+const READ_GROUP: usize = 16;
 /// The most jobs waiting; more callers wait outside.
 const WAITING: usize = 4096;
 
@@ -47,19 +50,19 @@ impl<T: Send, W: FnMut(&Connection) -> rusqlite::Result<T> + Send> Job for Call<
     }
 }
 
-/// A handle to the thread; the thread ends when the last one is dropped.
+/// A handle to the threads; they end when the last handle is dropped.
 #[derive(Clone)]
 pub(crate) struct Thread {
     jobs: mpsc::Sender<Box<dyn Job>>,
     _joined: Arc<Joined>,
 }
 
-/// Waits for the thread, so that what was accepted is committed before a process ends.
-struct Joined(Option<std::thread::JoinHandle<()>>);
+/// Waits for the threads, so that what was accepted is committed before a process ends.
+struct Joined(Vec<std::thread::JoinHandle<()>>);
 
 impl Drop for Joined {
     fn drop(&mut self) {
-        if let Some(thread) = self.0.take() {
+        for thread in self.0.drain(..) {
             // It ends when its channel does, which has just been dropped; it cannot panic but by a defect in SQLite.
             let _ = thread.join();
         }
@@ -67,18 +70,30 @@ impl Drop for Joined {
 }
 
 impl Thread {
-    pub(crate) fn start(name: &str, connection: Connection, grouped: bool, lock: Option<File>) -> Self {
+    /// Starts the thread that writes. The lock is held for as long as the connection is open.
+    pub(crate) fn writer(connection: Connection, lock: File, max_wal_bytes: u64) -> Self {
         let (jobs, waiting) = mpsc::channel(WAITING);
+        let wal = Wal::new(&connection, max_wal_bytes);
         let run = move || {
-            // Held as long as the connection is open.
             let _lock = lock;
-            if grouped { grouped_commits(&connection, waiting) } else { one_look(&connection, waiting) }
+            run_write_groups(&connection, waiting, wal);
         };
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
-        if let Err(error) = &thread {
-            tracing::error!(%error, "no thread for the database");
-        }
-        Self { jobs, _joined: Arc::new(Joined(thread.ok())) }
+        Self::of(jobs, spawn("pushgate-sqlite-writer", run).into_iter().collect())
+    }
+
+    /// Starts a thread for each of these connections.
+    pub(crate) fn readers(connections: Vec<Connection>) -> Self {
+        let (jobs, waiting) = mpsc::channel(WAITING);
+        let waiting = Arc::new(Mutex::new(waiting));
+        let start = |connection| {
+            let waiting = Arc::clone(&waiting);
+            spawn("pushgate-sqlite-reader", move || run_reads(&connection, &waiting))
+        };
+        Self::of(jobs, connections.into_iter().filter_map(start).collect())
+    }
+
+    fn of(jobs: mpsc::Sender<Box<dyn Job>>, threads: Vec<std::thread::JoinHandle<()>>) -> Self {
+        Self { jobs, _joined: Arc::new(Joined(threads)) }
     }
 
     pub(crate) async fn run<T: Send + 'static>(
@@ -95,10 +110,22 @@ impl Thread {
 
 type Jobs = mpsc::Receiver<Box<dyn Job>>;
 
-/// Those that wait share one look at the database. Who comes later gets a later one: it may ask for what was just written.
-fn one_look(connection: &Connection, mut waiting: Jobs) {
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Option<std::thread::JoinHandle<()>> {
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+    thread.inspect_err(|error| tracing::error!(%error, "no thread for the database")).ok()
+}
+
+/// Takes a few jobs at a time and reads for them in one short transaction. A job that comes later gets a later one: it may ask
+/// for what was just written.
+fn run_reads(connection: &Connection, waiting: &Mutex<Jobs>) {
     let mut group = Vec::new();
-    while waiting.blocking_recv_many(&mut group, GROUP) > 0 {
+    loop {
+        // One thread waits for jobs; the others wait for their turn to wait.
+        let taken =
+            waiting.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv_many(&mut group, READ_GROUP);
+        if taken == 0 {
+            return;
+        }
         let begun = say(connection, "BEGIN DEFERRED");
         group.iter_mut().for_each(|job| _ = job.run(connection));
         let ended = begun.and_then(|()| say(connection, "COMMIT")).map_err(Arc::new);
@@ -106,7 +133,7 @@ fn one_look(connection: &Connection, mut waiting: Jobs) {
     }
 }
 
-fn grouped_commits(connection: &Connection, mut waiting: Jobs) {
+fn run_write_groups(connection: &Connection, mut waiting: Jobs, mut wal: Wal) {
     let mut group = Vec::new();
     while let Some(first) = waiting.blocking_recv() {
         if together(connection, first, &mut waiting, &mut group) {
@@ -114,6 +141,7 @@ fn grouped_commits(connection: &Connection, mut waiting: Jobs) {
         } else {
             group.drain(..).for_each(|job| alone(connection, job));
         }
+        wal.keep_within_limit(connection);
     }
 }
 
@@ -166,7 +194,7 @@ mod tests {
     async fn a_job_that_fails_leaves_nothing_and_those_beside_it_are_done_once() {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch("CREATE TABLE t (n INTEGER PRIMARY KEY)").unwrap();
-        let writer = Thread::start("test", connection, true, None);
+        let writer = Thread::writer(connection, tempfile::tempfile().unwrap(), u64::MAX);
         let insert = |n: i64| writer.run("inserting", move |c| c.execute("INSERT INTO t VALUES (?1)", [n]));
         let half = writer.run("failing half way", |c| {
             c.execute("INSERT INTO t VALUES (100)", [])?;

@@ -1,7 +1,13 @@
 //! SQLite is held to what every store and queue promises, and to its own: one owner, one schema, no text of ours lost.
 
-use pushgate::queue::{Admission, Entry, Idempotency, KeyClaim, Queue as _, Want, Which, Withdrawal};
-use pushgate::{IdempotencyKey, Message, NodeId, NotificationId, RequestDigest, State, TokenKind};
+#![expect(clippy::unwrap_used, reason = "the failure of a test is its message")]
+
+mod growth;
+mod quarantine;
+mod schemas;
+
+use pushgate::queue::{Admission, Entry, Idempotency, KeyClaim, Queue as _, Which, Withdrawal};
+use pushgate::{IdempotencyKey, Message, NotificationId, RequestDigest, State, TokenKind};
 use pushgate_kit::sample;
 use pushgate_sqlite::{OpenError, SqliteStore};
 
@@ -66,46 +72,15 @@ fn only_the_owner_can_read_the_file() {
 }
 
 #[tokio::test]
-async fn what_an_older_version_has_accepted_is_taken_after_the_migration() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("p.db");
-    let old = rusqlite::Connection::open(&path).unwrap();
-    for sql in [
-        include_str!("../migrations/0001_devices_and_queue.sql"),
-        include_str!("../migrations/0002_users_and_later.sql"),
-        include_str!("../migrations/0003_echoes.sql"),
-    ] {
-        old.execute_batch(sql).unwrap();
-    }
-    old.pragma_update(None, "user_version", 3).unwrap();
-    let delivery = sample::delivery(sample::message(), [sample::address("way", TokenKind::Token, "token")]);
-    let body = serde_json::to_string(&delivery).unwrap();
-    let held_by_a_dead_process = [Some([7u8; 16]), None];
-    for (id, owner) in (1u8..).zip(held_by_a_dead_process) {
-        let notification = delivery.message.id.0.as_bytes();
-        let row = rusqlite::params![[id; 16], notification, "demo", "way", i64::from(id), owner, body];
-        let sql = "INSERT INTO deliveries (id, notification, app, channel, due, owner, epoch, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7)";
-        old.execute(sql, row).unwrap();
-    }
-    drop(old);
-    let store = SqliteStore::open(&path).unwrap();
-    let (app, channel) = (delivery.message.app.clone(), delivery.channel.clone());
-    let want = Want { app, channel, node: NodeId::new(), now: sample::NOW, max: 10 };
-    let taken = store.take(want).await.unwrap();
-    assert_eq!(taken.leases.len(), 2);
-    assert!(taken.leases.iter().all(|lease| lease.delivery == delivery && lease.epoch == 2));
-}
-
-#[tokio::test]
 async fn a_key_of_an_earlier_release_is_claimed_by_any_request_because_its_hash_means_nothing_any_more() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("p.db");
     let old = rusqlite::Connection::open(&path).unwrap();
     for sql in [
-        include_str!("../migrations/0001_devices_and_queue.sql"),
-        include_str!("../migrations/0002_users_and_later.sql"),
-        include_str!("../migrations/0003_echoes.sql"),
-        include_str!("../migrations/0004_less_to_write.sql"),
+        include_str!("../../migrations/0001_devices_and_queue.sql"),
+        include_str!("../../migrations/0002_users_and_later.sql"),
+        include_str!("../../migrations/0003_echoes.sql"),
+        include_str!("../../migrations/0004_less_to_write.sql"),
     ] {
         old.execute_batch(sql).unwrap();
     }

@@ -1,0 +1,33 @@
+//! Deletes what has outlived its retention, for as long as there is any.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::worker::Shop;
+
+/// Interval between sweeps.
+const INTERVAL: Duration = Duration::from_secs(60);
+
+/// Sweeps at every interval until the gateway shuts down. Each step is short and waits its turn among the writers of the queue.
+pub(super) async fn sweep(shop: Arc<Shop>) {
+    loop {
+        let next = shop.clock.now() + INTERVAL;
+        tokio::select! {
+            biased;
+            () = shop.closing.cancelled() => return,
+            () = shop.clock.sleep_until(next) => {}
+        }
+        let mut deleted = 0;
+        while !shop.closing.is_cancelled() {
+            match shop.queue.sweep(shop.clock.now()).await {
+                Ok(0) => break,
+                Ok(rows) => deleted += rows,
+                Err(error) => {
+                    tracing::error!(%error, "what has outlived its retention cannot be deleted; trying again in a minute");
+                    break;
+                }
+            }
+        }
+        tracing::debug!(deleted, "sweep done");
+    }
+}
