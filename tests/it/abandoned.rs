@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use http::Method;
 use pushgate::echo::Speaker;
 use pushgate::memory::{MemoryQueue, MemoryStore};
 use pushgate::observe::Event;
@@ -12,16 +13,19 @@ use pushgate::queue::{
     Admission, Admitted, Finish, Finished, Heard, KeyClaim, PartFinish, Queue, Taken, TakenParts, Want, Which,
 };
 use pushgate::{
-    Address, AppId, Audience, ChannelInfo, ChannelName, Delivery, Echo, Fault, Gateway, IdempotencyKey, Kind,
-    Message, NodeId, Notification, NotificationId, Probe, PushChannel, Receipt, Rendered, Report, Secret,
-    State, Status, StorageError, Timestamp, TokenKind, UserId,
+    Address, AppId, Audience, ChannelInfo, ChannelName, Clock, Delivery, Echo, Fault, Gateway,
+    IdempotencyKey, Kind, Message, NodeId, Notification, NotificationId, Probe, PushChannel, Receipt,
+    Rendered, Report, Secret, State, Status, StorageError, Timestamp, TokenKind, UserId,
 };
+use pushgate_config::{Config, Sources};
 use pushgate_dummy::{Dummy, Script};
+use pushgate_kit::clock::ManualClock;
+use pushgate_server::serve;
 use tokio::sync::{Notify, mpsc};
 
-use crate::house::PATIENCE;
+use crate::house::{Client, PATIENCE};
 
-/// A queue that can be made to wait in `admit` and to fail in `finish`.
+/// A queue that can be made to wait in `admit`, to fail in `finish`, and to refuse heartbeats as a full disk does.
 #[derive(Default)]
 struct Troubled {
     inside: MemoryQueue,
@@ -29,6 +33,7 @@ struct Troubled {
     admitting: Notify,
     go_on: Notify,
     failures: AtomicU32,
+    full: AtomicBool,
 }
 
 #[async_trait]
@@ -92,13 +97,22 @@ impl Queue for Troubled {
         self.inside.own_key(fresh).await
     }
     async fn renew(&self, node: NodeId, until: Timestamp) -> Result<(), StorageError> {
+        if self.full.load(Ordering::Acquire) {
+            return Err(StorageError::new("saying that this node lives", "the disk is full"));
+        }
         self.inside.renew(node, until).await
     }
     async fn release(&self, node: NodeId) -> Result<(), StorageError> {
         self.inside.release(node).await
     }
-    async fn status(&self, app: &AppId, id: NotificationId) -> Result<Option<Status>, StorageError> {
-        self.inside.status(app, id).await
+    async fn status_page(
+        &self,
+        app: &AppId,
+        id: NotificationId,
+        after: Option<u32>,
+        limit: usize,
+    ) -> Result<Option<Status>, StorageError> {
+        self.inside.status_page(app, id, after, limit).await
     }
     async fn sweep(&self, now: Timestamp) -> Result<u64, StorageError> {
         self.inside.sweep(now).await
@@ -196,4 +210,36 @@ async fn an_outcome_that_could_not_be_stored_is_stored_when_storage_is_well_agai
     let status =
         gateway.settled(&AppId::new("demo").unwrap(), ticket.id, Duration::ZERO).await.unwrap().unwrap();
     assert_eq!((status.receipts[0].state, status.receipts[0].attempts), (State::Sent, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_is_remembered_says_no_on_a_full_disk_and_yes_again_after_it() {
+    let queue = Arc::new(Troubled::default());
+    let clock = Arc::new(ManualClock::default());
+    let (shared, kept): (Arc<dyn Clock>, Arc<dyn Queue>) = (clock.clone(), queue.clone());
+    let gateway = Gateway::builder().queue(kept).clock(shared).start().await.unwrap();
+    let flags = [("server.listen", "127.0.0.1:0"), ("storage.kind", "memory")];
+    let flags = flags.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
+    let config = Config::load(&Sources { flags, ..Sources::default() }).unwrap();
+    let running = serve::open(&config, gateway.clone(), None).await.unwrap();
+    let client = Client::new(&format!("http://{}", running.address), "");
+    let becomes = async |status: u16| {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let (given, answer) = client.raw(Method::GET, "/readyz", "").await;
+            if given == status {
+                return answer;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{given} {answer}, not {status}");
+            // The next heartbeat.
+            clock.set(clock.sleeper().await);
+        }
+    };
+    becomes(200).await;
+    queue.full.store(true, Ordering::Release);
+    let problem = becomes(503).await;
+    assert_eq!(problem["code"], "storage");
+    queue.full.store(false, Ordering::Release);
+    becomes(200).await;
+    running.stop().await;
 }

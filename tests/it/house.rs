@@ -52,6 +52,7 @@ pub(crate) fn user_token(user: &str) -> String {
 pub(crate) fn configure(folder: &Path) -> String {
     let (key, digest) = pushgate_server::keys::new_key();
     let (other, other_digest) = pushgate_server::keys::new_key();
+    let (admin, admin_digest) = pushgate_server::keys::new_key();
     let path = folder.join("pushgate.toml");
     let mut text = std::fs::read_to_string(&path).unwrap();
     if !text.contains("[server]") {
@@ -82,11 +83,17 @@ id = "other"
 hash = "sha256:{other_digest}"
 apps = ["other"]
 scopes = ["send"]
+[[keys]]
+id = "admin"
+hash = "sha256:{admin_digest}"
+apps = "*"
+scopes = ["admin"]
 "#,
         folder.join("pushgate.db").display()
     ));
     std::fs::write(&path, text).unwrap();
     std::fs::write(folder.join("other.key"), other).unwrap();
+    std::fs::write(folder.join("admin.key"), admin).unwrap();
     key
 }
 
@@ -124,6 +131,15 @@ impl House {
 
     pub(crate) fn key_of_another_app(&self) -> String {
         std::fs::read_to_string(self._folder.path().join("other.key")).unwrap()
+    }
+
+    /// A key with the scope `admin`, for every app.
+    pub(crate) fn admin_key(&self) -> String {
+        std::fs::read_to_string(self._folder.path().join("admin.key")).unwrap()
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self._folder.path()
     }
 
     /// A virtual web page of a user, registered with the gateway.

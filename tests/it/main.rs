@@ -29,6 +29,7 @@ mod secrecy;
 mod shown;
 mod shutdown;
 mod sockets;
+mod storage;
 mod tidy;
 mod vapid;
 mod webpush;

@@ -22,10 +22,11 @@ impl Client {
         Ok(Self { transport, base: base.trim_end_matches('/').to_owned(), key: key.to_owned() })
     }
 
-    /// The answer of a 2xx; else the gateway's own words.
+    /// The answer of a 2xx; else the gateway's own words. A body of `null` is none.
     pub(super) async fn call(&self, method: Method, path: &str, body: &Value) -> Result<Value, Failure> {
         let uri: Uri = format!("{}{path}", self.base).parse()?;
-        let mut request = Request::post(uri, body.to_string(), Duration::from_secs(60));
+        let text = if body.is_null() { String::new() } else { body.to_string() };
+        let mut request = Request::post(uri, text, Duration::from_secs(60));
         request.method = method;
         let mut bearer = HeaderValue::try_from(format!("Bearer {}", self.key))?;
         bearer.set_sensitive(true);

@@ -6,6 +6,7 @@ mod emulate;
 mod http;
 mod plugin;
 mod plugin_host;
+mod queue;
 mod send;
 mod serve;
 mod vapid;
@@ -56,6 +57,9 @@ enum Command {
         after_help = "Examples:\n  pushgate send --app demo --user bob --title Ann --content hello\n  pushgate send --app demo --token fcm:TOKEN --title test --content 'do you hear me?'"
     )]
     Send(send::SendArgs),
+    /// Look into the queue of a running gateway
+    #[command(subcommand)]
+    Queue(queue::Queue),
     /// Check a configuration and probe every credential in it
     #[command(after_help = "Example:\n  pushgate check --config pushgate.toml")]
     Check(ConfigArgs),
@@ -131,6 +135,7 @@ pub(crate) fn run() -> ExitCode {
             Command::Emulate(args) => emulate::run(args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Send(args) => send::run(args).await,
+            Command::Queue(command) => queue::run(command).await,
             Command::Check(args) => check::run(args.load()?).await,
             Command::Config => {
                 say(pushgate_config::DEFAULT_TOML.trim_end());

@@ -49,8 +49,10 @@ fn delivery(n: u8, tokens: &[&str]) -> Delivery {
 }
 fn admission(n: u8, key: Option<&str>, entries: Vec<Entry>) -> Admission {
     let skip = Skip { user: Some(UserId::new("carol").unwrap()), device: None, reason: SkipReason::NoDevice };
-    let idempotency =
-        key.map(|key| Idempotency { key: IdempotencyKey::new(key).unwrap(), fingerprint: u64::MAX - 7 });
+    let idempotency = key.map(|key| Idempotency {
+        key: IdempotencyKey::new(key).unwrap(),
+        digest: RequestDigest::from_bytes([1; 32]),
+    });
     Admission {
         id: id(n),
         app: app(),
@@ -61,6 +63,7 @@ fn admission(n: u8, key: Option<&str>, entries: Vec<Entry>) -> Admission {
         entries,
         tag: Some(format!("tag-{n}")),
         later: None,
+        withdrawal: None,
     }
 }
 fn receipt(index: u32, state: State, fault: Option<Fault>, next_at: Option<Timestamp>) -> Receipt {

@@ -2,6 +2,7 @@
 
 mod devices;
 mod notifications;
+mod queue;
 mod receipts;
 mod users;
 
@@ -30,6 +31,9 @@ use crate::problem::Problem;
 /// Where devices tell what became of what they got.
 pub const RECEIPTS: &str = "/v1/receipts";
 
+/// Where an operator sees which stored rows could not be decoded.
+pub const QUARANTINED: &str = "/v1/queue/quarantined";
+
 type Answer = Result<Response, Problem>;
 
 pub(super) fn routes() -> Router<Arc<House>> {
@@ -44,6 +48,7 @@ pub(super) fn routes() -> Router<Arc<House>> {
         .route("/v1/apps/{app}/presence", post(users::presences))
         .route("/v1/apps/{app}/users/{user}/rules", put(users::set_rules).get(users::rules))
         .route("/v1/apps/{app}/users/{user}/badge", put(users::badge))
+        .route(QUARANTINED, get(queue::quarantined))
         .merge(for_pages())
 }
 
@@ -153,6 +158,19 @@ async fn evictable(request: Request, next: Next) -> Response {
         connection.allow_eviction();
     }
     next.run(request).await
+}
+
+/// Reads a number of the query, at most `max`; `None` when it is not there.
+fn number<N: std::str::FromStr + PartialOrd + std::fmt::Display>(
+    query: &std::collections::HashMap<String, String>,
+    name: &str,
+    max: N,
+) -> Result<Option<N>, Problem> {
+    let Some(text) = query.get(name) else { return Ok(None) };
+    match text.parse() {
+        Ok(number) if number <= max => Ok(Some(number)),
+        _ => Err(Problem::new(422, "invalid_field", format!("{name}: a number from 0 to {max}"))),
+    }
 }
 
 fn named<T>(parsed: Result<T, pushgate::InvalidName>) -> Result<T, Problem> {

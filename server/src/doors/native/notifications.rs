@@ -7,14 +7,14 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::IntoResponse;
 use http::{HeaderMap, StatusCode};
-use pushgate::{AppId, Notification, NotificationId, RequestDigest};
+use pushgate::{AppId, Notification, NotificationId, RequestDigest, Status};
 use pushgate_config::KeyScope;
 use serde_json::{Value, json};
 
 use super::super::bodies::Received;
 use super::super::wire::{self, AckBody, NotificationBody, Submitted};
 use super::super::{House, Shared};
-use super::{Answer, admitted, admitted_for, body};
+use super::{Answer, admitted, admitted_for, body, number};
 use crate::problem::Problem;
 
 pub(super) async fn submit(
@@ -89,13 +89,15 @@ pub(super) async fn read(
     headers: HeaderMap,
 ) -> Answer {
     let app = admitted(&house, &headers, &app, KeyScope::Send)?;
-    let mut status = house.gateway.status(&app, parsed(&id)?).await?.ok_or_else(unknown)?;
-    if let Some(most) = query.get("devices") {
-        let wrong = || Problem::new(422, "invalid_field", "devices: how many to tell of, at most 1000");
-        let most = most.parse().map_err(|_| wrong())?;
-        status.receipts.truncate(most);
-        status.skipped.truncate(most);
-    }
+    // `devices` is what `limit` was called before there were pages.
+    let limit = match number(&query, "limit", Status::MOST)? {
+        None => number(&query, "devices", Status::MOST)?,
+        limit => limit,
+    };
+    let (after, limit) = (number(&query, "after", u32::MAX)?, limit.unwrap_or(Status::MOST));
+    let status = house.gateway.status_page(&app, parsed(&id)?, after, limit).await?;
+    let mut status = status.ok_or_else(unknown)?;
+    status.skipped.truncate(limit);
     Ok(Json(wire::status(&status)).into_response())
 }
 

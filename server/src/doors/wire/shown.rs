@@ -49,6 +49,9 @@ pub(crate) fn status(status: &Status) -> Value {
     let mut shown = json!({"id": status.id, "created_at": status.created_at, "counts": counts, "told": told,
         "skips": status.skips, "skipped": status.skipped,
         "devices": status.receipts.iter().map(receipt).collect::<Vec<_>>()});
+    if let Some(next) = status.next {
+        shown["next"] = json!(next);
+    }
     if let Some(progress) = status.progress {
         shown["progress"] = json!(progress);
     }
