@@ -7,6 +7,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use pushgate::Request;
 
 pub(crate) const MOST_URL: usize = 8 * 1024;
+/// Longest method, in bytes. The longest that is registered has 17.
+pub(crate) const MAX_METHOD: usize = 32;
 pub(crate) const MOST_HEADERS: usize = 100;
 pub(crate) const MOST_HEADER: usize = 16 * 1024;
 pub(crate) const MOST_BODY: usize = 4 * 1024 * 1024;
@@ -31,7 +33,7 @@ pub(crate) struct Asked<'a> {
 impl Asked<'_> {
     /// The request; none when something about it is not right.
     pub(crate) fn checked<'h>(self, headers: impl Iterator<Item = (&'h [u8], Bytes)>) -> Option<Request> {
-        if self.url.len() > MOST_URL || self.body.len() > MOST_BODY {
+        if self.url.len() > MOST_URL || self.body.len() > MOST_BODY || self.method.len() > MAX_METHOD {
             return None;
         }
         let uri = Uri::from_maybe_shared(self.url).ok()?;
@@ -82,6 +84,7 @@ mod tests {
             ("POST", "https://", "x-acme"),
             ("CONNECT", "https://a.example", "x-acme"),
             ("PO ST", "https://a.example", "x-acme"),
+            ("A-METHOD-THAT-IS-LONGER-THAN-ANY-IS", "https://a.example", "x-acme"),
             ("POST", "https://a.example", "content-length"),
             ("POST", "https://a.example", "Transfer-Encoding"),
             ("POST", "https://a.example", "x acme"),

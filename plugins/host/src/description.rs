@@ -46,7 +46,7 @@ pub struct Declared {
     pub features: u32,
 }
 
-const MOST_BATCH: u32 = 10_000;
+pub(crate) const MOST_BATCH: u32 = 10_000;
 /// Nobody's service takes more in one message, and every message is rendered in memory.
 const MOST_BYTES: u64 = 4 * 1024 * 1024;
 const TEN_MINUTES: Duration = Duration::from_secs(600);

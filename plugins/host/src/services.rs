@@ -202,7 +202,7 @@ unsafe fn read(raw: &abi::HttpRequest, timeout: Duration) -> Option<Request> {
     // SAFETY: the texts are good for the call, the caller says.
     let (method, url, body) = unsafe {
         let (url, body) = (raw.url.bytes(asked::MOST_URL)?, raw.body.bytes(asked::MOST_BODY));
-        (raw.method.bytes(32), keep(url), keep(body.unwrap_or_default()))
+        (raw.method.bytes(asked::MAX_METHOD), keep(url), keep(body.unwrap_or_default()))
     };
     let mut headers = Vec::with_capacity(raw.header_count);
     for i in 0..raw.header_count {

@@ -1,22 +1,27 @@
 //! What parent and child say to each other: a length-prefixed JSON head, and a tail of bytes where there is a body.
 //! Bounded on both sides: a peer that announces more is not listened to any further.
 
+use std::fmt;
 use std::io::{self, Read};
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
 use pushgate::{Address, Fault, Kind, Outcome, Probe, Report, Response, Secret, Timestamp, TransportError};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use crate::asked::MOST_HEADERS;
 use crate::bounds::{bounded, bounded_id};
-use crate::description::Description;
+use crate::description::{Description, MOST_BATCH};
 use crate::telemetry::{Level, Misuse};
 
 /// The largest frame, head and tail together: ten thousand addresses with the longest tokens.
 pub(super) const MAX_FRAME: usize = 64 * 1024 * 1024;
+/// The most outcomes in a report: one for each address of the largest delivery.
+const MAX_OUTCOMES: usize = MOST_BATCH as usize;
 /// What is allocated for a frame before it has come.
 pub(super) const MOST_AHEAD: usize = 16 * 1024;
 /// Two lengths of four bytes.
@@ -59,6 +64,7 @@ pub(crate) enum Up {
     Opened,
     Report {
         tag: u64,
+        #[serde(deserialize_with = "at_most::<_, _, MAX_OUTCOMES>")]
         outcomes: Vec<Sent>,
     },
     /// The delivery of that tag cannot be read.
@@ -113,6 +119,7 @@ pub(crate) struct Known {
 pub(crate) struct Ask {
     pub(crate) method: String,
     pub(crate) url: String,
+    #[serde(deserialize_with = "at_most::<_, _, MOST_HEADERS>")]
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) timeout_ms: u64,
     pub(crate) max_answer: u64,
@@ -230,6 +237,36 @@ impl Answer {
     }
 }
 
+/// Reads a list of at most `MAX` entries. One in memory takes up to ten times what the shortest takes in a frame.
+fn at_most<'de, D, T, const MAX: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct AtMost<T, const MAX: usize>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for AtMost<T, MAX> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a list of at most {MAX} entries")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+            let mut entries = Vec::new();
+            while let Some(entry) = list.next_element()? {
+                if entries.len() == MAX {
+                    return Err(A::Error::invalid_length(MAX + 1, &self));
+                }
+                entries.push(entry);
+            }
+            Ok(entries)
+        }
+    }
+
+    deserializer.deserialize_seq(AtMost::<T, MAX>(PhantomData))
+}
+
 /// A frame as it is written.
 pub(crate) fn encoded(head: &impl Serialize, tail: &[u8]) -> io::Result<Vec<u8>> {
     let mut frame = vec![0; PREFIX];
@@ -302,7 +339,8 @@ mod tests {
 
     #[test]
     fn no_outcome_of_a_child_goes_beyond_its_limits() {
-        let endless = Fault::new(Kind::Throttled, "").retry_after(Some(Duration::MAX)).of_lane();
+        let retry_after = Some(Duration::MAX);
+        let endless = Fault { retry_after, ..Fault::new(Kind::Throttled, "").of_lane() };
         let (outcome, is_cut) = Sent::Failed(endless).bounded();
         assert_eq!(outcome.fault().unwrap().retry_after, Some(crate::bounds::MAX_RETRY_AFTER));
         assert!(is_cut);
@@ -312,6 +350,16 @@ mod tests {
         }
         let (outcome, _) = Sent::Accepted(Some("x".repeat(1 << 20))).bounded();
         assert_eq!(outcome, Outcome::accepted("x".repeat(crate::bounds::MAX_ID)));
+    }
+
+    #[test]
+    fn a_report_has_no_more_outcomes_than_the_largest_delivery_has_addresses() {
+        let report = |count: usize| {
+            let outcomes = (0..count).map(|_| Sent::Accepted(None)).collect();
+            encoded(&Up::Report { tag: 1, outcomes }, &[]).unwrap()
+        };
+        assert!(read::<Up>(&mut report(MAX_OUTCOMES).as_slice()).is_ok());
+        assert!(read::<Up>(&mut report(MAX_OUTCOMES + 1).as_slice()).is_err());
     }
 
     #[test]

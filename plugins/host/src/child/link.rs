@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use pushgate::{Message, Rendered, Response, TransportError};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -180,17 +180,23 @@ async fn read(socket: OwnedReadHalf, told: mpsc::Sender<Frame>) -> std::io::Resu
         let length = u32::try_from(head + tail).map_err(std::io::Error::other)?;
         // Waits before anything of it is read: that is what holds the child back.
         let room = Arc::clone(&unread).acquire_many_owned(length).await.map_err(std::io::Error::other)?;
-        let mut bytes = Vec::with_capacity((head + tail).min(frame::MOST_AHEAD));
-        (&mut socket).take((head + tail) as u64).read_to_end(&mut bytes).await?;
-        if bytes.len() < head + tail {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        let up = frame::decoded(&bytes[..head])?;
-        let body = bytes::Bytes::from(bytes).slice(head..);
+        let up = frame::decoded(&read_exactly(&mut socket, head).await?)?;
+        // Apart from the head: a request keeps its body for as long as it is under way.
+        let body = read_exactly(&mut socket, tail).await?.into();
         if told.send(Frame { up, body, room }).await.is_err() {
             return Ok(());
         }
     }
+}
+
+/// Reads so many bytes. Not much is allocated ahead: what is announced need not come.
+async fn read_exactly(socket: &mut (impl AsyncRead + Unpin), length: usize) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(length.min(frame::MOST_AHEAD));
+    socket.take(length as u64).read_to_end(&mut bytes).await?;
+    if bytes.len() < length {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(bytes)
 }
 
 #[cfg(test)]

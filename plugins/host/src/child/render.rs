@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::frame::{self, RenderedAs};
 use crate::bounds;
 
-/// Messages that wait for the thread.
-const CAPACITY: usize = 256;
+/// Messages that wait for the thread. Each holds a thread of its own meanwhile, of which a runtime has 512 as a rule.
+const CAPACITY: usize = 1024;
 
 /// The parent's end of the socket for rendering.
 pub(super) struct Renderer {
