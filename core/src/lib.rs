@@ -214,7 +214,7 @@ pub use report::{Outcome, Report};
 pub use rules::Rules;
 pub use schedule::RetryPolicy;
 pub use selector::{Route, Selector};
-pub use store::{Count, Login, Named, Registered, Registration, StorageError, Store, Takeover};
+pub use store::{Count, Login, Named, Registered, Registration, Replacement, StorageError, Store, Takeover};
 pub use transport::{Request, Response, Transport, TransportError};
 pub use words::{
     AppId, ChannelName, DeliveryId, DeviceId, IdempotencyKey, InvalidName, NodeId, NotificationId, Secret,

@@ -63,6 +63,17 @@ pub enum Event {
         /// The row.
         row: Quarantined,
     },
+    /// The address of a device was replaced by somebody who knew the old one ([`Gateway::rotate`](crate::Gateway::rotate)).
+    Rotated {
+        /// App of the device.
+        app: AppId,
+        /// Device whose address was replaced.
+        device: DeviceId,
+        /// Channel of the address.
+        channel: ChannelName,
+        /// Time of the rotation.
+        at: Timestamp,
+    },
     /// An operator should act: credentials refused, or too many tokens dead at once.
     Alarm {
         /// Of which app.

@@ -51,6 +51,19 @@ pub enum Takeover {
     WithAddress,
 }
 
+/// A new token in the place of an old one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replacement {
+    /// Address with the old token.
+    pub old: Address,
+    /// New token, of the same channel and kind.
+    pub new: Secret,
+    /// New time of registration.
+    pub at: Timestamp,
+    /// User that the device has to belong to. `None` means any user, or none.
+    pub user: Option<UserId>,
+}
+
 /// How a device is told from the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Named {
@@ -209,16 +222,10 @@ pub trait Store: Send + Sync + 'static {
         dead_since: Timestamp,
     ) -> Result<bool, StorageError>;
 
-    /// Puts a new token in the place of an old one, registered at `at`. Whether the old one was known. A new one that a device
-    /// of somebody else has registered by itself stays with that device, and the old one is forgotten: no address goes to
-    /// another user by this.
-    async fn replace(
-        &self,
-        app: &AppId,
-        old: &Address,
-        new: &Secret,
-        at: Timestamp,
-    ) -> Result<bool, StorageError>;
+    /// Replaces the token of an address. Returns the device that held it; `None` means that no device does, or one of another
+    /// user than the replacement demands, and that nothing was changed. A new token that a device of another user has
+    /// registered stays there, and the old address is forgotten: no address goes to another user by this.
+    async fn replace(&self, app: &AppId, replacement: Replacement) -> Result<Option<DeviceId>, StorageError>;
 
     /// The rules of those of these users who have any.
     async fn rules(&self, app: &AppId, users: &[UserId]) -> Result<HashMap<UserId, Rules>, StorageError>;

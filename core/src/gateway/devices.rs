@@ -2,7 +2,8 @@
 
 use super::{Gateway, SubmitError};
 use crate::device::Address;
-use crate::store::{Login, Registered, Registration, StorageError, Takeover};
+use crate::observe::Event;
+use crate::store::{Login, Registered, Registration, Replacement, StorageError, Takeover};
 use crate::words::{AppId, DeviceId, UserId};
 
 impl Gateway {
@@ -58,19 +59,33 @@ impl Gateway {
     }
 
     /// Puts a new address in the place of an old one: a browser has got a new token, and no page is open that could register
-    /// it. Whoever knows the old one sits in front of the device; he gets what its user gets, and nothing of anybody else's.
-    /// Whether the old one was known.
+    /// it. Whoever knows the old one gets what the device's user gets, so ask for more where an old token is no secret: with
+    /// `user` nothing happens unless the device belongs to that user. Returns `true` if the old address was known. Each
+    /// rotation is counted (`pushgate_rotations_total`) and told to observers ([`Event::Rotated`]).
     ///
     /// # Errors
     /// [`SubmitError::UnknownApp`], [`SubmitError::UnknownChannel`], [`SubmitError::BadAddress`] when the new one is none that
     /// its channel could send to, or is of another channel or kind than the old one; storage. Then nothing is changed.
-    pub async fn rotate(&self, app: &AppId, old: &Address, new: &Address) -> Result<bool, SubmitError> {
+    pub async fn rotate(
+        &self,
+        app: &AppId,
+        user: Option<&UserId>,
+        old: &Address,
+        new: &Address,
+    ) -> Result<bool, SubmitError> {
         let served = self.app(app).ok_or_else(|| SubmitError::UnknownApp(app.clone()))?;
         served.admits(new)?;
         if (&old.channel, old.kind) != (&new.channel, new.kind) {
             let why = "an address is replaced by one of the same channel and kind".to_owned();
             return Err(SubmitError::BadAddress { channel: new.channel.clone(), why });
         }
-        Ok(self.inner.shop.store.replace(app, old, &new.token, self.now()).await?)
+        let (shop, at) = (&self.inner.shop, self.now());
+        let replacement = Replacement { old: old.clone(), new: new.token.clone(), at, user: user.cloned() };
+        let Some(device) = shop.store.replace(app, replacement).await? else { return Ok(false) };
+        let (app, channel) = (app.clone(), new.channel.clone());
+        let labels = [("app", app.to_string()), ("channel", channel.to_string())];
+        metrics::counter!("pushgate_rotations_total", &labels).increment(1);
+        shop.tell(&Event::Rotated { app, device, channel, at });
+        Ok(true)
     }
 }

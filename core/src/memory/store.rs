@@ -8,8 +8,8 @@ use parking_lot::Mutex;
 
 use crate::device::{Address, Device};
 use crate::rules::Rules;
-use crate::store::{Count, Login, Named, Registered, Registration, StorageError, Store};
-use crate::words::{AppId, ChannelName, DeviceId, Secret, Timestamp, UserId};
+use crate::store::{Count, Login, Named, Registered, Registration, Replacement, StorageError, Store};
+use crate::words::{AppId, ChannelName, DeviceId, Timestamp, UserId};
 
 /// Keeps devices in memory.
 #[derive(Default)]
@@ -215,22 +215,23 @@ impl Store for MemoryStore {
         Ok(dead)
     }
 
-    async fn replace(
-        &self,
-        app: &AppId,
-        old: &Address,
-        new: &Secret,
-        at: Timestamp,
-    ) -> Result<bool, StorageError> {
+    async fn replace(&self, app: &AppId, replacement: Replacement) -> Result<Option<DeviceId>, StorageError> {
+        let Replacement { old, new, at, user } = replacement;
+        let old = &old;
         let fresh = Address { token: new.clone(), ..old.clone() };
         let mut shelf = self.0.lock();
-        let Some(mut device) = shelf.take_out_holder(app, old) else { return Ok(false) };
+        let Some(mut device) = shelf.take_out_holder(app, old) else { return Ok(None) };
+        let id = device.id.clone();
+        if user.is_some() && device.user != user {
+            shelf.put_in(device);
+            return Ok(None);
+        }
         let holder = shelf.holders.get(&(app.clone(), fresh.clone()));
         let holder = holder.and_then(|id| shelf.devices.get(&(app.clone(), id.clone())));
         if holder.is_some_and(|holder| holder.user != device.user) {
             device.addresses.retain(|held| held != old);
             shelf.put_in(device);
-            return Ok(true);
+            return Ok(Some(id));
         }
         if fresh != *old {
             shelf.release(app, &fresh);
@@ -243,7 +244,7 @@ impl Store for MemoryStore {
         }
         device.registered_at = device.registered_at.max(at);
         shelf.put_in(device);
-        Ok(true)
+        Ok(Some(id))
     }
 
     async fn rules(&self, app: &AppId, users: &[UserId]) -> Result<HashMap<UserId, Rules>, StorageError> {

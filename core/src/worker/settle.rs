@@ -14,6 +14,7 @@ use crate::queue::{Entry, Finish, Finished, Lease};
 use crate::receipt::{Receipt, State};
 use crate::report::{Outcome, Report};
 use crate::schedule::{NextStep, Times, judged};
+use crate::store::Replacement;
 use crate::words::{DeliveryId, Timestamp};
 
 /// How long storage is left alone after it failed.
@@ -176,7 +177,9 @@ impl Lane {
     }
 
     async fn replace(&self, target: &Target, token: &crate::Secret, now: Timestamp) {
-        if let Err(error) = self.shop.store.replace(&self.app, &target.address, token, now).await {
+        let old = target.address.clone();
+        let replacement = Replacement { old, new: token.clone(), at: now, user: None };
+        if let Err(error) = self.shop.store.replace(&self.app, replacement).await {
             tracing::error!(app = %self.app, channel = %self.name, %error, "new token cannot be stored");
         }
     }

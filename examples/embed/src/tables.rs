@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use pushgate::{
-    Address, AppId, ChannelName, Count, Device, DeviceId, Login, Named, Registered, Registration, Rules,
-    Secret, StorageError, Store, Timestamp, UserId,
+    Address, AppId, ChannelName, Count, Device, DeviceId, Login, Named, Registered, Registration,
+    Replacement, Rules, StorageError, Store, Timestamp, UserId,
 };
 
 /// Everything the IM server keeps for pushgate.
@@ -169,29 +169,29 @@ impl Store for Tables {
         Ok(dead && rows.release(app, address).is_some())
     }
 
-    async fn replace(
-        &self,
-        app: &AppId,
-        old: &Address,
-        new: &Secret,
-        at: Timestamp,
-    ) -> Result<bool, StorageError> {
+    async fn replace(&self, app: &AppId, replacement: Replacement) -> Result<Option<DeviceId>, StorageError> {
+        let Replacement { old, new, at, user: demanded } = replacement;
+        let old = &old;
         let mut rows = self.0.lock();
         let fresh = Address { token: new.clone(), ..old.clone() };
-        let Some(user) = rows.holder(app, old).map(|device| device.user.clone()) else { return Ok(false) };
+        let holder = rows.holder(app, old).map(|device| (device.id.clone(), device.user.clone()));
+        let Some((id, user)) = holder else { return Ok(None) };
+        if demanded.is_some() && demanded != user {
+            return Ok(None);
+        }
         if rows.holder(app, &fresh).is_some_and(|holder| holder.user != user) {
             rows.release(app, old);
-            return Ok(true);
+            return Ok(Some(id));
         }
         if fresh != *old {
             rows.release(app, &fresh);
         }
-        let Some(device) = rows.holder(app, old) else { return Ok(false) };
+        let Some(device) = rows.holder(app, old) else { return Ok(None) };
         device.registered_at = device.registered_at.max(at);
         for held in device.addresses.iter_mut().filter(|held| *held == old) {
             *held = fresh.clone();
         }
-        Ok(true)
+        Ok(Some(id))
     }
 
     async fn rules(&self, app: &AppId, users: &[UserId]) -> Result<HashMap<UserId, Rules>, StorageError> {

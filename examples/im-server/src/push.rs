@@ -142,10 +142,14 @@ impl Push {
         }
     }
 
-    /// A browser has got a new token while no page was open; the old one proves which browser it is.
+    /// Puts a new subscription in the place of one that has changed while no page was open; the secret in the old one proves
+    /// which browser it is. A token of FCM has none, so it waits for the next visit.
     pub(crate) async fn rotate(&self, old: &str, new: &str) -> Result<(), Refusal> {
         let (old, new) = (self.address(old)?, self.address(new)?);
-        let rotated = self.gateway.rotate(&self.app, &old, &new).await;
+        if old.kind != TokenKind::Subscription {
+            return Ok(());
+        }
+        let rotated = self.gateway.rotate(&self.app, None, &old, &new).await;
         rotated.map(drop).map_err(|error| Refusal::push_token(&error))
     }
 

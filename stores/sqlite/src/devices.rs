@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use pushgate::{
-    Address, AppId, ChannelName, Count, Device, DeviceId, Login, Named, Registered, Registration, Rules,
-    Secret, StorageError, Store, Takeover, Timestamp, UserId,
+    Address, AppId, ChannelName, Count, Device, DeviceId, Login, Named, Registered, Registration,
+    Replacement, Rules, StorageError, Store, Takeover, Timestamp, UserId,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -114,15 +114,9 @@ impl Store for SqliteStore {
         self.write("forgetting a dead address", move |c| prune(c, &app, &address, dead_since)).await
     }
 
-    async fn replace(
-        &self,
-        app: &AppId,
-        old: &Address,
-        new: &Secret,
-        at: Timestamp,
-    ) -> Result<bool, StorageError> {
-        let (app, old, new) = (app.clone(), old.clone(), new.clone());
-        self.write("replacing a token", move |c| replace(c, &app, &old, &new, at)).await
+    async fn replace(&self, app: &AppId, replacement: Replacement) -> Result<Option<DeviceId>, StorageError> {
+        let app = app.clone();
+        self.write("replacing a token", move |c| replace(c, &app, &replacement)).await
     }
 
     async fn rules(&self, app: &AppId, users: &[UserId]) -> Result<HashMap<UserId, Rules>, StorageError> {
@@ -295,14 +289,16 @@ fn release(c: &Connection, app: &AppId, address: &Address) -> rusqlite::Result<O
     .optional()
 }
 
-fn replace(
-    c: &Connection,
-    app: &AppId,
-    old: &Address,
-    new: &Secret,
-    at: Timestamp,
-) -> rusqlite::Result<bool> {
-    let Some((device, _)) = holder(c, app, old)? else { return Ok(false) };
+fn replace(c: &Connection, app: &AppId, replacement: &Replacement) -> rusqlite::Result<Option<DeviceId>> {
+    let Replacement { old, new, at, user } = replacement;
+    let Some((device, _)) = holder(c, app, old)? else { return Ok(None) };
+    let is_of_user = "SELECT 1 FROM devices WHERE app = ?1 AND id = ?2 AND user = ?3";
+    if let Some(user) = user
+        && !c.prepare_cached(is_of_user)?.exists(params![app.as_str(), device, user.as_str()])?
+    {
+        return Ok(None);
+    }
+    let id = DeviceId::new(&device).map_err(unreadable)?;
     let (channel, kind, old_token) = (old.channel.as_str(), old.kind.as_str(), old.token.expose());
     let is_somebody_elses = c
         .prepare_cached(
@@ -313,7 +309,7 @@ fn replace(
         .exists(params![app.as_str(), channel, kind, new.expose(), device])?;
     if is_somebody_elses {
         release(c, app, old)?;
-        return Ok(true);
+        return Ok(Some(id));
     }
     c.prepare_cached(
         "UPDATE OR REPLACE addresses SET token = ?5 WHERE app = ?1 AND channel = ?2 AND kind = ?3 AND token = ?4",
@@ -321,7 +317,7 @@ fn replace(
     .execute(params![app.as_str(), channel, kind, old_token, new.expose()])?;
     c.prepare_cached("UPDATE devices SET registered_at = max(registered_at, ?3) WHERE app = ?1 AND id = ?2")?
         .execute(params![app.as_str(), device, at.as_millis()])?;
-    Ok(true)
+    Ok(Some(id))
 }
 
 /// The device that holds an address, and since when.

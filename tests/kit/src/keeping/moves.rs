@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use pushgate::{AppId, Login, Named, Registration, Store, Takeover};
+use pushgate::{AppId, Login, Named, Registration, Replacement, Store, Takeover};
 
 use super::{T0, address, device, device_id, user};
 
@@ -117,7 +117,9 @@ async fn make(store: &dyn Store, app: &AppId, at: u64, made: &Move) {
             store.unbind(app, &device_id(DEVICES[*device]), only.as_ref()).await.expect("unbind");
         }
         Move::Rotate { old, new } => {
-            store.replace(app, &address(TOKENS[*old]), &TOKENS[*new].into(), now).await.expect("replace");
+            let (old, new) = (address(TOKENS[*old]), TOKENS[*new].into());
+            let replacement = Replacement { old, new, at: now, user: None };
+            store.replace(app, replacement).await.expect("replace");
         }
         Move::Release { token } => {
             store.release(app, &address(TOKENS[*token])).await.expect("release");

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use pushgate::{Count, Device, DeviceId, Login, Named, Registration, Rules, Store, Takeover, UserId};
+use pushgate::{
+    Count, Device, DeviceId, Login, Named, Registration, Replacement, Rules, Store, Takeover, UserId,
+};
 
 use super::{T0, address, app, device, device_id, user};
 
@@ -16,6 +18,7 @@ pub async fn store(store: &dyn Store) {
     prune_spares_a_token_registered_later(store).await;
     a_replaced_token_is_found_under_its_new_name(store).await;
     replacing_takes_no_address_from_another_user(store).await;
+    replacing_for_a_user_leaves_the_devices_of_others(store).await;
     apps_do_not_see_each_other(store).await;
     a_device_is_found_by_its_address_or_the_one_it_replaces(store).await;
     a_login_moves_the_device_and_a_late_logout_does_not_undo_it(store).await;
@@ -70,11 +73,33 @@ async fn a_replaced_token_is_found_under_its_new_name(store: &dyn Store) {
     store.register(bob.clone().into()).await.expect("register");
     store.register(his.clone().into()).await.expect("register");
     let later = T0 + Duration::from_secs(9);
-    assert!(store.replace(&app, &address("old"), &"new".into(), later).await.expect("replace"));
-    assert!(!store.replace(&app, &address("old"), &"new".into(), later).await.expect("replace"));
+    let replacement = || Replacement { at: later, ..replacement("old") };
+    assert_eq!(store.replace(&app, replacement()).await.expect("replace"), Some(bob.id.clone()));
+    assert_eq!(store.replace(&app, replacement()).await.expect("replace"), None);
     let now = store.device(&app, &bob.id).await.expect("read").expect("known");
     assert_eq!((now.addresses, now.registered_at), (vec![address("new")], later));
     assert_eq!(store.device(&app, &his.id).await.expect("read").expect("known").addresses, []);
+}
+
+fn replacement(old: &str) -> Replacement {
+    Replacement { old: address(old), new: "new".into(), at: T0, user: None }
+}
+
+async fn replacing_for_a_user_leaves_the_devices_of_others(store: &dyn Store) {
+    let app = app("replaces-for-a-user");
+    let bob = device(&app, "d", "bob", &["old"]);
+    let nobody = Device { user: None, ..device(&app, "f", "ann", &["free"]) };
+    for known in [&bob, &nobody] {
+        store.register(known.clone().into()).await.expect("register");
+    }
+    let of = |name: &str, old| Replacement { user: Some(user(name)), ..replacement(old) };
+    for others in [of("ann", "old"), of("ann", "free")] {
+        assert_eq!(store.replace(&app, others).await.expect("replace"), None);
+    }
+    for known in [&bob, &nobody] {
+        assert_eq!(store.device(&app, &known.id).await.expect("read").as_ref(), Some(known));
+    }
+    assert_eq!(store.replace(&app, of("bob", "old")).await.expect("replace"), Some(bob.id));
 }
 
 async fn replacing_takes_no_address_from_another_user(store: &dyn Store) {
@@ -84,8 +109,8 @@ async fn replacing_takes_no_address_from_another_user(store: &dyn Store) {
     for known in [&bob, &ann, &nobody] {
         store.register(known.clone().into()).await.expect("register");
     }
-    assert!(store.replace(&app, &address("old"), &"new".into(), T0).await.expect("replace"));
-    assert!(store.replace(&app, &address("free"), &"new".into(), T0).await.expect("replace"));
+    assert_eq!(store.replace(&app, replacement("old")).await.expect("replace"), Some(bob.id.clone()));
+    assert_eq!(store.replace(&app, replacement("free")).await.expect("replace"), Some(nobody.id.clone()));
     assert_eq!(store.device(&app, &ann.id).await.expect("read"), Some(ann), "it stays where it is");
     for (id, why) in [(&bob.id, "somebody else has it"), (&nobody.id, "nobody is not ann")] {
         assert_eq!(store.device(&app, id).await.expect("read").expect("known").addresses, [], "{why}");
