@@ -183,6 +183,19 @@ test("a push that comes while a page is visible is an event of that page", async
   assert.deepEqual(heard, [message]);
 });
 
+test("the user token for reports is kept, and what is none is refused", async () => {
+  const { ZPNs, context } = await page({ location: new URL("https://app.example/chat/") });
+  await ZPNs.getInstance().register({ vapidKey: KEY }, zim(), {
+    reportTo: "/rotate",
+    reportToken: "a.b-_.c",
+  });
+  assert.equal((await row(context, "settings")).reportToken, "a.b-_.c");
+  for (const reportToken of ["", "pgk_key", "a.b.c\r\nx: y", 7]) {
+    const wrong = ZPNs.getInstance().register({ vapidKey: KEY }, zim(), { reportTo: "/rotate", reportToken });
+    await assert.rejects(wrong, { code: "invalid_config", message: /`reportToken`/ });
+  }
+});
+
 test("where the worker reports a changed token is kept whole, and a wrong address is refused", async () => {
   const { ZPNs, context } = await page({ location: new URL("https://app.example/chat/") });
   await ZPNs.getInstance().register({ vapidKey: KEY }, zim(), { reportTo: "/rotate" });

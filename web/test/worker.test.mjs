@@ -427,6 +427,13 @@ test("an FCM token is made anew as well, and that is what is reported", async ()
   ]);
 });
 
+test("a user token goes with the report of an FCM token", async () => {
+  const { told, fetch } = gateway();
+  const settings = { ...REGISTERED, reportToken: "head.claims.signature" };
+  await changed({ newSubscription: null }, { settings, fetch });
+  assert.deepEqual(plain(told[0].headers), { Authorization: "Bearer head.claims.signature" });
+});
+
 test("without an address nothing is reported, and a report that fails loses no token", async () => {
   const silent = gateway();
   const { reportTo: _, ...without } = REGISTERED;

@@ -21,6 +21,11 @@ export interface ZPNsOptions {
    * `{ old: { push_id }, new: { push_id } }`. Without it the next visit reports it.
    */
   reportTo?: string;
+  /**
+   * A user token of the gateway, sent with the report: a gateway takes a changed FCM token from nobody without one. It is used
+   * as long as it is good; after that the next visit reports the change.
+   */
+  reportToken?: string;
 }
 
 /** A Firebase app, as far as push needs it. */
@@ -41,6 +46,8 @@ export interface Settings {
   defaultKey: boolean;
   /** Where the worker reports a token that has changed. */
   reportTo?: string;
+  /** What it proves itself with there. */
+  reportToken?: string;
 }
 
 /** The key Firebase subscribes with for apps that have none of their own. */
@@ -88,6 +95,7 @@ export function settings(config: ZPNsConfig | null | undefined, options: ZPNsOpt
     vapidKey,
     defaultKey: !config.vapidKey,
     ...(options.reportTo === undefined ? {} : { reportTo: address(options.reportTo) }),
+    ...(options.reportToken === undefined ? {} : { reportToken: userToken(options.reportToken) }),
   };
 }
 
@@ -102,6 +110,14 @@ function address(reportTo: unknown): string {
     // Told below.
   }
   throw wrong("`reportTo` is the address of a gateway's devices:rotate, or a path on this site");
+}
+
+/** What stands in a header: three parts of base64url. */
+function userToken(reportToken: unknown): string {
+  if (typeof reportToken === "string" && /^[\w-]+\.[\w-]+\.[\w-]+$/.test(reportToken)) {
+    return reportToken;
+  }
+  throw wrong("`reportToken` is a user token of the gateway: a JSON Web Token that your server signs");
 }
 
 function wrong(message: string): PushError {

@@ -145,8 +145,10 @@ async function report(
 }
 
 /** Plain text, so that no browser asks another site's server for leave first; goes on when the worker is stopped. */
-function post(to: URL, body: unknown): Promise<Response> {
-  return fetch(to, { method: "POST", body: JSON.stringify(body), keepalive: true, credentials: "omit" });
+function post(to: URL, body: unknown, userToken?: string): Promise<Response> {
+  const headers = userToken === undefined ? {} : { headers: { Authorization: `Bearer ${userToken}` } };
+  const text = JSON.stringify(body);
+  return fetch(to, { method: "POST", body: text, keepalive: true, credentials: "omit", ...headers });
 }
 
 /** Returns whether a push with this id was presented before. */
@@ -230,7 +232,7 @@ async function changed(given: PushSubscription | null | undefined): Promise<void
   if (known.reportTo && before && before.token !== token) {
     const [old, now] = [before.token, token].map((one) => ({ push_id: pushId(one, VERSION) }));
     // What fails here is made good by the next visit, which registers and finds the new token.
-    await post(new URL(known.reportTo), { old, new: now }).catch(() => {});
+    await post(new URL(known.reportTo), { old, new: now }, known.reportToken).catch(() => {});
   }
 }
 

@@ -17,6 +17,11 @@ export interface ZPNsOptions {
      * `{ old: { push_id }, new: { push_id } }`. Without it the next visit reports it.
      */
     reportTo?: string;
+    /**
+     * A user token of the gateway, sent with the report: a gateway takes a changed FCM token from nobody without one. It is used
+     * as long as it is good; after that the next visit reports the change.
+     */
+    reportToken?: string;
 }
 /** A Firebase app, as far as push needs it. */
 export interface FirebaseApp {
@@ -35,6 +40,8 @@ export interface Settings {
     defaultKey: boolean;
     /** Where the worker reports a token that has changed. */
     reportTo?: string;
+    /** What it proves itself with there. */
+    reportToken?: string;
 }
 /** Checks a configuration; the error names the key and what would be right. */
 export declare function settings(config: ZPNsConfig | null | undefined, options?: ZPNsOptions): Settings;
