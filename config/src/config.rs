@@ -104,6 +104,22 @@ pub struct ServerConfig {
     pub public_url: Option<String>,
     /// Whether `/metrics` answers without a key.
     pub public_metrics: bool,
+    /// Addresses for which the old one is proof enough to replace it.
+    pub rotation_without_user_token: RotationProof,
+    /// Header in which a reverse proxy names the client's address. `None` means that the connection's address counts.
+    pub client_address_header: Option<String>,
+}
+
+/// Addresses that may be replaced with nothing but the old one as proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RotationProof {
+    /// Web Push subscriptions, which have a secret in them.
+    Subscriptions,
+    /// Tokens, too.
+    All,
+    /// Nothing.
+    None,
 }
 
 /// `[log]`
@@ -153,6 +169,8 @@ pub struct LimitsConfig {
     pub devices_per_user: usize,
     /// The most profiles of one app.
     pub profiles_per_app: usize,
+    /// Maximum number of rotations from one client address in a minute; 0 is no limit.
+    pub rotations_per_minute: u32,
 }
 
 /// `[presence]`

@@ -26,8 +26,9 @@ mod user_keys;
 
 pub use config::{
     AppConfig, ChannelConfig, Config, KeyApps, KeyConfig, KeyHash, KeyScope, LimitsConfig, LogConfig,
-    LogFormat, PluginConfig, PluginIsolation, PluginNetwork, PresenceConfig, Roots, ServerConfig, Sources,
-    StorageConfig, StorageKind, TransportConfig, UserKeyAlgorithm, UserKeyConfig, process_environment,
+    LogFormat, PluginConfig, PluginIsolation, PluginNetwork, PresenceConfig, Roots, RotationProof,
+    ServerConfig, Sources, StorageConfig, StorageKind, TransportConfig, UserKeyAlgorithm, UserKeyConfig,
+    process_environment,
 };
 pub use error::{ConfigError, ConfigErrors};
 pub use layers::DEFAULT_TOML;

@@ -47,6 +47,8 @@ const DEVICES: RangeInclusive<u32> = 1..=50;
 
 /// An operator who needs more has made one for each message.
 const PROFILES: RangeInclusive<u32> = 1..=1000;
+/// Beyond it the limit limits nothing.
+const ROTATIONS: RangeInclusive<u32> = 0..=100_000;
 /// Below a second a lease ends before its renewal; above an hour nobody would call that presence.
 const LEASE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 
@@ -138,7 +140,19 @@ impl Loader<'_> {
             shutdown_grace: self.span(&at.key("shutdown_grace"), raw.shutdown_grace, GRACE),
             public_url: raw.public_url.0,
             public_metrics: raw.public_metrics,
+            rotation_without_user_token: raw.rotation_without_user_token,
+            client_address_header: self
+                .header_name(&at.key("client_address_header"), raw.client_address_header),
         })
+    }
+
+    /// Returns the name of a header. `None` means that it is empty.
+    fn header_name(&mut self, at: &KeyPath, name: String) -> Option<String> {
+        if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_') {
+            self.reader
+                .refuse(at, format!("{name:?} is no name of a header; write one like \"X-Forwarded-For\""));
+        }
+        Some(name).filter(|name| !name.is_empty())
     }
 
     fn log(&mut self, value: Value) -> Option<LogConfig> {
@@ -169,9 +183,11 @@ impl Loader<'_> {
         let at = KeyPath::from_iter(["limits"]);
         self.within(&at.key("devices_per_user"), raw.devices_per_user, DEVICES, |number| number);
         self.within(&at.key("profiles_per_app"), raw.profiles_per_app, PROFILES, |number| number);
+        self.within(&at.key("rotations_per_minute"), raw.rotations_per_minute, ROTATIONS, |number| number);
         Some(LimitsConfig {
             devices_per_user: raw.devices_per_user as usize,
             profiles_per_app: raw.profiles_per_app as usize,
+            rotations_per_minute: raw.rotations_per_minute,
         })
     }
 

@@ -8,7 +8,7 @@ use pushgate::app::DEFAULT_CONCURRENCY;
 use pushgate::{Mode, Priority};
 use serde::Deserialize;
 
-use crate::config::LogFormat;
+use crate::config::{LogFormat, RotationProof};
 use crate::fields::{Listen, OneOrMany, PublicUrl, Size, Span};
 
 #[derive(Deserialize)]
@@ -74,6 +74,8 @@ pub(crate) struct RawServer {
     pub(crate) shutdown_grace: Span,
     pub(crate) public_url: PublicUrl,
     pub(crate) public_metrics: bool,
+    pub(crate) rotation_without_user_token: RotationProof,
+    pub(crate) client_address_header: String,
 }
 
 #[derive(Deserialize)]
@@ -104,6 +106,7 @@ pub(crate) struct RawStorage {
 pub(crate) struct RawLimits {
     pub(crate) devices_per_user: u32,
     pub(crate) profiles_per_app: u32,
+    pub(crate) rotations_per_minute: u32,
 }
 
 #[derive(Deserialize)]

@@ -10,6 +10,7 @@ mod pools;
 mod problem;
 mod push_config;
 pub mod push_id;
+pub mod rotation;
 pub mod serve;
 pub mod tokens;
 

@@ -13,6 +13,7 @@ use crate::doors::bodies::BodyBudget;
 use crate::doors::{House, router};
 use crate::keys::Keyring;
 use crate::listener::{Bound, Listener, Shutdown};
+use crate::rotation::RotationLimit;
 use crate::tokens::UserKeys;
 
 /// Interval at which the metrics recorder folds the samples of histograms: otherwise they grow until somebody scrapes.
@@ -49,6 +50,11 @@ pub async fn open(
         lease: config.presence.lease,
         max_body: config.server.max_body,
         bodies: BodyBudget::new(config.server.max_body_bytes_in_flight, shutdown.closing.clone()),
+        rotations: RotationLimit::new(
+            config.limits.rotations_per_minute,
+            config.server.client_address_header.as_deref(),
+        ),
+        rotation_proof: config.server.rotation_without_user_token,
         shutdown: shutdown.clone(),
         max_header: config.server.max_header,
         patience: config.server.request_timeout,

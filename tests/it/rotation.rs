@@ -1,11 +1,13 @@
 //! A token that changes with no page open: the worker knows the old one and the new one, and nothing else.
 
 use http::Method;
+use pushgate::observe::Event;
+use pushgate::{Address, AppId, ChannelName, Device, DeviceId, Gateway, TokenKind, Traits, UserId};
 use pushgate_emulator::{Platform, Service as Browser};
 use pushgate_server::push_id::{PushId, Service};
 use serde_json::{Value, json};
 
-use crate::house::{Client, House};
+use crate::house::{Client, House, user_token};
 use crate::secrecy::keep_secret;
 
 const ROTATE: &str = "/v1/apps/demo/devices:rotate";
@@ -15,6 +17,11 @@ fn envelope(token: &str) -> Value {
     let (service, country, sdk) = (Service(7), String::new(), "2.5.0".to_owned());
     let text = PushId { production: true, service, country, sdk, token: token.into() }.encode().unwrap();
     json!({"push_id": text})
+}
+
+/// A gateway for which an old token is proof enough, whatever its kind.
+async fn trusting() -> House {
+    House::with("\n[server]\nlisten = \"127.0.0.1:0\"\nrotation_without_user_token = \"all\"\n").await
 }
 
 /// A virtual page that nobody has registered; its token.
@@ -47,7 +54,7 @@ fn shown(house: &House, id: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_knows_the_old_token_puts_a_new_one_in_its_place_without_a_key() {
-    let house = House::open().await;
+    let house = trusting().await;
     let old = page(&house, "old", "bob").await;
     let new = token(&house, "new");
     let (status, answer) = rotate(&house, &envelope(&old), &envelope(&new)).await;
@@ -64,7 +71,7 @@ async fn who_knows_the_old_token_puts_a_new_one_in_its_place_without_a_key() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guessed_token_changes_nothing_and_the_answer_does_not_tell() {
-    let house = House::open().await;
+    let house = trusting().await;
     page(&house, "bobs", "bob").await;
     let thiefs = token(&house, "thiefs");
     assert_eq!(rotate(&house, &envelope("a-guess"), &envelope(&thiefs)).await, (204, Value::Null));
@@ -78,7 +85,7 @@ async fn a_guessed_token_changes_nothing_and_the_answer_does_not_tell() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_address_goes_to_another_user() {
-    let house = House::open().await;
+    let house = trusting().await;
     let (anns, bobs) = (page(&house, "anns", "ann").await, page(&house, "bobs", "bob").await);
     // Ann's own token proves who she is, and Bob's is not hers for that.
     rotate(&house, &envelope(&anns), &envelope(&bobs)).await;
@@ -126,7 +133,7 @@ async fn a_new_endpoint_is_looked_at_as_at_a_registration() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_rotation_is_refused_by_its_code() {
-    let house = House::open().await;
+    let house = trusting().await;
     let old = page(&house, "old", "bob").await;
     for (new, code) in [
         (json!({"push_id": "nonsense"}), "invalid_push_id"),
@@ -139,4 +146,109 @@ async fn what_is_no_rotation_is_refused_by_its_code() {
         assert_eq!((status, &answer["code"]), (422, &code.into()), "{new}");
     }
     assert_eq!(push(&house, "bob").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_fcm_token_alone_is_no_proof_and_a_user_token_replaces_its_own_users_alone() {
+    let house = House::open().await;
+    let (anns, bobs) = (page(&house, "anns", "ann").await, page(&house, "bobs", "bob").await);
+    let thiefs = token(&house, "thiefs");
+    let (status, answer) = rotate(&house, &envelope(&bobs), &envelope(&thiefs)).await;
+    assert_eq!((status, &answer["code"]), (401, &"user_token_required".into()));
+    let (status, guess) = rotate(&house, &envelope("a-guess"), &envelope(&thiefs)).await;
+    assert_eq!((status, guess), (401, answer), "the answer does not tell which tokens there are");
+
+    let by_ann = Client::new(&house.client.base, &user_token("ann"));
+    let body = |old: &str, new: &str| json!({"old": envelope(old), "new": envelope(new)}).to_string();
+    assert_eq!(by_ann.raw(Method::POST, ROTATE, body(&bobs, &thiefs)).await.0, 204);
+    assert_eq!(push(&house, "bob").await, 1);
+    assert_eq!((shown(&house, "bobs").len(), shown(&house, "thiefs").len()), (1, 0), "Bob's is not Ann's");
+    assert_eq!(by_ann.raw(Method::POST, ROTATE, body(&anns, &thiefs)).await.0, 204);
+    assert_eq!(push(&house, "ann").await, 1);
+    assert_eq!((shown(&house, "anns").len(), shown(&house, "thiefs").len()), (0, 1));
+
+    let unsigned = Client::new(&house.client.base, "a.b.c");
+    let (status, answer) = unsigned.raw(Method::POST, ROTATE, body(&anns, &thiefs)).await;
+    assert_eq!((status, &answer["code"]), (401, &"invalid_user_token".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_without_its_secret_is_no_proof() {
+    let house = House::open().await;
+    let browsers = house.emulator.webpush();
+    let subscribe = || browsers.subscribe(Browser::Mozilla, house.emulator.vapid_public_key()).unwrap();
+    let (old_browser, new_browser) = (subscribe(), subscribe());
+    let inboxes = || (browsers.inbox(&old_browser).len(), browsers.inbox(&new_browser).len());
+    let old = serde_json::to_value(&old_browser).unwrap();
+    let new = serde_json::to_value(&new_browser).unwrap();
+    let address = |subscription: &Value| json!({"channel": "webpush", "subscription": subscription});
+    let body = json!({"user": "bob", "platform": "web", "addresses": [address(&old)]});
+    house.client.ask(Method::PUT, "/v1/apps/demo/devices/tab", &body, 201).await;
+    let mut endpoint_alone = old.clone();
+    endpoint_alone["keys"]["auth"] = "".into();
+    assert_eq!(rotate(&house, &address(&endpoint_alone), &address(&new)).await.0, 401);
+    let mut guessed = old.clone();
+    guessed["keys"]["auth"] = new["keys"]["auth"].clone();
+    assert_eq!(rotate(&house, &address(&guessed), &address(&new)).await.0, 204);
+    push(&house, "bob").await;
+    assert_eq!(inboxes(), (1, 0), "a guessed secret changes nothing");
+    assert_eq!(rotate(&house, &address(&old), &address(&new)).await.0, 204);
+    push(&house, "bob").await;
+    assert_eq!(inboxes(), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rotations_from_one_address_are_limited_and_a_server_key_is_not() {
+    let house = House::with("\n[limits]\nrotations_per_minute = 2\n").await;
+    let ask = async |client: &Client| {
+        let body = json!({"old": envelope("x"), "new": envelope("y")}).to_string();
+        let (status, answer) = client.raw(Method::POST, ROTATE, body).await;
+        (status, answer["code"].as_str().unwrap_or_default().to_owned())
+    };
+    let stranger = Client::new(&house.client.base, "");
+    for _ in 0..2 {
+        assert_eq!(ask(&stranger).await, (401, "user_token_required".to_owned()));
+    }
+    // A minute may pass meanwhile on a slow machine, but not between three requests each.
+    let mut last = (0, String::new());
+    for _ in 0..3 {
+        last = ask(&stranger).await;
+    }
+    assert_eq!(last, (429, "too_many_rotations".to_owned()));
+    assert_eq!(ask(&house.client).await.0, 204);
+}
+
+#[tokio::test]
+async fn each_rotation_is_told_to_observers_without_its_tokens() {
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let observer = move |event: &Event| {
+        if matches!(event, Event::Rotated { .. }) {
+            tell.send(event.clone()).unwrap();
+        }
+    };
+    let gateway =
+        Gateway::builder().channel(crate::sockets::dummy()).observer(observer).start().await.unwrap();
+    let app = AppId::new("demo").unwrap();
+    let address = |token: &str| Address {
+        channel: ChannelName::new("dummy").unwrap(),
+        kind: TokenKind::Token,
+        token: token.into(),
+    };
+    let device = Device {
+        app: app.clone(),
+        id: DeviceId::new("d").unwrap(),
+        user: Some(UserId::new("bob").unwrap()),
+        traits: Traits::of(pushgate::Platform::Web),
+        addresses: vec![address("old-token")],
+        registered_at: gateway.now(),
+    };
+    gateway.register(device).await.unwrap();
+    let eve = UserId::new("eve").unwrap();
+    assert!(!gateway.rotate(&app, Some(&eve), &address("old-token"), &address("new-token")).await.unwrap());
+    assert!(gateway.rotate(&app, None, &address("old-token"), &address("new-token")).await.unwrap());
+    let event = told.try_recv().unwrap();
+    let Event::Rotated { device, channel, .. } = &event else { panic!("{event:?}") };
+    assert_eq!((device.as_str(), channel.as_str()), ("d", "dummy"));
+    assert!(!format!("{event:?}").contains("token"), "{event:?}");
+    assert!(told.try_recv().is_err(), "what changed nothing is not told");
 }

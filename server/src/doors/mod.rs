@@ -15,11 +15,12 @@ use axum::routing::get;
 use http::HeaderMap;
 use metrics_exporter_prometheus::PrometheusHandle;
 use pushgate::Gateway;
-use pushgate_config::KeyScope;
+use pushgate_config::{KeyScope, RotationProof};
 
 use crate::keys::Keyring;
 use crate::listener::Shutdown;
 use crate::problem::Problem;
+use crate::rotation::RotationLimit;
 use crate::tokens::UserKeys;
 
 /// What every door works with.
@@ -36,6 +37,10 @@ pub struct House {
     pub max_body: usize,
     /// Budget of bytes for the bodies of all requests.
     pub bodies: bodies::BodyBudget,
+    /// Limit for requests that replace an address.
+    pub rotations: RotationLimit,
+    /// Addresses for which the old one is proof enough to replace it.
+    pub rotation_proof: RotationProof,
     /// Signals of a shutdown.
     pub shutdown: Shutdown,
     /// The largest request head taken, in bytes.

@@ -1,6 +1,7 @@
 //! The open connections of a listener: what each is waiting for, and which one is closed when there are too many.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,7 +89,7 @@ impl Connections {
     }
 
     /// Registers a connection. It counts until the slot that was taken for it is dropped.
-    pub(super) fn open(self: &Arc<Self>) -> Arc<Connection> {
+    pub(super) fn open(self: &Arc<Self>, peer: SocketAddr) -> Arc<Connection> {
         metrics::gauge!("pushgate_connections_open").increment(1.0);
         let state = State {
             phase: Phase::Head,
@@ -98,8 +99,12 @@ impl Connections {
             unfinished: 0,
             is_http1: true,
         };
-        let connection =
-            Connection { cut: CancellationToken::new(), table: Arc::clone(self), state: Mutex::new(state) };
+        let connection = Connection {
+            peer,
+            cut: CancellationToken::new(),
+            table: Arc::clone(self),
+            state: Mutex::new(state),
+        };
         connection.enter(&mut connection.state.lock(), Phase::Head);
         Arc::new(connection)
     }
@@ -107,6 +112,7 @@ impl Connections {
 
 /// One open connection. Handlers find it among the extensions of a request.
 pub(crate) struct Connection {
+    peer: SocketAddr,
     /// Cancelled when the connection is evicted.
     cut: CancellationToken,
     table: Arc<Connections>,
@@ -138,6 +144,11 @@ enum Phase {
 }
 
 impl Connection {
+    /// Address of the other end of the TCP connection.
+    pub(crate) const fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
     /// Lets this connection be closed in favour of new ones while it serves its request, which nobody has authenticated.
     pub(crate) fn allow_eviction(&self) {
         let mut state = self.state.lock();

@@ -158,9 +158,9 @@ impl Accepting {
         let mut pause = FIRST_PAUSE;
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     pause = FIRST_PAUSE;
-                    self.admit(stream).await;
+                    self.admit(stream, peer).await;
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -173,7 +173,7 @@ impl Accepting {
         }
     }
 
-    async fn admit(&self, stream: TcpStream) {
+    async fn admit(&self, stream: TcpStream, peer: SocketAddr) {
         let Some(slot) = self.connections.slot().await else {
             metrics::counter!("pushgate_connections_refused_total").increment(1);
             self.refusals.refuse(stream, &self.tasks);
@@ -181,7 +181,7 @@ impl Accepting {
         };
         // Without it the connection only is a little slower.
         let _ = stream.set_nodelay(true);
-        let connection = self.connections.open();
+        let connection = self.connections.open(peer);
         let (router, protocols) = (self.router.clone(), self.protocols.clone());
         let signals = self.signals.clone();
         self.tasks.spawn(async move {

@@ -1,18 +1,22 @@
 //! Devices: register, log in and out, unbind. By a server key for anybody's, by a user token for one's own.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Extension, Path, Query, State};
 use axum::response::IntoResponse;
 use http::{HeaderMap, StatusCode};
 use pushgate::{AppId, Device, DeviceId, Named, SubmitError, Takeover, UserId};
+use pushgate_config::RotationProof;
 use serde_json::{Value, json};
 
 use super::super::wire::{self, Asked, DeviceBody, HeldBody, LoginBody, RotateBody};
 use super::super::{House, Shared};
 use super::{Answer, Caller, admitted_for_devices, body, named};
+use crate::keys::bearer;
+use crate::listener::Connection;
 use crate::problem::Problem;
 
 pub(super) async fn register(
@@ -190,21 +194,53 @@ pub(super) async fn unbind(State(house): Shared, Path(app): Path<String>, bytes:
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// A service worker whose token has changed, with no page open that could register the new one: who knows the old token needs
-/// no key. He gets no more than that device got, and the answer says as little as that of `unbind`.
-pub(super) async fn rotate(State(house): Shared, Path(app): Path<String>, bytes: Body) -> Answer {
+/// A service worker whose token has changed, with no page open that could register the new one. A Web Push subscription proves
+/// itself by its secret; a token, which more than its device knows, takes a user token as well, unless the configuration says
+/// otherwise. The answer says as little as that of `unbind`.
+pub(super) async fn rotate(
+    State(house): Shared,
+    Path(app): Path<String>,
+    Extension(connection): Extension<Arc<Connection>>,
+    headers: HeaderMap,
+    bytes: Body,
+) -> Answer {
+    let caller = match bearer(&headers) {
+        Some(_) => Some(admitted_for_devices(&house, &headers, &app)?.1),
+        None => None,
+    };
+    if caller != Some(Caller::Server) {
+        house.rotations.admit(&headers, connection.peer(), house.gateway.now())?;
+    }
     let body = house.bodies.read_anonymous(bytes, None).await?;
     let asked: RotateBody = wire::parse(&body.bytes)?;
+    if caller.is_none() && !is_proof(house.rotation_proof, &asked) {
+        let detail =
+            "the old token is no proof; send a user token of the device's user: `Authorization: Bearer …`";
+        return Err(Problem::new(401, "user_token_required", detail));
+    }
     let app = AppId::new(&app).ok().filter(|app| house.gateway.app(app).is_some());
     let Some(app) = app else { return Ok(StatusCode::NO_CONTENT.into_response()) };
+    let user = match &caller {
+        Some(Caller::User(user)) => Some(user),
+        Some(Caller::Server) | None => None,
+    };
     for (old, new) in asked.pairs(house.gateway.app(&app).map(std::convert::AsRef::as_ref))? {
-        match house.gateway.rotate(&app, &old, &new).await {
+        match house.gateway.rotate(&app, user, &old, &new).await {
             Ok(_) => {}
             Err(SubmitError::Storage(error)) => return Err(error.into()),
             Err(error) => tracing::debug!(%app, %error, "a token is not replaced"),
         }
     }
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Returns `true` if the old address proves that the caller is its device.
+fn is_proof(proof: RotationProof, asked: &RotateBody) -> bool {
+    match proof {
+        RotationProof::All => true,
+        RotationProof::Subscriptions => asked.has_secret(),
+        RotationProof::None => false,
+    }
 }
 
 pub(super) async fn list(

@@ -159,6 +159,20 @@ impl HeldBody {
 }
 
 impl RotateBody {
+    /// Returns `true` if the old address is a Web Push subscription with its secret.
+    pub(crate) fn has_secret(&self) -> bool {
+        let has_auth = |subscription: &Value| {
+            subscription["keys"]["auth"].as_str().is_some_and(|secret| !secret.is_empty())
+        };
+        match &self.old {
+            HeldBody::Address(body) => body.subscription.as_ref().is_some_and(has_auth),
+            HeldBody::PushId(body) => PushId::decode(&body.push_id).is_ok_and(|push_id| {
+                push_id.is_subscription()
+                    && serde_json::from_str(push_id.token.expose()).is_ok_and(|value| has_auth(&value))
+            }),
+        }
+    }
+
     /// Which address takes the place of which, channel by channel: none where the app has no channel of that kind.
     pub(crate) fn pairs(self, served: Option<&App>) -> Result<Vec<(Address, Address)>, Problem> {
         let (old, new) = (self.old.addresses(served)?, self.new.addresses(served)?);
