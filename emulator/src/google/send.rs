@@ -55,12 +55,13 @@ impl Vendor {
 
     fn deliver(&self, target: &Target<'_>, message: &Value, dry: bool) -> Result<Option<String>, Reply> {
         let found = match target {
+            Target::Topic(_) | Target::Condition(_) if dry => return Ok(None),
             Target::Topic(topic) => {
-                self.publish(message, dry, |has| has(topic));
+                self.publish(message, |has| has(topic));
                 return Ok(None);
             }
             Target::Condition(condition) => {
-                self.publish(message, dry, |has| condition.holds(&has));
+                self.publish(message, |has| condition.holds(&has));
                 return Ok(None);
             }
             Target::Token(token) if !is_token(token) => {
@@ -79,10 +80,10 @@ impl Vendor {
     }
 
     /// Brings a message to every device for whose topics `is_for` holds. One that cannot read it does not keep it from others.
-    fn publish(&self, message: &Value, dry: bool, is_for: impl Fn(&dyn Fn(&str) -> bool) -> bool) {
+    fn publish(&self, message: &Value, is_for: impl Fn(&dyn Fn(&str) -> bool) -> bool) {
         for device in self.devices.all() {
             let is_subscribed = |topic: &str| device.topics.lock().contains_key(topic);
-            if dry || !device.mailbox.registered() || !is_for(&is_subscribed) {
+            if !device.mailbox.registered() || !is_for(&is_subscribed) {
                 continue;
             }
             let told = device.arrive(message, self.rig.clock.now_ms()).unwrap_or_default();
