@@ -204,7 +204,8 @@ impl Paper {
             Some(Defect::SecondsOnly | Defect::WaitsForever) => seconds(),
             _ => retry_after(&answer.headers, self.clock.now()),
         };
-        Outcome::Failed(Fault::new(kind, said).retry_after(wish))
+        // Past the constructor, which bounds it.
+        Outcome::Failed(Fault { retry_after: wish, ..Fault::new(kind, said) })
     }
 }
 
