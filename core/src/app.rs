@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::channel::PushChannel;
 use crate::device::Address;
 use crate::gateway::SubmitError;
+use crate::guarded::GuardedChannel;
 use crate::profile::{Options, Profile};
 use crate::schedule::RetryPolicy;
 use crate::selector::{Route, Selector};
@@ -47,6 +48,7 @@ impl App {
     #[must_use]
     pub fn install(mut self, channel: Arc<dyn PushChannel>, concurrency: u32) -> Self {
         let name = channel.info().name.clone();
+        let channel = Arc::new(GuardedChannel(channel));
         self.channels.insert(
             name,
             Installed { channel, concurrency: concurrency.max(1), retry: RetryPolicy::default() },

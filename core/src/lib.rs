@@ -174,6 +174,7 @@ pub mod echo;
 pub mod fault;
 pub mod fit;
 pub mod gateway;
+mod guarded;
 pub mod layer;
 mod locale;
 pub mod memory;

@@ -18,6 +18,7 @@ mod iphone;
 mod later;
 mod listener;
 mod once;
+mod panics;
 mod plugins;
 mod presence;
 mod readme;

@@ -18,6 +18,7 @@ use crate::channel::PushChannel;
 use crate::clock::{Clock, SystemClock};
 use crate::echo::Mailroom;
 use crate::fault::Kind;
+use crate::guarded::{GuardedObserver, GuardedPresence};
 use crate::layer::recall::Recall;
 use crate::memory::{MemoryQueue, MemoryStore};
 use crate::observe::{Event, Observer};
@@ -101,7 +102,7 @@ impl Builder {
     /// Asks here who is online.
     #[must_use]
     pub fn presence(mut self, presence: impl Presence) -> Self {
-        self.presence = Told::By(Arc::new(presence));
+        self.presence = Told::By(Arc::new(GuardedPresence(Arc::new(presence))));
         self
     }
 
@@ -129,7 +130,7 @@ impl Builder {
     /// Tells this observer of everything.
     #[must_use]
     pub fn observer(mut self, observer: impl Observer) -> Self {
-        self.observers.push(Arc::new(observer));
+        self.observers.push(Arc::new(GuardedObserver(Arc::new(observer))));
         self
     }
 

@@ -1,17 +1,15 @@
 //! The backstop: a channel that gives no report in time, or panics, is answered for, and a requested delay is bounded. The channel's own requests have their deadline first.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
-
-use async_trait::async_trait;
-use futures_util::FutureExt;
 
 use super::inside;
 use crate::channel::PushChannel;
 use crate::delivery::Delivery;
 use crate::fault::{Fault, Kind};
+use crate::guarded::{Component, guard_async};
 use crate::report::Report;
+use async_trait::async_trait;
 
 /// What the channel gets beyond its timeout to tell the outcomes apart: ours gives one fault to a whole batch.
 const GRACE: Duration = Duration::from_secs(2);
@@ -34,11 +32,10 @@ impl PushChannel for Timeout {
 
     async fn send(&self, delivery: &Delivery) -> Report {
         let limit = self.info().timeout + GRACE;
-        // The channel is asked again only with other deliveries, and answers for its own state.
-        let send = AssertUnwindSafe(self.inside.send(delivery)).catch_unwind();
+        let send = guard_async(Component::Channel, async { self.inside.send(delivery).await });
         let fault = match tokio::time::timeout(limit, send).await {
-            Ok(Ok(report)) => return report.with_bounded_delays(),
-            Ok(Err(_)) => Fault::new(Kind::Bug, "the channel panicked"),
+            Ok(Some(report)) => return report.with_bounded_delays(),
+            Ok(None) => Fault::new(Kind::Bug, "the channel panicked"),
             Err(_) => Fault::new(Kind::Timeout, format!("the channel gave no report within {limit:?}")),
         };
         Report::all_failed(delivery.targets.len(), &fault)

@@ -15,10 +15,13 @@ use tokio_util::task::TaskTracker;
 use crate::app::Installed;
 use crate::channel::PushChannel;
 use crate::clock::Clock;
+use crate::fault::{Fault, Kind};
+use crate::guarded::{Component, guard_async};
 use crate::layer::recall::Recall;
 use crate::layer::{pace, stack};
 use crate::observe::{Event, Observer};
 use crate::queue::{Lease, Queue, Want};
+use crate::report::Report;
 use crate::schedule::Schedule;
 use crate::store::Store;
 use crate::words::{AppId, ChannelName, NodeId, NotificationId};
@@ -110,7 +113,7 @@ impl Lane {
             tokio::select! {
                 biased;
                 () = lane.shop.abandoned.cancelled() => {}
-                () = lane.attempt(lease) => {}
+                () = lane.attempt_guarded(&lease) => {}
             }
         });
     }
@@ -176,8 +179,19 @@ impl Lane {
         }
     }
 
+    /// Makes an attempt. A panic in the middle of it is a failed attempt: the lease must not stay held.
+    async fn attempt_guarded(&self, lease: &Lease) {
+        let began = self.shop.clock.now();
+        if guard_async(Component::Lane, self.attempt(lease)).await.is_some() {
+            return;
+        }
+        let fault = Fault::new(Kind::Bug, "the lane panicked during the attempt");
+        let report = Report::all_failed(lease.delivery.targets.len(), &fault);
+        guard_async(Component::Lane, self.settle(lease, report, began)).await;
+    }
+
     /// One attempt: send, then settle.
-    async fn attempt(self: &Arc<Self>, lease: Lease) {
+    async fn attempt(&self, lease: &Lease) {
         let began = self.shop.clock.now();
         let report = self.channel.send(&lease.delivery).await;
         if report.outcomes().iter().any(|outcome| outcome.fault().is_some_and(pace::is_closing)) {

@@ -32,7 +32,7 @@ struct Ledger {
 }
 
 impl Lane {
-    pub(super) async fn settle(&self, lease: Lease, report: Report, began: Timestamp) {
+    pub(super) async fn settle(&self, lease: &Lease, report: Report, began: Timestamp) {
         let Lease { delivery, epoch } = lease;
         let now = self.shop.clock.now();
         let jitter = (self.shop.jitter)();
@@ -44,16 +44,16 @@ impl Lane {
             again: BTreeMap::new(),
         };
         for (target, outcome) in delivery.targets.iter().zip(report.into_outcomes()) {
-            self.judge(&delivery, target, outcome, &mut ledger).await;
+            self.judge(delivery, target, outcome, &mut ledger).await;
         }
         let soonest = ledger.again.keys().next().copied();
         let finish = Finish {
             delivery: delivery.id,
             notification: delivery.message.id,
             app: self.app.clone(),
-            epoch,
+            epoch: *epoch,
             receipts: ledger.receipts.clone(),
-            again: ledger.again.into_iter().map(|(due, targets)| again(&delivery, due, targets)).collect(),
+            again: ledger.again.into_iter().map(|(due, targets)| again(delivery, due, targets)).collect(),
         };
         if self.store(finish).await == Finished::Fenced {
             tracing::warn!(app = %self.app, channel = %self.name, notification = %delivery.message.id, "another node has taken this delivery over; its word counts");
