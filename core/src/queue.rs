@@ -360,6 +360,18 @@ pub trait Queue: Send + Sync + 'static {
     /// Leases deliveries that are due and that no living node holds.
     async fn take(&self, want: Want) -> Result<Taken, StorageError>;
 
+    /// Leases at most `max` deliveries of any lane that have expired and that no living node holds: for those that no lane
+    /// takes. Each is ended by [`Queue::finish`].
+    async fn take_expired(
+        &self,
+        node: NodeId,
+        now: Timestamp,
+        max: usize,
+    ) -> Result<Vec<Lease>, StorageError>;
+
+    /// Returns the number of a lane's deliveries that nobody holds.
+    async fn count_waiting(&self, app: &AppId, channel: &ChannelName) -> Result<u64, StorageError>;
+
     /// Ends a lease: the delivery leaves, receipts and what comes again are written, or nothing is.
     async fn finish(&self, finish: Finish) -> Result<Finished, StorageError>;
 
@@ -370,6 +382,9 @@ pub trait Queue: Send + Sync + 'static {
     /// Ends a part's lease: the part leaves, what was planned of it is kept and what is planned later still, and what it withdraws
     /// is withdrawn, or nothing is.
     async fn finish_part(&self, finish: PartFinish) -> Result<Finished, StorageError>;
+
+    /// Ends a part's lease without planning it: the part is due again at that time.
+    async fn postpone_part(&self, lease: &PartLease, due: Timestamp) -> Result<Finished, StorageError>;
 
     /// Takes back what was not sent yet: deliveries, parts of this app, and what would come again of attempts under way.
     /// Their receipts say so. How many addresses and parts. By [`Which::Id`] the notification's [`Status::revoked_at`] is set, the

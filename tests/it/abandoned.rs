@@ -10,7 +10,8 @@ use pushgate::echo::Speaker;
 use pushgate::memory::{MemoryQueue, MemoryStore};
 use pushgate::observe::Event;
 use pushgate::queue::{
-    Admission, Admitted, Finish, Finished, Heard, KeyClaim, PartFinish, Queue, Taken, TakenParts, Want, Which,
+    Admission, Admitted, Finish, Finished, Heard, KeyClaim, Lease, PartFinish, PartLease, Queue, Taken,
+    TakenParts, Want, Which,
 };
 use pushgate::{
     Address, AppId, Audience, ChannelInfo, ChannelName, Clock, Delivery, Echo, Fault, Gateway,
@@ -34,6 +35,8 @@ struct Troubled {
     go_on: Notify,
     failures: AtomicU32,
     full: AtomicBool,
+    /// Panics in `finish_part`: while a part is planned.
+    panics: AtomicU32,
 }
 
 #[async_trait]
@@ -53,6 +56,20 @@ impl Queue for Troubled {
     async fn take(&self, want: Want) -> Result<Taken, StorageError> {
         self.inside.take(want).await
     }
+    async fn take_expired(
+        &self,
+        node: NodeId,
+        now: Timestamp,
+        max: usize,
+    ) -> Result<Vec<Lease>, StorageError> {
+        self.inside.take_expired(node, now, max).await
+    }
+    async fn count_waiting(&self, app: &AppId, channel: &ChannelName) -> Result<u64, StorageError> {
+        self.inside.count_waiting(app, channel).await
+    }
+    async fn postpone_part(&self, lease: &PartLease, due: Timestamp) -> Result<Finished, StorageError> {
+        self.inside.postpone_part(lease, due).await
+    }
     async fn finish(&self, finish: Finish) -> Result<Finished, StorageError> {
         if self.failures.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1)).is_ok()
         {
@@ -69,6 +86,9 @@ impl Queue for Troubled {
         self.inside.take_parts(node, now, most).await
     }
     async fn finish_part(&self, finish: PartFinish) -> Result<Finished, StorageError> {
+        let panics =
+            self.panics.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1));
+        assert!(panics.is_err(), "a defect of the queue");
         self.inside.finish_part(finish).await
     }
     async fn withdraw(&self, app: &AppId, which: &Which, at: Timestamp) -> Result<u64, StorageError> {
@@ -242,4 +262,34 @@ async fn readiness_is_remembered_says_no_on_a_full_disk_and_yes_again_after_it()
     queue.full.store(false, Ordering::Release);
     becomes(200).await;
     running.stop().await;
+}
+
+#[tokio::test]
+async fn a_part_whose_planning_panics_waits_and_is_planned_after_those_of_other_apps() {
+    let queue = Arc::new(Troubled { panics: AtomicU32::new(1), ..Troubled::default() });
+    let clock = Arc::new(ManualClock::at(pushgate_kit::sample::NOW));
+    let (shared, time): (Arc<dyn Queue>, Arc<dyn Clock>) = (queue.clone(), clock.clone());
+    let builder = Gateway::builder().devices(Arc::new(MemoryStore::default())).queue(shared).clock(time);
+    let gateway = builder.channel(dummy()).jitter(|| 0.0).start().await.unwrap();
+    let later = |seconds| Some(clock.now() + Duration::from_secs(seconds));
+    let panicking = gateway.submit(Notification { send_at: later(1), ..hello() }).await.unwrap();
+    let other = Notification { app: AppId::new("other").unwrap(), send_at: later(2), ..hello() };
+    let other = (other.app.clone(), gateway.submit(other).await.unwrap());
+    let is_sent = async |app: &AppId, id| {
+        let status = gateway.status(app, id).await.unwrap().unwrap();
+        status.is_settled() && status.counts.get(&State::Sent) == Some(&1)
+    };
+    let demo = AppId::new("demo").unwrap();
+    let mut passed = 0;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !is_sent(&other.0, other.1.id).await || !is_sent(&demo, panicking.id).await {
+        assert!(tokio::time::Instant::now() < deadline, "a part was not planned");
+        assert!(passed > 30 || !is_sent(&demo, panicking.id).await, "the part waits after a panic");
+        clock.advance(Duration::from_secs(1));
+        passed += 1;
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert!(passed < 10 || is_sent(&other.0, other.1.id).await, "other apps do not wait for it");
+    }
 }

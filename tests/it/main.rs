@@ -12,6 +12,7 @@ mod crash;
 mod demo;
 mod desk;
 mod everywhere;
+mod expiry;
 mod faults;
 mod house;
 mod iphone;

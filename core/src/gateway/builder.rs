@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::expiry::settle_expired;
 use super::{Gateway, Inner, Watchers, ring};
 use crate::app::App;
 use crate::channel::PushChannel;
@@ -227,6 +228,7 @@ impl Builder {
         };
         shop.tasks.spawn(live(Arc::clone(&shop)));
         shop.tasks.spawn(super::retention::sweep(Arc::clone(&shop)));
+        shop.tasks.spawn(settle_expired(Arc::clone(&shop)));
         let inner = Inner {
             apps: self.apps.into_iter().map(|(id, app)| (id, Arc::new(app))).collect(),
             shared: self.shared.map(Arc::new),
@@ -245,12 +247,7 @@ impl Builder {
         let apart = Arc::new(CancellationToken::new().drop_guard());
         let planner = Gateway { inner: Arc::clone(&gateway.inner), _guard: apart };
         gateway.inner.shop.tasks.spawn(planner.plan_later());
-        for (app, channel) in gateway.queue().lanes().await? {
-            let lane = gateway.app(&app).and_then(|known| gateway.lane(&app, known, &channel));
-            if lane.is_none() {
-                tracing::warn!(%app, %channel, "notifications wait for a channel that is not configured; configure it again, or they expire");
-            }
-        }
+        gateway.open_waiting_lanes().await?;
         Ok(gateway)
     }
 }

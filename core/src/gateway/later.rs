@@ -8,6 +8,8 @@ use std::time::Duration;
 use super::draft::Question;
 use super::{Gateway, SubmitError, Ticket};
 use crate::app::App;
+use crate::delivery::Message;
+use crate::guarded::{Component, guard_async};
 use crate::notification::{Audience, Notification, Purpose, When};
 use crate::observe::Event;
 use crate::plan::{Ask, Resolved, admits, choose};
@@ -22,6 +24,8 @@ use crate::words::{AppId, DeviceId, NotificationId, Timestamp, UserId};
 const LOOK: Duration = Duration::from_secs(5);
 /// How long storage is left alone after it failed.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How long a part waits that could not be planned: its app is not configured, or something panicked.
+const POSTPONED: Duration = Duration::from_secs(30);
 /// Parts that wait for an acknowledgement are numbered from here, behind all others: 32 million devices.
 const ACKNOWLEDGED_FROM: u32 = 1 << 15;
 
@@ -114,12 +118,31 @@ impl Gateway {
                 return taken.next_due.map_or(now + LOOK, |due| due.min(now + LOOK));
             }
             for lease in taken.leases {
-                while let Err(error) = self.plan_part(&lease).await {
+                while let Err(error) = self.plan_lease(&lease).await {
                     tracing::error!(notification = %lease.notification, %error, "a part cannot be planned; trying again");
                     shop.clock.sleep_until(shop.clock.now() + AGAIN).await;
                 }
             }
         }
+    }
+
+    /// Plans a part. If something panics, the part waits, and those of other apps go on.
+    async fn plan_lease(&self, lease: &PartLease) -> Result<(), StorageError> {
+        match guard_async(Component::Planner, self.plan_part(lease)).await {
+            Some(planned) => planned,
+            None => self.postpone_planning(lease).await,
+        }
+    }
+
+    /// Makes a part due again later. If its time to live is over, nobody of it gets anything, and its skips say so.
+    async fn postpone_planning(&self, lease: &PartLease) -> Result<(), StorageError> {
+        let shop = &self.inner.shop;
+        let (now, expires_at) = (shop.clock.now(), expires_at(lease));
+        if now >= expires_at {
+            tracing::error!(app = %lease.ask.app, notification = %lease.notification, "a part was not planned within its time to live; nobody of it gets anything");
+            return self.give_up(lease, SkipReason::NotComposed).await;
+        }
+        shop.queue.postpone_part(lease, (now + POSTPONED).min(expires_at)).await.map(|_| ())
     }
 
     async fn plan_part(&self, lease: &PartLease) -> Result<(), StorageError> {
@@ -130,8 +153,10 @@ impl Gateway {
             asked.when = When::Always;
         }
         let Some(app) = self.app(&asked.app).cloned() else {
-            tracing::warn!(app = %asked.app, notification = %id, "a part waits for an app that is not configured; configure it again");
-            return Ok(());
+            if lease.epoch == 1 {
+                tracing::error!(app = %asked.app, notification = %id, "a part waits for an app that is not configured; configure it again, or it expires");
+            }
+            return self.postpone_planning(lease).await;
         };
         let question = Question {
             created_at: asked.send_at.unwrap_or(lease.created_at).max(lease.created_at),
@@ -144,7 +169,14 @@ impl Gateway {
         let draft = match self.draft(&app, question).await {
             Ok(draft) => draft,
             Err(SubmitError::Storage(error)) => return Err(error),
-            Err(error) => return self.give_up(lease, &error).await,
+            Err(error) => {
+                tracing::error!(notification = %id, %error, "a part cannot be composed; nobody of it gets anything");
+                let reason = match error {
+                    SubmitError::TooLarge { .. } => SkipReason::TooLarge,
+                    _ => SkipReason::NotComposed,
+                };
+                return self.give_up(lease, reason).await;
+            }
         };
         let withdrawal = self.withdrawal(&asked, id, &draft.users);
         let now = shop.clock.now();
@@ -181,13 +213,8 @@ impl Gateway {
         Ok(())
     }
 
-    /// A part that cannot be composed any more: nobody of it gets anything, and its receipts say so.
-    async fn give_up(&self, lease: &PartLease, error: &SubmitError) -> Result<(), StorageError> {
-        tracing::error!(notification = %lease.notification, %error, "a part cannot be composed; nobody of it gets anything");
-        let reason = match error {
-            SubmitError::TooLarge { .. } => SkipReason::TooLarge,
-            _ => SkipReason::NotComposed,
-        };
+    /// Ends a part of which nobody gets anything; its skips say why.
+    async fn give_up(&self, lease: &PartLease, reason: SkipReason) -> Result<(), StorageError> {
         let skip = |user: Option<UserId>, device: Option<DeviceId>| Skip { user, device, reason };
         let skipped = match &lease.part.audience {
             Audience::Users(users) => users.iter().map(|user| skip(Some(user.clone()), None)).collect(),
@@ -277,6 +304,16 @@ impl Gateway {
     ) -> Result<bool, StorageError> {
         self.inner.shop.queue.acknowledge(app, id, user).await
     }
+}
+
+/// Returns the end of a part's time to live, as far as the caller's request says.
+fn expires_at(lease: &PartLease) -> Timestamp {
+    let ask = &lease.ask;
+    let ttl = match &ask.purpose {
+        Purpose::Call(call) => ask.ttl.unwrap_or(call.timeout()).min(call.timeout()),
+        _ => ask.ttl.unwrap_or(Notification::DEFAULT_TTL).min(Notification::MAX_TTL),
+    };
+    ask.send_at.unwrap_or(lease.created_at).max(lease.created_at) + ttl.max(Message::NOW_OR_NEVER)
 }
 
 fn unacknowledged(asked: &Notification, online: Vec<DeviceId>, place: u32, now: Timestamp) -> Option<Part> {

@@ -3,6 +3,7 @@
 mod builder;
 mod devices;
 mod draft;
+mod expiry;
 mod heard;
 mod idempotency;
 mod later;

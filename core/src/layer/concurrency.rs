@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use super::inside;
 use super::pace::{Gate, closing};
 use crate::channel::PushChannel;
+use crate::clock::Clock;
 use crate::delivery::Delivery;
 use crate::report::Report;
 
@@ -17,12 +18,13 @@ pub struct Concurrency {
     slots: Semaphore,
     most: u32,
     gate: Arc<Gate>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Concurrency {
     /// At most `most` addresses at once; a single larger batch goes alone.
-    pub fn new(inside: Arc<dyn PushChannel>, most: u32, gate: Arc<Gate>) -> Self {
-        Self { inside, slots: Semaphore::new(most as usize), most, gate }
+    pub fn new(inside: Arc<dyn PushChannel>, most: u32, gate: Arc<Gate>, clock: Arc<dyn Clock>) -> Self {
+        Self { inside, slots: Semaphore::new(most as usize), most, gate, clock }
     }
 }
 
@@ -39,6 +41,8 @@ impl PushChannel for Concurrency {
                 Ok(_slot) => self.inside.send(delivery).await,
                 Err(_) => Report::all_failed(delivery.targets.len(), &closing()),
             },
+            // The layers inside say that it has expired, and need no slot for that.
+            () = self.clock.sleep_until(delivery.message.expires_at()) => self.inside.send(delivery).await,
         }
     }
 }

@@ -91,9 +91,11 @@ impl PushChannel for Pace {
     inside!();
 
     async fn send(&self, delivery: &Delivery) -> Report {
-        while self.gate.paused_until() > self.clock.now() {
+        let expires_at = delivery.message.expires_at();
+        // What expires during the pause goes on, so that the layers inside say so.
+        while self.gate.paused_until().min(expires_at) > self.clock.now() {
             tokio::select! {
-                () = self.clock.sleep_until(self.gate.paused_until()) => {}
+                () = self.clock.sleep_until(self.gate.paused_until().min(expires_at)) => {}
                 () = self.gate.closed() => return Report::all_failed(delivery.targets.len(), &closing()),
             }
         }

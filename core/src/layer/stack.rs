@@ -33,7 +33,8 @@ pub fn stack(
     // inside concurrency: those whose turn it is wait out the vendor's pause, and nobody overtakes them
     let channel = Arc::new(Pace::new(channel, Arc::clone(gate), Arc::clone(clock)));
     // one app's flood on a channel waits here in order of arrival
-    let channel = Arc::new(Concurrency::new(channel, installed.concurrency, Arc::clone(gate)));
+    let channel =
+        Arc::new(Concurrency::new(channel, installed.concurrency, Arc::clone(gate), Arc::clone(clock)));
     // outside the waits: what is counted and traced is what the notification went through
     let channel = Arc::new(Meter::new(channel, app.clone()));
     // outermost: every fault of the layers below is told, too

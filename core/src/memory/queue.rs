@@ -228,6 +228,38 @@ impl Queue for MemoryQueue {
         Ok(taken)
     }
 
+    async fn take_expired(
+        &self,
+        node: NodeId,
+        now: Timestamp,
+        max: usize,
+    ) -> Result<Vec<Lease>, StorageError> {
+        let mut desk = self.0.lock();
+        let desk = &mut *desk;
+        let alive = &desk.alive;
+        let lives = |owner: NodeId| owner == node || alive.get(&owner).is_some_and(|until| *until >= now);
+        let is_expired = |waiting: &&mut Waiting| {
+            waiting.delivery.message.expires_at() <= now && !waiting.owner.is_some_and(lives)
+        };
+        let mut leases = Vec::new();
+        for waiting in desk.waiting.values_mut().filter(is_expired).take(max) {
+            waiting.owner = Some(node);
+            waiting.epoch += 1;
+            leases.push(Lease { delivery: waiting.delivery.clone(), epoch: waiting.epoch });
+        }
+        Ok(leases)
+    }
+
+    async fn count_waiting(&self, app: &AppId, channel: &ChannelName) -> Result<u64, StorageError> {
+        let desk = self.0.lock();
+        let is_waiting = |waiting: &&Waiting| {
+            waiting.owner.is_none()
+                && waiting.delivery.message.app == *app
+                && waiting.delivery.channel == *channel
+        };
+        Ok(desk.waiting.values().filter(is_waiting).count() as u64)
+    }
+
     async fn finish(&self, finish: Finish) -> Result<Finished, StorageError> {
         let mut desk = self.0.lock();
         if desk.waiting.get(&finish.delivery).is_none_or(|waiting| waiting.epoch != finish.epoch) {
@@ -299,6 +331,17 @@ impl Queue for MemoryQueue {
             desk.enqueue(entry);
         }
         desk.wait(finish.notification, finish.next);
+        Ok(Finished::Done)
+    }
+
+    async fn postpone_part(&self, lease: &PartLease, due: Timestamp) -> Result<Finished, StorageError> {
+        let mut desk = self.0.lock();
+        let part = desk.parts.get_mut(&(lease.notification, lease.part.place));
+        let Some(waiting) = part.filter(|waiting| waiting.epoch == lease.epoch) else {
+            return Ok(Finished::Fenced);
+        };
+        waiting.owner = None;
+        waiting.part.due = due;
         Ok(Finished::Done)
     }
 

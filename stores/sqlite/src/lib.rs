@@ -6,6 +6,7 @@
 mod counts;
 mod devices;
 mod echoes;
+mod expiry;
 mod found;
 mod open;
 mod parts;

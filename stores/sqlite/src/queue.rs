@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 use pushgate::echo::Speaker;
 use pushgate::queue::{
-    Admission, Admitted, Entry, Finish, Finished, Heard, KeyClaim, Lease, PartFinish, QuarantineListener,
-    Quarantined, Queue, Taken, TakenParts, Want, Which, Withdrawal,
+    Admission, Admitted, Entry, Finish, Finished, Heard, KeyClaim, Lease, PartFinish, PartLease,
+    QuarantineListener, Quarantined, Queue, Taken, TakenParts, Want, Which, Withdrawal,
 };
 use pushgate::{
     AppId, ChannelName, Delivery, Echo, IdempotencyKey, NodeId, NotificationId, Receipt, RequestDigest,
@@ -16,7 +16,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::devices::name;
 use crate::quarantine::{Findings, Source, decode};
-use crate::{SqliteStore, counts, echoes, parts, quarantine, status, sweep, text, texts, withdraw};
+use crate::{SqliteStore, counts, echoes, expiry, parts, quarantine, status, sweep, text, texts, withdraw};
 
 #[async_trait]
 impl Queue for SqliteStore {
@@ -33,6 +33,26 @@ impl Queue for SqliteStore {
 
     async fn take(&self, want: Want) -> Result<Taken, StorageError> {
         self.write_rows("taking deliveries", move |c, findings| take(c, &want, findings)).await
+    }
+
+    async fn take_expired(
+        &self,
+        node: NodeId,
+        now: Timestamp,
+        max: usize,
+    ) -> Result<Vec<Lease>, StorageError> {
+        let doing = "taking expired deliveries";
+        self.write_rows(doing, move |c, findings| expiry::take_expired(c, (node, now), max, findings)).await
+    }
+
+    async fn count_waiting(&self, app: &AppId, channel: &ChannelName) -> Result<u64, StorageError> {
+        let (app, channel) = (app.clone(), channel.clone());
+        self.read("counting deliveries", move |c| expiry::count_waiting(c, &app, &channel)).await
+    }
+
+    async fn postpone_part(&self, lease: &PartLease, due: Timestamp) -> Result<Finished, StorageError> {
+        let lease = lease.clone();
+        self.write("postponing a part", move |c| expiry::postpone_part(c, &lease, due)).await
     }
 
     async fn finish(&self, finish: Finish) -> Result<Finished, StorageError> {
@@ -220,8 +240,8 @@ pub(crate) fn enqueue(c: &Connection, entry: &Entry, body: &str) -> rusqlite::Re
     let delivery = &entry.delivery;
     let owner = entry.held_by.map(|node| *node.0.as_bytes());
     c.prepare_cached(
-        "INSERT INTO deliveries (id, notification, app, channel, due, owner, epoch, body, tag, recipients)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        "INSERT INTO deliveries (id, notification, app, channel, due, owner, epoch, body, tag, recipients, expires_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     )?
     .execute(params![
         delivery.id.0.as_bytes(),
@@ -234,6 +254,7 @@ pub(crate) fn enqueue(c: &Connection, entry: &Entry, body: &str) -> rusqlite::Re
         body,
         delivery.message.collapse_key,
         i64::try_from(delivery.targets.len()).unwrap_or(i64::MAX),
+        delivery.message.expires_at().as_millis(),
     ])?;
     Ok(())
 }

@@ -98,6 +98,7 @@ pub async fn queue(queue: &dyn Queue) {
     what_a_device_tells_is_kept_once_and_outlives_every_attempt(queue).await;
     an_installation_has_one_key_for_ever(queue).await;
     super::later::promises(queue).await;
+    super::expiry::promises(queue).await;
 }
 
 async fn a_key_is_claimed_once(queue: &dyn Queue) {

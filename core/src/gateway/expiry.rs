@@ -1,0 +1,117 @@
+//! Settling what expired in the queue: deliveries that no lane takes, because it is paused, full or not configured any more,
+//! reach a final status soon after their time to live.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Gateway;
+use crate::delivery::Delivery;
+use crate::fault::{Fault, Kind};
+use crate::observe::Event;
+use crate::queue::{Finish, Finished, Lease};
+use crate::receipt::{Receipt, State};
+use crate::store::StorageError;
+use crate::worker::Shop;
+
+/// Interval between two passes over the queue.
+const INTERVAL: Duration = Duration::from_secs(15);
+/// The most deliveries leased by one query.
+const BATCH: usize = 256;
+/// Delay before storage that failed is tried again.
+const STORE_AGAIN: Duration = Duration::from_secs(1);
+
+/// Settles expired deliveries until the gateway shuts down.
+pub(super) async fn settle_expired(shop: Arc<Shop>) {
+    loop {
+        let pass = async {
+            if let Err(error) = run_pass(&shop).await {
+                tracing::error!(%error, "expired deliveries cannot be settled; trying again");
+            }
+            shop.clock.sleep_until(shop.clock.now() + INTERVAL).await;
+        };
+        tokio::select! {
+            biased;
+            () = shop.closing.cancelled() => return,
+            () = pass => {}
+        }
+    }
+}
+
+async fn run_pass(shop: &Shop) -> Result<(), StorageError> {
+    loop {
+        let leases = shop.queue.take_expired(shop.node, shop.clock.now(), BATCH).await?;
+        let is_last = leases.len() < BATCH;
+        for lease in leases {
+            settle(shop, lease).await;
+        }
+        if is_last {
+            return Ok(());
+        }
+    }
+}
+
+/// Writes the receipts of an expired delivery and tells observers.
+async fn settle(shop: &Shop, lease: Lease) {
+    let Lease { delivery, epoch } = lease;
+    let (id, app) = (delivery.message.id, delivery.message.app.clone());
+    let receipts = receipts(&delivery, shop.clock.now());
+    let finish = Finish {
+        delivery: delivery.id,
+        notification: id,
+        app: app.clone(),
+        epoch,
+        receipts: receipts.clone(),
+        again: Vec::new(),
+    };
+    // A lease must not stay held because storage failed once.
+    let finished = loop {
+        match shop.queue.finish(finish.clone()).await {
+            Ok(finished) => break finished,
+            Err(error) => {
+                tracing::error!(notification = %id, %error, "an expired delivery cannot be settled; trying again");
+                shop.clock.sleep_until(shop.clock.now() + STORE_AGAIN).await;
+            }
+        }
+    };
+    if finished == Finished::Fenced {
+        return;
+    }
+    for receipt in receipts {
+        shop.tell(&Event::Receipt { id, app: app.clone(), receipt });
+    }
+    (shop.settled)(id);
+}
+
+fn receipts(delivery: &Delivery, now: crate::Timestamp) -> Vec<Receipt> {
+    let fault = Fault::new(Kind::Expired, format!("it expired at {}", delivery.message.expires_at()));
+    let receipt = |target| Receipt {
+        state: State::Expired,
+        fault: Some(fault.clone()),
+        ..Receipt::withdrawn(delivery, target, now)
+    };
+    delivery.targets.iter().map(receipt).collect()
+}
+
+impl Gateway {
+    /// Opens the lanes that have deliveries waiting, and reports those that no configured channel serves.
+    ///
+    /// # Errors
+    /// When storage cannot be read.
+    pub(super) async fn open_waiting_lanes(&self) -> Result<(), StorageError> {
+        for (app, channel) in self.queue().lanes().await? {
+            let lane = self.app(&app).and_then(|known| self.lane(&app, known, &channel));
+            if lane.is_some() {
+                continue;
+            }
+            let waiting = self.queue().count_waiting(&app, &channel).await?;
+            let labels = [("app", app.to_string()), ("channel", channel.to_string())];
+            metrics::gauge!("pushgate_unconfigured_deliveries", &labels)
+                .set(f64::from(u32::try_from(waiting).unwrap_or(u32::MAX)));
+            tracing::error!(
+                %app, %channel, waiting,
+                "{waiting} deliveries of app `{app}` wait for channel `{channel}`, which is not configured; configure it again, or they expire"
+            );
+        }
+        Ok(())
+    }
+}
