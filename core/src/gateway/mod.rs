@@ -33,7 +33,7 @@ use crate::store::{StorageError, Store};
 use crate::words::{AppId, ChannelName, NotificationId, Timestamp};
 use crate::worker::{Lane, Shop};
 
-/// How often what is planned piece by piece is counted for somebody who waits for it.
+/// Shortest time between two reads of the status for somebody who waits for a notification that is planned in parts.
 const BETWEEN_COUNTS: Duration = Duration::from_millis(100);
 
 /// Somebody waits for a notification to be settled.
@@ -162,7 +162,7 @@ impl Gateway {
             let notified = watch.bell.notified();
             let status = self.status_page(app, id, None, 0).await?;
             if status.as_ref().is_some_and(|status| status.progress.is_some()) {
-                // Counting a hundred thousand takes a while: not at every bell.
+                // It rings for every delivery of what may be a hundred thousand: not a read at every bell.
                 tokio::time::sleep(BETWEEN_COUNTS).await;
             }
             if status.as_ref().is_none_or(Status::is_settled) {
