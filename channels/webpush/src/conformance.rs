@@ -62,7 +62,11 @@ impl Subject for Browsers {
     }
 
     fn answer(&self, verdicts: &[Verdict]) -> Response {
-        answer(if verdicts[0] == Verdict::Accepted { 201 } else { 410 }, "")
+        if verdicts[0] == Verdict::Accepted {
+            return answer(201, "");
+        }
+        let body = json!({"code": 410, "errno": 106, "error": "Gone", "message": "No such subscription"});
+        answer(410, body.to_string())
     }
 
     fn read(&self, request: &Request, _now: Timestamp) -> Sent {

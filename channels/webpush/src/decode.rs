@@ -37,6 +37,11 @@ pub(crate) fn outcome(response: &Response, asked: &Asked<'_>) -> Outcome {
     let said = Said::read(response, asked.service);
     let Some(kind) = meaning(response.status, asked.service, &said) else { return taken(response, asked) };
     let mut detail = quote(response.status, &said.text, asked);
+    if matches!(response.status.as_u16(), 404 | 410) && kind == Kind::VendorDown {
+        detail = format!(
+            "{detail}; this is no answer of the push service, so the address is kept: check for a proxy in between"
+        );
+    }
     if kind == Kind::AuthExpired
         && let Some(advice) = clock_advice(&response.headers, asked.now)
     {
@@ -85,6 +90,8 @@ struct Said<'a> {
     code: Option<String>,
     /// What it says in words.
     text: Cow<'a, str>,
+    /// Whether the answer has the form that only the push service gives its answers.
+    is_own_form: bool,
 }
 
 impl<'a> Said<'a> {
@@ -93,32 +100,49 @@ impl<'a> Said<'a> {
         match service {
             Service::Mozilla => {
                 let body = body();
-                let errno = body["errno"].as_u64().filter(|errno| *errno < 1000);
-                Self { code: errno.map(|errno| errno.to_string()), text: owned(&body["message"]) }
+                let code =
+                    body["errno"].as_u64().filter(|errno| *errno < 1000).map(|errno| errno.to_string());
+                Self { is_own_form: code.is_some(), code, text: owned(&body["message"]) }
             }
-            Service::Apple => Self { code: word(body()["reason"].as_str()), text: Cow::Borrowed("") },
-            Service::Windows => {
-                let header = |name: &str| response.headers.get(name).and_then(|value| value.to_str().ok());
-                let body = body();
-                let code = word(header("x-wns-status")).or_else(|| match &body["ErrCode"] {
-                    Value::Number(code) => Some(code.to_string()),
-                    code => word(code.as_str()),
-                });
-                let text =
-                    header("x-wns-error-description").map_or_else(|| owned(&body["ErrDesc"]), Cow::Borrowed);
-                Self { code, text }
+            Service::Apple => {
+                let code = word(body()["reason"].as_str());
+                Self { is_own_form: code.is_some(), code, text: Cow::Borrowed("") }
             }
+            Service::Windows => Self::read_windows(response, &body()),
             Service::Google => {
                 let text = String::from_utf8_lossy(&response.body);
                 // A page is quoted by its title: old answers are one word in HTML.
                 let title = text.split_once("<TITLE>").and_then(|(_, rest)| rest.split_once("</TITLE>"));
-                match title {
-                    Some((title, _)) => Self { code: word(Some(title)), text: Cow::Owned(title.to_owned()) },
-                    None => Self { code: None, text },
-                }
+                let (code, text) = match title {
+                    Some((title, _)) => (word(Some(title)), Cow::Owned(title.to_owned())),
+                    None => (None, text),
+                };
+                let is_own_form = code.as_deref() == Some("NotRegistered")
+                    || text.to_ascii_lowercase().contains("push subscription");
+                Self { code, text, is_own_form }
             }
-            Service::Other => Self { code: None, text: String::from_utf8_lossy(&response.body) },
+            Service::Other => {
+                let text = String::from_utf8_lossy(&response.body);
+                // RFC 8030 gives refusals no form. A proxy answers 404 for an unknown path, but not in JSON and not about
+                // subscriptions, and it does not answer 410 of its own accord.
+                let is_plain = !text.contains('<');
+                let is_own_form = body().is_object()
+                    || (is_plain && (response.status == StatusCode::GONE || text.contains("subscription")));
+                Self { code: None, text, is_own_form }
+            }
         }
+    }
+
+    /// Windows answers in headers, and sometimes in JSON as well.
+    fn read_windows(response: &'a Response, body: &Value) -> Self {
+        let header = |name: &str| response.headers.get(name).and_then(|value| value.to_str().ok());
+        let code = word(header("x-wns-status")).or_else(|| match &body["ErrCode"] {
+            Value::Number(code) => Some(code.to_string()),
+            code => word(code.as_str()),
+        });
+        let text = header("x-wns-error-description").map_or_else(|| owned(&body["ErrDesc"]), Cow::Borrowed);
+        let has_header = response.headers.keys().any(|name| name.as_str().starts_with("x-wns-"));
+        Self { is_own_form: has_header || code.is_some(), code, text }
     }
 }
 
@@ -150,7 +174,9 @@ fn meaning(status: StatusCode, service: Service, said: &Said<'_>) -> Option<Kind
         status if TAKEN.contains(&status) => return own,
         // Ours may have ended or be wrong; a new one is tried once, then an operator has to look.
         401 | 403 => Kind::AuthExpired,
-        404 | 410 => Kind::TokenGone,
+        404 | 410 if said.is_own_form => Kind::TokenGone,
+        // A page of a proxy or a captive portal proves nothing about the subscription.
+        404 | 410 => Kind::VendorDown,
         408 => Kind::Timeout,
         413 => Kind::TooLarge,
         429 => Kind::Throttled,
@@ -167,8 +193,8 @@ fn mozilla(errno: &str, message: &str) -> Option<Kind> {
         "101" | "110" | "111" | "112" | "113" => Kind::BadMessage,
         "102" | "103" | "105" | "106" | "108" => Kind::TokenGone,
         "104" => Kind::TooLarge,
-        // The subscription was made for another key. Our own key is as good as before.
-        "109" if message.to_ascii_lowercase().contains("public key mismatch") => Kind::TokenGone,
+        // The subscription was made for another key, or the configured key is the wrong one: it may be right again tomorrow.
+        "109" if message.to_ascii_lowercase().contains("public key mismatch") => Kind::WrongApp,
         "109" => Kind::AuthExpired,
         "201" | "202" | "900" | "901" | "902" | "903" => Kind::VendorDown,
         _ => return None,
@@ -183,7 +209,7 @@ fn google(text: &str) -> Option<Kind> {
         "MismatchSenderId",
     ];
     if OTHER_KEY.iter().any(|words| text.contains(words)) {
-        return Some(Kind::TokenGone);
+        return Some(Kind::WrongApp);
     }
     text.contains("UnauthorizedRegistration").then_some(Kind::AuthExpired)
 }
@@ -194,7 +220,8 @@ fn apple(reason: &str) -> Option<Kind> {
         "BadTtl" | "BadUrgency" | "BadWebPushTopic" | "BadWebPushRequest" | "MethodNotAllowed" => {
             Kind::BadMessage
         }
-        "VapidPkHashMismatch" | "BadPath" | "Unregistered" | "ExpiredToken" => Kind::TokenGone,
+        "BadPath" | "Unregistered" | "ExpiredToken" => Kind::TokenGone,
+        "VapidPkHashMismatch" => Kind::WrongApp,
         "BadAuthorizationHeader" | "BadJwtToken" | "BadVapidPublicKey" => Kind::AuthExpired,
         "PayloadTooLarge" => Kind::TooLarge,
         // Of this device alone.

@@ -53,7 +53,7 @@ fn codes(report: &Report) -> Vec<&'static str> {
 
 #[tokio::test]
 async fn each_target_gets_the_outcome_of_its_own_request() {
-    let stage = stage([answer(201, ""), answer(503, ""), answer(410, "")]);
+    let stage = stage([answer(201, ""), answer(503, ""), answer(410, r#"{"reason":"Unregistered"}"#)]);
     let report = stage.channel.send(&delivery(&[MOZILLA, GOOGLE, APPLE])).await;
     assert_eq!(codes(&report), ["accepted", "vendor_down", "token_gone"]);
 }

@@ -67,7 +67,7 @@ fn every_row_of_mozillas_table_gives_its_kind() {
 }
 
 #[test]
-fn a_subscription_made_for_another_key_is_dead_and_says_nothing_about_ours() {
+fn a_subscription_made_for_another_key_is_kept_and_says_nothing_about_ours() {
     let cases = [
         (Service::Mozilla, mozilla_says(401, 109, "VAPID public key mismatch")),
         (
@@ -90,7 +90,7 @@ fn a_subscription_made_for_another_key_is_dead_and_says_nothing_about_ours() {
     ];
     for (service, response) in cases {
         let fault = fault(service, &response);
-        assert_eq!((fault.kind, fault.scope), (Kind::TokenGone, Scope::Address), "{fault}");
+        assert_eq!((fault.kind, fault.scope), (Kind::WrongApp, Scope::Address), "{fault}");
     }
 }
 
@@ -190,14 +190,12 @@ fn windows_tells_in_headers_what_it_thinks() {
 
 #[test]
 fn the_status_line_decides_where_nothing_else_is_said() {
-    use Kind::{AuthExpired, BadMessage, Throttled, Timeout, TokenGone, TooLarge, VendorDown};
+    use Kind::{AuthExpired, BadMessage, Throttled, Timeout, TooLarge, VendorDown};
     for service in SERVICES {
         for (status, kind) in [
             (400, BadMessage),
             (401, AuthExpired),
-            (404, TokenGone),
             (408, Timeout),
-            (410, TokenGone),
             (413, TooLarge),
             (429, Throttled),
             (301, VendorDown),
@@ -212,6 +210,46 @@ fn the_status_line_decides_where_nothing_else_is_said() {
     }
     assert_eq!(fault(Service::Windows, &answer(406, "")).kind, Throttled);
     assert_eq!(fault(Service::Google, &answer(406, "")).kind, BadMessage);
+}
+
+#[test]
+fn only_an_answer_in_the_services_own_form_proves_a_subscription_dead() {
+    let own = [
+        (Service::Mozilla, mozilla_says(404, 102, "Invalid URL endpoint")),
+        (Service::Mozilla, mozilla_says(410, 106, "No such subscription")),
+        (Service::Google, answer(410, "push subscription has unsubscribed or expired.\n")),
+        (Service::Google, answer(404, "A valid push subscription endpoint should be specified in the URL")),
+        (Service::Google, answer(410, "<HTML>\n<HEAD>\n<TITLE>NotRegistered</TITLE>\n</HEAD></HTML>")),
+        (Service::Apple, answer(410, r#"{"reason":"Unregistered"}"#)),
+        (Service::Apple, answer(404, r#"{"reason":"BadPath"}"#)),
+        (Service::Windows, answer_with(410, &[("x-wns-error-description", "The channel has expired.")], "")),
+        (Service::Windows, answer_with(404, &[("x-wns-msg-id", "7")], "")),
+        (Service::Other, answer(404, "no such push subscription\n")),
+        (Service::Other, answer(410, "")),
+        (Service::Other, answer(410, "the subscription has expired")),
+        (Service::Other, answer(404, r#"{"code":40401,"error":"page not found"}"#)),
+    ];
+    for (service, response) in own {
+        assert_eq!(fault(service, &response).kind, Kind::TokenGone, "{service:?} {response:?}");
+    }
+    let of_a_proxy = [
+        "",
+        "404 page not found\n",
+        "<html><head><title>404 Not Found</title></head><body><center>nginx</center></body></html>",
+        "<HTML><HEAD><TITLE>Gone</TITLE></HEAD></HTML>",
+    ];
+    for service in SERVICES {
+        for body in of_a_proxy {
+            for status in [404, 410] {
+                if service == Service::Other && status == 410 && !body.contains('<') {
+                    continue;
+                }
+                let fault = fault(service, &answer(status, body));
+                assert_eq!(fault.kind, Kind::VendorDown, "{service:?} {status} {body}");
+                assert!(fault.detail.contains("check for a proxy"), "{}", fault.detail);
+            }
+        }
+    }
 }
 
 #[test]
