@@ -74,15 +74,27 @@ pub enum Event {
         /// Time of the rotation.
         at: Timestamp,
     },
-    /// An operator should act: credentials refused, or too many tokens dead at once.
+    /// An operator should act: the push service refuses credentials or tokens, or too many addresses died at once.
+    /// Each episode is told twice, when it opens and when it closes, however many pushes it concerns.
     Alarm {
         /// Of which app.
         app: AppId,
         /// On which channel.
         channel: ChannelName,
-        /// What is wrong.
+        /// What is wrong: the first fault of the episode.
         fault: Fault,
+        /// Start or end of the episode.
+        state: AlarmState,
     },
+}
+
+/// Start or end of an alarm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AlarmState {
+    /// Something is wrong since now.
+    Opened,
+    /// It is right again.
+    Closed,
 }
 
 /// Wants to know.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::channel::Capability;
-use crate::fault::{Fault, Kind, Retry};
+use crate::fault::{Fault, Kind, Retry, Scope};
 use crate::words::Timestamp;
 
 /// The first delay while somebody has to correct the configuration.
@@ -133,10 +133,10 @@ pub struct Times {
     pub expires_at: Timestamp,
 }
 
-/// A bearer refused twice in a row is no longer a matter of age.
+/// Judges a bearer that is refused twice in a row: age is not the reason. For a whole lane the gate finds that out.
 #[must_use]
 pub fn judged(fault: Fault, attempt: u32) -> Fault {
-    if fault.kind == Kind::AuthExpired && attempt > 1 {
+    if fault.kind == Kind::AuthExpired && fault.scope == Scope::Address && attempt > 1 {
         return Fault { kind: Kind::Credentials, ..fault };
     }
     fault

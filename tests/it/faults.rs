@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use pushgate::memory::{MemoryQueue, MemoryStore};
+use pushgate::observe::{AlarmState, Event};
 use pushgate::{
     Address, ChannelName, Clock, Device, DeviceId, Gateway, Kind, Notification, Platform, Receipt, State,
     Store, Timestamp, TokenKind, Traits, UserId,
@@ -17,16 +19,17 @@ use serde_json::json;
 
 use crate::house::{House, PATIENCE};
 
-struct Bench {
-    emulator: Emulator,
-    clock: Arc<ManualClock>,
+pub(crate) struct Bench {
+    pub(crate) emulator: Emulator,
+    pub(crate) clock: Arc<ManualClock>,
     store: Arc<MemoryStore>,
-    gateway: Gateway,
+    pub(crate) gateway: Gateway,
     device: DeviceId,
+    alarms: Arc<Mutex<Vec<(&'static str, AlarmState)>>>,
 }
 
 impl Bench {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with_timeout(Duration::from_secs(15)).await
     }
 
@@ -42,7 +45,14 @@ impl Bench {
         let shared: Arc<dyn Clock> = clock.clone();
         let fcm = Fcm::new(name.clone(), &config, transport, shared.clone()).unwrap();
         let store = Arc::new(MemoryStore::default());
+        let alarms: Arc<Mutex<Vec<_>>> = Arc::default();
+        let heard = Arc::clone(&alarms);
         let gateway = Gateway::builder()
+            .observer(move |event: &Event| {
+                if let Event::Alarm { fault, state, .. } = event {
+                    heard.lock().push((fault.row().code, *state));
+                }
+            })
             .devices(store.clone())
             .queue(Arc::new(MemoryQueue::default()))
             .clock(shared)
@@ -62,23 +72,28 @@ impl Bench {
             registered_at: clock.now(),
         };
         store.register(bob.into()).await.unwrap();
-        Self { emulator, clock, store, gateway, device }
+        Self { emulator, clock, store, gateway, device, alarms }
     }
 
-    fn fail(&self, status: u16, code: Option<&str>, retry_after: Option<&str>) {
+    pub(crate) fn fail(&self, status: u16, code: Option<&str>, retry_after: Option<&str>) {
         let owned = |text: Option<&str>| text.map(str::to_owned);
         let retry_after = owned(retry_after).map(RetryAfter::Text);
         let effect = Effect::Error { status, code: owned(code), retry_after };
         self.emulator.vendor().fail(Fault::next(1, effect));
     }
 
-    async fn submit(&self, ttl: Duration) -> pushgate::NotificationId {
+    /// The alarms that an observer was told of, in order.
+    pub(crate) fn alarms(&self) -> Vec<(&'static str, AlarmState)> {
+        self.alarms.lock().clone()
+    }
+
+    pub(crate) async fn submit(&self, ttl: Duration) -> pushgate::NotificationId {
         let asked = Notification::to_user("demo", "bob").unwrap().title("Ann").content("hello").ttl(ttl);
         self.gateway.submit(asked).await.unwrap().id
     }
 
     /// The receipt once the gateway has settled the given attempt.
-    async fn after_attempt(&self, id: pushgate::NotificationId, attempt: u32) -> Receipt {
+    pub(crate) async fn after_attempt(&self, id: pushgate::NotificationId, attempt: u32) -> Receipt {
         let app = pushgate::AppId::new("demo").unwrap();
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
@@ -106,7 +121,7 @@ impl Bench {
         (!waiting.is_empty()).then_some(waiting)
     }
 
-    fn sends(&self) -> usize {
+    pub(crate) fn sends(&self) -> usize {
         self.emulator
             .vendor()
             .events(0)
@@ -115,7 +130,7 @@ impl Bench {
             .count()
     }
 
-    async fn addresses(&self) -> usize {
+    pub(crate) async fn addresses(&self) -> usize {
         let app = pushgate::AppId::new("demo").unwrap();
         self.store.device(&app, &self.device).await.unwrap().unwrap().addresses.len()
     }
@@ -138,7 +153,7 @@ impl Bench {
     }
 }
 
-const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_will_pass_is_tried_again_and_not_before_retry_after() {

@@ -24,6 +24,7 @@ mod plugins;
 mod presence;
 mod readme;
 mod receipts;
+mod refused;
 mod registry;
 mod retries;
 mod rotation;

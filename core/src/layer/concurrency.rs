@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use super::inside;
-use super::pace::{Gate, closing};
+use super::gate::Gate;
+use super::pace::closing;
 use crate::channel::PushChannel;
 use crate::clock::Clock;
 use crate::delivery::Delivery;

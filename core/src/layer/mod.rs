@@ -1,6 +1,7 @@
 //! What every channel is wrapped in, written once. Each layer is a `PushChannel` around another; `stack.rs` has their order.
 
 pub mod concurrency;
+pub mod gate;
 pub mod guard;
 pub mod meter;
 pub mod pace;

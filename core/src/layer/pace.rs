@@ -1,56 +1,25 @@
-//! Keeps the pauses a vendor asks for: after a throttle of the whole lane nobody sends before the pause is over.
+//! Keeps the pauses a push service asks for, and lets one delivery at a time try credentials that were refused.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio_util::sync::CancellationToken;
 
+use super::gate::{Gate, PROBE_INTERVAL, Pass, Probed};
 use super::inside;
 use crate::channel::PushChannel;
 use crate::clock::Clock;
 use crate::delivery::Delivery;
 use crate::fault::{Fault, Kind, Retry, Scope};
-use crate::report::Report;
-use crate::words::Timestamp;
+use crate::report::{Outcome, Report};
 
-/// Until when a lane is closed, and whether it is closing for good.
-#[derive(Debug)]
-pub struct Gate {
-    until: AtomicI64,
-    closing: CancellationToken,
-}
-
-impl Gate {
-    /// Open, until `closing` is cancelled.
-    #[must_use]
-    pub fn new(closing: CancellationToken) -> Self {
-        Self { until: AtomicI64::new(i64::MIN), closing }
-    }
-
-    /// Until when nobody sends.
-    pub fn paused_until(&self) -> Timestamp {
-        Timestamp::from_millis(self.until.load(Ordering::Acquire))
-    }
-
-    /// Returns when the gateway begins to shut down.
-    pub async fn closed(&self) {
-        self.closing.cancelled().await;
-    }
-
-    fn pause(&self, until: Timestamp) {
-        self.until.fetch_max(until.as_millis(), Ordering::AcqRel);
-    }
-}
-
-/// What those get who were waiting for their turn when the gateway began to shut down: nothing was sent.
+/// Returns the fault of deliveries that were waiting when the gateway began to shut down: nothing was sent.
 #[must_use]
 pub fn closing() -> Fault {
     Fault::new(Kind::Unreachable, NOT_SENT)
 }
 
-/// Whether a fault is [`closing`]: the delivery was not tried and stays as it was.
+/// Returns `true` for a fault made by [`closing`]: the delivery was not tried and stays as it was.
 #[must_use]
 pub fn is_closing(fault: &Fault) -> bool {
     fault.kind == Kind::Unreachable && fault.detail == NOT_SENT
@@ -71,17 +40,23 @@ impl Pace {
         Self { inside, gate, clock }
     }
 
-    /// How long a fault closes the lane for.
-    fn wish(&self, fault: &Fault) -> Option<Duration> {
+    /// Returns the pause that a fault asks for, credentials aside.
+    fn requested_pause(&self, fault: &Fault) -> Option<Duration> {
         if fault.scope != Scope::Lane {
             return None;
         }
         match fault.row().retry {
             Retry::Wait => Some(fault.retry_after.unwrap_or(self.info().capability.throttle_pause)),
-            // Nothing gets through before a human has acted: try with one push a minute, not with all of them.
-            Retry::Slowly => Some(fault.retry_after.unwrap_or(Duration::from_secs(60))),
             Retry::Backoff => fault.retry_after,
-            Retry::Never | Retry::Once => None,
+            Retry::Slowly | Retry::Never | Retry::Once => None,
+        }
+    }
+
+    fn keep_pause(&self, report: &Report, delivery: &Delivery) {
+        let requested = faults(report).filter_map(|fault| self.requested_pause(fault)).max();
+        if let Some(pause) = requested {
+            self.gate.pause(self.clock.now() + pause);
+            tracing::warn!(channel = %delivery.channel, app = %delivery.message.app, seconds = pause.as_secs(), "lane paused");
         }
     }
 }
@@ -91,20 +66,84 @@ impl PushChannel for Pace {
     inside!();
 
     async fn send(&self, delivery: &Delivery) -> Report {
-        let expires_at = delivery.message.expires_at();
-        // What expires during the pause goes on, so that the layers inside say so.
-        while self.gate.paused_until().min(expires_at) > self.clock.now() {
-            tokio::select! {
-                () = self.clock.sleep_until(self.gate.paused_until().min(expires_at)) => {}
-                () = self.gate.closed() => return Report::all_failed(delivery.targets.len(), &closing()),
-            }
+        let pass = self.gate.enter(&*self.clock, delivery.message.expires_at()).await;
+        if matches!(pass, Pass::Closed) {
+            return Report::all_failed(delivery.targets.len(), &closing());
         }
         let report = self.inside.send(delivery).await;
-        let wish = report.outcomes().iter().filter_map(|o| o.fault()).filter_map(|f| self.wish(f)).max();
-        if let Some(wish) = wish {
-            self.gate.pause(self.clock.now() + wish);
-            tracing::warn!(channel = %delivery.channel, app = %delivery.message.app, seconds = wish.as_secs(), "lane paused");
+        self.keep_pause(&report, delivery);
+        match pass {
+            Pass::Open { generation } => {
+                if let Some(refused) = refusal(&report) {
+                    let after = match refused.kind {
+                        Kind::AuthExpired => None,
+                        _ => Some(refused.retry_after.unwrap_or(PROBE_INTERVAL)),
+                    };
+                    if self.gate.refuse(generation, self.clock.now(), after) && after.is_some() {
+                        tracing::warn!(channel = %delivery.channel, app = %delivery.message.app, "credentials refused: single pushes probe, the others wait");
+                    }
+                }
+                report
+            }
+            Pass::Probe(probe) => {
+                probe.report(probed(&report), self.clock.now());
+                refused_twice(report)
+            }
+            Pass::Expired | Pass::Closed => report,
         }
-        report
     }
+}
+
+fn faults(report: &Report) -> impl Iterator<Item = &Fault> {
+    report.outcomes().iter().filter_map(Outcome::fault)
+}
+
+/// Returns the fault by which the push service refuses the credentials of the whole lane.
+fn refusal(report: &Report) -> Option<&Fault> {
+    let is_refusal =
+        |fault: &&Fault| fault.scope == Scope::Lane && matches!(fault.kind, Kind::Credentials | Kind::AuthExpired);
+    // An aged bearer is the milder one.
+    faults(report).filter(is_refusal).min_by_key(|fault| fault.kind == Kind::AuthExpired)
+}
+
+/// Returns what a report says about the lane's credentials.
+fn probed(report: &Report) -> Probed {
+    if let Some(refused) = refusal(report) {
+        return Probed::Refused(refused.retry_after);
+    }
+    let judged = report.outcomes().iter().map(|outcome| outcome.fault().map_or(Probed::Taken, of_fault));
+    let order = |probed: &Probed| match probed {
+        Probed::Taken => 0,
+        Probed::Unanswered | Probed::Refused(_) => 1,
+        Probed::NotSent => 2,
+    };
+    judged.min_by_key(order).unwrap_or(Probed::NotSent)
+}
+
+fn of_fault(fault: &Fault) -> Probed {
+    match fault.kind {
+        // The push service looked the token up, so it took the credentials.
+        Kind::TokenGone | Kind::TokenMuted | Kind::WrongApp | Kind::Quota => Probed::Taken,
+        // A layer or the channel may have said so without a request.
+        Kind::BadMessage | Kind::TooLarge | Kind::Expired | Kind::Revoked | Kind::Unsupported => Probed::NotSent,
+        Kind::AuthExpired
+        | Kind::Credentials
+        | Kind::Throttled
+        | Kind::VendorDown
+        | Kind::Timeout
+        | Kind::Unreachable
+        | Kind::Bug => Probed::Unanswered,
+    }
+}
+
+/// A bearer that is refused to a probe is refused twice in a row, so age is not the reason.
+fn refused_twice(report: Report) -> Report {
+    let outcomes = report.into_outcomes().into_iter().map(|outcome| match outcome {
+        Outcome::Failed(fault) if fault.kind == Kind::AuthExpired && fault.scope == Scope::Lane => {
+            Outcome::Failed(Fault { kind: Kind::Credentials, ..fault })
+        }
+        other => other,
+    });
+    let outcomes: Vec<_> = outcomes.collect();
+    Report::new(outcomes.len(), outcomes)
 }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::concurrency::Concurrency;
+use super::gate::Gate;
 use super::guard::Guard;
 use super::meter::Meter;
-use super::pace::{Gate, Pace};
+use super::pace::Pace;
 use super::recall::{Recall, Recalled};
 use super::timeout::Timeout;
 use super::trace::Trace;

@@ -1,6 +1,7 @@
 //! A lane: everything one app sends through one channel. Takes deliveries from memory or from the queue, sends each through
 //! the layers, and settles what came of it. One lane's trouble is no other lane's.
 
+mod alarms;
 mod fuse;
 mod settle;
 
@@ -18,7 +19,7 @@ use crate::clock::Clock;
 use crate::fault::{Fault, Kind};
 use crate::guarded::{Component, guard_async};
 use crate::layer::recall::Recall;
-use crate::layer::{pace, stack};
+use crate::layer::{gate, pace, stack};
 use crate::observe::{Event, Observer};
 use crate::queue::{Lease, Queue, Want};
 use crate::report::Report;
@@ -68,6 +69,8 @@ pub(crate) struct Lane {
     channel: Arc<dyn PushChannel>,
     schedule: Schedule,
     fuse: fuse::Fuse,
+    gate: Arc<gate::Gate>,
+    alarms: alarms::Alarms,
     room: Arc<Semaphore>,
     /// Something waits in the queue for this lane: whoever comes now lines up behind it.
     backlog: AtomicBool,
@@ -78,7 +81,7 @@ pub(crate) struct Lane {
 impl Lane {
     /// Opens a lane and starts looking after it.
     pub(crate) fn open(app: AppId, installed: &Installed, shop: Arc<Shop>) -> Arc<Self> {
-        let gate = Arc::new(pace::Gate::new(shop.closing.clone()));
+        let gate = Arc::new(gate::Gate::new(shop.closing.clone()));
         let info = installed.channel.info();
         let lane = Arc::new(Self {
             name: info.name.clone(),
@@ -86,6 +89,8 @@ impl Lane {
             channel: stack::stack(&app, installed, &gate, &shop.clock, &shop.recall),
             app,
             fuse: fuse::Fuse::default(),
+            gate,
+            alarms: alarms::Alarms::default(),
             room: Arc::new(Semaphore::new(IN_MEMORY)),
             backlog: AtomicBool::new(true),
             wake: Notify::new(),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Lane;
+use super::alarms::Cause;
 use super::fuse::Verdict;
 use crate::delivery::{Delivery, Target};
 use crate::echo::Echoes;
@@ -86,16 +87,18 @@ impl Lane {
         let (state, vendor_id, fault, next_at) = match outcome {
             Outcome::Accepted { vendor_id } => {
                 self.fuse.sent(ledger.now);
+                self.close_alarms(ledger.now);
                 (State::Sent, vendor_id, None, None)
             }
             Outcome::Replaced { vendor_id, token } => {
                 self.fuse.sent(ledger.now);
+                self.close_alarms(ledger.now);
                 self.replace(target, &token, ledger.now).await;
                 (State::Sent, vendor_id, None, None)
             }
             Outcome::Failed(fault) => {
                 let mut fault = judged(fault, delivery.attempt);
-                if let Some(note) = self.act_on(target, &fault, ledger.began).await {
+                if let Some(note) = self.act_on(target, &fault, ledger).await {
                     fault.detail = format!("{}; {note}", fault.detail);
                 }
                 let (state, next_at) = self.verdict(delivery, &fault, ledger);
@@ -136,12 +139,12 @@ impl Lane {
     }
 
     /// Does what a fault asks for beside another try. Returns a note for the receipt where a dead address is kept.
-    async fn act_on(&self, target: &Target, fault: &Fault, began: Timestamp) -> Option<&'static str> {
+    async fn act_on(&self, target: &Target, fault: &Fault, ledger: &Ledger) -> Option<&'static str> {
         if fault.kind == Kind::TokenGone {
-            return self.prune(target, fault, began).await;
+            return self.prune(target, fault, ledger.began).await;
         }
-        if fault.row().level == Level::Error {
-            self.alarm(fault.clone());
+        if fault.row().level == Level::Error || fault.kind == Kind::WrongApp {
+            self.open_alarm(Cause::Fault(fault.kind), fault, ledger.now);
         }
         None
     }
@@ -154,7 +157,8 @@ impl Lane {
             Verdict::Blown { first } => {
                 if first {
                     let detail = "more tokens died than lived within ten minutes; none is forgotten until that changes. compare the credentials with the app's build";
-                    self.alarm(Fault::new(Kind::WrongApp, detail).of_lane());
+                    let fault = Fault::new(Kind::WrongApp, detail).of_lane();
+                    self.open_alarm(Cause::PruneGuard, &fault, began);
                 }
                 return Some("the address is kept: too many died at once");
             }
@@ -182,16 +186,6 @@ impl Lane {
         if let Err(error) = self.shop.store.replace(&self.app, replacement).await {
             tracing::error!(app = %self.app, channel = %self.name, %error, "new token cannot be stored");
         }
-    }
-
-    fn alarm(&self, fault: Fault) {
-        let labels = [
-            ("app", self.app.to_string()),
-            ("channel", self.name.to_string()),
-            ("fault", fault.row().code.to_owned()),
-        ];
-        metrics::counter!("pushgate_alarms_total", &labels).increment(1);
-        self.shop.tell(&Event::Alarm { app: self.app.clone(), channel: self.name.clone(), fault });
     }
 }
 
