@@ -148,6 +148,8 @@ pub struct StorageConfig {
     pub kind: StorageKind,
     /// How long receipts and idempotency keys are kept.
     pub keep: Duration,
+    /// Time for which pruned addresses are kept, so that they can be restored.
+    pub keep_pruned: Duration,
 }
 
 /// Which store.

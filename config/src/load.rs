@@ -175,7 +175,9 @@ impl Loader<'_> {
             }
             RawStorageKind::Sqlite => StorageKind::Sqlite { path: raw.path.into() },
         };
-        Some(StorageConfig { kind, keep: self.span(&at.key("keep"), raw.keep, KEEP) })
+        let keep = self.span(&at.key("keep"), raw.keep, KEEP);
+        let keep_pruned = self.span(&at.key("keep_pruned"), raw.keep_pruned, KEEP);
+        Some(StorageConfig { kind, keep, keep_pruned })
     }
 
     fn general_limits(&mut self, value: Value) -> Option<LimitsConfig> {

@@ -99,6 +99,7 @@ pub(crate) struct RawStorage {
     pub(crate) kind: RawStorageKind,
     pub(crate) path: String,
     pub(crate) keep: Span,
+    pub(crate) keep_pruned: Span,
 }
 
 #[derive(Deserialize)]

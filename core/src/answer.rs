@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use http::header::{HeaderName, RETRY_AFTER};
+use http::header::{DATE, HeaderName, RETRY_AFTER};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
@@ -54,6 +54,20 @@ pub fn date(headers: &HeaderMap, name: &HeaderName) -> Option<Timestamp> {
     let text = headers.get(name)?.to_str().ok()?.trim();
     let date = OffsetDateTime::parse(&text.replace("GMT", "+0000"), &Rfc2822).ok()?;
     Some(Timestamp::from_millis(date.unix_timestamp().saturating_mul(1000)))
+}
+
+/// Clocks that differ by more than this spoil tokens.
+const MAX_SKEW: Duration = Duration::from_secs(300);
+
+/// Returns advice if this machine's clock is wrong, measured by the push service's date. A token that is refused is most
+/// often refused for that reason.
+#[must_use]
+pub fn clock_advice(headers: &HeaderMap, now: Timestamp) -> Option<String> {
+    let theirs = date(headers, &DATE)?;
+    let off = theirs.since(now).max(now.since(theirs));
+    let side = if theirs > now { "behind" } else { "ahead of" };
+    (off > MAX_SKEW)
+        .then(|| format!("this machine's clock is {} s {side} the service's: set it right", off.as_secs()))
 }
 
 /// Seconds, with or without a fraction, rounded up: earlier than asked is too early.

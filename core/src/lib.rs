@@ -167,6 +167,7 @@ pub mod answer;
 pub mod app;
 pub mod channel;
 pub mod clock;
+pub mod dead;
 pub mod delivery;
 pub mod device;
 pub mod digest;
@@ -200,6 +201,9 @@ pub mod x509;
 pub use app::App;
 pub use channel::{Capability, ChannelInfo, Probe, PushChannel, Rendered};
 pub use clock::{Clock, SystemClock};
+pub use dead::{
+    DeadAddress, DeadAddresses, DeadId, DeadQuery, DeadState, Death, PruneGuardState, Restoration,
+};
 pub use delivery::{Act, Delivery, Message, Target};
 pub use device::{Address, Device, Platform, TokenKind, Traits};
 pub use digest::RequestDigest;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 
+use crate::dead::DeadAddresses;
 use crate::device::{Address, Device};
 use crate::rules::Rules;
 use crate::words::{AppId, ChannelName, DeviceId, Secret, Timestamp, UserId};
@@ -158,7 +159,7 @@ impl Count {
 ///
 /// Every method is atomic: of two that run at once, one sees what the other has left.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: DeadAddresses {
     /// Makes the device known as given, with exactly these addresses. Idempotent.
     /// An address (app, channel, token) that another device holds moves here: it belongs to one device, so to one user.
     /// `None` means that the device is another user's and may not be taken over; nothing was changed.
@@ -205,22 +206,13 @@ pub trait Store: Send + Sync + 'static {
         most: usize,
     ) -> Result<Vec<Device>, StorageError>;
 
-    /// Forgets the device and its addresses. With an owner, only while it is bound to them. Returns `false` if it is not known or
-    /// not the owner's; then nothing was changed.
+    /// Forgets the device and its addresses, dead ones too. With an owner, only while it is bound to them. Returns `false` if it is
+    /// not known or not the owner's; then nothing was changed.
     async fn forget(&self, app: &AppId, id: &DeviceId, owner: Option<&UserId>) -> Result<bool, StorageError>;
 
     /// Takes an address off whoever holds it: the device itself said that it is no longer reached there.
     /// The device; none when nobody holds the address.
     async fn release(&self, app: &AppId, address: &Address) -> Result<Option<DeviceId>, StorageError>;
-
-    /// Forgets an address that a vendor proved dead, if it still stands as it was: the very token, registered no later than
-    /// `dead_since`. Whether it was forgotten. A pruned address is kept aside, so that it can be restored.
-    async fn prune(
-        &self,
-        app: &AppId,
-        address: &Address,
-        dead_since: Timestamp,
-    ) -> Result<bool, StorageError>;
 
     /// Replaces the token of an address. Returns the device that held it; `None` means that no device does, or one of another
     /// user than the replacement demands, and that nothing was changed. A new token that a device of another user has

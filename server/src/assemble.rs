@@ -102,6 +102,7 @@ pub fn builder(config: &Config) -> Result<Builder, Error> {
 pub fn builder_with(config: &Config, shared: &Shared) -> Result<Builder, Error> {
     let mut builder = Gateway::builder()
         .keep(config.storage.keep)
+        .keep_pruned(config.storage.keep_pruned)
         .devices_per_user(config.limits.devices_per_user)
         .presence_by_leases();
     if let Some(url) = &config.server.public_url {

@@ -138,6 +138,9 @@ async fn a_call_token_takes_no_message_and_a_dead_one_is_forgotten_alone() {
     let bare = json!({"to": {"addresses": [{"channel": "apns", "voip": other.voip_token}]}, "title": "t"});
     let (status, answer) = house.client.submit(&bare, "").await;
     assert_eq!((status, &answer["code"]), (422, &json!("bad_address")), "{answer}");
+    // The prune guard believes no death in a window without a success.
+    let (_, answer) = house.client.submit(&call_bob("ring"), "?wait=20s").await;
+    assert_eq!(answer["status"]["counts"], json!({"sent": 1}), "{answer}");
     house.emulator.apns().unregister_since("phone", SystemTime::now());
     house.client.submit(&call_bob("ring"), "?wait=20s").await;
     let refused = |what: &What| matches!(what, What::Send { status: 410, .. });

@@ -22,6 +22,7 @@ mod once;
 mod panics;
 mod plugins;
 mod presence;
+mod pruned;
 mod readme;
 mod receipts;
 mod refused;

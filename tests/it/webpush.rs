@@ -114,6 +114,11 @@ async fn now_or_never_with_a_collapse_key_is_taken_by_every_push_service() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_that_has_unsubscribed_is_forgotten_at_every_push_service() {
     let shop = Shop::open().await;
+    // The prune guard believes no death in a window without a success.
+    shop.browser_of("ann", Service::Mozilla).await;
+    let to_ann = json!({"to": {"users": ["ann"]}, "title": "Bob"});
+    let (_, reached) = shop.house.client.submit(&to_ann, "?wait=20s").await;
+    assert_eq!(reached["status"]["counts"], json!({"sent": 1}), "{reached}");
     for service in Service::ALL {
         let browser = shop.browser_of("bob", service).await;
         assert!(shop.house.emulator.webpush().expire(&browser));

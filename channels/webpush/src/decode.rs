@@ -7,9 +7,9 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use http::header::{DATE, LOCATION};
-use http::{HeaderMap, StatusCode, Uri};
-use pushgate::answer::{date, retry_after, safe};
+use http::header::LOCATION;
+use http::{StatusCode, Uri};
+use pushgate::answer::{clock_advice, retry_after, safe};
 use pushgate::{Fault, Kind, Message, Outcome, Response, Timestamp, TransportError};
 use serde_json::Value;
 
@@ -21,8 +21,6 @@ const PAUSE: Duration = Duration::from_secs(60);
 const LONGEST_NAME: usize = 256;
 /// The statuses of a message that was taken; RFC 8030 §5 has 201 and 202, and self-hosted services the others.
 const TAKEN: [u16; 4] = [200, 201, 202, 204];
-/// A clock that is further off than this spoils tokens.
-const SKEW: Duration = Duration::from_secs(300);
 
 /// What was asked, as far as it tells what the answer means, and what must not be repeated from it.
 pub(crate) struct Asked<'a> {
@@ -35,16 +33,13 @@ pub(crate) struct Asked<'a> {
 /// The outcome for the one subscription that was asked.
 pub(crate) fn outcome(response: &Response, asked: &Asked<'_>) -> Outcome {
     let said = Said::read(response, asked.service);
-    let Some(kind) = meaning(response.status, asked.service, &said) else { return taken(response, asked) };
+    let Some(kind) = meaning(response, asked.service, &said) else { return taken(response, asked) };
     let mut detail = quote(response.status, &said.text, asked);
     if matches!(response.status.as_u16(), 404 | 410) && kind == Kind::VendorDown {
-        detail = format!(
-            "{detail}; this is no answer of the push service, so the address is kept: check for a proxy in between"
-        );
+        detail.push_str("; this is no answer of the push service: check for a proxy in between");
     }
-    if kind == Kind::AuthExpired
-        && let Some(advice) = clock_advice(&response.headers, asked.now)
-    {
+    let advice = clock_advice(&response.headers, asked.now).filter(|_| kind == Kind::AuthExpired);
+    if let Some(advice) = advice {
         detail = format!("{advice}; {detail}");
     }
     let mut fault = Fault::new(kind, detail);
@@ -55,8 +50,7 @@ pub(crate) fn outcome(response: &Response, asked: &Asked<'_>) -> Outcome {
     }
     // A wish for no wait at all would be a loop without a pause.
     let wish = retry_after(&response.headers, asked.now).filter(|wish| !wish.is_zero());
-    let pause = (kind == Kind::Throttled).then_some(PAUSE);
-    Outcome::Failed(fault.retry_after(wish.or(pause)))
+    Outcome::Failed(fault.retry_after(wish.or((kind == Kind::Throttled).then_some(PAUSE))))
 }
 
 /// No answer. What a peer gives as its reason is a stranger's text as well.
@@ -90,8 +84,6 @@ struct Said<'a> {
     code: Option<String>,
     /// What it says in words.
     text: Cow<'a, str>,
-    /// Whether the answer has the form that only the push service gives its answers.
-    is_own_form: bool,
 }
 
 impl<'a> Said<'a> {
@@ -100,49 +92,32 @@ impl<'a> Said<'a> {
         match service {
             Service::Mozilla => {
                 let body = body();
-                let code =
-                    body["errno"].as_u64().filter(|errno| *errno < 1000).map(|errno| errno.to_string());
-                Self { is_own_form: code.is_some(), code, text: owned(&body["message"]) }
+                let errno = body["errno"].as_u64().filter(|errno| *errno < 1000);
+                Self { code: errno.map(|errno| errno.to_string()), text: owned(&body["message"]) }
             }
-            Service::Apple => {
-                let code = word(body()["reason"].as_str());
-                Self { is_own_form: code.is_some(), code, text: Cow::Borrowed("") }
+            Service::Apple => Self { code: word(body()["reason"].as_str()), text: Cow::Borrowed("") },
+            Service::Windows => {
+                let header = |name: &str| response.headers.get(name).and_then(|value| value.to_str().ok());
+                let body = body();
+                let code = word(header("x-wns-status")).or_else(|| match &body["ErrCode"] {
+                    Value::Number(code) => Some(code.to_string()),
+                    code => word(code.as_str()),
+                });
+                let text =
+                    header("x-wns-error-description").map_or_else(|| owned(&body["ErrDesc"]), Cow::Borrowed);
+                Self { code, text }
             }
-            Service::Windows => Self::read_windows(response, &body()),
             Service::Google => {
                 let text = String::from_utf8_lossy(&response.body);
                 // A page is quoted by its title: old answers are one word in HTML.
                 let title = text.split_once("<TITLE>").and_then(|(_, rest)| rest.split_once("</TITLE>"));
-                let (code, text) = match title {
-                    Some((title, _)) => (word(Some(title)), Cow::Owned(title.to_owned())),
-                    None => (None, text),
-                };
-                let is_own_form = code.as_deref() == Some("NotRegistered")
-                    || text.to_ascii_lowercase().contains("push subscription");
-                Self { code, text, is_own_form }
+                match title {
+                    Some((title, _)) => Self { code: word(Some(title)), text: Cow::Owned(title.to_owned()) },
+                    None => Self { code: None, text },
+                }
             }
-            Service::Other => {
-                let text = String::from_utf8_lossy(&response.body);
-                // RFC 8030 gives refusals no form. A proxy answers 404 for an unknown path, but not in JSON and not about
-                // subscriptions, and it does not answer 410 of its own accord.
-                let is_plain = !text.contains('<');
-                let is_own_form = body().is_object()
-                    || (is_plain && (response.status == StatusCode::GONE || text.contains("subscription")));
-                Self { code: None, text, is_own_form }
-            }
+            Service::Other => Self { code: None, text: String::from_utf8_lossy(&response.body) },
         }
-    }
-
-    /// Windows answers in headers, and sometimes in JSON as well.
-    fn read_windows(response: &'a Response, body: &Value) -> Self {
-        let header = |name: &str| response.headers.get(name).and_then(|value| value.to_str().ok());
-        let code = word(header("x-wns-status")).or_else(|| match &body["ErrCode"] {
-            Value::Number(code) => Some(code.to_string()),
-            code => word(code.as_str()),
-        });
-        let text = header("x-wns-error-description").map_or_else(|| owned(&body["ErrDesc"]), Cow::Borrowed);
-        let has_header = response.headers.keys().any(|name| name.as_str().starts_with("x-wns-"));
-        Self { is_own_form: has_header || code.is_some(), code, text }
     }
 }
 
@@ -152,39 +127,49 @@ fn owned<'a>(value: &Value) -> Cow<'a, str> {
 
 /// A code as services write them; anything else is not repeated, because it could be anything.
 fn word(text: Option<&str>) -> Option<String> {
-    let is_code = |text: &&str| {
-        let text = text.trim();
-        (1..=24).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric())
-    };
-    text.filter(is_code).map(|text| text.trim().to_owned())
+    let text = text?.trim();
+    let is_code = (1..=24).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric());
+    is_code.then(|| text.to_owned())
 }
 
 /// The table: what the service itself says first, then the status line. None where the message was taken.
-fn meaning(status: StatusCode, service: Service, said: &Said<'_>) -> Option<Kind> {
+fn meaning(response: &Response, service: Service, said: &Said<'_>) -> Option<Kind> {
     let code = said.code.as_deref().unwrap_or_default();
     let own = match service {
-        Service::Windows => windows(status, code),
-        _ if TAKEN.contains(&status.as_u16()) => None,
+        Service::Windows => windows(response.status, code),
+        _ if TAKEN.contains(&response.status.as_u16()) => None,
         Service::Mozilla => mozilla(code, &said.text),
         Service::Google => google(&said.text),
         Service::Apple => apple(code),
-        Service::Other => other(status, &said.text),
+        Service::Other => other(response.status, &said.text),
     };
-    let plain = match status.as_u16() {
+    let plain = match response.status.as_u16() {
         status if TAKEN.contains(&status) => return own,
         // Ours may have ended or be wrong; a new one is tried once, then an operator has to look.
         401 | 403 => Kind::AuthExpired,
-        404 | 410 if said.is_own_form => Kind::TokenGone,
-        // A page of a proxy or a captive portal proves nothing about the subscription.
-        404 | 410 => Kind::VendorDown,
+        404 | 410 if is_own_form(response, service, said) => Kind::TokenGone,
         408 => Kind::Timeout,
         413 => Kind::TooLarge,
         429 => Kind::Throttled,
-        400..=499 => Kind::BadMessage,
+        400..=403 | 405..=409 | 411..=499 => Kind::BadMessage,
+        // A 404 or 410 of a proxy or a captive portal proves nothing about the subscription.
         // A redirect is an answer nobody follows: a stranger chose where it leads.
         _ => Kind::VendorDown,
     };
     own.or(Some(plain))
+}
+
+/// Returns `true` if only the push service itself gives its refusals this form.
+fn is_own_form(response: &Response, service: Service, said: &Said<'_>) -> bool {
+    let text = said.text.to_ascii_lowercase();
+    match service {
+        Service::Google => text.contains("push subscription") || text.contains("notregistered"),
+        // RFC 8030 has no form. A proxy answers 404 for an unknown path, but not about subscriptions, and it does not
+        // answer 410 of its own accord.
+        Service::Other => !text.contains('<') && (response.status == 410 || text.contains("subscription")),
+        Service::Mozilla | Service::Apple => said.code.is_some(),
+        Service::Windows => response.headers.keys().any(|name| name.as_str().starts_with("x-wns-")),
+    }
 }
 
 /// <https://mozilla-services.github.io/autopush-rs/errors.html>
@@ -246,9 +231,9 @@ fn windows(status: StatusCode, code: &str) -> Option<Kind> {
 /// Unknown services refuse our key or token with words of their own, and with a status that elsewhere means the message. A 401 or
 /// 403 needs no words.
 fn other(status: StatusCode, text: &str) -> Option<Kind> {
-    let text = text.to_ascii_lowercase();
-    let words = ["vapid", "jwt", "authoriz", "public key", "senderid"];
-    (status == 400 && words.iter().any(|words| text.contains(words))).then_some(Kind::Credentials)
+    let has = |word| text.to_ascii_lowercase().contains(word);
+    let is_ours = ["vapid", "jwt", "authoriz", "public key", "senderid"].into_iter().any(has);
+    (status == 400 && is_ours).then_some(Kind::Credentials)
 }
 
 fn quote(status: StatusCode, text: &str, asked: &Asked<'_>) -> String {
@@ -272,15 +257,6 @@ fn private<'a>(asked: &Asked<'a>) -> Vec<&'a str> {
     let endpoint = asked.endpoint.path_and_query().map_or("", |path| path.as_str());
     let parts = endpoint.split(['/', '?', '&', '=']).filter(|part| part.len() >= 16);
     [endpoint, title.expose(), content.expose(), payload].into_iter().chain(parts).collect()
-}
-
-/// A token is refused most often because a clock is wrong, and the service's date measures ours.
-fn clock_advice(headers: &HeaderMap, now: Timestamp) -> Option<String> {
-    let theirs = date(headers, &DATE)?;
-    let off = theirs.since(now).max(now.since(theirs));
-    let side = if theirs > now { "behind" } else { "ahead of" };
-    (off > SKEW)
-        .then(|| format!("this machine's clock is {} s {side} the service's: set it right", off.as_secs()))
 }
 
 #[cfg(test)]

@@ -286,7 +286,7 @@ fn a_transport_says_what_would_be_right_and_quotes_nothing() {
 #[test]
 fn all_errors_are_reported_in_the_order_of_the_file() {
     let toml = "[server]\nlisten = \"x\"\nmax_body = \"y\"\nfoo = 1\n[log]\nformat = 3\nlevel = 4\n\
-                [storage]\nkeep = \"1s\"\n[apps.demo.channels.a]\n[apps.demo.channels.b]\nkind = 1\n\
+                [storage]\nkeep = \"1s\"\nkeep_pruned = \"1s\"\n[apps.demo.channels.a]\n[apps.demo.channels.b]\nkind = 1\n\
                 [[apps.demo.routes]]\nchannels = [\"c\"]\n";
     let text = errors(toml);
     let lines: Vec<&str> = text.lines().map(|line| line.split(": ").nth(1).unwrap()).collect();
@@ -299,6 +299,7 @@ fn all_errors_are_reported_in_the_order_of_the_file() {
             "log.format",
             "log.level",
             "storage.keep",
+            "storage.keep_pruned",
             "apps.demo.channels.a.kind",
             "apps.demo.channels.b.kind",
             "apps.demo.routes[0].channels[0]"

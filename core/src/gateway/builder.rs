@@ -48,6 +48,7 @@ pub struct Builder {
     jitter: Arc<dyn Fn() -> f64 + Send + Sync>,
     observers: Vec<Arc<dyn Observer>>,
     keep: Duration,
+    keep_pruned: Duration,
     devices_per_user: usize,
     receipts: Option<String>,
 }
@@ -70,6 +71,7 @@ impl Default for Builder {
             jitter: Arc::new(rand::random::<f64>),
             observers: Vec::new(),
             keep: Duration::from_secs(7 * 24 * 3600),
+            keep_pruned: Duration::from_secs(30 * 24 * 3600),
             devices_per_user: Registration::MOST,
             receipts: None,
         }
@@ -139,6 +141,13 @@ impl Builder {
     #[must_use]
     pub const fn keep(mut self, keep: Duration) -> Self {
         self.keep = keep;
+        self
+    }
+
+    /// Sets how long pruned addresses are kept, so that they can be restored. Default: 30 days.
+    #[must_use]
+    pub const fn keep_pruned(mut self, keep: Duration) -> Self {
+        self.keep_pruned = keep;
         self
     }
 
@@ -227,7 +236,7 @@ impl Builder {
             None => None,
         };
         shop.tasks.spawn(live(Arc::clone(&shop)));
-        shop.tasks.spawn(super::retention::sweep(Arc::clone(&shop)));
+        shop.tasks.spawn(super::retention::sweep(Arc::clone(&shop), self.keep_pruned));
         shop.tasks.spawn(settle_expired(Arc::clone(&shop)));
         let inner = Inner {
             apps: self.apps.into_iter().map(|(id, app)| (id, Arc::new(app))).collect(),

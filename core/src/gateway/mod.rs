@@ -1,6 +1,7 @@
 //! The gateway: submit a notification, learn what became of it, shut down without losing any.
 
 mod builder;
+mod dead;
 mod devices;
 mod draft;
 mod expiry;
@@ -20,6 +21,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::DropGuard;
 
 pub use builder::Builder;
+pub use dead::RestoredPage;
 pub use heard::ReceiptError;
 pub use later::Revoked;
 pub use submit::{Preview, SubmitError, Ticket};

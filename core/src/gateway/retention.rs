@@ -3,13 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::store::Store;
+use crate::words::Timestamp;
 use crate::worker::Shop;
 
 /// Interval between sweeps.
 const INTERVAL: Duration = Duration::from_secs(60);
+/// Dead addresses deleted in one transaction.
+const DEAD_BATCH: usize = 500;
 
 /// Sweeps at every interval until the gateway shuts down. Each step is short and waits its turn among the writers of the queue.
-pub(super) async fn sweep(shop: Arc<Shop>) {
+pub(super) async fn sweep(shop: Arc<Shop>, keep_pruned: Duration) {
     loop {
         let next = shop.clock.now() + INTERVAL;
         tokio::select! {
@@ -28,6 +32,18 @@ pub(super) async fn sweep(shop: Arc<Shop>) {
                 }
             }
         }
+        sweep_dead(&*shop.store, shop.clock.now() - keep_pruned).await;
         tracing::debug!(deleted, "sweep done");
+    }
+}
+
+/// Deletes the dead addresses that were pruned or held back before that time.
+async fn sweep_dead(store: &dyn Store, before: Timestamp) {
+    loop {
+        match store.sweep_dead(before, DEAD_BATCH).await {
+            Ok(DEAD_BATCH..) => {}
+            Ok(_) => return,
+            Err(error) => return tracing::error!(%error, "old dead addresses cannot be deleted"),
+        }
     }
 }

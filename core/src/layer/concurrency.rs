@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
-use super::inside;
 use super::gate::Gate;
+use super::inside;
 use super::pace::closing;
 use crate::channel::PushChannel;
 use crate::clock::Clock;

@@ -100,8 +100,9 @@ fn faults(report: &Report) -> impl Iterator<Item = &Fault> {
 
 /// Returns the fault by which the push service refuses the credentials of the whole lane.
 fn refusal(report: &Report) -> Option<&Fault> {
-    let is_refusal =
-        |fault: &&Fault| fault.scope == Scope::Lane && matches!(fault.kind, Kind::Credentials | Kind::AuthExpired);
+    let is_refusal = |fault: &&Fault| {
+        fault.scope == Scope::Lane && matches!(fault.kind, Kind::Credentials | Kind::AuthExpired)
+    };
     // An aged bearer is the milder one.
     faults(report).filter(is_refusal).min_by_key(|fault| fault.kind == Kind::AuthExpired)
 }
@@ -125,7 +126,12 @@ fn of_fault(fault: &Fault) -> Probed {
         // The push service looked the token up, so it took the credentials.
         Kind::TokenGone | Kind::TokenMuted | Kind::WrongApp | Kind::Quota => Probed::Taken,
         // A layer or the channel may have said so without a request.
-        Kind::BadMessage | Kind::TooLarge | Kind::Expired | Kind::Revoked | Kind::Unsupported => Probed::NotSent,
+        Kind::Quarantined
+        | Kind::BadMessage
+        | Kind::TooLarge
+        | Kind::Expired
+        | Kind::Revoked
+        | Kind::Unsupported => Probed::NotSent,
         Kind::AuthExpired
         | Kind::Credentials
         | Kind::Throttled

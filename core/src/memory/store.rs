@@ -6,26 +6,28 @@ use std::ops::Bound;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
+use super::dead::DeadRows;
 use crate::device::{Address, Device};
 use crate::rules::Rules;
 use crate::store::{Count, Login, Named, Registered, Registration, Replacement, StorageError, Store};
-use crate::words::{AppId, ChannelName, DeviceId, Timestamp, UserId};
+use crate::words::{AppId, ChannelName, DeviceId, UserId};
 
 /// Keeps devices in memory.
 #[derive(Default)]
-pub struct MemoryStore(Mutex<Shelf>);
+pub struct MemoryStore(pub(super) Mutex<Shelf>);
 
 #[derive(Default)]
-struct Shelf {
-    devices: BTreeMap<(AppId, DeviceId), Device>,
-    holders: HashMap<(AppId, Address), DeviceId>,
+pub(super) struct Shelf {
+    pub(super) devices: BTreeMap<(AppId, DeviceId), Device>,
+    pub(super) holders: HashMap<(AppId, Address), DeviceId>,
     users: HashMap<(AppId, UserId), BTreeSet<DeviceId>>,
     rules: HashMap<(AppId, UserId), Rules>,
     counters: HashMap<(AppId, UserId), u32>,
+    pub(super) dead_rows: DeadRows,
 }
 
 impl Shelf {
-    fn take_out(&mut self, app: &AppId, id: &DeviceId) -> Option<Device> {
+    pub(super) fn take_out(&mut self, app: &AppId, id: &DeviceId) -> Option<Device> {
         let device = self.devices.remove(&(app.clone(), id.clone()))?;
         for address in &device.addresses {
             self.holders.remove(&(app.clone(), address.clone()));
@@ -40,7 +42,7 @@ impl Shelf {
         Some(device)
     }
 
-    fn put_in(&mut self, device: Device) {
+    pub(super) fn put_in(&mut self, device: Device) {
         for address in &device.addresses {
             self.holders.insert((device.app.clone(), address.clone()), device.id.clone());
         }
@@ -58,7 +60,7 @@ impl Shelf {
     }
 
     /// Takes an address off whoever holds it.
-    fn release(&mut self, app: &AppId, address: &Address) -> Option<DeviceId> {
+    pub(super) fn release(&mut self, app: &AppId, address: &Address) -> Option<DeviceId> {
         let mut holder = self.take_out_holder(app, address)?;
         holder.addresses.retain(|held| held != address);
         let id = holder.id.clone();
@@ -74,7 +76,7 @@ impl Shelf {
         others.sort_by_key(|id| (age(id), id.clone()));
         others.truncate((others.len() + 1).saturating_sub(most.max(1)));
         for id in &others {
-            self.take_out(app, id);
+            self.forget(app, id);
         }
         others
     }
@@ -83,6 +85,11 @@ impl Shelf {
     fn is_owned(&self, app: &AppId, id: &DeviceId, owner: Option<&UserId>) -> bool {
         let device = self.devices.get(&(app.clone(), id.clone()));
         device.is_some_and(|device| owner.is_none() || device.user.as_ref() == owner)
+    }
+
+    fn forget(&mut self, app: &AppId, id: &DeviceId) -> bool {
+        self.dead_rows.forget_device(app, id);
+        self.take_out(app, id).is_some()
     }
 
     fn of_user(&self, app: &AppId, user: &UserId) -> impl Iterator<Item = &Device> {
@@ -192,27 +199,11 @@ impl Store for MemoryStore {
 
     async fn forget(&self, app: &AppId, id: &DeviceId, owner: Option<&UserId>) -> Result<bool, StorageError> {
         let mut shelf = self.0.lock();
-        Ok(shelf.is_owned(app, id, owner) && shelf.take_out(app, id).is_some())
+        Ok(shelf.is_owned(app, id, owner) && shelf.forget(app, id))
     }
 
     async fn release(&self, app: &AppId, address: &Address) -> Result<Option<DeviceId>, StorageError> {
         Ok(self.0.lock().release(app, address))
-    }
-
-    async fn prune(
-        &self,
-        app: &AppId,
-        address: &Address,
-        dead_since: Timestamp,
-    ) -> Result<bool, StorageError> {
-        let mut shelf = self.0.lock();
-        let Some(mut device) = shelf.take_out_holder(app, address) else { return Ok(false) };
-        let dead = device.registered_at <= dead_since;
-        if dead {
-            device.addresses.retain(|held| held != address);
-        }
-        shelf.put_in(device);
-        Ok(dead)
     }
 
     async fn replace(&self, app: &AppId, replacement: Replacement) -> Result<Option<DeviceId>, StorageError> {

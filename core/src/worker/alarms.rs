@@ -70,6 +70,12 @@ impl Alarms {
 }
 
 impl Lane {
+    /// Takes up an episode that an earlier process has told.
+    pub(super) fn resume_alarm(&self, cause: Cause, fault: Fault, now: Timestamp) {
+        self.alarms.record(cause, &fault, now);
+        metrics::gauge!("pushgate_alarms_open", &self.alarm_labels(cause)).set(1.0);
+    }
+
     /// Opens an episode, or counts the fault to the one that is open.
     pub(super) fn open_alarm(&self, cause: Cause, fault: &Fault, now: Timestamp) {
         if self.alarms.record(cause, fault, now) {
@@ -92,11 +98,7 @@ impl Lane {
     }
 
     fn tell_alarm(&self, cause: Cause, fault: Fault, state: AlarmState) {
-        let labels = [
-            ("app", self.app.to_string()),
-            ("channel", self.name.to_string()),
-            ("fault", cause.code().to_owned()),
-        ];
+        let labels = self.alarm_labels(cause);
         match state {
             AlarmState::Opened => {
                 metrics::counter!("pushgate_alarms_total", &labels).increment(1);
@@ -109,5 +111,13 @@ impl Lane {
             }
         }
         self.shop.tell(&Event::Alarm { app: self.app.clone(), channel: self.name.clone(), fault, state });
+    }
+
+    fn alarm_labels(&self, cause: Cause) -> [(&'static str, String); 3] {
+        [
+            ("app", self.app.to_string()),
+            ("channel", self.name.to_string()),
+            ("fault", cause.code().to_owned()),
+        ]
     }
 }

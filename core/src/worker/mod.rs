@@ -2,7 +2,8 @@
 //! the layers, and settles what came of it. One lane's trouble is no other lane's.
 
 mod alarms;
-mod fuse;
+mod prune;
+mod prune_guard;
 mod settle;
 
 use std::sync::Arc;
@@ -68,7 +69,7 @@ pub(crate) struct Lane {
     name: ChannelName,
     channel: Arc<dyn PushChannel>,
     schedule: Schedule,
-    fuse: fuse::Fuse,
+    prune_guard: prune_guard::PruneGuard,
     gate: Arc<gate::Gate>,
     alarms: alarms::Alarms,
     room: Arc<Semaphore>,
@@ -88,7 +89,7 @@ impl Lane {
             schedule: Schedule::new(&info.capability, installed.retry),
             channel: stack::stack(&app, installed, &gate, &shop.clock, &shop.recall),
             app,
-            fuse: fuse::Fuse::default(),
+            prune_guard: prune_guard::PruneGuard::default(),
             gate,
             alarms: alarms::Alarms::default(),
             room: Arc::new(Semaphore::new(IN_MEMORY)),
@@ -131,15 +132,22 @@ impl Lane {
 
     /// Takes from the queue what is due, as long as there is room; then waits for the next due time or a nudge.
     async fn look_after(self: Arc<Self>) {
+        tokio::select! {
+            biased;
+            () = self.shop.closing.cancelled() => {}
+            () = self.work() => {}
+        }
+        self.save_prune_guard().await;
+    }
+
+    async fn work(self: &Arc<Self>) {
+        while let Err(error) = self.resume_prune_guard().await {
+            tracing::error!(app = %self.app, channel = %self.name, %error, "dead addresses cannot be read; trying again");
+            self.shop.clock.sleep_until(self.shop.clock.now() + LOOK).await;
+        }
         loop {
-            let next = tokio::select! {
-                biased;
-                () = self.shop.closing.cancelled() => return,
-                next = self.refill() => next,
-            };
+            let next = self.refill().await;
             tokio::select! {
-                biased;
-                () = self.shop.closing.cancelled() => return,
                 () = self.wake.notified() => {}
                 () = self.shop.clock.sleep_until(next) => {}
             }

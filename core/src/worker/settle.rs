@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::Lane;
 use super::alarms::Cause;
-use super::fuse::Verdict;
 use crate::delivery::{Delivery, Target};
 use crate::echo::Echoes;
 use crate::fault::{Fault, Kind, Level, Retry};
@@ -44,6 +43,7 @@ impl Lane {
             receipts: Vec::with_capacity(delivery.targets.len()),
             again: BTreeMap::new(),
         };
+        self.record_successes(&delivery.targets, report.outcomes(), now).await;
         for (target, outcome) in delivery.targets.iter().zip(report.into_outcomes()) {
             self.judge(delivery, target, outcome, &mut ledger).await;
         }
@@ -85,14 +85,8 @@ impl Lane {
 
     async fn judge(&self, delivery: &Delivery, target: &Target, outcome: Outcome, ledger: &mut Ledger) {
         let (state, vendor_id, fault, next_at) = match outcome {
-            Outcome::Accepted { vendor_id } => {
-                self.fuse.sent(ledger.now);
-                self.close_alarms(ledger.now);
-                (State::Sent, vendor_id, None, None)
-            }
+            Outcome::Accepted { vendor_id } => (State::Sent, vendor_id, None, None),
             Outcome::Replaced { vendor_id, token } => {
-                self.fuse.sent(ledger.now);
-                self.close_alarms(ledger.now);
                 self.replace(target, &token, ledger.now).await;
                 (State::Sent, vendor_id, None, None)
             }
@@ -141,43 +135,12 @@ impl Lane {
     /// Does what a fault asks for beside another try. Returns a note for the receipt where a dead address is kept.
     async fn act_on(&self, target: &Target, fault: &Fault, ledger: &Ledger) -> Option<&'static str> {
         if fault.kind == Kind::TokenGone {
-            return self.prune(target, fault, ledger.began).await;
+            return self.forget_dead(target, fault, ledger.began).await;
         }
         if fault.row().level == Level::Error || fault.kind == Kind::WrongApp {
             self.open_alarm(Cause::Fault(fault.kind), fault, ledger.now);
         }
         None
-    }
-
-    /// Forgets a dead address, unless it was registered after the vendor's news, or too many die at once. Returns a note where it is kept.
-    async fn prune(&self, target: &Target, fault: &Fault, began: Timestamp) -> Option<&'static str> {
-        let Some(device) = &target.device else { return Some("no device is registered with the address") };
-        match self.fuse.dead(began) {
-            Verdict::Prune => {}
-            Verdict::Blown { first } => {
-                if first {
-                    let detail = "more tokens died than lived within ten minutes; none is forgotten until that changes. compare the credentials with the app's build";
-                    let fault = Fault::new(Kind::WrongApp, detail).of_lane();
-                    self.open_alarm(Cause::PruneGuard, &fault, began);
-                }
-                return Some("the address is kept: too many died at once");
-            }
-        }
-        let dead_since = fault.since.unwrap_or(began);
-        match self.shop.store.prune(&self.app, &target.address, dead_since).await {
-            Ok(true) => {
-                let (app, channel) = (self.app.clone(), self.name.clone());
-                self.shop.tell(&Event::Pruned { app, device: Some(device.clone()), channel });
-                None
-            }
-            Ok(false) => {
-                Some("the address is kept: it was registered after the push service took it for dead")
-            }
-            Err(error) => {
-                tracing::error!(app = %self.app, channel = %self.name, %error, "dead address cannot be forgotten");
-                Some("the address is kept: storage failed")
-            }
-        }
     }
 
     async fn replace(&self, target: &Target, token: &crate::Secret, now: Timestamp) {

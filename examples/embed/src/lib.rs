@@ -1,6 +1,7 @@
 //! An IM server: its loop, its connections, which are its presence, and its tables, which are its store.
 
 mod chat;
+mod dead;
 mod tables;
 
 use std::collections::HashSet;

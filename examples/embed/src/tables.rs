@@ -6,23 +6,26 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use pushgate::{
-    Address, AppId, ChannelName, Count, Device, DeviceId, Login, Named, Registered, Registration,
-    Replacement, Rules, StorageError, Store, Timestamp, UserId,
+    Address, AppId, ChannelName, Count, DeadAddress, Device, DeviceId, Login, Named, PruneGuardState,
+    Registered, Registration, Replacement, Rules, StorageError, Store, UserId,
 };
 
 /// Everything the IM server keeps for pushgate.
 #[derive(Default)]
-pub struct Tables(Mutex<Rows>);
+pub struct Tables(pub(crate) Mutex<Rows>);
 
 #[derive(Default)]
-struct Rows {
+pub(crate) struct Rows {
     devices: Vec<Device>,
+    pub(crate) dead: Vec<(AppId, DeadAddress)>,
+    pub(crate) last_dead_id: i64,
+    pub(crate) prune_guards: HashMap<(AppId, ChannelName), PruneGuardState>,
     rules: HashMap<(AppId, UserId), Rules>,
     counters: HashMap<(AppId, UserId), u32>,
 }
 
 impl Rows {
-    fn device(&mut self, app: &AppId, id: &DeviceId) -> Option<&mut Device> {
+    pub(crate) fn device(&mut self, app: &AppId, id: &DeviceId) -> Option<&mut Device> {
         self.devices.iter_mut().find(|device| device.app == *app && device.id == *id)
     }
 
@@ -31,11 +34,11 @@ impl Rows {
         self.device(app, id).filter(|device| owner.is_none() || device.user.as_ref() == owner)
     }
 
-    fn holder(&mut self, app: &AppId, address: &Address) -> Option<&mut Device> {
+    pub(crate) fn holder(&mut self, app: &AppId, address: &Address) -> Option<&mut Device> {
         self.devices.iter_mut().find(|device| device.app == *app && device.addresses.contains(address))
     }
 
-    fn release(&mut self, app: &AppId, address: &Address) -> Option<DeviceId> {
+    pub(crate) fn release(&mut self, app: &AppId, address: &Address) -> Option<DeviceId> {
         let holder = self.holder(app, address)?;
         holder.addresses.retain(|held| held != address);
         Some(holder.id.clone())
@@ -49,6 +52,7 @@ impl Rows {
         others.truncate((others.len() + 1).saturating_sub(most.max(1)));
         let dropped: Vec<_> = others.into_iter().map(|(_, id)| id).collect();
         self.devices.retain(|device| device.app != *app || !dropped.contains(&device.id));
+        self.dead.retain(|(of, dead)| of != app || !dropped.contains(&dead.device));
         dropped
     }
 }
@@ -151,22 +155,12 @@ impl Store for Tables {
         let mut rows = self.0.lock();
         let is_owned = rows.owned(app, id, owner).is_some();
         rows.devices.retain(|device| !is_owned || device.app != *app || device.id != *id);
+        rows.dead.retain(|(of, dead)| !is_owned || of != app || dead.device != *id);
         Ok(is_owned)
     }
 
     async fn release(&self, app: &AppId, address: &Address) -> Result<Option<DeviceId>, StorageError> {
         Ok(self.0.lock().release(app, address))
-    }
-
-    async fn prune(
-        &self,
-        app: &AppId,
-        address: &Address,
-        dead_since: Timestamp,
-    ) -> Result<bool, StorageError> {
-        let mut rows = self.0.lock();
-        let dead = rows.holder(app, address).is_some_and(|device| device.registered_at <= dead_since);
-        Ok(dead && rows.release(app, address).is_some())
     }
 
     async fn replace(&self, app: &AppId, replacement: Replacement) -> Result<Option<DeviceId>, StorageError> {

@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod devices;
 mod emulate;
 mod http;
 mod plugin;
@@ -60,6 +61,9 @@ enum Command {
     /// Look into the queue of a running gateway
     #[command(subcommand)]
     Queue(queue::Queue),
+    /// Look at addresses that were pruned, and restore them
+    #[command(subcommand)]
+    Devices(devices::Devices),
     /// Check a configuration and probe every credential in it
     #[command(after_help = "Example:\n  pushgate check --config pushgate.toml")]
     Check(ConfigArgs),
@@ -136,6 +140,7 @@ pub(crate) fn run() -> ExitCode {
             Command::Demo(args) => demo::run(args).await,
             Command::Send(args) => send::run(args).await,
             Command::Queue(command) => queue::run(command).await,
+            Command::Devices(command) => devices::run(command).await,
             Command::Check(args) => check::run(args.load()?).await,
             Command::Config => {
                 say(pushgate_config::DEFAULT_TOML.trim_end());

@@ -104,7 +104,8 @@ async fn main() {
         .unwrap();
     store.register(device("d2", Some("ann"), vec![token("token-2"), token("token-dead")])).await.unwrap();
     store.register(device("d3", None, vec![])).await.unwrap();
-    assert!(store.prune(&app(), &token("token-dead"), NOW).await.unwrap());
+    let death = pushgate::Death { since: NOW, fault: pushgate::Kind::TokenGone, vendor_code: None };
+    assert!(store.prune(&app(), &token("token-dead"), &death, NOW).await.unwrap());
     store.renew(node, NOW + Duration::from_secs(20)).await.unwrap();
     let entry = |n, held_by, tokens: &[&str]| Entry { delivery: delivery(n, tokens), due: NOW, held_by };
     // 1: sent and failed. 2: waits. 3: held by a process that has ended. 4: to be tried again.

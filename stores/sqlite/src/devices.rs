@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use pushgate::{
     Address, AppId, ChannelName, Count, Device, DeviceId, Login, Named, Registered, Registration,
-    Replacement, Rules, StorageError, Store, Takeover, Timestamp, UserId,
+    Replacement, Rules, StorageError, Store, Takeover, UserId,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -102,16 +102,6 @@ impl Store for SqliteStore {
     async fn release(&self, app: &AppId, address: &Address) -> Result<Option<DeviceId>, StorageError> {
         let (app, address) = (app.clone(), address.clone());
         self.write("releasing an address", move |c| release(c, &app, &address)).await
-    }
-
-    async fn prune(
-        &self,
-        app: &AppId,
-        address: &Address,
-        dead_since: Timestamp,
-    ) -> Result<bool, StorageError> {
-        let (app, address) = (app.clone(), address.clone());
-        self.write("forgetting a dead address", move |c| prune(c, &app, &address, dead_since)).await
     }
 
     async fn replace(&self, app: &AppId, replacement: Replacement) -> Result<Option<DeviceId>, StorageError> {
@@ -276,6 +266,7 @@ pub(crate) fn find_unreadable(c: &Connection, app: &str, id: &str) -> rusqlite::
 }
 
 pub(crate) fn forget(c: &Connection, app: &str, id: &str) -> rusqlite::Result<bool> {
+    crate::dead::forget_device(c, app, id)?;
     c.prepare_cached("DELETE FROM addresses WHERE app = ?1 AND device = ?2")?.execute([app, id])?;
     Ok(c.prepare_cached("DELETE FROM devices WHERE app = ?1 AND id = ?2")?.execute([app, id])? > 0)
 }
@@ -321,7 +312,11 @@ fn replace(c: &Connection, app: &AppId, replacement: &Replacement) -> rusqlite::
 }
 
 /// The device that holds an address, and since when.
-fn holder(c: &Connection, app: &AppId, address: &Address) -> rusqlite::Result<Option<(String, i64)>> {
+pub(crate) fn holder(
+    c: &Connection,
+    app: &AppId,
+    address: &Address,
+) -> rusqlite::Result<Option<(String, i64)>> {
     c.prepare_cached(
         "SELECT d.id, d.registered_at FROM addresses a JOIN devices d ON d.app = a.app AND d.id = a.device
          WHERE a.app = ?1 AND a.channel = ?2 AND a.kind = ?3 AND a.token = ?4",
@@ -331,21 +326,6 @@ fn holder(c: &Connection, app: &AppId, address: &Address) -> rusqlite::Result<Op
         |row| Ok((row.get(0)?, row.get(1)?)),
     )
     .optional()
-}
-
-fn prune(c: &Connection, app: &AppId, address: &Address, dead_since: Timestamp) -> rusqlite::Result<bool> {
-    let Some((device, registered_at)) = holder(c, app, address)? else { return Ok(false) };
-    if registered_at > dead_since.as_millis() {
-        return Ok(false);
-    }
-    let (channel, kind, token) = (address.channel.as_str(), address.kind.as_str(), address.token.expose());
-    c.prepare_cached(
-        "INSERT INTO pruned (app, channel, kind, token, device, pruned_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?
-    .execute(params![app.as_str(), channel, kind, token, device, dead_since.as_millis()])?;
-    c.prepare_cached("DELETE FROM addresses WHERE app = ?1 AND channel = ?2 AND kind = ?3 AND token = ?4")?
-        .execute(params![app.as_str(), channel, kind, token])?;
-    Ok(true)
 }
 
 /// A name in a column: checked when it was written.

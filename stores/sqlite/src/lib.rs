@@ -4,6 +4,7 @@
 //! thousand callers share a few commits and a single one waits for no timer.
 
 mod counts;
+mod dead;
 mod devices;
 mod echoes;
 mod expiry;

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
 /// Each takes the schema from its place in the list to the next; never changed once released.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("../migrations/0001_devices_and_queue.sql"),
     include_str!("../migrations/0002_users_and_later.sql"),
     include_str!("../migrations/0003_echoes.sql"),
@@ -16,6 +16,7 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("../migrations/0006_revoked_at.sql"),
     include_str!("../migrations/0007_counts_and_quarantine.sql"),
     include_str!("../migrations/0008_expiry.sql"),
+    include_str!("../migrations/0009_dead_addresses.sql"),
 ];
 
 /// Longest wait for another connection of this process.

@@ -1,5 +1,6 @@
 //! The native door, `/v1`: the API we would want to use. Here are the routes and who may pass; each resource has a file.
 
+mod dead;
 mod devices;
 mod notifications;
 mod queue;
@@ -49,6 +50,8 @@ pub(super) fn routes() -> Router<Arc<House>> {
         .route("/v1/apps/{app}/users/{user}/rules", put(users::set_rules).get(users::rules))
         .route("/v1/apps/{app}/users/{user}/badge", put(users::badge))
         .route(QUARANTINED, get(queue::quarantined))
+        .route("/v1/apps/{app}/devices:pruned", get(dead::list))
+        .route("/v1/apps/{app}/devices:restore", post(dead::restore))
         .merge(for_pages())
 }
 

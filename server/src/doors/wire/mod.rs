@@ -1,5 +1,6 @@
 //! The native door's JSON: the only place where requests are checked, and what answers look like.
 
+mod dead;
 mod device;
 mod notification;
 mod shown;
@@ -11,6 +12,7 @@ use serde::Deserialize;
 
 use crate::problem::Problem;
 
+pub(crate) use dead::{RestoreBody, dead, dead_query, restored};
 pub(crate) use device::{Asked, DeviceBody, HeldBody, LoginBody, RotateBody};
 pub(crate) use notification::NotificationBody;
 pub(crate) use shown::{Submitted, device, nothing_pushed, status};

@@ -2,6 +2,7 @@
 //! `pushgate_kit::keeping::store(&mine).await; pushgate_kit::keeping::queue(&mine).await;`
 //! Each check stands in an app of its own, so that one instance serves them all.
 
+mod dead;
 mod expiry;
 mod later;
 mod moves;

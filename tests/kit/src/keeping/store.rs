@@ -6,6 +6,7 @@ use pushgate::{
     Count, Device, DeviceId, Login, Named, Registration, Replacement, Rules, Store, Takeover, UserId,
 };
 
+use super::dead::dead_addresses;
 use super::{T0, address, app, device, device_id, user};
 
 /// Every promise of [`Store`].
@@ -15,7 +16,6 @@ use super::{T0, address, app, device, device_id, user};
 pub async fn store(store: &dyn Store) {
     registering_twice_changes_nothing(store).await;
     an_address_belongs_to_one_device(store).await;
-    prune_spares_a_token_registered_later(store).await;
     a_replaced_token_is_found_under_its_new_name(store).await;
     replacing_takes_no_address_from_another_user(store).await;
     replacing_for_a_user_leaves_the_devices_of_others(store).await;
@@ -29,6 +29,7 @@ pub async fn store(store: &dyn Store) {
     counters_begin_at_zero_and_never_fall_below(store).await;
     a_thousand_concurrent_binds_of_one_address_end_with_one_owner(store).await;
     super::takeover::promises(store).await;
+    dead_addresses(store).await;
 }
 
 async fn registering_twice_changes_nothing(store: &dyn Store) {
@@ -52,19 +53,6 @@ async fn an_address_belongs_to_one_device(store: &dyn Store) {
     let left = store.device(&app, &first.id).await.expect("read").expect("known");
     assert_eq!(left.addresses, [address("own")], "the address moved to the second device");
     assert_eq!(store.device(&app, &second.id).await.expect("read"), Some(second));
-}
-
-async fn prune_spares_a_token_registered_later(store: &dyn Store) {
-    let app = app("prunes");
-    let bob = device(&app, "d", "bob", &["t", "other"]);
-    store.register(bob.clone().into()).await.expect("register");
-    let before = T0 - Duration::from_secs(1);
-    assert!(!store.prune(&app, &address("t"), before).await.expect("prune"), "news older than the token");
-    assert!(!store.prune(&app, &address("unknown"), T0).await.expect("prune"));
-    assert!(store.prune(&app, &address("t"), T0).await.expect("prune"));
-    assert!(!store.prune(&app, &address("t"), T0).await.expect("prune"), "it is gone already");
-    let left = store.device(&app, &bob.id).await.expect("read").expect("the device stays");
-    assert_eq!(left.addresses, [address("other")]);
 }
 
 async fn a_replaced_token_is_found_under_its_new_name(store: &dyn Store) {

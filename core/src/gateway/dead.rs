@@ -1,0 +1,40 @@
+//! Dead addresses: restoring what was pruned by mistake.
+
+use super::Gateway;
+use crate::dead::{DeadAddress, DeadId, DeadQuery, Restoration};
+use crate::store::StorageError;
+use crate::words::AppId;
+
+/// Result of restoring one page of dead addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoredPage {
+    /// Each address of the page and what came of it.
+    pub results: Vec<(DeadAddress, Restoration)>,
+    /// The last address of the page; `None` means that there are no more.
+    pub next: Option<DeadId>,
+}
+
+impl Gateway {
+    /// Returns a page of the app's dead addresses, pruned or held back.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub async fn dead(&self, app: &AppId, query: &DeadQuery) -> Result<Vec<DeadAddress>, StorageError> {
+        self.inner.shop.store.dead(app, query).await
+    }
+
+    /// Restores a page of the app's dead addresses. What was registered anew meanwhile is left as it is.
+    ///
+    /// # Errors
+    /// When storage fails; then nothing is changed.
+    pub async fn restore(&self, app: &AppId, query: &DeadQuery) -> Result<RestoredPage, StorageError> {
+        let page = self.dead(app, query).await?;
+        let next = page.last().map(|dead| dead.id).filter(|_| page.len() >= query.limit);
+        let ids: Vec<_> = page.iter().map(|dead| dead.id).collect();
+        if ids.is_empty() {
+            return Ok(RestoredPage { results: Vec::new(), next });
+        }
+        let restored = self.inner.shop.store.restore(app, &ids, self.now()).await?;
+        Ok(RestoredPage { results: page.into_iter().zip(restored).collect(), next })
+    }
+}

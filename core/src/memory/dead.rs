@@ -1,0 +1,157 @@
+//! Dead addresses in memory.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+
+use async_trait::async_trait;
+
+use super::store::{MemoryStore, Shelf};
+use crate::dead::{
+    DeadAddress, DeadAddresses, DeadId, DeadQuery, DeadState, Death, PruneGuardState, Restoration,
+};
+use crate::device::Address;
+use crate::store::StorageError;
+use crate::words::{AppId, ChannelName, DeviceId, Timestamp};
+
+/// The dead addresses of all apps.
+#[derive(Default)]
+pub(super) struct DeadRows {
+    last_id: i64,
+    rows: BTreeMap<DeadId, (AppId, DeadAddress)>,
+    guards: HashMap<(AppId, ChannelName), PruneGuardState>,
+}
+
+impl DeadRows {
+    pub(super) fn forget_device(&mut self, app: &AppId, id: &DeviceId) {
+        self.rows.retain(|_, (of, dead)| of != app || dead.device != *id);
+    }
+
+    fn insert(&mut self, app: &AppId, mut dead: DeadAddress) -> DeadId {
+        self.rows.retain(|_, (of, other)| of != app || other.address != dead.address);
+        self.last_id += 1;
+        dead.id = DeadId(self.last_id);
+        self.rows.insert(dead.id, (app.clone(), dead));
+        DeadId(self.last_id)
+    }
+}
+
+impl Shelf {
+    /// Returns the address as a dead one, if it stands as it was when it died.
+    fn dead_address(&self, app: &AppId, address: &Address, death: &Death) -> Option<DeadAddress> {
+        let holder = self.holders.get(&(app.clone(), address.clone()))?;
+        let device = self.devices.get(&(app.clone(), holder.clone()))?;
+        (device.registered_at <= death.since).then(|| DeadAddress {
+            id: DeadId(0),
+            device: device.id.clone(),
+            user: device.user.clone(),
+            address: address.clone(),
+            death: death.clone(),
+            at: death.since,
+            state: DeadState::HeldBack,
+        })
+    }
+
+    fn restore(&mut self, app: &AppId, id: DeadId, at: Timestamp) -> Restoration {
+        let Some((_, dead)) = self.dead_rows.rows.get(&id).filter(|(of, _)| of == app) else {
+            return Restoration::Unknown;
+        };
+        let dead = dead.clone();
+        let Some(device) = self.devices.get(&(app.clone(), dead.device.clone())) else {
+            return Restoration::DeviceGone;
+        };
+        let holder = self.holders.get(&(app.clone(), dead.address.clone()));
+        if dead.state == DeadState::Pruned {
+            let is_alike =
+                |held: &Address| held.channel == dead.address.channel && held.kind == dead.address.kind;
+            if holder.is_some() {
+                return Restoration::RegisteredAnew;
+            }
+            if device.addresses.iter().any(is_alike) {
+                return Restoration::Replaced;
+            }
+        } else if holder != Some(&device.id) {
+            return Restoration::RegisteredAnew;
+        }
+        let Some(mut device) = self.take_out(app, &dead.device) else { return Restoration::DeviceGone };
+        if !device.addresses.contains(&dead.address) {
+            device.addresses.push(dead.address);
+        }
+        device.registered_at = device.registered_at.max(at);
+        self.put_in(device);
+        self.dead_rows.rows.remove(&id);
+        Restoration::Restored
+    }
+}
+
+#[async_trait]
+impl DeadAddresses for MemoryStore {
+    async fn prune(
+        &self,
+        app: &AppId,
+        address: &Address,
+        death: &Death,
+        at: Timestamp,
+    ) -> Result<bool, StorageError> {
+        let mut shelf = self.0.lock();
+        let Some(dead) = shelf.dead_address(app, address, death) else { return Ok(false) };
+        shelf.release(app, address);
+        shelf.dead_rows.insert(app, DeadAddress { at, state: DeadState::Pruned, ..dead });
+        Ok(true)
+    }
+
+    async fn hold_back(
+        &self,
+        app: &AppId,
+        address: &Address,
+        death: &Death,
+        at: Timestamp,
+    ) -> Result<Option<DeadId>, StorageError> {
+        let mut shelf = self.0.lock();
+        let Some(dead) = shelf.dead_address(app, address, death) else { return Ok(None) };
+        Ok(Some(shelf.dead_rows.insert(app, DeadAddress { at, state: DeadState::HeldBack, ..dead })))
+    }
+
+    async fn dead(&self, app: &AppId, query: &DeadQuery) -> Result<Vec<DeadAddress>, StorageError> {
+        let shelf = self.0.lock();
+        let after = query.after.map_or(Bound::Unbounded, Bound::Excluded);
+        let dead = shelf.dead_rows.rows.range((after, Bound::Unbounded)).map(|(_, row)| row);
+        let selected = dead.filter(|(of, dead)| of == app && query.matches(dead));
+        Ok(selected.take(query.limit).map(|(_, dead)| dead.clone()).collect())
+    }
+
+    async fn restore(
+        &self,
+        app: &AppId,
+        ids: &[DeadId],
+        at: Timestamp,
+    ) -> Result<Vec<Restoration>, StorageError> {
+        let mut shelf = self.0.lock();
+        Ok(ids.iter().map(|id| shelf.restore(app, *id, at)).collect())
+    }
+
+    async fn sweep_dead(&self, before: Timestamp, limit: usize) -> Result<usize, StorageError> {
+        let mut shelf = self.0.lock();
+        let old = shelf.dead_rows.rows.iter().filter(|(_, (_, dead))| dead.at < before);
+        let old: Vec<_> = old.map(|(id, _)| *id).take(limit).collect();
+        old.iter().for_each(|id| _ = shelf.dead_rows.rows.remove(id));
+        Ok(old.len())
+    }
+
+    async fn prune_guard(
+        &self,
+        app: &AppId,
+        channel: &ChannelName,
+    ) -> Result<Option<PruneGuardState>, StorageError> {
+        Ok(self.0.lock().dead_rows.guards.get(&(app.clone(), channel.clone())).copied())
+    }
+
+    async fn set_prune_guard(
+        &self,
+        app: &AppId,
+        channel: &ChannelName,
+        state: &PruneGuardState,
+    ) -> Result<(), StorageError> {
+        self.0.lock().dead_rows.guards.insert((app.clone(), channel.clone()), *state);
+        Ok(())
+    }
+}

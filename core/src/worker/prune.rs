@@ -1,0 +1,195 @@
+//! Dead addresses of a lane: pruned at once, or held back by the prune guard until pushes succeed again.
+
+use super::Lane;
+use super::alarms::Cause;
+use super::prune_guard::{MAX_HELD_BACK, MIN_ALLOWANCE, Verdict};
+use crate::dead::{DeadId, DeadQuery, DeadState, Death, PruneGuardState};
+use crate::delivery::Target;
+use crate::device::Address;
+use crate::fault::{Fault, Kind};
+use crate::observe::Event;
+use crate::report::Outcome;
+use crate::store::StorageError;
+use crate::words::{DeviceId, Timestamp};
+
+/// Note for a receipt.
+const HELD_BACK: &str = "the address is kept: the prune guard holds it back until pushes succeed again";
+
+/// Result of pruning one address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pruned {
+    Done,
+    /// It does not stand as it was.
+    RegisteredLater,
+    Failed,
+}
+
+impl Pruned {
+    /// Returns the note for a receipt where the address is kept.
+    const fn note(self) -> Option<&'static str> {
+        match self {
+            Self::Done => None,
+            Self::RegisteredLater => {
+                Some("the address is kept: it was registered after the push service took it for dead")
+            }
+            Self::Failed => Some("the address is kept: storage failed"),
+        }
+    }
+}
+
+impl Lane {
+    /// Takes up the prune guard that an earlier process has kept.
+    pub(super) async fn resume_prune_guard(&self) -> Result<(), StorageError> {
+        let store = &self.shop.store;
+        let state = store.prune_guard(&self.app, &self.name).await?.unwrap_or_default();
+        let mut query = DeadQuery {
+            channel: Some(self.name.clone()),
+            state: Some(DeadState::HeldBack),
+            ..DeadQuery::new(DeadQuery::MAX_LIMIT)
+        };
+        let mut held_back = Vec::new();
+        while held_back.len() < MAX_HELD_BACK {
+            let page = store.dead(&self.app, &query).await?;
+            let is_last = page.len() < query.limit;
+            query.after = page.last().map(|dead| dead.id);
+            held_back.extend(page);
+            if is_last {
+                break;
+            }
+        }
+        self.prune_guard.resume(state, held_back);
+        if state.is_alarm_open {
+            self.resume_alarm(Cause::PruneGuard, prune_guard_fault(), self.shop.clock.now());
+        }
+        self.measure_held_back();
+        Ok(())
+    }
+
+    /// Keeps what the prune guard has counted, for the next process.
+    pub(super) async fn save_prune_guard(&self) {
+        let state = self.prune_guard.state();
+        if state.window_began.is_some() {
+            self.keep_prune_guard(state).await;
+        }
+    }
+
+    /// Counts the accepted pushes of an attempt, closes alarms that they end, and prunes what they allow to prune.
+    pub(super) async fn record_successes(&self, targets: &[Target], outcomes: &[Outcome], now: Timestamp) {
+        let accepted = targets.iter().zip(outcomes).filter(|(_, outcome)| outcome.fault().is_none());
+        let accepted: Vec<&Address> = accepted.map(|(target, _)| &target.address).collect();
+        if accepted.is_empty() {
+            return;
+        }
+        self.close_alarms(now);
+        let released = self.prune_guard.accepted(accepted.into_iter(), now);
+        let Some(state) = released.state else { return };
+        self.keep_prune_guard(state).await;
+        self.forget_held_back(&released.alive, now).await;
+        for (id, address, death) in released.dead {
+            if self.prune_now(None, &address, &death, now).await == Pruned::RegisteredLater {
+                self.forget_held_back(&[id], now).await;
+            }
+        }
+        self.measure_held_back();
+        if self.prune_guard.held_back() == 0
+            && let Some(state) = self.prune_guard.set_alarm(false)
+        {
+            self.close_alarm(Cause::PruneGuard);
+            self.keep_prune_guard(state).await;
+        }
+    }
+
+    /// Prunes an address that the push service called dead, or holds it back. One that was registered after the push service's
+    /// news is spared. Returns a note for the receipt where the address is kept.
+    pub(super) async fn forget_dead(
+        &self,
+        target: &Target,
+        fault: &Fault,
+        began: Timestamp,
+    ) -> Option<&'static str> {
+        let Some(device) = &target.device else { return Some("no device is registered with the address") };
+        let (death, now) = (Death::new(fault, began), self.shop.clock.now());
+        match self.prune_guard.dead(&target.address, now) {
+            Verdict::Prune(state) => {
+                let pruned = self.prune_now(Some(device), &target.address, &death, now);
+                let ((), pruned) = tokio::join!(self.keep_prune_guard(state), pruned);
+                pruned.note()
+            }
+            Verdict::HoldBack => self.hold_back(&target.address, death, now).await,
+            Verdict::Keep => Some(HELD_BACK),
+        }
+    }
+
+    async fn prune_now(
+        &self,
+        device: Option<&DeviceId>,
+        address: &Address,
+        death: &Death,
+        now: Timestamp,
+    ) -> Pruned {
+        match self.shop.store.prune(&self.app, address, death, now).await {
+            Ok(true) => {
+                metrics::counter!("pushgate_pruned_total", &self.labels()).increment(1);
+                let (app, channel) = (self.app.clone(), self.name.clone());
+                self.shop.tell(&Event::Pruned { app, device: device.cloned(), channel });
+                Pruned::Done
+            }
+            Ok(false) => Pruned::RegisteredLater,
+            Err(error) => {
+                tracing::error!(app = %self.app, channel = %self.name, %error, "dead address cannot be forgotten");
+                Pruned::Failed
+            }
+        }
+    }
+
+    async fn hold_back(&self, address: &Address, death: Death, now: Timestamp) -> Option<&'static str> {
+        match self.shop.store.hold_back(&self.app, address, &death, now).await {
+            Ok(Some(id)) => self.prune_guard.hold_back(id, address.clone(), death),
+            Ok(None) => return Pruned::RegisteredLater.note(),
+            Err(error) => {
+                tracing::error!(app = %self.app, channel = %self.name, %error, "dead address cannot be held back");
+                return Pruned::Failed.note();
+            }
+        }
+        self.measure_held_back();
+        if self.prune_guard.held_back() as u64 > MIN_ALLOWANCE
+            && let Some(state) = self.prune_guard.set_alarm(true)
+        {
+            self.open_alarm(Cause::PruneGuard, &prune_guard_fault(), now);
+            self.keep_prune_guard(state).await;
+        }
+        Some(HELD_BACK)
+    }
+
+    async fn forget_held_back(&self, ids: &[DeadId], now: Timestamp) {
+        if ids.is_empty() {
+            return;
+        }
+        if let Err(error) = self.shop.store.restore(&self.app, ids, now).await {
+            tracing::error!(app = %self.app, channel = %self.name, %error, "address cannot be released");
+        }
+    }
+
+    async fn keep_prune_guard(&self, state: PruneGuardState) {
+        if let Err(error) = self.shop.store.set_prune_guard(&self.app, &self.name, &state).await {
+            tracing::error!(app = %self.app, channel = %self.name, %error, "state of the prune guard cannot be stored");
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "there are never that many")]
+    fn measure_held_back(&self) {
+        let held_back = self.prune_guard.held_back() as f64;
+        metrics::gauge!("pushgate_addresses_held_back", &self.labels()).set(held_back);
+    }
+
+    fn labels(&self) -> [(&'static str, String); 2] {
+        [("app", self.app.to_string()), ("channel", self.name.to_string())]
+    }
+}
+
+fn prune_guard_fault() -> Fault {
+    let detail = format!(
+        "over {MIN_ALLOWANCE} addresses were called dead and hardly a push succeeds, so they are held back; compare the credentials with the app's build, and see `pushgate devices pruned`"
+    );
+    Fault::new(Kind::WrongApp, detail).of_lane()
+}

@@ -1,0 +1,181 @@
+//! `pushgate devices`: look at pruned addresses of a running gateway, and restore them.
+
+use std::time::{Duration, SystemTime};
+
+use clap::{Args, Subcommand};
+use http::Method;
+use pushgate::Timestamp;
+use serde_json::{Value, json};
+
+use super::Outcome;
+use super::http::Client;
+use crate::say;
+
+#[derive(Subcommand)]
+pub(super) enum Devices {
+    /// List the addresses that were pruned, or are held back, because a push service called them dead
+    #[command(
+        after_help = "Examples:\n  pushgate devices pruned --app demo\n  pushgate devices pruned --app demo --channel web --since 2h\n  pushgate devices pruned --app demo --since 2026-11-24T20:00:00Z --json"
+    )]
+    Pruned(PrunedArgs),
+    /// Give pruned addresses back to their devices; what was registered anew meanwhile is left as it is
+    #[command(
+        after_help = "Examples:\n  pushgate devices restore --app demo --device bob-web --device ann-phone\n  pushgate devices restore --app demo --channel web --since 2h"
+    )]
+    Restore(RestoreArgs),
+}
+
+/// A gateway and an app.
+#[derive(Args)]
+struct AppArgs {
+    /// The gateway
+    #[arg(long, env = "PUSHGATE_URL", default_value = "http://127.0.0.1:8080")]
+    url: String,
+    /// A server key with the scope `admin`
+    #[arg(long, env = "PUSHGATE_KEY", hide_env_values = true)]
+    key: String,
+    /// The app
+    #[arg(long)]
+    app: String,
+    /// Print JSON, one object a line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub(super) struct PrunedArgs {
+    #[command(flatten)]
+    app: AppArgs,
+    /// Only of this channel
+    #[arg(long)]
+    channel: Option<String>,
+    /// Only pruned at this time or later: RFC 3339, or so long ago ("2h")
+    #[arg(long, value_parser = time)]
+    since: Option<Timestamp>,
+    /// Only pruned before this time: RFC 3339, or so long ago
+    #[arg(long, value_parser = time)]
+    until: Option<Timestamp>,
+}
+
+#[derive(Args)]
+pub(super) struct RestoreArgs {
+    #[command(flatten)]
+    app: AppArgs,
+    /// A device whose addresses are restored (again for more)
+    #[arg(long = "device", required_unless_present = "channel")]
+    devices: Vec<String>,
+    /// The channel whose addresses are restored
+    #[arg(long, requires = "since")]
+    channel: Option<String>,
+    /// Only pruned at this time or later: RFC 3339, or so long ago ("2h")
+    #[arg(long, value_parser = time)]
+    since: Option<Timestamp>,
+    /// Only pruned before this time: RFC 3339, or so long ago
+    #[arg(long, value_parser = time)]
+    until: Option<Timestamp>,
+}
+
+pub(super) async fn run(command: Devices) -> Outcome {
+    match command {
+        Devices::Pruned(args) => pruned(args).await,
+        Devices::Restore(args) => restore(args).await,
+    }
+}
+
+async fn pruned(args: PrunedArgs) -> Outcome {
+    let client = Client::new(&args.app.url, &args.app.key)?;
+    let mut table = Table::new(args.app.json, "state");
+    let mut after = None;
+    loop {
+        let mut query = vec!["limit=1000".to_owned()];
+        query.extend(args.channel.as_ref().map(|channel| format!("channel={channel}")));
+        query.extend(args.since.map(|since| format!("since={since}")));
+        query.extend(args.until.map(|until| format!("until={until}")));
+        query.extend(after.map(|after: i64| format!("after={after}")));
+        let path = format!("/v1/apps/{}/devices:pruned?{}", args.app.app, query.join("&"));
+        let page = client.call(Method::GET, &path, &Value::Null).await?;
+        table.rows(&page["pruned"])?;
+        after = page["next"].as_i64();
+        if after.is_none() {
+            break;
+        }
+    }
+    table.end("no address was pruned");
+    Ok(())
+}
+
+async fn restore(args: RestoreArgs) -> Outcome {
+    let client = Client::new(&args.app.url, &args.app.key)?;
+    let path = format!("/v1/apps/{}/devices:restore", args.app.app);
+    let mut table = Table::new(args.app.json, "result");
+    let (mut after, mut restored, mut skipped) = (None, 0, 0);
+    loop {
+        let body = json!({"devices": args.devices, "channel": args.channel, "since": args.since,
+            "until": args.until, "after": after});
+        let page = client.call(Method::POST, &path, &body).await?;
+        table.rows(&page["results"])?;
+        restored += page["restored"].as_u64().unwrap_or_default();
+        skipped += page["skipped"].as_u64().unwrap_or_default();
+        after = page["next"].as_i64();
+        if after.is_none() {
+            break;
+        }
+    }
+    table.end("nothing to restore");
+    if !args.app.json {
+        say(format!("{restored} restored, {skipped} left as they are"));
+    }
+    Ok(())
+}
+
+/// Prints addresses as a table for people, or as JSON.
+struct Table {
+    is_json: bool,
+    /// The member shown in the last column.
+    last: &'static str,
+    is_empty: bool,
+}
+
+impl Table {
+    const fn new(is_json: bool, last: &'static str) -> Self {
+        Self { is_json, last, is_empty: true }
+    }
+
+    fn rows(&mut self, rows: &Value) -> Outcome {
+        for row in rows.as_array().ok_or("the gateway answered without a list; is it of another version?")? {
+            if self.is_json {
+                say(row);
+            } else {
+                if self.is_empty {
+                    say(line(["AT", "DEVICE", "USER", "CHANNEL", "FAULT", &self.last.to_uppercase()]));
+                }
+                let text = |name: &str| row[name].as_str().unwrap_or("-").to_owned();
+                let fault = if row["vendor_code"].is_null() { "fault" } else { "vendor_code" };
+                let cells = ["at", "device", "user", "channel", fault, self.last].map(text);
+                say(line(cells.each_ref().map(String::as_str)));
+            }
+            self.is_empty = false;
+        }
+        Ok(())
+    }
+
+    fn end(&self, nothing: &str) {
+        if self.is_empty && !self.is_json {
+            say(nothing);
+        }
+    }
+}
+
+fn line([at, device, user, channel, fault, last]: [&str; 6]) -> String {
+    format!("{at:<24}  {device:<24}  {user:<16}  {channel:<12}  {fault:<20}  {last}")
+}
+
+/// Reads a time, or a span that counts back from now.
+fn time(text: &str) -> Result<Timestamp, String> {
+    let span: Option<Duration> = humantime::parse_duration(text).ok();
+    match span {
+        Some(span) => Ok(Timestamp::from(SystemTime::now()) - span),
+        None => serde_json::from_value(text.into())
+            .map_err(|_| "write a time like 2026-11-24T20:00:00Z, or so long ago, like 2h".to_owned()),
+    }
+}

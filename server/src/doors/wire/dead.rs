@@ -1,0 +1,100 @@
+//! Dead addresses in JSON: what is listed, what is to be restored, what came of it. No token is in any of them.
+
+use std::collections::HashMap;
+
+use pushgate::gateway::RestoredPage;
+use pushgate::{ChannelName, DeadAddress, DeadId, DeadQuery, DeadState, DeviceId, Restoration, Timestamp};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::refused;
+use crate::problem::Problem;
+
+/// Addresses of a page, unless the request says otherwise.
+const DEFAULT_LIMIT: usize = 100;
+
+/// Body of `POST …/devices:restore`: devices, or a channel and the time since which it pruned.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RestoreBody {
+    #[serde(default)]
+    devices: Vec<DeviceId>,
+    channel: Option<ChannelName>,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    after: Option<DeadId>,
+}
+
+impl RestoreBody {
+    /// Returns the page of addresses that is to be restored.
+    pub(crate) fn query(self) -> Result<DeadQuery, Problem> {
+        let Self { devices, channel, since, until, after } = self;
+        if devices.is_empty() && (channel.is_none() || since.is_none()) {
+            return Err(refused("name devices, or a channel and the time since which it pruned"));
+        }
+        if devices.len() > DeadQuery::MAX_LIMIT {
+            return Err(refused(format!("devices: at most {} at once", DeadQuery::MAX_LIMIT)));
+        }
+        let (state, limit) = (Some(DeadState::Pruned), DeadQuery::MAX_LIMIT);
+        Ok(DeadQuery { channel, devices, state, since, until, after, limit })
+    }
+}
+
+/// Reads the query of `GET …/devices:pruned`.
+pub(crate) fn dead_query(mut given: HashMap<String, String>) -> Result<DeadQuery, Problem> {
+    let mut query = DeadQuery::new(DEFAULT_LIMIT);
+    if let Some(channel) = given.remove("channel") {
+        query.channel =
+            Some(ChannelName::new(&channel).map_err(|error| refused(format!("channel: {error}")))?);
+    }
+    if let Some(state) = given.remove("state") {
+        let wrong = |_| refused("state: \"pruned\" or \"held_back\"");
+        query.state = Some(serde_json::from_value(state.into()).map_err(wrong)?);
+    }
+    query.since = time(&mut given, "since")?;
+    query.until = time(&mut given, "until")?;
+    if let Some(after) = given.remove("after") {
+        let wrong = |_| refused("after: the `next` of the page before");
+        query.after = Some(DeadId(after.parse().map_err(wrong)?));
+    }
+    if let Some(limit) = given.remove("limit") {
+        let limit = limit.parse().ok().filter(|limit| (1..=DeadQuery::MAX_LIMIT).contains(limit));
+        let wrong = || refused(format!("limit: 1 to {}", DeadQuery::MAX_LIMIT));
+        query.limit = limit.ok_or_else(wrong)?;
+    }
+    match given.into_keys().next() {
+        None => Ok(query),
+        Some(_) => {
+            Err(refused("unknown query parameter; known are channel, state, since, until, after, limit"))
+        }
+    }
+}
+
+fn time(given: &mut HashMap<String, String>, name: &str) -> Result<Option<Timestamp>, Problem> {
+    let wrong = |_| refused(format!("{name}: a time like 2026-11-24T20:00:00Z (a `+` is written as %2B)"));
+    given.remove(name).map(|text| serde_json::from_value(text.into()).map_err(wrong)).transpose()
+}
+
+/// A page of dead addresses.
+pub(crate) fn dead(page: &[DeadAddress], limit: usize) -> Value {
+    let next = page.last().map(|dead| dead.id).filter(|_| page.len() >= limit);
+    json!({"pruned": page.iter().map(one).collect::<Vec<_>>(), "next": next})
+}
+
+/// Result of a restoration.
+pub(crate) fn restored(page: &RestoredPage) -> Value {
+    let results = page.results.iter().map(|(dead, restoration)| {
+        let mut shown = one(dead);
+        shown["result"] = json!(restoration);
+        shown
+    });
+    let restored = page.results.iter().filter(|(_, result)| *result == Restoration::Restored).count();
+    json!({"restored": restored, "skipped": page.results.len() - restored,
+        "results": results.collect::<Vec<_>>(), "next": page.next})
+}
+
+fn one(dead: &DeadAddress) -> Value {
+    json!({"id": dead.id, "device": dead.device, "user": dead.user, "channel": dead.address.channel,
+        "kind": dead.address.kind, "state": dead.state, "at": dead.at, "dead_since": dead.death.since,
+        "fault": dead.death.fault.row().code, "vendor_code": dead.death.vendor_code})
+}
