@@ -160,7 +160,7 @@ async fn everybody_is_asked_for_at_the_door_and_who_has_logged_out_is_not_reache
 async fn an_hour_is_asked_for_at_the_door_and_cancelled_there() {
     let house = House::open().await;
     let page = house.page_of("bob").await;
-    let asked = |at: &str| json!({"to": {"users": ["bob"]}, "title": "later", "send_at": at});
+    let asked = |at: &str| json!({"to": {"users": ["bob"]}, "title": "see you at six", "send_at": at});
     let (status, answer) = house.client.submit(&asked("2999-01-01T00:00:00Z"), "").await;
     assert_eq!((status, &answer["code"]), (422, &"too_far_ahead".into()));
     let in_an_hour = pushgate::Timestamp::from(std::time::SystemTime::now()) + 60 * MINUTE;
