@@ -13,13 +13,15 @@ pub(crate) struct Problem {
     status: u16,
     code: &'static str,
     detail: String,
+    /// Path of the field of the body that is refused, or name of the query parameter.
+    field: Option<String>,
     /// Seconds after which the same request may succeed.
     retry_after: Option<u32>,
 }
 
 impl Problem {
     pub(crate) fn new(status: u16, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), retry_after: None }
+        Self { status, code, detail: detail.into(), field: None, retry_after: None }
     }
 
     /// 503: a limit of the whole server is reached.
@@ -30,6 +32,21 @@ impl Problem {
     /// 503: the server takes no further request.
     pub(crate) fn shutting_down() -> Self {
         SubmitError::ShuttingDown.into()
+    }
+
+    /// Names the field that is refused. The detail begins with it.
+    pub(crate) fn about(mut self, field: impl Into<String>) -> Self {
+        self.field = Some(field.into());
+        self
+    }
+
+    /// Puts the path of a body before the field, which is named as if that body were alone.
+    pub(crate) fn within(mut self, path: &str) -> Self {
+        if let Some(field) = &mut self.field {
+            *field = format!("{path}.{field}");
+            self.detail = format!("{path}.{}", self.detail);
+        }
+        self
     }
 
     /// Tells the caller to try again after so many seconds.
@@ -54,7 +71,10 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let title = status.canonical_reason().unwrap_or("error");
-        let body = json!({"type": "about:blank", "title": title, "status": self.status, "code": self.code, "detail": self.detail});
+        let mut body = json!({"type": "about:blank", "title": title, "status": self.status, "code": self.code, "detail": self.detail});
+        if let Some(field) = self.field {
+            body["field"] = field.into();
+        }
         let mut response = (status, body.to_string()).into_response();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after {

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::assemble::{PRIVATE_MESSAGE_TEMPLATE_FOR, VOIP_CONFIG_FOR};
+use crate::doors::refused;
 use crate::problem::Problem;
 
 /// What a ZIM client sends along with a message. Names are theirs.
@@ -73,8 +74,7 @@ impl PushConfig {
             ("template", asked.template.is_some()),
         ];
         if let Some((name, _)) = said.into_iter().find(|(_, said)| *said) {
-            let detail = format!("{name}: stands beside pushConfig, which says it too; leave one out");
-            return Err(Problem::new(422, "invalid_field", detail));
+            return Err(refused(name, "stands beside pushConfig, which says it too; leave one out"));
         }
         let kept = |text: Option<String>| text.filter(|text| !text.is_empty());
         asked.title = Some(self.title.into());
@@ -88,8 +88,8 @@ impl PushConfig {
         }
         if let Some(voip) = self.voip_config {
             if !(1..=3).contains(&voip.handle_type) {
-                let detail = "voIPConfig.iOSVoIPHandleType: 1 generic, 2 phone number, 3 email address";
-                return Err(Problem::new(422, "invalid_field", detail));
+                let field = "pushConfig.voIPConfig.iOSVoIPHandleType";
+                return Err(refused(field, "1 generic, 2 phone number, 3 email address"));
             }
             let params = json!({"voip_handle_type": voip.handle_type, "voip_handle_value": voip.handle_value,
                 "voip_has_video": voip.has_video});

@@ -51,6 +51,136 @@ async fn an_unknown_field_is_refused() {
     refused(asked(json!({"titel": "x"})), 422, "invalid_body").await;
 }
 
+/// Bodies of a notification that are refused, and the path that the refusal names.
+const REFUSED: [(&str, &str); 22] = [
+    (r#"{"title": "x"}"#, "to"),
+    (r#"{"to": ["bob"], "title": "x"}"#, "to"),
+    (r#"{"to": {"users": ["bob", 7]}, "title": "x"}"#, "to.users[1]"),
+    (r#"{"to": {"usres": ["bob"]}, "title": "x"}"#, "to.usres"),
+    (r#"{"to": {"users": ["bob"]}, "to": {"all": true}, "title": "x"}"#, "to"),
+    (r#"{"to": {"addresses": [{"channel": "fcm"}]}, "title": "x"}"#, "to.addresses[0].token"),
+    (r#"{"to": {"users": ["bob"], "devices": ["d"]}, "title": "x"}"#, "to"),
+    (r#"{"to": {"users": ["bob"]}, "title": null}"#, "title"),
+    (r#"{"to": {"users": ["bob"]}, "payload": null, "title": "x"}"#, "payload"),
+    (r#"{"to": {"users": ["bob"]}, "title": "x", "ttl": {}}"#, "ttl"),
+    (r#"{"to": {"users": ["bob"]}, "title": "x", "ttl": 1.5}"#, "ttl"),
+    (r#"{"to": {"users": ["bob"]}, "title": "x", "kind": "cal"}"#, "kind"),
+    (r#"{"to": {"users": ["bob"]}, "title": "x", "badge": {}}"#, "badge"),
+    (r#"{"to": {"users": ["bob"]}, "title": "x", "badge": {"set": 1, "increment": 1}}"#, "badge"),
+    (r#"{"to": {"users": ["bob"]}, "template": {"name": "message", "vars": {}, "x": 1}}"#, "template.x"),
+    (r#"{"to": {"users": ["bob"]}, "title": "x", "overrides": {"fmc": {}}}"#, "overrides.fmc"),
+    (r#"{"to": {"users": ["bob"]}, "title": "x", "overrides": {"fcm": []}}"#, "overrides.fcm"),
+    (r#"{"to": {"users": ["bob"]}, "title": "x", "overrides": {"fcm": null}}"#, "overrides.fcm"),
+    (r#"{"to": {"users": ["bob"]}, "title": "x", "call": ["c1"], "kind": "call"}"#, "call"),
+    (r#"{"to": {"users": ["bob"]}, "title": "x", "sender": ""}"#, "sender"),
+    (r#"{"to": {"addresses": [{"channel": "fcm", "subscription": []}]}}"#, "to.addresses[0].subscription"),
+    (r#"{"to": {"users": ["bob"]}, "pushConfig": {}, "image": "http://x.example"}"#, "image"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_names_the_path_of_the_field_and_quotes_no_parser() {
+    let house = House::open().await;
+    for (body, field) in REFUSED {
+        let (status, answer) = house.client.raw(Method::POST, PATH, body).await;
+        assert_eq!((status, &answer["field"]), (422, &field.into()), "{body}: {answer}");
+        let detail = answer["detail"].as_str().unwrap();
+        let of_parser = ["untagged", "variant", "struct ", "line ", "expected", "invalid type"];
+        assert!(detail.starts_with(field) && !of_parser.iter().any(|word| detail.contains(word)), "{detail}");
+    }
+    let near = asked(json!({"overrides": {"fmc": {}}}));
+    let (_, answer) = house.client.raw(Method::POST, PATH, near).await;
+    assert!(answer["detail"].as_str().unwrap().ends_with("did you mean `fcm`?"), "{answer}");
+    let deep = format!("{}1{}", r#"{"a":"#.repeat(40), "}".repeat(40));
+    let deep = format!(r#"{{"to": {{"users": ["bob"]}}, "title": "x", "overrides": {{"fcm": {deep}}}}}"#);
+    let (status, answer) = house.client.raw(Method::POST, PATH, deep).await;
+    assert_eq!((status, &answer["code"]), (422, &"invalid_body".into()), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_array_is_no_object_in_any_body() {
+    let house = House::open().await;
+    for (method, path, body) in [
+        (Method::PUT, "users/bob/badge", "[3,null,false]"),
+        (Method::PUT, "users/bob/rules", "[[],[]]"),
+        (Method::PUT, "users/bob/presence", r#"["web",null,"online",null]"#),
+        (Method::POST, "presence", "[[]]"),
+        (Method::PUT, "devices/d/user", r#"["bob"]"#),
+        (Method::POST, "devices:unbind", r#"["fcm","t"]"#),
+        (Method::POST, "devices:rotate", r#"[{},{}]"#),
+    ] {
+        let answer = house.client.raw(method, &format!("/v1/apps/demo/{path}"), body).await;
+        expect(&answer, 422, "invalid_body");
+        assert_eq!(answer.1["detail"], "the body must be an object, not an array", "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_query_parameter_is_refused() {
+    let house = House::open().await;
+    for (method, path, field) in [
+        (Method::POST, "notifications?wiat=5s", "wiat"),
+        (Method::POST, "notifications?wait=5s&wait=6s", "wait"),
+        (Method::POST, "notifications?wait=soon", "wait"),
+        (Method::GET, "devices/d?user=bob", "user"),
+        (Method::PUT, "users/bob/rules?x", "x"),
+    ] {
+        let answer = house.client.raw(method, &format!("/v1/apps/demo/{path}"), asked(json!({}))).await;
+        expect(&answer, 422, "invalid_field");
+        assert_eq!(answer.1["field"], field, "{path}: {}", answer.1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_with_a_locale_or_a_time_zone_that_is_none_is_refused() {
+    let house = House::open().await;
+    for (field, wrong, right) in
+        [("locale", "english (US)", "zh-Hans-CN"), ("time_zone", "Asia/Beijing", "Asia/Shanghai")]
+    {
+        let device = |text: &str| {
+            json!({"platform": "web", "addresses": [{"channel": "fcm", "token": "t"}], field: text})
+                .to_string()
+        };
+        let path = "/v1/apps/demo/devices/d";
+        let answer = house.client.raw(Method::PUT, path, device(wrong)).await;
+        expect(&answer, 422, "invalid_field");
+        assert_eq!(answer.1["field"], field);
+        let (status, answer) = house.client.raw(Method::PUT, path, device(right)).await;
+        assert!(status < 300, "{answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_some_channels_leave_out_is_warned_of() {
+    let house = House::open().await;
+    house.page_of("bob").await;
+    let warnings = async |link: &str, path: &str| {
+        let (status, answer) = house.client.raw(Method::POST, path, asked(json!({"link": link}))).await;
+        assert!(status < 300, "{answer}");
+        answer["warnings"].clone()
+    };
+    for path in [PATH.to_owned(), format!("{PATH}:preview")] {
+        let warned = warnings("app://chat/1", &path).await;
+        assert_eq!((&warned[0]["field"], &warned[0]["code"]), (&"link".into(), &"link_not_https".into()));
+        assert_eq!(warnings("https://chat.example/1", &path).await, json!([]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_method_is_told_the_right_ones() {
+    let house = House::open().await;
+    let id = "/v1/apps/demo/notifications/0192d0e4-0000-7000-8000-000000000000";
+    for (method, path, allowed) in [
+        (Method::POST, id.to_owned(), "GET,HEAD,DELETE"),
+        (Method::PUT, id.to_owned(), "GET,HEAD,DELETE"),
+        (Method::GET, format!("{id}:ack"), "POST"),
+        (Method::DELETE, format!("{id}:ack"), "POST"),
+        (Method::PUT, "/v1/apps/demo/notifications".to_owned(), "POST"),
+    ] {
+        let (status, allow) = house.client.allow(method.clone(), &path).await;
+        assert_eq!((status, allow.as_str()), (405, allowed), "{method} {path}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_audience_is_refused() {
     refused(asked(json!({"to": {"users": []}})), 422, "empty_audience").await;
@@ -65,7 +195,7 @@ async fn a_send_at_in_another_age_is_refused_and_stops_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_negative_ttl_is_refused() {
-    refused(asked(json!({"ttl": -1})), 422, "invalid_field").await;
+    refused(asked(json!({"ttl": -1})), 422, "invalid_body").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -170,6 +170,16 @@ impl Client {
         (response.status.as_u16(), serde_json::from_slice(&response.body).unwrap_or_default())
     }
 
+    /// Sends an empty request, and returns the status and the header `Allow`.
+    pub(crate) async fn allow(&self, method: Method, path: &str) -> (u16, String) {
+        let mut request =
+            Request::post(format!("{}{path}", self.base).parse().unwrap(), Vec::new(), PATIENCE);
+        request.method = method;
+        let response = self.transport.send(request).await.unwrap();
+        let allow = response.headers.get(http::header::ALLOW).map(|allow| allow.to_str().unwrap().to_owned());
+        (response.status.as_u16(), allow.unwrap_or_default())
+    }
+
     /// Asks, and expects to be answered with this status.
     pub(crate) async fn ask(&self, method: Method, path: &str, body: &Value, status: u16) -> Value {
         let text = if body.is_null() { String::new() } else { body.to_string() };

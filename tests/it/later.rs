@@ -65,7 +65,7 @@ async fn an_acknowledgement_comes_in_at_the_door() {
     let path = format!("/v1/apps/demo/notifications/{}", answer["id"].as_str().unwrap());
     let acked = house.client.ask(Method::POST, &format!("{path}:ack"), &json!({"user": "bob"}), 200).await;
     assert_eq!(acked["in_time"], true);
-    house.client.ask(Method::POST, &format!("{path}:nack"), &json!({"user": "bob"}), 404).await;
+    house.client.ask(Method::POST, &format!("{path}:nack"), &json!({"user": "bob"}), 405).await;
     let bob = crate::house::Client::new(&house.client.base, &crate::house::user_token("bob"));
     bob.ask(Method::POST, &format!("{path}:ack"), &json!({"user": "bob"}), 200).await;
     bob.ask(Method::POST, &format!("{path}:ack"), &json!({"user": "ann"}), 403).await;

@@ -72,8 +72,8 @@ async fn a_request_is_the_same_whatever_the_order_of_its_members() {
     let house = House::open().await;
     house.page_of("bob").await;
     let path = "/v1/apps/demo/notifications";
-    let first = r#"{"to": {"users": ["bob"]}, "title": "Ann", "template": null, "idempotency_key": "k"}"#;
-    let again = r#"{"idempotency_key":"k","template":null,"title":"Ann","to":{"users":["bob"]}}"#;
+    let first = r#"{"to": {"users": ["bob"]}, "title": "Ann", "silent": false, "idempotency_key": "k"}"#;
+    let again = r#"{"idempotency_key":"k","silent":false,"title":"Ann","to":{"users":["bob"]}}"#;
     let (_, first) = house.client.raw(Method::POST, path, first).await;
     let (status, again) = house.client.raw(Method::POST, path, again).await;
     assert_eq!((status, &again["replayed"], &again["id"]), (202, &json!(true), &first["id"]), "{again}");

@@ -138,7 +138,7 @@ async fn an_unknown_resources_id_is_pushed_with_the_default_profile_and_a_warnin
     let mut asked = push_config(json!({"resourcesID": "nosuch"}));
     asked["to"] = json!({"users": ["bob"]});
     let (_, answer) = house.client.submit(&asked, "?wait=20s").await;
-    assert_eq!((&answer["warnings"], &answer["accepted"]), (&json!(["unknown_profile"]), &1.into()));
+    assert_eq!((&answer["warnings"][0]["code"], &answer["accepted"]), (&json!("unknown_profile"), &1.into()));
     assert_eq!(house.emulator.vendor().inbox(&page).unwrap().len(), 1);
 }
 

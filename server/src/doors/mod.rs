@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
 use http::HeaderMap;
@@ -22,6 +22,8 @@ use crate::listener::Shutdown;
 use crate::problem::Problem;
 use crate::rotation::RotationLimit;
 use crate::tokens::UserKeys;
+
+pub(crate) use wire::refused;
 
 /// What every door works with.
 pub struct House {
@@ -69,9 +71,14 @@ pub fn router(house: Arc<House>) -> Router {
             get(async || ([("content-type", "application/json")], include_str!("openapi.json"))),
         )
         .fallback(async || Problem::new(404, "not_found", "there is nothing here; see /openapi.json"))
-        .method_not_allowed_fallback(async || Problem::new(405, "method_not_allowed", "see /openapi.json"))
+        .method_not_allowed_fallback(method_not_allowed)
+        .route_layer(from_fn(known_parameters))
         .layer(from_fn_with_state(Arc::clone(&house), within_limits))
         .with_state(house)
+}
+
+async fn method_not_allowed() -> Problem {
+    Problem::new(405, "method_not_allowed", "see the header Allow, and /openapi.json")
 }
 
 /// Costs nothing, so that anybody may ask: what is known of storage is remembered from the last heartbeat.
@@ -87,6 +94,15 @@ async fn metrics(State(house): Shared, headers: HeaderMap) -> Result<String, Pro
         house.keys.admit(&headers, None, KeyScope::Admin)?;
     }
     Ok(house.metrics.as_ref().map(PrometheusHandle::render).unwrap_or_default())
+}
+
+/// Refuses query parameters that the operation does not have.
+async fn known_parameters(request: Request, next: Next) -> Result<Response, Problem> {
+    let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    if let Some(known) = native::parameters(request.method(), path) {
+        wire::refuse_unknown(request.uri(), known)?;
+    }
+    Ok(next.run(request).await)
 }
 
 async fn within_limits(State(house): Shared, request: Request, next: Next) -> Result<Response, Problem> {

@@ -1,18 +1,17 @@
 //! Devices: register, log in and out, unbind. By a server key for anybody's, by a user token for one's own.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Extension, Path, State};
 use axum::response::IntoResponse;
 use http::{HeaderMap, StatusCode};
 use pushgate::{AppId, Device, DeviceId, Named, SubmitError, Takeover, UserId};
 use pushgate_config::RotationProof;
 use serde_json::{Value, json};
 
-use super::super::wire::{self, Asked, DeviceBody, HeldBody, LoginBody, RotateBody};
+use super::super::wire::{self, Asked, DeviceBody, HeldBody, LoginBody, Parameters, RotateBody};
 use super::super::{House, Shared};
 use super::{Answer, Caller, admitted_for_devices, body, named};
 use crate::keys::bearer;
@@ -30,7 +29,7 @@ pub(super) async fn register(
     match asked.id.take() {
         Some(id) => stored(&house, &caller, (app, id, Named::ById), asked).await,
         None => {
-            let id = named(DeviceId::new(&pushgate::DeliveryId::new().to_string()))?;
+            let id = named("device", DeviceId::new(&pushgate::DeliveryId::new().to_string()))?;
             stored(&house, &caller, (app, id, Named::ByAddress), asked).await
         }
     }
@@ -43,7 +42,7 @@ pub(super) async fn update(
     bytes: Body,
 ) -> Answer {
     let (app, caller) = admitted_for_devices(&house, &headers, &app)?;
-    let id = named(DeviceId::new(&id))?;
+    let id = named("device", DeviceId::new(&id))?;
     let asked: DeviceBody = wire::parse(&body(&house, bytes).await?)?;
     stored(&house, &caller, (app, id, Named::ById), asked).await
 }
@@ -131,7 +130,7 @@ pub(super) async fn show(
     headers: HeaderMap,
 ) -> Answer {
     let (app, caller) = admitted_for_devices(&house, &headers, &app)?;
-    let device = owned(&house, &caller, &app, &named(DeviceId::new(&id))?).await?;
+    let device = owned(&house, &caller, &app, &named("device", DeviceId::new(&id))?).await?;
     Ok(Json(wire::device(&device)).into_response())
 }
 
@@ -141,7 +140,7 @@ pub(super) async fn forget(
     headers: HeaderMap,
 ) -> Answer {
     let (app, caller) = admitted_for_devices(&house, &headers, &app)?;
-    let id = named(DeviceId::new(&id))?;
+    let id = named("device", DeviceId::new(&id))?;
     if house.gateway.store().forget(&app, &id, owner(&caller)).await? {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
@@ -155,7 +154,7 @@ pub(super) async fn login(
     bytes: Body,
 ) -> Answer {
     let (app, caller) = admitted_for_devices(&house, &headers, &app)?;
-    let id = named(DeviceId::new(&id))?;
+    let id = named("device", DeviceId::new(&id))?;
     let asked: LoginBody = wire::parse(&body(&house, bytes).await?)?;
     caller.speaks_for(Some(asked.user.clone()))?;
     if house.gateway.login(&app, &id, &asked.user, takeover(&caller)).await?.is_none() {
@@ -168,13 +167,13 @@ pub(super) async fn login(
 pub(super) async fn logout(
     State(house): Shared,
     Path((app, id)): Path<(String, String)>,
-    Query(mut query): Query<HashMap<String, String>>,
+    query: Parameters,
     headers: HeaderMap,
 ) -> Answer {
     let (app, caller) = admitted_for_devices(&house, &headers, &app)?;
-    let only = query.remove("user").map(|user| named(UserId::new(&user))).transpose()?;
+    let only = query.get("user").map(|user| named("user", UserId::new(user))).transpose()?;
     let only = caller.speaks_for(only)?;
-    house.gateway.logout(&app, &named(DeviceId::new(&id))?, only.as_ref()).await?;
+    house.gateway.logout(&app, &named("device", DeviceId::new(&id))?, only.as_ref()).await?;
     // Whether it was bound or not: it is not now.
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -184,10 +183,10 @@ pub(super) async fn logout(
 pub(super) async fn unbind(State(house): Shared, Path(app): Path<String>, bytes: Body) -> Answer {
     let body = house.bodies.read_anonymous(bytes, None).await?;
     let asked: HeldBody = wire::parse(&body.bytes)?;
-    let app = AppId::new(&app).ok().filter(|app| house.gateway.app(app).is_some());
+    let app = Some(named("app", AppId::new(&app))?).filter(|app| house.gateway.app(app).is_some());
     if let Some(app) = app {
         let served = house.gateway.app(&app);
-        for address in asked.addresses(served.map(std::convert::AsRef::as_ref))? {
+        for address in asked.addresses("", served.map(std::convert::AsRef::as_ref))? {
             house.gateway.store().release(&app, &address).await?;
         }
     }
@@ -218,7 +217,7 @@ pub(super) async fn rotate(
             "the old token is no proof; send a user token of the device's user: `Authorization: Bearer …`";
         return Err(Problem::new(401, "user_token_required", detail));
     }
-    let app = AppId::new(&app).ok().filter(|app| house.gateway.app(app).is_some());
+    let app = Some(named("app", AppId::new(&app))?).filter(|app| house.gateway.app(app).is_some());
     let Some(app) = app else { return Ok(StatusCode::NO_CONTENT.into_response()) };
     let user = match &caller {
         Some(Caller::User(user)) => Some(user),
@@ -249,7 +248,7 @@ pub(super) async fn list(
     headers: HeaderMap,
 ) -> Answer {
     let (app, caller) = admitted_for_devices(&house, &headers, &app)?;
-    let user = named(UserId::new(&user))?;
+    let user = named("user", UserId::new(&user))?;
     caller.speaks_for(Some(user.clone()))?;
     let devices = house.gateway.store().devices_of(&app, &[user]).await?;
     let devices: Vec<Value> = devices.iter().map(wire::device).collect();

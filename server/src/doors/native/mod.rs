@@ -14,17 +14,18 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{any, get, post, put};
 use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_MAX_AGE,
 };
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use pushgate::{AppId, UserId};
 use pushgate_config::KeyScope;
 
-use super::House;
+use super::wire::Parameters;
+use super::{House, refused};
 use crate::keys::bearer;
 use crate::listener::Connection;
 use crate::problem::Problem;
@@ -41,10 +42,7 @@ pub(super) fn routes() -> Router<Arc<House>> {
     Router::new()
         .route("/v1/apps/{app}/notifications", post(notifications::submit))
         .route("/v1/apps/{app}/notifications:preview", post(notifications::preview))
-        .route(
-            "/v1/apps/{app}/notifications/{id}",
-            get(notifications::read).delete(notifications::revoke).post(notifications::acknowledge),
-        )
+        .route("/v1/apps/{app}/notifications/{id}", any(notifications::one))
         .route("/v1/apps/{app}/users/{user}/presence", put(users::presence).get(users::connections))
         .route("/v1/apps/{app}/presence", post(users::presences))
         .route("/v1/apps/{app}/users/{user}/rules", put(users::set_rules).get(users::rules))
@@ -53,6 +51,23 @@ pub(super) fn routes() -> Router<Arc<House>> {
         .route("/v1/apps/{app}/devices:pruned", get(dead::list))
         .route("/v1/apps/{app}/devices:restore", post(dead::restore))
         .merge(for_pages())
+}
+
+/// Returns the query parameters of an operation. `None` means that the path has no such method, or that its handler checks them.
+pub(super) fn parameters(method: &Method, path: &str) -> Option<&'static [&'static str]> {
+    match (path, method.as_str()) {
+        ("/v1/apps/{app}/notifications", "POST") => Some(&["wait"]),
+        ("/v1/apps/{app}/notifications/{id}", "GET" | "HEAD") => Some(&["limit", "after", "devices"]),
+        (QUARANTINED, "GET" | "HEAD") => Some(&["after", "limit"]),
+        ("/v1/apps/{app}/notifications/{id}", "DELETE") => Some(&[]),
+        ("/v1/apps/{app}/devices/{device}/user", "DELETE") => Some(&["user"]),
+        ("/v1/apps/{app}/devices/{device}/user", "PUT") => Some(&[]),
+        ("/v1/apps/{app}/notifications", _)
+        | ("/v1/apps/{app}/notifications/{id}", _)
+        | ("/v1/apps/{app}/devices/{device}/user", _)
+        | (QUARANTINED, _) => None,
+        _ => Some(&[]),
+    }
 }
 
 /// What service workers and pages of any site ask: by a user token, or by what they know instead of a key.
@@ -138,8 +153,7 @@ fn admitted_for(
 
 /// Who asks, for which app: a key first, so that strangers learn nothing of which apps there are.
 fn admitted(house: &House, headers: &HeaderMap, app: &str, scope: KeyScope) -> Result<AppId, Problem> {
-    let invalid = |error: pushgate::InvalidName| Problem::new(422, "invalid_field", error.to_string());
-    let app = AppId::new(app).map_err(invalid)?;
+    let app = named("app", AppId::new(app))?;
     house.keys.admit(headers, Some(&app), scope)?;
     match house.gateway.app(&app) {
         Some(_) => Ok(app),
@@ -165,17 +179,18 @@ async fn evictable(request: Request, next: Next) -> Response {
 
 /// Reads a number of the query, at most `max`; `None` when it is not there.
 fn number<N: std::str::FromStr + PartialOrd + std::fmt::Display>(
-    query: &std::collections::HashMap<String, String>,
+    query: &Parameters,
     name: &str,
     max: N,
 ) -> Result<Option<N>, Problem> {
     let Some(text) = query.get(name) else { return Ok(None) };
     match text.parse() {
         Ok(number) if number <= max => Ok(Some(number)),
-        _ => Err(Problem::new(422, "invalid_field", format!("{name}: a number from 0 to {max}"))),
+        _ => Err(refused(name, format!("must be a whole number from 0 to {max}"))),
     }
 }
 
-fn named<T>(parsed: Result<T, pushgate::InvalidName>) -> Result<T, Problem> {
-    parsed.map_err(|error| Problem::new(422, "invalid_field", error.to_string()))
+/// Reads a part of the path or the query.
+fn named<T>(parameter: &str, parsed: Result<T, pushgate::InvalidName>) -> Result<T, Problem> {
+    parsed.map_err(|error| refused(parameter, error))
 }

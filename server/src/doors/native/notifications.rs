@@ -1,31 +1,31 @@
 //! Notifications: submit, preview, what became of them.
 
-use std::collections::HashMap;
-
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
-use axum::response::IntoResponse;
+use axum::extract::{Path, Request, State};
+use axum::handler::Handler as _;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
 use http::{HeaderMap, StatusCode};
 use pushgate::{AppId, Notification, NotificationId, RequestDigest, Status};
 use pushgate_config::KeyScope;
 use serde_json::{Value, json};
 
 use super::super::bodies::Received;
-use super::super::wire::{self, AckBody, NotificationBody, Submitted};
-use super::super::{House, Shared};
+use super::super::wire::{self, AckBody, NotificationBody, Parameters, Submitted, Warning};
+use super::super::{House, Shared, method_not_allowed};
 use super::{Answer, admitted, admitted_for, body, number};
 use crate::problem::Problem;
 
 pub(super) async fn submit(
     State(house): Shared,
     Path(app): Path<String>,
-    Query(query): Query<HashMap<String, String>>,
+    query: Parameters,
     headers: HeaderMap,
     bytes: Body,
 ) -> Answer {
     let app = admitted(&house, &headers, &app, KeyScope::Send)?;
-    let wait = query.get("wait").map(|text| wire::span(text)).transpose()?;
+    let wait = query.get("wait").map(|text| wire::span("wait", text)).transpose()?;
     let Received { bytes, share } = house.bodies.read(bytes, house.max_body).await?;
     let asked: NotificationBody = wire::parse(&bytes)?;
     let request_digest = digest(&asked, &bytes)?;
@@ -34,6 +34,7 @@ pub(super) async fn submit(
         return Ok((StatusCode::ACCEPTED, Json(wire::nothing_pushed())).into_response());
     };
     asked.request_digest = request_digest;
+    let warnings = Warning::of_notification(&asked);
     let ticket = house.gateway.submit(asked).await?;
     // It is stored: while its caller waits for the outcome, others may have its room.
     drop(share);
@@ -42,7 +43,7 @@ pub(super) async fn submit(
         Some(wait) => house.gateway.settled(&app, ticket.id, wait.min(house.patience.mul_f32(0.9))).await?,
         None => None,
     };
-    Ok((StatusCode::ACCEPTED, Json(Submitted::new(ticket, status.as_ref()))).into_response())
+    Ok((StatusCode::ACCEPTED, Json(Submitted::new(ticket, warnings, status.as_ref()))).into_response())
 }
 
 /// Returns the digest of a request under an idempotency key: of the request, and not of what this release reads from it, because the
@@ -69,9 +70,10 @@ pub(super) async fn preview(
     let app = admitted(&house, &headers, &app, KeyScope::Send)?;
     let asked: NotificationBody = wire::parse(&body(&house, bytes).await?)?;
     let Some(asked) = notification(&house, asked, &app)? else {
-        return Ok(
-            Json(json!({"channels": [], "skipped": [{"reason": "empty_push_config"}]})).into_response()
-        );
+        return Ok(Json(
+            json!({"channels": [], "skipped": [{"reason": "empty_push_config"}], "warnings": []}),
+        )
+        .into_response());
     };
     let (previews, skipped) = house.gateway.preview(&asked).await?;
     let one = |preview: &pushgate::gateway::Preview| {
@@ -79,13 +81,24 @@ pub(super) async fn preview(
             "max_bytes": preview.max_bytes, "truncated": preview.truncated, "body": preview.rendered.body})
     };
     let channels: Vec<Value> = previews.iter().map(one).collect();
-    Ok(Json(json!({"channels": channels, "skipped": skipped})).into_response())
+    let warnings = Warning::of_notification(&asked);
+    Ok(Json(json!({"channels": channels, "skipped": skipped, "warnings": warnings})).into_response())
 }
 
-pub(super) async fn read(
+/// Suffix of the id in the path of an acknowledgement.
+const ACK: &str = ":ack";
+
+/// `…/notifications/{id}` and `…/notifications/{id}:ack`. The router knows no suffix of a parameter.
+pub(super) async fn one(State(house): Shared, request: Request) -> Response {
+    let operations =
+        if request.uri().path().ends_with(ACK) { post(acknowledge) } else { get(read).delete(revoke) };
+    operations.fallback(method_not_allowed).call(request, house).await.into_response()
+}
+
+async fn read(
     State(house): Shared,
     Path((app, id)): Path<(String, String)>,
-    Query(query): Query<HashMap<String, String>>,
+    query: Parameters,
     headers: HeaderMap,
 ) -> Answer {
     let app = admitted(&house, &headers, &app, KeyScope::Send)?;
@@ -101,18 +114,14 @@ pub(super) async fn read(
     Ok(Json(wire::status(&status)).into_response())
 }
 
-pub(super) async fn revoke(
-    State(house): Shared,
-    Path((app, id)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Answer {
+async fn revoke(State(house): Shared, Path((app, id)): Path<(String, String)>, headers: HeaderMap) -> Answer {
     let app = admitted(&house, &headers, &app, KeyScope::Send)?;
     let revoked = house.gateway.revoke(&app, parsed(&id)?).await?.ok_or_else(unknown)?;
     Ok(Json(json!({"withdrawn": revoked.withdrawn, "removals": revoked.removals})).into_response())
 }
 
-/// `POST …/notifications/{id}:ack`. The router knows no verb behind a name.
-pub(super) async fn acknowledge(
+/// `POST …/notifications/{id}:ack`.
+async fn acknowledge(
     State(house): Shared,
     Path((app, id)): Path<(String, String)>,
     headers: HeaderMap,
@@ -120,7 +129,7 @@ pub(super) async fn acknowledge(
 ) -> Answer {
     let (app, caller) = admitted_for(&house, &headers, &app, KeyScope::Send)?;
     let asked: AckBody = wire::parse(&body(&house, bytes).await?)?;
-    let id = id.strip_suffix(":ack").ok_or_else(|| Problem::new(404, "not_found", "did you mean :ack?"))?;
+    let id = id.strip_suffix(ACK).ok_or_else(unknown)?;
     caller.speaks_for(Some(asked.user.clone()))?;
     let waited = house.gateway.acknowledge(&app, parsed(id)?, &asked.user).await?;
     Ok(Json(json!({"in_time": waited})).into_response())

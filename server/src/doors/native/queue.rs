@@ -1,15 +1,14 @@
 //! The queue, for whoever runs the gateway.
 
-use std::collections::HashMap;
-
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
 use http::HeaderMap;
 use pushgate_config::KeyScope;
 use serde_json::json;
 
 use super::super::Shared;
+use super::super::wire::Parameters;
 use super::{Answer, number};
 
 /// Largest page.
@@ -18,11 +17,7 @@ const MAX_ROWS: usize = 1000;
 const ROWS: usize = 100;
 
 /// Lists stored rows that could not be decoded. Their content is not shown.
-pub(super) async fn quarantined(
-    State(house): Shared,
-    Query(query): Query<HashMap<String, String>>,
-    headers: HeaderMap,
-) -> Answer {
+pub(super) async fn quarantined(State(house): Shared, query: Parameters, headers: HeaderMap) -> Answer {
     house.keys.admit(&headers, None, KeyScope::Admin)?;
     let limit = number(&query, "limit", MAX_ROWS)?.unwrap_or(ROWS);
     let after = number(&query, "after", i64::MAX.cast_unsigned())?;

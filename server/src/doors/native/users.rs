@@ -11,7 +11,7 @@ use pushgate_config::KeyScope;
 use serde_json::{Value, json};
 
 use super::super::wire::{self, BadgeBody, ManyPresencesBody, PresenceBody, Word};
-use super::super::{House, Shared};
+use super::super::{House, Shared, refused};
 use super::{Answer, admitted, body, named};
 use crate::problem::Problem;
 
@@ -25,7 +25,7 @@ pub(super) async fn presence(
     bytes: Body,
 ) -> Answer {
     let app = admitted(&house, &headers, &app, KeyScope::Devices)?;
-    let user = named(UserId::new(&user))?;
+    let user = named("user", UserId::new(&user))?;
     let asked: PresenceBody = wire::parse(&body(&house, bytes).await?)?;
     told(&house, vec![asked.word(&app, user, house.lease)?]).await
 }
@@ -39,9 +39,12 @@ pub(super) async fn presences(
     let app = admitted(&house, &headers, &app, KeyScope::Devices)?;
     let asked: ManyPresencesBody = wire::parse(&body(&house, bytes).await?)?;
     if asked.sessions.len() > MOST_SESSIONS {
-        return Err(Problem::new(422, "invalid_field", format!("sessions: at most {MOST_SESSIONS}")));
+        return Err(refused("sessions", format!("at most {MOST_SESSIONS}")));
     }
-    let words = asked.sessions.into_iter().map(|one| one.word(&app, house.lease));
+    let sessions = asked.sessions.into_iter().enumerate();
+    let words = sessions.map(|(i, one)| {
+        one.word(&app, house.lease).map_err(|problem| problem.within(&format!("sessions[{i}]")))
+    });
     told(&house, words.collect::<Result<_, _>>()?).await
 }
 
@@ -74,7 +77,7 @@ pub(super) async fn connections(
     headers: HeaderMap,
 ) -> Answer {
     let app = admitted(&house, &headers, &app, KeyScope::Devices)?;
-    let connections = house.gateway.presence().connections(&app, &named(UserId::new(&user))?).await;
+    let connections = house.gateway.presence().connections(&app, &named("user", UserId::new(&user))?).await;
     let one = |connection: &pushgate::Connection| json!({"platform": connection.platform, "device": connection.device});
     let connections: Vec<Value> = connections.iter().map(one).collect();
     Ok(Json(json!({"connections": connections})).into_response())
@@ -89,7 +92,7 @@ pub(super) async fn set_rules(
     let app = admitted(&house, &headers, &app, KeyScope::Devices)?;
     let asked: Rules = wire::parse(&body(&house, bytes).await?)?;
     let rules = wire::rules(asked)?;
-    house.gateway.store().set_rules(&app, &named(UserId::new(&user))?, &rules).await?;
+    house.gateway.store().set_rules(&app, &named("user", UserId::new(&user))?, &rules).await?;
     Ok(Json(rules).into_response())
 }
 
@@ -99,7 +102,7 @@ pub(super) async fn rules(
     headers: HeaderMap,
 ) -> Answer {
     let app = admitted(&house, &headers, &app, KeyScope::Devices)?;
-    let user = named(UserId::new(&user))?;
+    let user = named("user", UserId::new(&user))?;
     let rules = house.gateway.store().rules(&app, std::slice::from_ref(&user)).await?.remove(&user);
     Ok(Json(rules.unwrap_or_default()).into_response())
 }
@@ -111,12 +114,12 @@ pub(super) async fn badge(
     bytes: Body,
 ) -> Answer {
     let app = admitted(&house, &headers, &app, KeyScope::Devices)?;
-    let user = named(UserId::new(&user))?;
+    let user = named("user", UserId::new(&user))?;
     let asked: BadgeBody = wire::parse(&body(&house, bytes).await?)?;
     let change = match (asked.set, asked.increment) {
         (Some(number), None) => Count::Set(number),
         (None, Some(by)) => Count::Raise(by),
-        _ => return Err(Problem::new(422, "invalid_field", "exactly one of set, increment")),
+        _ => return Err(refused("set", "exactly one of set, increment is due")),
     };
     let numbers = house.gateway.store().count(&app, std::slice::from_ref(&user), change).await?;
     let number = numbers.get(&user).copied().unwrap_or_default();

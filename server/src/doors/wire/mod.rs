@@ -2,10 +2,16 @@
 
 mod dead;
 mod device;
+mod locale;
 mod notification;
+mod overrides;
+mod query;
 mod shown;
+mod strict;
 mod user;
+mod warning;
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -15,8 +21,10 @@ use crate::problem::Problem;
 pub(crate) use dead::{RestoreBody, dead, dead_query, restored};
 pub(crate) use device::{Asked, DeviceBody, HeldBody, LoginBody, RotateBody};
 pub(crate) use notification::NotificationBody;
+pub(crate) use query::{Parameters, refuse_unknown};
 pub(crate) use shown::{Submitted, device, nothing_pushed, status};
 pub(crate) use user::{AckBody, BadgeBody, ManyPresencesBody, PresenceBody, State, Word, rules};
+pub(crate) use warning::Warning;
 
 /// `POST /v1/receipts`.
 #[derive(Deserialize)]
@@ -26,22 +34,29 @@ pub(crate) struct ReceiptBody {
     pub(crate) event: pushgate::Echo,
 }
 
-fn refused(detail: impl Into<String>) -> Problem {
-    Problem::new(422, "invalid_field", detail)
+/// 422 for a field whose shape is right and whose value is not.
+pub(crate) fn refused(field: &str, reason: impl fmt::Display) -> Problem {
+    Problem::new(422, "invalid_field", format!("{field}: {reason}")).about(field)
 }
 
-/// JSON into a body: broken JSON is 400 `invalid_json`, JSON that is no such body 422 `invalid_body`.
+/// Reads a body. Text that is not JSON is 400 `invalid_json`, JSON of another shape is 422 `invalid_body`.
 pub(super) fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(bytes).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => Problem::new(422, "invalid_body", error.to_string()),
-        _ => Problem::new(400, "invalid_json", error.to_string()),
+    strict::from_slice(bytes).map_err(|refusal| {
+        if refusal.is_syntax() {
+            return Problem::new(400, "invalid_json", refusal.to_string());
+        }
+        let problem = Problem::new(422, "invalid_body", refusal.to_string());
+        match refusal.field() {
+            Some(field) => problem.about(field),
+            None => problem,
+        }
     })
 }
 
 /// `5s` or `5` in a query.
-pub(super) fn span(text: &str) -> Result<Duration, Problem> {
+pub(super) fn span(name: &str, text: &str) -> Result<Duration, Problem> {
     let seconds = text.parse::<u64>().map(Duration::from_secs);
     seconds
         .or_else(|_| humantime::parse_duration(text))
-        .map_err(|_| refused(format!("`{text}` is no time span; write 5s or 2m")))
+        .map_err(|_| refused(name, "must be a number of seconds, or a text like 5s or 2m"))
 }

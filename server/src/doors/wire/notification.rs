@@ -1,18 +1,20 @@
 //! What a notification is asked for with.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use pushgate::app::App;
 use pushgate::{
     AppId, Audience, Badge, Call, CallId, ChannelName, DeviceId, Notification, Priority, Purpose, Secret,
-    TemplateUse, Timestamp, UserId, When,
+    TemplateName, TemplateUse, Timestamp, UserId, When,
 };
 use serde::Deserialize;
+use serde::de::{self, Deserializer, Visitor};
 use serde_json::Value;
 
-use super::device::AddressBody;
-use super::refused;
+use super::device::{AddressBody, addresses};
+use super::{overrides, refused};
 use crate::problem::Problem;
 use crate::push_config::PushConfig;
 
@@ -34,13 +36,13 @@ pub(crate) struct NotificationBody {
     title: Option<String>,
     content: Option<String>,
     payload: Option<Value>,
-    template: Option<TemplateUse>,
+    template: Option<TemplateBody>,
     image: Option<String>,
     link: Option<String>,
     collapse_key: Option<String>,
     ttl: Option<Span>,
     priority: Option<Priority>,
-    badge: Option<Badge>,
+    badge: Option<NumberBody>,
     #[serde(default)]
     silent: bool,
     #[serde(default)]
@@ -92,11 +94,59 @@ struct To {
 }
 
 /// Seconds, or a text like `90s` and `7d`.
-#[derive(Deserialize)]
-#[serde(untagged)]
 pub(crate) enum Span {
-    Seconds(i64),
+    Seconds(u64),
     Text(String),
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        d.deserialize_any(SpanVisitor)
+    }
+}
+
+struct SpanVisitor;
+
+impl Visitor<'_> for SpanVisitor {
+    type Value = Span;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number of seconds, or a text like 90s and 7d")
+    }
+
+    fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<Span, E> {
+        Ok(Span::Seconds(seconds))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Span, E> {
+        Ok(Span::Text(text.to_owned()))
+    }
+}
+
+/// The number on the app's icon: exactly one of both.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NumberBody {
+    set: Option<u32>,
+    increment: Option<u32>,
+}
+
+impl NumberBody {
+    fn badge(self) -> Result<Badge, Problem> {
+        match (self.set, self.increment) {
+            (Some(number), None) => Ok(Badge::Set(number)),
+            (None, Some(by)) => Ok(Badge::Increment(by)),
+            _ => Err(refused("badge", "exactly one of set, increment is due")),
+        }
+    }
+}
+
+/// A template and its variables.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TemplateBody {
+    name: TemplateName,
+    vars: serde_json::Map<String, Value>,
 }
 
 impl NotificationBody {
@@ -107,11 +157,12 @@ impl NotificationBody {
 
     /// The notification; none when its `pushConfig` says that nothing is to be pushed.
     pub(crate) fn notification(mut self, id: AppId, app: &App) -> Result<Option<Notification>, Problem> {
+        overrides::check(&self.overrides, app)?;
         let push_config = self.push_config.take();
+        let asked = self.asked(id)?;
         if push_config.as_ref().is_some_and(PushConfig::is_empty) {
             return Ok(None);
         }
-        let asked = self.asked(id)?;
         match push_config {
             Some(push_config) => push_config.laid_upon(asked, app).map(Some),
             None => Ok(Some(asked)),
@@ -124,7 +175,7 @@ impl NotificationBody {
         let (to, except_devices) = self.to.audience()?;
         let ack_within = self.ack_within.map(|span| span.duration("ack_within", LONGEST_ACK)).transpose()?;
         let ttl = self.ttl.map(|ttl| ttl.duration("ttl", Notification::MAX_TTL)).transpose()?;
-        let invalid = |error: pushgate::words::InvalidTimestamp| refused(format!("send_at: {error}"));
+        let invalid = |error: pushgate::words::InvalidTimestamp| refused("send_at", error);
         let send_at = self.send_at.map(|text| Timestamp::from_rfc3339(&text).map_err(invalid)).transpose()?;
         // A string is handed over as it is, anything else as its JSON text.
         let payload = self.payload.map(|payload| match payload {
@@ -143,13 +194,13 @@ impl NotificationBody {
             title: self.title.map(Secret::from),
             content: self.content.map(Secret::from),
             payload: payload.map(Secret::from),
-            template: self.template,
+            template: self.template.map(|TemplateBody { name, vars }| TemplateUse { name, vars }),
             image: self.image.map(Secret::from),
             link: self.link.map(Secret::from),
             collapse_key: self.collapse_key,
             ttl,
             priority: self.priority,
-            badge: self.badge,
+            badge: self.badge.map(NumberBody::badge).transpose()?,
             silent: self.silent,
             when: self.when,
             thread: self.thread,
@@ -170,11 +221,11 @@ impl NotificationBody {
         ];
         for (name, text) in names {
             if text.as_ref().is_some_and(|text| text.is_empty() || text.len() > Notification::MAX_KEY) {
-                return Err(refused(format!("{name}: 1 to {} bytes", Notification::MAX_KEY)));
+                return Err(refused(name, format!("1 to {} bytes", Notification::MAX_KEY)));
             }
         }
         if self.image.as_ref().is_some_and(|image| !image.starts_with("https://")) {
-            return Err(refused("image: must be an https address"));
+            return Err(refused("image", "must be an https address"));
         }
         Ok(())
     }
@@ -182,17 +233,17 @@ impl NotificationBody {
 
 impl To {
     fn audience(self) -> Result<(Audience, Vec<DeviceId>), Problem> {
-        let addresses = self.addresses.map(|all| all.into_iter().map(AddressBody::address).collect());
+        let given = self.addresses.map(|given| addresses("to.addresses", given)).transpose()?;
         let given = [
             self.users.map(Audience::Users),
             self.devices.map(Audience::Devices),
-            addresses.transpose()?.map(Audience::Addresses),
+            given.map(Audience::Addresses),
             self.all.then_some(Audience::All),
         ];
         let mut given = given.into_iter().flatten();
         match (given.next(), given.next()) {
             (Some(to), None) => Ok((to, self.except_devices)),
-            _ => Err(refused("to: exactly one of users, devices, addresses, all")),
+            _ => Err(refused("to", "exactly one of users, devices, addresses, all is due")),
         }
     }
 }
@@ -201,15 +252,15 @@ fn purpose(kind: Kind, call: Option<CallBody>) -> Result<Purpose, Problem> {
     match (kind, call) {
         (Kind::Call, Some(CallBody { id, over: true, .. })) => Ok(Purpose::CallOver(id)),
         (Kind::Call, Some(CallBody { id, timeout, .. })) => {
-            let wrong = || refused("call.timeout: 1 to 600 seconds");
+            let wrong = || refused("call.timeout", "1 to 600 seconds");
             let timeout = match timeout {
                 Some(timeout) => timeout.duration("call.timeout", Duration::from_secs(600))?,
                 None => Call::DEFAULT_TIMEOUT,
             };
             Call::new(id, timeout).map(Purpose::Call).map_err(|_| wrong())
         }
-        (Kind::Call, None) => Err(refused("call: a call has an id")),
-        (_, Some(_)) => Err(refused("call: only a notification of kind `call` has one")),
+        (Kind::Call, None) => Err(refused("call", "is missing: a call has an id")),
+        (_, Some(_)) => Err(refused("call", "only a notification of kind `call` has one")),
         (Kind::Message, None) => Ok(Purpose::Message),
         (Kind::Group, None) => Ok(Purpose::Group),
         (Kind::Removal, None) => Ok(Purpose::Removal),
@@ -221,9 +272,9 @@ impl Span {
     /// When it is no time span, or longer than `most`.
     pub(crate) fn duration(self, name: &str, most: Duration) -> Result<Duration, Problem> {
         let wrong =
-            || refused(format!("{name}: seconds from 0 to {}, or a text like 90s and 7d", most.as_secs()));
+            || refused(name, format!("seconds from 0 to {}, or a text like 90s and 7d", most.as_secs()));
         let span = match self {
-            Self::Seconds(seconds) => Duration::from_secs(u64::try_from(seconds).map_err(|_| wrong())?),
+            Self::Seconds(seconds) => Duration::from_secs(seconds),
             Self::Text(text) => humantime::parse_duration(&text).map_err(|_| wrong())?,
         };
         if span > most { Err(wrong()) } else { Ok(span) }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use pushgate::plan::Warning;
 use pushgate::{Device, Receipt, Skip, Status, Ticket};
 use serde::Serialize;
 use serde_json::{Value, json};
+
+use super::warning::Warning;
 
 /// A device as it is shown: everything but its tokens.
 pub(crate) fn device(device: &Device) -> Value {
@@ -29,8 +30,9 @@ pub(crate) struct Submitted {
 }
 
 impl Submitted {
-    pub(crate) fn new(ticket: Ticket, status: Option<&Status>) -> Self {
-        let Ticket { id, accepted, awaiting, parts, skipped, replayed, warnings } = ticket;
+    pub(crate) fn new(ticket: Ticket, mut warnings: Vec<Warning>, status: Option<&Status>) -> Self {
+        let Ticket { id, accepted, awaiting, parts, skipped, replayed, warnings: planned } = ticket;
+        warnings.extend(planned.into_iter().map(Warning::from));
         Self { id, accepted, awaiting, parts, skipped, replayed, warnings, status: status.map(self::status) }
     }
 }

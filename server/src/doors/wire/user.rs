@@ -1,6 +1,5 @@
 //! What is said of a user: who is online, what he wants pushed, how many notifications he has not read.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use pushgate::presence::Session;
@@ -14,6 +13,8 @@ use crate::problem::Problem;
 
 /// The longest lease: what lives longer unseen is no presence.
 const LONGEST_LEASE: Duration = Duration::from_secs(3600);
+/// Error text for a time zone that does not exist.
+pub(super) const NO_TIME_ZONE: &str = "no such time zone; write an IANA name like Asia/Shanghai";
 /// The longest name of a conversation, in bytes.
 const LONGEST_CONVERSATION: usize = 128;
 
@@ -75,11 +76,11 @@ impl PresenceBody {
     /// A logout without a device, and a lease that is none.
     pub(crate) fn word(self, app: &AppId, user: UserId, usual: Duration) -> Result<Word, Problem> {
         if self.state == State::Logout && self.device.is_none() {
-            return Err(refused("device: a logout says on which device"));
+            return Err(refused("device", "is missing: a logout says on which device"));
         }
         let lease = self.lease.map_or(Ok(usual), |lease| lease.duration("lease", LONGEST_LEASE))?;
         if lease.is_zero() {
-            return Err(refused("lease: must be longer than nothing; to end a session, say offline"));
+            return Err(refused("lease", "must be longer than nothing; to end a session, say offline"));
         }
         let session = Session { app: app.clone(), user, platform: self.platform, device: self.device };
         Ok(Word { session, state: self.state, lease })
@@ -106,24 +107,25 @@ pub(crate) struct BadgeBody {
 /// Rules within their limits, naming time zones there are.
 pub(crate) fn rules(rules: Rules) -> Result<Rules, Problem> {
     if rules.mutes.len() > Rules::MAX_MUTES {
-        return Err(refused(format!("mutes: at most {}", Rules::MAX_MUTES)));
+        return Err(refused("mutes", format!("at most {}", Rules::MAX_MUTES)));
     }
-    let empty = |platforms: &BTreeSet<Platform>| platforms.is_empty();
-    if rules.mutes.iter().any(|mute| empty(&mute.while_online) || empty(&mute.muted)) {
-        return Err(refused("mutes: while_online and muted name at least one platform each"));
+    for (i, mute) in rules.mutes.iter().enumerate() {
+        for (name, platforms) in [("while_online", &mute.while_online), ("muted", &mute.muted)] {
+            if platforms.is_empty() {
+                return Err(refused(&format!("mutes[{i}].{name}"), "names at least one platform"));
+            }
+        }
     }
     if rules.muted_conversations.len() > Rules::MAX_CONVERSATIONS {
-        return Err(refused(format!("muted_conversations: at most {}", Rules::MAX_CONVERSATIONS)));
+        return Err(refused("muted_conversations", format!("at most {}", Rules::MAX_CONVERSATIONS)));
     }
     let fits = |name: &String| (1..=LONGEST_CONVERSATION).contains(&name.len());
     if !rules.muted_conversations.iter().all(fits) {
-        return Err(refused(format!("muted_conversations: 1 to {LONGEST_CONVERSATION} bytes each")));
+        return Err(refused("muted_conversations", format!("1 to {LONGEST_CONVERSATION} bytes each")));
     }
     let zone = rules.quiet_hours.as_ref().and_then(|hours| hours.time_zone.as_ref());
     if zone.is_some_and(|zone| !QuietHours::is_time_zone(zone)) {
-        return Err(refused(
-            "quiet_hours.time_zone: no such time zone; write an IANA name like Asia/Shanghai",
-        ));
+        return Err(refused("quiet_hours.time_zone", NO_TIME_ZONE));
     }
     Ok(rules)
 }
