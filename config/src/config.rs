@@ -77,6 +77,13 @@ impl Config {
         let key: KeyPath = key.iter().copied().collect();
         ConfigError::new(self.origins.place(&key), key, message)
     }
+
+    /// Returns an error about a key of the plugin at `index` in [`Config::plugins`], placed at its line.
+    #[must_use]
+    pub fn refuse_plugin(&self, index: usize, key: &str, message: impl Into<String>) -> ConfigError {
+        let key = KeyPath::from_iter(["plugins"]).index(index).key(key);
+        ConfigError::new(self.origins.place(&key), key, message)
+    }
 }
 
 /// `[server]`

@@ -1,6 +1,8 @@
 //! Templates for title, content and payload: compiled at load, rendered at submit, so that a mistake is told at the door.
 //! Rendering cannot loop for ever (fuel), cannot read files, and an undefined variable is an error, never an empty text.
 
+mod names;
+
 use std::collections::BTreeMap;
 
 use minijinja::{Environment, UndefinedBehavior};
@@ -42,6 +44,8 @@ pub enum TemplateError {
         template: TemplateName,
         /// Which language and part (`zh-CN content`).
         part: String,
+        /// Key of the text under the template, dotted (`locales.zh-CN.content`).
+        key: String,
         /// What the compiler says, with the line.
         why: String,
     },
@@ -122,6 +126,9 @@ impl Templates {
     /// # Errors
     /// [`TemplateError::Source`] with language, part and line.
     pub fn add(&mut self, name: TemplateName, source: TemplateSource) -> Result<(), TemplateError> {
+        if let Some(error) = self.check(&name, &source).into_iter().next() {
+            return Err(error);
+        }
         let default = self.compile(&name, "", source.default)?;
         let mut locales = Vec::with_capacity(source.locales.len());
         for (locale, variant) in source.locales {
@@ -131,6 +138,36 @@ impl Templates {
         }
         self.variants.insert(name, Variants { default, locales });
         Ok(())
+    }
+
+    /// Returns everything that is wrong with a template: syntax, and filters, tests and functions that do not exist.
+    #[must_use]
+    pub fn check(&self, name: &TemplateName, source: &TemplateSource) -> Vec<TemplateError> {
+        let locales = source.locales.iter().map(|(locale, variant)| (locale.as_str(), variant));
+        let mut errors = Vec::new();
+        for (locale, variant) in std::iter::once(("", &source.default)).chain(locales) {
+            for (part_name, text) in
+                PARTS.into_iter().zip([&variant.title, &variant.content, &variant.payload])
+            {
+                let Some(why) = text.as_ref().and_then(|text| self.problem(text)) else { continue };
+                let key = match locale {
+                    "" => part_name.to_owned(),
+                    locale => format!("locales.{locale}.{part_name}"),
+                };
+                let (template, part) = (name.clone(), part(locale, part_name));
+                errors.push(TemplateError::Source { template, part, key, why });
+            }
+        }
+        errors
+    }
+
+    fn problem(&self, text: &str) -> Option<String> {
+        let template = match self.env.template_from_str(text) {
+            Ok(template) => template,
+            Err(error) => return Some(reason(&error)),
+        };
+        let undeclared = template.undeclared_variables(false);
+        names::unknown(&self.env, text, |name| undeclared.contains(name))
     }
 
     fn compile(
@@ -147,6 +184,7 @@ impl Templates {
                 TemplateError::Source {
                     template: name.clone(),
                     part: part(locale, PARTS[i]),
+                    key: PARTS[i].to_owned(),
                     why: reason(&error),
                 }
             })?;
@@ -320,6 +358,34 @@ mod tests {
             .add(name(), TemplateSource { default: variant("{{ who", ""), ..Default::default() })
             .unwrap_err();
         assert!(error.to_string().contains("`message`, title"), "{error}");
+    }
+
+    #[test]
+    fn a_filter_test_or_function_that_does_not_exist_is_found_at_load_in_every_branch() {
+        for (text, why) in [
+            (
+                "{% if x %}a{% else %}\n{{ y|nosuch }}{% endif %}",
+                "there is no filter `nosuch`, used in line 2",
+            ),
+            ("{% if x is nosuch %}a{% endif %}", "there is no test `nosuch`, used in line 1"),
+            ("{{ nosuch(x) }}", "there is no function `nosuch`, used in line 1"),
+        ] {
+            let mut source = TemplateSource { default: variant("{{ x", "b"), ..Default::default() };
+            source.locales.insert("zh-CN".into(), variant("{{ x|upper }}", text));
+            let errors = Templates::default().check(&name(), &source);
+            let found: Vec<_> = errors
+                .iter()
+                .map(|error| match error {
+                    TemplateError::Source { key, why, .. } => (key.as_str(), why.as_str()),
+                    other => panic!("{other}"),
+                })
+                .collect();
+            assert_eq!(found[0].0, "title");
+            assert_eq!(found[1..], [("locales.zh-CN.content", why)]);
+        }
+        let good = "{% for i in range(3) %}{{ loop.index }}{{ x|upper|tojson }}{% endfor %}{% if x is defined %}{% endif %}";
+        let source = TemplateSource { default: variant(good, "b"), ..Default::default() };
+        assert_eq!(Templates::default().check(&name(), &source), []);
     }
 
     #[test]

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use pushgate::app::App;
 use pushgate::gateway::Builder;
+use pushgate::template::{TemplateError, Templates};
 use pushgate::{AppId, ChannelName, Gateway, Platform, PushChannel, SystemClock, Transport};
 use pushgate_apns::{Apns, ProviderTokens};
-use pushgate_config::{ChannelConfig, Config, ConfigErrors, PluginNetwork, Roots, StorageKind, nearest};
+use pushgate_config::{
+    ChannelConfig, Config, ConfigError, ConfigErrors, PluginNetwork, Roots, StorageKind, nearest,
+};
 use pushgate_dummy::Dummy;
 use pushgate_sqlite::SqliteStore;
 use pushgate_transport::{BuildError, Destinations, HttpTransport};
@@ -50,9 +53,15 @@ pub enum Error {
     /// It cannot be read.
     #[error(transparent)]
     Storage(#[from] pushgate::StorageError),
-    /// A template does not compile.
-    #[error("apps.{0}.templates: {1}")]
-    Template(pushgate::AppId, pushgate::template::TemplateError),
+}
+
+/// Apps of a configuration, and what is wrong with them.
+#[derive(Default)]
+pub struct Assembled {
+    /// The apps, without the channels and templates that are wrong.
+    pub apps: Vec<(AppId, App)>,
+    /// Everything that is wrong, with file, line and key.
+    pub errors: ConfigErrors,
 }
 
 /// What the channels of one gateway have in common.
@@ -70,6 +79,12 @@ impl Shared {
     /// As for [`Plugins::load`].
     pub fn of(config: &Config) -> Result<Self, ConfigErrors> {
         Ok(Self::with(Plugins::load(config, &built_in())?))
+    }
+
+    /// Returns why plugins of the configuration could not be loaded.
+    #[must_use]
+    pub fn plugin_problems(&self, config: &Config) -> Vec<ConfigError> {
+        self.plugins.problems(config)
     }
 
     /// With these plugins.
@@ -100,6 +115,8 @@ pub fn builder(config: &Config) -> Result<Builder, Error> {
 /// # Errors
 /// [`Error`], which says what to do.
 pub fn builder_with(config: &Config, shared: &Shared) -> Result<Builder, Error> {
+    let assembled = apps(config, shared);
+    assembled.errors.into_result()?;
     let mut builder = Gateway::builder()
         .keep(config.storage.keep)
         .keep_pruned(config.storage.keep_pruned)
@@ -111,18 +128,33 @@ pub fn builder_with(config: &Config, shared: &Shared) -> Result<Builder, Error> 
     if let StorageKind::Sqlite { path } = &config.storage.kind {
         builder = builder.store(SqliteStore::open(path)?);
     }
+    Ok(assembled.apps.into_iter().fold(builder, |builder, (id, app)| builder.app(id, app)))
+}
+
+/// Makes the apps of a configuration: channels, routes, templates, profiles, categories. Opens no database and no listener.
+pub fn apps(config: &Config, shared: &Shared) -> Assembled {
+    let mut assembled = Assembled::default();
     for (id, configured) in &config.apps {
         let mut app = App::default();
+        for (name, source) in &configured.templates {
+            let wrong = Templates::default().check(name, source);
+            assembled.errors.extend(wrong.iter().map(|error| template_error(config, id, error)));
+            if !wrong.is_empty() {
+                continue;
+            }
+            app = app.template(name.clone(), source.clone()).unwrap_or_else(|error| {
+                assembled.errors.push(template_error(config, id, &error));
+                App::default()
+            });
+        }
         for (name, one) in &configured.channels {
-            app = app.install(channel(id, name, one, shared)?, one.concurrency).retry(name, one.retry);
+            match channel(id, name, one, shared) {
+                Ok(channel) => app = app.install(channel, one.concurrency).retry(name, one.retry),
+                Err(errors) => assembled.errors.extend(errors),
+            }
         }
         for route in &configured.routes {
             app = app.route(route.selector.clone(), route.channels.iter().cloned());
-        }
-        for (name, source) in &configured.templates {
-            app = app
-                .template(name.clone(), source.clone())
-                .map_err(|error| Error::Template(id.clone(), error))?;
         }
         for (name, profile) in &configured.profiles {
             app = app.profile(name, profile.clone());
@@ -130,9 +162,19 @@ pub fn builder_with(config: &Config, shared: &Shared) -> Result<Builder, Error> 
         for (name, options) in &configured.categories {
             app = app.category(name, options.clone());
         }
-        builder = builder.app(id.clone(), app);
+        assembled.apps.push((id.clone(), app));
     }
-    Ok(builder)
+    assembled
+}
+
+/// Returns the error of a template placed at the line of its text.
+fn template_error(config: &Config, app: &AppId, error: &TemplateError) -> ConfigError {
+    let top = ["apps", app.as_str(), "templates"];
+    let TemplateError::Source { template, key, why, .. } = error else {
+        return config.refuse(&top, error.to_string());
+    };
+    let key: Vec<_> = top.into_iter().chain([template.as_str()]).chain(key.split('.')).collect();
+    config.refuse(&key, why.clone())
 }
 
 type Made = Result<Arc<dyn PushChannel>, ConfigErrors>;

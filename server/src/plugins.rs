@@ -12,7 +12,9 @@ use pushgate::{
     AppId, Capability, ChannelInfo, ChannelName, Delivery, Fault, Kind, Message, Probe, PushChannel,
     Rendered, Report, SystemClock, TokenKind, Transport,
 };
-use pushgate_config::{ChannelConfig, Config, ConfigErrors, PluginConfig, PluginIsolation, PluginNetwork};
+use pushgate_config::{
+    ChannelConfig, Config, ConfigError, ConfigErrors, PluginConfig, PluginIsolation, PluginNetwork,
+};
 use pushgate_plugin_host::{Isolation, Limits, LoadError, Loader, Opening, Plugin, Source, Swap, Told};
 use serde_json::Value;
 
@@ -23,8 +25,8 @@ const ABSENT: Duration = Duration::from_secs(60);
 pub struct Plugins {
     loader: Loader,
     kinds: Mutex<BTreeMap<String, Brought>>,
-    /// Why plugins are missing.
-    missing: Vec<String>,
+    /// Plugins that could not be loaded.
+    missing: Vec<Missing>,
     channels: Mutex<Vec<Open>>,
 }
 
@@ -33,6 +35,14 @@ pub struct Plugins {
 struct Brought {
     plugin: Plugin,
     network: PluginNetwork,
+}
+
+/// A plugin that could not be loaded.
+#[derive(Clone)]
+struct Missing {
+    /// Index in the list of the configuration.
+    index: usize,
+    why: String,
 }
 
 /// A channel that is a plugin's.
@@ -86,10 +96,16 @@ impl Plugins {
             loader = loader.children_from(program);
         }
         let (kinds, missing) = kinds(&loader, config, taken)?;
-        for why in &missing {
+        for Missing { why, .. } in &missing {
             tracing::error!(why, "a plugin cannot be loaded; its channels wait");
         }
         Ok(Self { loader, kinds: Mutex::new(kinds), missing, channels: Mutex::default() })
+    }
+
+    /// Returns why plugins could not be loaded, each placed at its line of the configuration.
+    pub fn problems(&self, config: &Config) -> Vec<ConfigError> {
+        let placed = |missing: &Missing| config.refuse_plugin(missing.index, "path", missing.why.clone());
+        self.missing.iter().map(placed).collect()
     }
 
     /// The kinds plugins bring.
@@ -110,7 +126,8 @@ impl Plugins {
     ) -> Result<Option<Arc<dyn PushChannel>>, ConfigErrors> {
         let brought = self.kinds.lock().get(&one.kind).cloned();
         let Some(Brought { plugin, network }) = brought else {
-            let why = self.missing.join("; ");
+            let why: Vec<_> = self.missing.iter().map(|missing| missing.why.as_str()).collect();
+            let why = why.join("; ");
             let absent = (!why.is_empty()).then(|| Arc::new(Absent::new(name.clone(), why)) as _);
             return Ok(absent);
         };
@@ -133,7 +150,8 @@ impl Plugins {
         taken: &[&str],
         transport: impl Dial,
     ) -> Result<(usize, Vec<String>), ConfigErrors> {
-        let (kinds, mut kept) = kinds(&self.loader, config, taken)?;
+        let (kinds, missing) = kinds(&self.loader, config, taken)?;
+        let mut kept: Vec<_> = missing.into_iter().map(|missing| missing.why).collect();
         let mut exchanged = 0;
         for channel in self.channels.lock().iter_mut() {
             match channel.renewed(config, &kinds, &transport) {
@@ -197,13 +215,13 @@ fn kinds(
     loader: &Loader,
     config: &Config,
     taken: &[&str],
-) -> Result<(BTreeMap<String, Brought>, Vec<String>), ConfigErrors> {
+) -> Result<(BTreeMap<String, Brought>, Vec<Missing>), ConfigErrors> {
     let (mut kinds, mut missing) = (BTreeMap::<String, Brought>::new(), Vec::new());
-    for configured in &config.plugins {
+    for (index, configured) in config.plugins.iter().enumerate() {
         let plugin = match loader.load(&source(configured)) {
             Ok(plugin) => plugin,
             Err(error) => {
-                missing.push(error.to_string());
+                missing.push(Missing { index, why: error.to_string() });
                 continue;
             }
         };
@@ -222,6 +240,9 @@ fn kinds(
     Ok((kinds, missing))
 }
 
+/// Kind of a channel whose plugin is not loaded.
+pub(crate) const ABSENT_KIND: &str = "absent";
+
 /// Stands where a plugin's channel would be. What is for it stays queued, and is told why.
 struct Absent {
     info: ChannelInfo,
@@ -235,7 +256,7 @@ impl Absent {
             silent: true,
             ..Capability::BASIC
         };
-        let info = ChannelInfo { kind: "absent", name, timeout: Duration::from_secs(1), capability };
+        let info = ChannelInfo { kind: ABSENT_KIND, name, timeout: Duration::from_secs(1), capability };
         Self { info, why }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use pushgate::Gateway;
-use pushgate_config::Config;
+use pushgate_config::{Config, ConfigError};
 use tokio::time::Instant;
 
 use crate::doors::bodies::BodyBudget;
@@ -40,12 +40,11 @@ pub async fn open(
 ) -> std::io::Result<Running> {
     let bound = Bound::bind(&config.server).await?;
     let address = bound.address()?;
-    let user_keys = config.apps.iter().map(|(id, app)| (id, app.user_keys.as_slice()));
     let shutdown = Shutdown::default();
     let upkeep = metrics.clone().map(|metrics| Upkeep::every(UPKEEP, move || metrics.run_upkeep()));
     let house = House {
         gateway: gateway.clone(),
-        user_keys: UserKeys::new(user_keys).map_err(std::io::Error::other)?,
+        user_keys: user_keys(config).map_err(std::io::Error::other)?,
         keys: Keyring::new(&config.keys),
         lease: config.presence.lease,
         max_body: config.server.max_body,
@@ -63,6 +62,15 @@ pub async fn open(
     };
     let listener = bound.serve(router(Arc::new(house)), shutdown);
     Ok(Running { address, gateway, grace: config.server.shutdown_grace, listener, _upkeep: upkeep })
+}
+
+/// Reads the keys that user tokens are signed with.
+///
+/// # Errors
+/// The first key that is not of its kind.
+pub(crate) fn user_keys(config: &Config) -> Result<UserKeys, ConfigError> {
+    let keys = config.apps.iter().map(|(id, app)| (id, app.user_keys.as_slice()));
+    UserKeys::new(keys).map_err(|error| error.placed(config))
 }
 
 impl Running {

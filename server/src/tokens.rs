@@ -9,7 +9,7 @@ use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use pushgate::{AppId, Timestamp, UserId};
-use pushgate_config::{UserKeyAlgorithm, UserKeyConfig};
+use pushgate_config::{Config, ConfigError, UserKeyAlgorithm, UserKeyConfig};
 use serde::Deserialize;
 
 use crate::problem::Problem;
@@ -38,6 +38,16 @@ enum Verifier {
 pub struct BadUserKey {
     app: AppId,
     id: String,
+}
+
+impl BadUserKey {
+    /// Returns the error placed at its line of the configuration.
+    pub(crate) fn placed(&self, config: &Config) -> ConfigError {
+        let key = ["apps", self.app.as_str(), "user_keys"];
+        let message =
+            format!("key `{}` is no Ed25519 public key; write PEM, or the base64 of its 32 bytes", self.id);
+        config.refuse(&key, message)
+    }
 }
 
 #[derive(Deserialize)]

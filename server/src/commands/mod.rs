@@ -64,7 +64,7 @@ enum Command {
     /// Look at addresses that were pruned, and restore them
     #[command(subcommand)]
     Devices(devices::Devices),
-    /// Check a configuration and probe every credential in it
+    /// Check everything that serve does at its start, and probe every credential
     #[command(after_help = "Example:\n  pushgate check --config pushgate.toml")]
     Check(ConfigArgs),
     /// Print every configuration key with its default

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io::IsTerminal as _;
 
 use metrics_exporter_prometheus::PrometheusBuilder;
-use pushgate_config::LogConfig;
+use pushgate_config::{Config, ConfigError};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -15,7 +15,7 @@ use crate::{say, serve};
 
 pub(super) async fn run(args: ConfigArgs) -> Outcome {
     let config = args.clone().load()?;
-    log(&config.log)?;
+    log(&config)?;
     let descriptors = descriptors::raise_limit();
     tracing::debug!(descriptors, "limit of open descriptors");
     // Before the address is printed: whoever reads it may send a signal at once.
@@ -55,13 +55,18 @@ fn reload(args: ConfigArgs, shared: &Shared) {
     }
 }
 
+/// Reads which events are logged.
+pub(super) fn filter(config: &Config) -> Result<EnvFilter, ConfigError> {
+    EnvFilter::try_new(&config.log.level).map_err(|error| config.refuse(&["log", "level"], error.to_string()))
+}
+
 /// Logs go to stderr: stdout is for answers.
-fn log(log: &LogConfig) -> Outcome {
-    let filter = EnvFilter::try_new(&log.level).map_err(|error| format!("log.level: {error}"))?;
+fn log(config: &Config) -> Outcome {
+    let filter = filter(config)?;
     let has_colors = shows_colors(std::io::stderr().is_terminal(), std::env::var_os("NO_COLOR").as_deref());
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_ansi(has_colors).with_writer(std::io::stderr);
-    match log.format {
+    match config.log.format {
         pushgate_config::LogFormat::Json => builder.json().init(),
         pushgate_config::LogFormat::Text => builder.init(),
     }

@@ -27,7 +27,7 @@ use pushgate::StorageError;
 use pushgate::queue::{QuarantineListener, Quarantined};
 use rusqlite::Connection;
 
-pub use open::{OpenError, Options};
+pub use open::{OpenError, Options, Usable};
 use quarantine::Findings;
 use writer::Thread;
 
@@ -63,6 +63,14 @@ impl SqliteStore {
             ruled: Arc::new(AtomicBool::new(opened.ruled)),
             listener: Arc::default(),
         })
+    }
+
+    /// Checks that [`SqliteStore::open`] could open the file. Changes nothing in it, and leaves no file behind.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the folder or the file cannot be written, or it is no database of ours.
+    pub fn check(path: impl AsRef<std::path::Path>) -> Result<Usable, OpenError> {
+        open::check(path.as_ref())
     }
 
     async fn write<T: Send + 'static>(

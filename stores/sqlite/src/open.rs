@@ -111,6 +111,51 @@ pub(crate) fn open(path: &Path, readers: usize) -> Result<Opened, OpenError> {
     Ok(Opened { writer, readers, lock, ruled })
 }
 
+/// State of a database that could be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Usable {
+    /// No process has it open.
+    Free,
+    /// Another process has it open, so that nothing more is known.
+    InUse,
+}
+
+pub(crate) fn check(path: &Path) -> Result<Usable, OpenError> {
+    let mut lock_path = path.as_os_str().to_owned();
+    lock_path.push(".lock");
+    let had_lock = Path::new(&lock_path).exists();
+    let lock = match locked(path) {
+        Ok(lock) => lock,
+        Err(OpenError::InUse { .. }) => return Ok(Usable::InUse),
+        Err(error) => return Err(error),
+    };
+    let checked = check_unlocked(path);
+    if !had_lock {
+        let io = |source| OpenError::Io { path: PathBuf::from(&lock_path), source };
+        std::fs::remove_file(&lock_path).map_err(io)?;
+    }
+    drop(lock);
+    checked.map(|()| Usable::Free)
+}
+
+fn check_unlocked(path: &Path) -> Result<(), OpenError> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let io = |source| OpenError::Io { path: path.to_owned(), source };
+    OpenOptions::new().append(true).open(path).map_err(io)?;
+    let refused = |source| OpenError::Sqlite { path: path.to_owned(), source };
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let connection = Connection::open_with_flags(path, flags).map_err(refused)?;
+    let found =
+        connection.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0)).map_err(refused)?;
+    let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
+    if found > known {
+        return Err(OpenError::Newer { path: path.to_owned(), found, known });
+    }
+    Ok(())
+}
+
 fn locked(path: &Path) -> Result<File, OpenError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
