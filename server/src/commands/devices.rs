@@ -110,8 +110,10 @@ async fn restore(args: RestoreArgs) -> Outcome {
     let mut table = Table::new(args.app.json, "result");
     let (mut after, mut restored, mut skipped) = (None, 0, 0);
     loop {
-        let body = json!({"devices": args.devices, "channel": args.channel, "since": args.since,
+        let mut body = json!({"devices": args.devices, "channel": args.channel, "since": args.since,
             "until": args.until, "after": after});
+        // A member that is left out is not null.
+        body.as_object_mut().into_iter().for_each(|members| members.retain(|_, value| !value.is_null()));
         let page = client.call(Method::POST, &path, &body).await?;
         table.rows(&page["results"])?;
         restored += page["restored"].as_u64().unwrap_or_default();

@@ -59,12 +59,16 @@ pub(super) fn parameters(method: &Method, path: &str) -> Option<&'static [&'stat
         ("/v1/apps/{app}/notifications", "POST") => Some(&["wait"]),
         ("/v1/apps/{app}/notifications/{id}", "GET" | "HEAD") => Some(&["limit", "after", "devices"]),
         (QUARANTINED, "GET" | "HEAD") => Some(&["after", "limit"]),
+        ("/v1/apps/{app}/devices:pruned", "GET" | "HEAD") => {
+            Some(&["channel", "state", "since", "until", "after", "limit"])
+        }
         ("/v1/apps/{app}/notifications/{id}", "DELETE") => Some(&[]),
         ("/v1/apps/{app}/devices/{device}/user", "DELETE") => Some(&["user"]),
         ("/v1/apps/{app}/devices/{device}/user", "PUT") => Some(&[]),
         ("/v1/apps/{app}/notifications", _)
         | ("/v1/apps/{app}/notifications/{id}", _)
         | ("/v1/apps/{app}/devices/{device}/user", _)
+        | ("/v1/apps/{app}/devices:pruned", _)
         | (QUARANTINED, _) => None,
         _ => Some(&[]),
     }

@@ -30,48 +30,45 @@ impl RestoreBody {
     pub(crate) fn query(self) -> Result<DeadQuery, Problem> {
         let Self { devices, channel, since, until, after } = self;
         if devices.is_empty() && (channel.is_none() || since.is_none()) {
-            return Err(refused("name devices, or a channel and the time since which it pruned"));
+            return Err(refused(
+                "devices",
+                "must not be empty, unless `channel` and `since` say which addresses are meant",
+            ));
         }
         if devices.len() > DeadQuery::MAX_LIMIT {
-            return Err(refused(format!("devices: at most {} at once", DeadQuery::MAX_LIMIT)));
+            return Err(refused("devices", format!("at most {} at once", DeadQuery::MAX_LIMIT)));
         }
         let (state, limit) = (Some(DeadState::Pruned), DeadQuery::MAX_LIMIT);
         Ok(DeadQuery { channel, devices, state, since, until, after, limit })
     }
 }
 
-/// Reads the query of `GET …/devices:pruned`.
+/// Reads the query of `GET …/devices:pruned`. Unknown parameters are refused before.
 pub(crate) fn dead_query(mut given: HashMap<String, String>) -> Result<DeadQuery, Problem> {
     let mut query = DeadQuery::new(DEFAULT_LIMIT);
     if let Some(channel) = given.remove("channel") {
-        query.channel =
-            Some(ChannelName::new(&channel).map_err(|error| refused(format!("channel: {error}")))?);
+        query.channel = Some(ChannelName::new(&channel).map_err(|error| refused("channel", error))?);
     }
     if let Some(state) = given.remove("state") {
-        let wrong = |_| refused("state: \"pruned\" or \"held_back\"");
+        let wrong = |_| refused("state", "must be `pruned` or `held_back`");
         query.state = Some(serde_json::from_value(state.into()).map_err(wrong)?);
     }
     query.since = time(&mut given, "since")?;
     query.until = time(&mut given, "until")?;
     if let Some(after) = given.remove("after") {
-        let wrong = |_| refused("after: the `next` of the page before");
+        let wrong = |_| refused("after", "must be the `next` of the page before");
         query.after = Some(DeadId(after.parse().map_err(wrong)?));
     }
     if let Some(limit) = given.remove("limit") {
         let limit = limit.parse().ok().filter(|limit| (1..=DeadQuery::MAX_LIMIT).contains(limit));
-        let wrong = || refused(format!("limit: 1 to {}", DeadQuery::MAX_LIMIT));
+        let wrong = || refused("limit", format!("must be 1 to {}", DeadQuery::MAX_LIMIT));
         query.limit = limit.ok_or_else(wrong)?;
     }
-    match given.into_keys().next() {
-        None => Ok(query),
-        Some(_) => {
-            Err(refused("unknown query parameter; known are channel, state, since, until, after, limit"))
-        }
-    }
+    Ok(query)
 }
 
 fn time(given: &mut HashMap<String, String>, name: &str) -> Result<Option<Timestamp>, Problem> {
-    let wrong = |_| refused(format!("{name}: a time like 2026-11-24T20:00:00Z (a `+` is written as %2B)"));
+    let wrong = |_| refused(name, "must be a time like 2026-11-24T20:00:00Z (a `+` is written as %2B)");
     given.remove(name).map(|text| serde_json::from_value(text.into()).map_err(wrong)).transpose()
 }
 
