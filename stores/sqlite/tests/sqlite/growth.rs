@@ -79,8 +79,8 @@ async fn pollers_of_a_large_notification_do_not_make_the_write_ahead_log_grow() 
     };
     let pollers: Vec<_> = (0..6).map(|_| poll()).collect();
     let mut largest = 0;
-    // Some 40 MB of pages, in commits of half a megabyte and less.
-    for _ in 0..60 {
+    // Some 80 MB of pages, in commits of half a megabyte and less.
+    for _ in 0..120 {
         send(&store, admission(NOW, 500, node)).await;
         largest = largest.max(wal_bytes(&path));
     }
@@ -88,7 +88,9 @@ async fn pollers_of_a_large_notification_do_not_make_the_write_ahead_log_grow() 
     for poller in pollers {
         assert!(poller.await.unwrap() > 0, "everybody polls");
     }
-    assert!(largest <= LIMIT + 1024 * 1024, "the log grew to {largest} bytes");
+    // On a loaded machine a reader may keep its page for longer than the writer waits for it; each such try adds a quarter of
+    // the limit. Without a checkpoint the log grows to several times this bound.
+    assert!(largest <= 3 * LIMIT, "the log grew to {largest} bytes");
     assert!(largest > LIMIT / 4, "it is the log that was measured: {largest} bytes");
 }
 
