@@ -29,8 +29,10 @@ pub enum Kind {
     Throttled,
     /// The day's quota is used up.
     Quota,
-    /// The vendor says that it is in trouble.
+    /// The push service reports a failure of its own.
     VendorDown,
+    /// The channel itself does not run: its plugin is not loaded, or the plugin's process has ended.
+    ChannelDown,
     /// No answer in time; the message may or may not have been taken.
     Timeout,
     /// Not sent: no connection could be had.
@@ -112,7 +114,7 @@ pub struct Row {
 
 impl Kind {
     /// Every kind, in the order of the enum.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::BadMessage,
         Self::TooLarge,
         Self::TokenGone,
@@ -123,6 +125,7 @@ impl Kind {
         Self::Throttled,
         Self::Quota,
         Self::VendorDown,
+        Self::ChannelDown,
         Self::Timeout,
         Self::Unreachable,
         Self::Expired,
@@ -148,6 +151,7 @@ impl Kind {
             Self::Throttled   => ("throttled",     429, Vendor,   Wait,    Info,  "the vendor asked for a pause, which is kept"),
             Self::Quota       => ("quota",         429, Operator, Never,   Warn,  "the vendor's quota for the day is used up; ask for a larger one or another category"),
             Self::VendorDown  => ("vendor_down",   503, Vendor,   Backoff, Warn,  "the push service is in trouble; it is tried again"),
+            Self::ChannelDown => ("channel_down",  503, Operator, Backoff, Error, "the channel's plugin does not run; read the detail, run `pushgate check`, and what waits is delivered"),
             Self::Timeout     => ("timeout",       504, Vendor,   Backoff, Info,  "no answer in time; it is tried again under the same id"),
             Self::Unreachable => ("unreachable",   503, Vendor,   Backoff, Warn,  "no connection; check network, DNS, proxy and TLS roots"),
             Self::Expired     => ("expired",       410, Caller,   Never,   Info,  "its time to live ran out before it could be sent"),

@@ -42,6 +42,8 @@ struct Brought {
 struct Missing {
     /// Index in the list of the configuration.
     index: usize,
+    /// Key of the plugin's table that names the cause.
+    key: &'static str,
     why: String,
 }
 
@@ -104,7 +106,8 @@ impl Plugins {
 
     /// Returns why plugins could not be loaded, each placed at its line of the configuration.
     pub fn problems(&self, config: &Config) -> Vec<ConfigError> {
-        let placed = |missing: &Missing| config.refuse_plugin(missing.index, "path", missing.why.clone());
+        let placed =
+            |missing: &Missing| config.refuse_plugin(missing.index, missing.key, missing.why.clone());
         self.missing.iter().map(placed).collect()
     }
 
@@ -221,7 +224,8 @@ fn kinds(
         let plugin = match loader.load(&source(configured)) {
             Ok(plugin) => plugin,
             Err(error) => {
-                missing.push(Missing { index, why: error.to_string() });
+                let key = if matches!(error, LoadError::OtherFile { .. }) { "sha256" } else { "path" };
+                missing.push(Missing { index, key, why: error.to_string() });
                 continue;
             }
         };
@@ -262,7 +266,7 @@ impl Absent {
 
     fn fault(&self) -> Fault {
         let detail = format!("its plugin is not loaded; mend it and restart: {}", self.why);
-        Fault::new(Kind::VendorDown, detail).retry_after(Some(ABSENT)).of_lane()
+        Fault::new(Kind::ChannelDown, detail).retry_after(Some(ABSENT)).of_lane()
     }
 }
 

@@ -54,7 +54,7 @@ fn check_lists_everything_that_is_wrong_with_file_line_and_key() {
         "pushgate.toml:9: apps.demo.templates.one.content: there is no filter `nosuch`",
         "pushgate.toml:13: apps.demo.templates.two.locales.zh-CN.content: there is no test `nosuch`",
         "pushgate.toml:15: plugins[0].path: ",
-        "pushgate.toml:17: plugins[1].path: ",
+        "pushgate.toml:18: plugins[1].sha256: ",
         "pushgate.toml:20: apps.demo.channels.acme.kind: ",
     ] {
         assert!(told.contains(expected), "{expected} is not in\n{told}");

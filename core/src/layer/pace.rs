@@ -136,6 +136,7 @@ fn of_fault(fault: &Fault) -> Probed {
         | Kind::Credentials
         | Kind::Throttled
         | Kind::VendorDown
+        | Kind::ChannelDown
         | Kind::Timeout
         | Kind::Unreachable
         | Kind::Bug => Probed::Unanswered,

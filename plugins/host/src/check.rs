@@ -328,7 +328,7 @@ async fn one_of_many(channel: &dyn PushChannel, tokens: Vec<String>, tries: usiz
     for _ in 0..tries {
         let sent = channel.send(&delivery).await;
         kept = expect(sent.outcomes(), delivery.targets.len(), |outcome| outcome.fault().is_none());
-        let the_way = [Kind::Unreachable, Kind::VendorDown, Kind::Timeout];
+        let the_way = [Kind::Unreachable, Kind::VendorDown, Kind::ChannelDown, Kind::Timeout];
         let failed = |outcome: &Outcome| outcome.fault().is_some_and(|fault| the_way.contains(&fault.kind));
         if !sent.outcomes().iter().any(failed) {
             break;

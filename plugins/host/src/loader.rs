@@ -91,6 +91,10 @@ impl Loader {
             Isolation::None => return Ok(Plugin { way: Way::InProcess(self.library(source)?) }),
             Isolation::Process(limits) => limits.clone(),
         };
+        // The child checks the file that it maps; the parent's check names the cause.
+        if source.sha256.is_some() {
+            read_as_configured(source)?;
+        }
         let starter = Starter {
             program: self.program.clone(),
             path: source.path.clone(),
@@ -106,11 +110,7 @@ impl Loader {
 
     /// The library of that file, in this process.
     pub(crate) fn library(&self, source: &Source) -> Result<&'static Library, LoadError> {
-        let image = read(&source.path)?;
-        let found = sha256(&image);
-        if source.sha256.is_some_and(|expected| expected != found) {
-            return Err(LoadError::OtherFile { path: source.path.clone(), found: hexadecimal(&found) });
-        }
+        let (image, found) = read_as_configured(source)?;
         let mut loaded = self.loaded.lock();
         loaded.entry(found).or_insert_with(|| Library::load(&source.path, &image, self.ours.clone())).clone()
     }
@@ -191,6 +191,19 @@ fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
         return Err(unreadable(format!("it is larger than {} MiB", MOST_FILE >> 20)));
     }
     Ok(image)
+}
+
+/// Returns the file and its SHA-256.
+///
+/// # Errors
+/// [`LoadError::OtherFile`] if the source names another hash.
+fn read_as_configured(source: &Source) -> Result<(Vec<u8>, [u8; 32]), LoadError> {
+    let image = read(&source.path)?;
+    let hash = sha256(&image);
+    if source.sha256.is_some_and(|expected| expected != hash) {
+        return Err(LoadError::OtherFile { path: source.path.clone(), found: hexadecimal(&hash) });
+    }
+    Ok((image, hash))
 }
 
 fn sha256(image: &[u8]) -> [u8; 32] {

@@ -29,7 +29,7 @@ async fn death(mode: &str) -> String {
     let report = channel.send(&delivery(3)).await;
     assert_eq!(report.outcomes().len(), 3);
     let fault = report.outcomes()[2].fault().unwrap();
-    assert_eq!((fault.kind, fault.scope), (Kind::VendorDown, Scope::Lane), "{mode}: {}", fault.detail);
+    assert_eq!((fault.kind, fault.scope), (Kind::ChannelDown, Scope::Lane), "{mode}: {}", fault.detail);
     assert!(fault.retry_after.is_some(), "{mode}: when to try again is said");
     // Another channel of the same plugin has a process of its own, and is well.
     let other = bench.open("well").unwrap();
@@ -82,7 +82,7 @@ async fn a_leak_ends_at_the_limit_of_its_process() {
     loop {
         let report = channel.send(&delivery(1)).await;
         let fault = report.outcomes()[0].fault().unwrap();
-        if fault.kind == Kind::VendorDown {
+        if fault.kind == Kind::ChannelDown {
             assert!(fault.detail.contains("signal 6 (aborted)"), "{}", fault.detail);
             return;
         }
@@ -99,7 +99,7 @@ async fn a_plugin_that_loops_is_answered_for_and_killed() {
     loop {
         let report = channel.send(&delivery(1)).await;
         let fault = report.outcomes()[0].fault().unwrap();
-        if fault.kind == Kind::VendorDown {
+        if fault.kind == Kind::ChannelDown {
             assert!(fault.detail.contains("it did not answer for 5 s, and was killed"), "{}", fault.detail);
             return;
         }
@@ -185,7 +185,7 @@ async fn a_plugin_that_dies_again_and_again_is_left_alone() {
     for death in 1.. {
         bench.lives(|lives| lives.risen == death).await;
         let report = channel.send(&delivery(1)).await;
-        assert_eq!(report.outcomes()[0].fault().unwrap().kind, Kind::VendorDown);
+        assert_eq!(report.outcomes()[0].fault().unwrap().kind, Kind::ChannelDown);
         bench.lives(|lives| lives.died == death).await;
         if bench.ear.lives.borrow().wait > Duration::from_secs(30) {
             assert_eq!(death, 5);

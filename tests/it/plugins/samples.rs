@@ -277,6 +277,9 @@ async fn a_plugin_that_cannot_be_loaded_is_told_and_the_gateway_runs_on() {
     assert_eq!(server.send("dummy", "?wait=20s").await["state"], "sent");
     let receipt = server.send("hook", "?wait=1s").await;
     assert_eq!(receipt["state"], "queued", "it waits for its plugin: {receipt}");
+    let fault = &receipt["fault"];
+    assert_eq!(fault["code"], "channel_down", "the push service has nothing to do with it: {receipt}");
+    assert!(fault["detail"].as_str().unwrap().contains("its plugin is not loaded"), "{receipt}");
 }
 
 #[test]

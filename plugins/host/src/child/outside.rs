@@ -266,7 +266,7 @@ impl Desk {
 
 /// The fault of everybody whose delivery is kept back: it is tried again, when the child may be there.
 fn down(why: &str, wait: Duration) -> Fault {
-    Fault::new(Kind::VendorDown, format!("the plugin's process is not there: {why}"))
+    Fault::new(Kind::ChannelDown, format!("the plugin's process does not run: {why}"))
         .retry_after(Some(wait.max(SHORTEST)))
         .of_lane()
 }
