@@ -1,4 +1,5 @@
-//! What has happened, numbered, in a bounded log that can be waited on. Devices appear by name; no token, no text of a user.
+//! Event log: numbered events in a bounded buffer that callers can wait on. Events name devices, and hold no token and
+//! no text of a user.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,206 +8,220 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::Notify;
 
-use crate::push_crypto::Unreadable;
-use crate::webpush::Service;
+use crate::push_crypto::DecryptionError;
+use crate::services::web_push::WebPushService;
 
-/// The longest log kept.
-const KEPT: usize = 10_000;
+/// Maximum number of logged events. The oldest ones are dropped first.
+const MAX_EVENTS: usize = 10_000;
 
-/// Something that happened.
+/// Entry of the event log.
 #[derive(Debug, Clone, Serialize)]
 pub struct Event {
-    /// Its number, from 1.
+    /// Number of the event, counted from 1.
     pub seq: u64,
-    /// When, in milliseconds since 1970.
+    /// Time of the event, in milliseconds since 1970.
     pub at_ms: u64,
-    /// What.
+    /// Kind of the event and its details.
     #[serde(flatten)]
-    pub what: What,
+    pub kind: EventKind,
 }
 
-/// What happened.
+/// Kind of an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub enum What {
-    /// The token endpoint answered.
+pub enum EventKind {
+    /// The token endpoint responded.
     Token {
-        /// With this status.
+        /// HTTP status of the response.
         status: u16,
     },
-    /// A message was asked to be sent.
+    /// The endpoint for messages responded.
     Send {
-        /// The answer's status.
+        /// HTTP status of the response.
         status: u16,
-        /// The error code of the answer.
+        /// Error code of the response.
         code: Option<String>,
-        /// The device, where the target is known.
+        /// Addressed device. `None` if it is unknown.
         device: Option<String>,
     },
-    /// A server has subscribed a device to a topic, or has ended its subscription.
+    /// A server subscribed a device to a topic, or ended the subscription.
     Topic {
-        /// The device.
+        /// Name of the device.
         device: String,
-        /// The topic.
+        /// Name of the topic.
         topic: String,
-        /// The device is subscribed from now on.
+        /// `true` if the device is subscribed from now on.
         subscribed: bool,
     },
     /// A push arrived at a device.
     Arrived {
-        /// Which one.
+        /// Name of the device.
         device: String,
-        /// It took the place of a notification shown under the same tag.
+        /// `true` if it replaced a notification with the same tag.
         replaced: bool,
     },
-    /// A Web Push service answered.
+    /// A Web Push service responded.
     WebPush {
-        /// Which one.
-        service: Service,
+        /// The service.
+        service: WebPushService,
         /// With this status.
         status: u16,
-        /// Why it refused.
+        /// Reason of the refusal. `None` if the push was accepted.
         code: Option<String>,
-        /// The browser, where the endpoint is known.
+        /// Name of the browser. `None` if the endpoint is unknown.
         device: Option<String>,
     },
-    /// A push waits for a device that is offline.
+    /// A push is stored for a device that is offline.
     Waits {
-        /// Which one.
+        /// Name of the device.
         device: String,
-        /// It took the place of a waiting one under the same key or topic.
+        /// `true` if it replaced a stored push with the same collapse key or topic.
         replaced: bool,
     },
-    /// A push came to a device that could not read it.
+    /// A push reached a device that could not decrypt it.
     Unreadable {
-        /// Which one.
+        /// Name of the device.
         device: String,
-        /// Why not.
-        why: Unreadable,
+        /// Reason of the failure.
+        why: DecryptionError,
     },
-    /// A push will not be shown.
+    /// A push was discarded and will not be shown.
     Dropped {
-        /// On which device.
+        /// Name of the device.
         device: String,
-        /// Why not.
-        why: Why,
+        /// Reason for discarding it.
+        why: DropReason,
     },
-    /// A real browser has registered for an application server.
+    /// A real browser registered for an application server.
     Registered {
-        /// What the browser is called for that server.
+        /// Name of the browser for that application server.
         device: String,
     },
-    /// A real browser has its push connection.
+    /// A real browser opened its push connection.
     LoggedIn {
-        /// Which one.
+        /// Name of the device.
         device: String,
     },
-    /// A real browser has lost its push connection.
+    /// The push connection of a real browser ended.
     LoggedOut {
-        /// Which one.
+        /// Name of the device.
         device: String,
     },
-    /// A fault on demand was applied.
+    /// A fault was injected.
     Fault {
-        /// The rule's number.
+        /// Number of the fault rule.
         rule: u64,
-        /// What went wrong.
+        /// Name of the effect.
         effect: &'static str,
     },
     /// A connection was opened.
     Connected {
-        /// It speaks HTTP/2.
+        /// `true` for HTTP/2, `false` for HTTP/1.1.
         http2: bool,
     },
-    /// A connection was told to go away.
+    /// GOAWAY was sent on a connection.
     Goaway {
-        /// The last stream it was told to have been processed.
+        /// Last stream id of the GOAWAY.
         last: u32,
     },
-    /// The connections were told how many streams they may carry.
+    /// A new limit of concurrent streams was announced to all connections.
     StreamLimit {
-        /// How many.
+        /// The limit.
         streams: u32,
     },
-    /// A stream over the limit was refused.
+    /// A stream above the limit was refused.
     Refused {
-        /// Its number.
+        /// Id of the stream.
         stream: u32,
     },
-    /// A connection was refused before it carried a request, or ended because the peer broke its protocol.
+    /// A connection was refused before its first request, or ended because the peer violated the protocol.
     ConnectionRefused {
-        /// What was wrong with it.
+        /// Explanation for humans.
         reason: String,
     },
-    /// A request was refused because it broke the protocol, before any service could answer it.
+    /// A request was refused because it violated the protocol. No service processed it.
     RequestRefused {
-        /// The number of its stream.
+        /// Id of the stream.
         stream: u32,
-        /// What was wrong with it.
+        /// Explanation for humans.
         reason: &'static str,
     },
-    /// An explanation of the refusal before it: which rule of the emulator applied, and how to change it.
+    /// Explanation of the refusal before it: which rule of the emulator applied, and how to change the rule.
     Hint {
-        /// The explanation.
+        /// Text of the explanation.
         text: String,
     },
 }
 
-/// Why a push is not shown.
+/// Reason why a push is not shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Why {
+pub enum DropReason {
     /// Notifications are switched off on the device.
     Muted,
-    /// Its time to live ran out while the device was offline.
+    /// The time to live ended while the device was offline.
     Expired,
-    /// More was kept for the device than the vendor keeps.
+    /// The service already stored its maximum of pushes for the device.
     Overflow,
-    /// The device makes nothing of it.
+    /// The device ignores a push of this content.
     Meaningless,
 }
 
+/// Event log of one push service.
 #[derive(Default)]
 pub(crate) struct Log {
-    events: Mutex<(u64, VecDeque<Event>)>,
-    rung: Notify,
+    entries: Mutex<Entries>,
+    appended: Notify,
+}
+
+#[derive(Default)]
+struct Entries {
+    last_seq: u64,
+    events: VecDeque<Event>,
 }
 
 impl Log {
-    pub(crate) fn add(&self, at_ms: u64, what: What) {
+    /// Appends an event and wakes all waiting callers.
+    pub(crate) fn append(&self, at_ms: u64, kind: EventKind) {
         {
-            let mut events = self.events.lock();
-            events.0 += 1;
-            let seq = events.0;
-            if events.1.len() == KEPT {
-                events.1.pop_front();
+            let mut entries = self.entries.lock();
+            entries.last_seq += 1;
+            let seq = entries.last_seq;
+            if entries.events.len() == MAX_EVENTS {
+                entries.events.pop_front();
             }
-            events.1.push_back(Event { seq, at_ms, what });
+            entries.events.push_back(Event { seq, at_ms, kind });
         }
-        self.rung.notify_waiters();
+        self.appended.notify_waiters();
     }
 
+    /// Returns the events with a number above `seq`.
     pub(crate) fn after(&self, seq: u64) -> Vec<Event> {
-        self.events.lock().1.iter().filter(|event| event.seq > seq).cloned().collect()
+        self.entries.lock().events.iter().filter(|event| event.seq > seq).cloned().collect()
     }
 
-    /// The first event that matches, whether it has happened or happens within `patience`.
-    pub(crate) async fn wait(&self, wanted: impl Fn(&What) -> bool, patience: Duration) -> Option<Event> {
-        let deadline = tokio::time::Instant::now() + patience;
-        let mut seen = 0;
+    /// Returns the first logged or future event that matches. `None` if there is none within `timeout`.
+    pub(crate) async fn wait(
+        &self,
+        matches: impl Fn(&EventKind) -> bool,
+        timeout: Duration,
+    ) -> Option<Event> {
+        let deadline = tokio::time::Instant::now() + timeout;
+        let mut last_seen = 0;
         loop {
-            let rung = self.rung.notified();
-            tokio::pin!(rung);
-            rung.as_mut().enable();
+            let appended = self.appended.notified();
+            tokio::pin!(appended);
+            // Enabled before the log is read, so that no event in between is missed.
+            appended.as_mut().enable();
             {
-                let events = self.events.lock();
-                let mut new = events.1.iter().filter(|event| event.seq > seen);
-                if let Some(event) = new.find(|event| wanted(&event.what)) {
+                let entries = self.entries.lock();
+                let mut unseen = entries.events.iter().filter(|event| event.seq > last_seen);
+                if let Some(event) = unseen.find(|event| matches(&event.kind)) {
                     return Some(event.clone());
                 }
-                seen = events.0;
+                last_seen = entries.last_seq;
             }
-            tokio::time::timeout_at(deadline, rung).await.ok()?;
+            tokio::time::timeout_at(deadline, appended).await.ok()?;
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Faults on demand: which requests, and what goes wrong with them. Every rule rolls its own dice from the emulator's seed,
-//! so that a test that asks for a share gets the same requests each time.
+//! Fault rules: which requests fail, and how.
+//! Every rule has its own random generator, seeded from the emulator's seed. A test with a share therefore gets the
+//! same faulty requests each time.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,81 +9,81 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde::{Deserialize, Serialize};
 
-/// Where a fault happens.
+/// Kind of endpoint that a fault applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Where {
-    /// Where pushes are sent.
+pub enum EndpointKind {
+    /// Endpoint for messages.
     #[default]
     Send,
-    /// At the token endpoint.
+    /// Token endpoint.
     Token,
-    /// Where the vendor's own things are kept, as the broadcast channels of APNs.
+    /// Management endpoints of the service, such as the broadcast channels of APNs.
     Manage,
 }
 
-/// A rule: which requests, and what goes wrong with them. The oldest rule that is due applies, and only that one.
+/// Rule that selects requests and an effect. Of several due rules, only the oldest applies.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    /// Where.
+    /// Kind of endpoint.
     #[serde(default)]
-    pub at: Where,
-    /// How many requests go wrong; none: until it is healed.
+    pub at: EndpointKind,
+    /// Number of requests that fail. `None` means all of them until the rule is removed.
     #[serde(default)]
     pub next: Option<u32>,
-    /// How large a share of the requests that fit goes wrong.
+    /// Share of the matching requests that fail.
     #[serde(default)]
     pub share: Share,
-    /// How many requests that fit pass first.
+    /// Number of matching requests that succeed first.
     #[serde(default)]
     pub skip: u32,
-    /// Only requests for the device of this name or token; none: for all.
+    /// Name or token of the device whose requests fail. `None` means every device.
     #[serde(default)]
     pub device: Option<String>,
-    /// What goes wrong.
+    /// Effect on the request.
     pub effect: Effect,
 }
 
 impl Fault {
-    /// The next `n` pushes.
+    /// Returns a rule for the next `n` pushes.
     #[must_use]
     pub const fn next(n: u32, effect: Effect) -> Self {
-        Self { at: Where::Send, next: Some(n), share: Share(1.0), skip: 0, device: None, effect }
+        Self { at: EndpointKind::Send, next: Some(n), share: Share(1.0), skip: 0, device: None, effect }
     }
 
-    /// Every push, until it is healed.
+    /// Returns a rule for every push until the rule is removed.
     #[must_use]
     pub fn always(effect: Effect) -> Self {
         Self { next: None, ..Self::next(0, effect) }
     }
 
-    /// Of what would go wrong, only this share, from 0 to 1.
+    /// Limits the rule to a share of the requests. The share is clamped to 0..=1.
     #[must_use]
     pub fn share(self, share: f64) -> Self {
         Self { share: Share(share.clamp(0.0, 1.0)), ..self }
     }
 
-    /// At another place.
+    /// Sets the kind of endpoint.
     #[must_use]
-    pub fn at(self, at: Where) -> Self {
+    pub fn at(self, at: EndpointKind) -> Self {
         Self { at, ..self }
     }
 
-    /// Only after so many requests that fit.
+    /// Sets the number of matching requests that succeed first.
     #[must_use]
     pub fn skip(self, skip: u32) -> Self {
         Self { skip, ..self }
     }
 
-    /// Only for the device of this name or token.
+    /// Limits the rule to the device with this name or token.
     #[must_use]
     pub fn device(self, device: &str) -> Self {
         Self { device: Some(device.to_owned()), ..self }
     }
 }
 
-/// A share of requests, from 0 (none) to 1 (all).
+/// Share of requests, from 0 (none) to 1 (all).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "f64", into = "f64")]
 pub struct Share(f64);
@@ -96,7 +97,7 @@ impl Default for Share {
 impl TryFrom<f64> for Share {
     type Error = &'static str;
     fn try_from(share: f64) -> Result<Self, Self::Error> {
-        if (0.0..=1.0).contains(&share) { Ok(Self(share)) } else { Err("a share lies between 0 and 1") }
+        if (0.0..=1.0).contains(&share) { Ok(Self(share)) } else { Err("a share must be between 0 and 1") }
     }
 }
 
@@ -106,57 +107,58 @@ impl From<Share> for f64 {
     }
 }
 
-/// What goes wrong.
+/// Effect of a fault on a request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Effect {
-    /// An error of the vendor, with its real body; the push is not taken.
+    /// Error of the push service in its real format. The push is not accepted.
     Error {
-        /// The HTTP status.
+        /// HTTP status.
         status: u16,
-        /// The vendor's own code (`UNAVAILABLE` of FCM, `Shutdown` of APNs); none leaves it out.
+        /// Error code of the service, such as `UNAVAILABLE` of FCM or `Shutdown` of APNs. `None` means the usual one
+        /// for the status.
         #[serde(default)]
         code: Option<String>,
-        /// The Retry-After header.
+        /// Value of the Retry-After header.
         #[serde(default)]
         retry_after: Option<RetryAfter>,
     },
-    /// Any answer at all, for hostile ones; the push is not taken.
+    /// Arbitrary response, for hostile servers. The push is not accepted.
     Raw {
-        /// The HTTP status.
+        /// HTTP status.
         status: u16,
-        /// The body.
+        /// Response body.
         body: String,
     },
-    /// The way to somewhere else; the push is not taken.
+    /// Redirect. The push is not accepted.
     Redirect {
-        /// The HTTP status.
+        /// HTTP status.
         status: u16,
-        /// The Location header.
+        /// Value of the Location header.
         location: String,
     },
-    /// The push is taken, and its answer comes late.
+    /// The push is accepted, and the response is late.
     Delay {
-        /// By how much, in milliseconds.
+        /// Delay in milliseconds.
         ms: u64,
     },
-    /// Never an answer; the push is not taken.
+    /// No response. The push is not accepted.
     Hang,
-    /// The push is taken and arrives, but its answer never comes.
+    /// No response, although the push is accepted and arrives.
     LoseAnswer,
-    /// The stream is reset (HTTP/2) or the connection closed (HTTP/1.1); the push is not taken.
+    /// Reset of the stream (HTTP/2) or end of the connection (HTTP/1.1). The push is not accepted.
     Reset {
-        /// The error code of RFC 9113 §7: 2 is an internal error, 7 says that nothing was processed.
+        /// Error code of RFC 9113 §7, such as 2 for an internal error or 7 for a refused stream.
         #[serde(default = "internal_error")]
         code: u32,
     },
-    /// The connection is cut without a word; the push is not taken.
+    /// End of the connection without GOAWAY. The push is not accepted.
     Close,
-    /// The connection is told to go away.
+    /// GOAWAY on the connection.
     Goaway(Goaway),
-    /// From now on every connection of the vendor carries at most so many streams, the living ones too. The push is taken.
+    /// New limit of concurrent streams for all open and future connections. The push is accepted.
     StreamLimit(u32),
-    /// The bearer or provider token counts as expired; the push is not taken.
+    /// The bearer or provider token counts as expired. The push is not accepted.
     ExpiredBearer,
 }
 
@@ -165,19 +167,19 @@ const fn internal_error() -> u32 {
 }
 
 impl Effect {
-    /// A reset as a server gives it that has failed.
+    /// Returns a reset with the error code of an internal error.
     #[must_use]
     pub const fn reset() -> Self {
         Self::Reset { code: internal_error() }
     }
 
-    /// An error without Retry-After.
+    /// Returns an error with this code and without Retry-After.
     #[must_use]
     pub fn error(status: u16, code: &str) -> Self {
         Self::Error { status, code: Some(code.to_owned()), retry_after: None }
     }
 
-    /// Its name, as the control API spells it.
+    /// Returns the name of the effect in the control API.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -196,65 +198,66 @@ impl Effect {
     }
 }
 
-/// How a connection is told to go away (RFC 9113 §6.8).
+/// GOAWAY frame (RFC 9113 §6.8) and the end of its connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Goaway {
-    /// Which streams it says it has processed.
-    pub last: Last,
-    /// The error code of RFC 9113 §7; 0 is none.
+    /// Last stream id of the frame.
+    pub last: LastStream,
+    /// Error code of RFC 9113 §7. 0 means no error.
     pub code: u32,
-    /// The debug data; APNs puts a JSON reason there.
+    /// Debug data. APNs sends a JSON reason.
     pub debug: String,
-    /// What happens to the streams it has processed.
-    pub then: Then,
+    /// Treatment of the streams that were processed.
+    pub then: AfterGoaway,
 }
 
 impl Default for Goaway {
     fn default() -> Self {
-        Self { last: Last::This, code: 0, debug: String::new(), then: Then::Drain }
+        Self { last: LastStream::This, code: 0, debug: String::new(), then: AfterGoaway::Drain }
     }
 }
 
-/// Which stream a GOAWAY names. It never names one below a stream that was processed: that would be a lie.
+/// Last stream id of a GOAWAY. It is never below a stream that was processed, because clients would repeat that
+/// request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Last {
-    /// This request's stream: it is answered.
+pub enum LastStream {
+    /// Stream of this request, which gets its response.
     This,
-    /// The one before it: this request is not processed.
+    /// Stream before this request. The request is not processed.
     Before,
-    /// The highest number there is: nothing is refused, only no new stream is wanted.
+    /// Highest possible id: no request is refused, but the client should open no new stream.
     Highest,
 }
 
-/// What follows a GOAWAY.
+/// Treatment of open streams after a GOAWAY.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Then {
-    /// Open streams are answered, then the connection closes.
+pub enum AfterGoaway {
+    /// Open streams get their responses, then the connection closes.
     Drain,
-    /// The connection closes at once; nobody learns what became of the open streams.
+    /// The connection closes at once, and open streams get no response.
     Abrupt,
 }
 
-/// A Retry-After header.
+/// Value of a Retry-After header.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum RetryAfter {
-    /// In seconds.
+    /// Delay in seconds.
     Seconds(u32),
-    /// As an HTTP date, so many seconds from now.
+    /// HTTP date.
     Date {
-        /// How many.
+        /// Seconds from now to the date.
         date_in: u32,
     },
-    /// As it stands, for hostile ones.
+    /// Arbitrary text, for hostile servers.
     Text(String),
 }
 
 impl RetryAfter {
-    /// The header's value at a time.
+    /// Returns the header value at the given time.
     #[must_use]
     pub fn value(&self, now: SystemTime) -> String {
         match self {
@@ -265,41 +268,42 @@ impl RetryAfter {
     }
 }
 
-/// The IMF-fixdate of RFC 9110 §5.6.7.
+/// Returns the IMF-fixdate of RFC 9110 §5.6.7.
 fn http_date(at: SystemTime) -> String {
     let format = time::macros::format_description!(
         "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
     );
-    // Formatting a date with a known description into memory has nothing that could fail.
+    // Formatting with a constant description into memory cannot fail.
     time::OffsetDateTime::from(at).format(&format).unwrap_or_default()
 }
 
-/// What a rule needs to know of a request; the device is looked up only if a rule asks for one.
-pub(crate) struct Subject<'a> {
-    pub(crate) at: Where,
-    pub(crate) device: &'a dyn Fn() -> Vec<String>,
+/// Properties of a request that rules match.
+pub(crate) struct FaultTarget<'a> {
+    pub(crate) endpoint: EndpointKind,
+    /// Returns name and token of the device. Called only if a rule names a device, because the lookup is expensive.
+    pub(crate) device_names: &'a dyn Fn() -> Vec<String>,
 }
 
-/// The rules of one vendor.
-pub(crate) struct Faults {
+/// Fault rules of one push service.
+pub(crate) struct FaultRules {
     seed: u64,
-    rules: Mutex<Rules>,
+    list: Mutex<RuleList>,
 }
 
 #[derive(Default)]
-struct Rules {
-    last: u64,
+struct RuleList {
+    last_number: u64,
     rules: Vec<Rule>,
 }
 
 struct Rule {
     number: u64,
     fault: Fault,
-    dice: StdRng,
+    random: StdRng,
 }
 
 impl Rule {
-    /// Whether the request goes wrong by this rule; skips and uses are counted.
+    /// Returns `true` if the rule applies to this request. Counts the request as skipped or used.
     fn applies(&mut self, names: &Option<Vec<String>>) -> bool {
         if let Some(device) = &self.fault.device
             && !names.as_ref().is_some_and(|names| names.contains(device))
@@ -310,64 +314,64 @@ impl Rule {
             self.fault.skip -= 1;
             return false;
         }
-        if self.fault.share.0 < 1.0 && self.dice.random::<f64>() >= self.fault.share.0 {
+        if self.fault.share.0 < 1.0 && self.random.random::<f64>() >= self.fault.share.0 {
             return false;
         }
-        self.fault.next = self.fault.next.map(|left| left - 1);
+        self.fault.next = self.fault.next.map(|remaining| remaining - 1);
         true
     }
 
-    fn spent(&self) -> bool {
+    fn is_used_up(&self) -> bool {
         self.fault.next == Some(0)
     }
 }
 
-impl Faults {
+impl FaultRules {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { seed, rules: Mutex::default() }
+        Self { seed, list: Mutex::default() }
     }
 
     pub(crate) fn add(&self, fault: Fault) -> u64 {
-        let mut rules = self.rules.lock();
-        rules.last += 1;
-        let number = rules.last;
-        // One generator a rule: what other rules roll does not change what this one rolls.
-        let dice = StdRng::seed_from_u64(self.seed.wrapping_add(number));
-        let rule = Rule { number, fault, dice };
-        if !rule.spent() {
-            rules.rules.push(rule);
+        let mut list = self.list.lock();
+        list.last_number += 1;
+        let number = list.last_number;
+        // Each rule has a generator of its own, so that rules do not influence each other.
+        let random = StdRng::seed_from_u64(self.seed.wrapping_add(number));
+        let rule = Rule { number, fault, random };
+        if !rule.is_used_up() {
+            list.rules.push(rule);
         }
         number
     }
 
     pub(crate) fn all(&self) -> Vec<(u64, Fault)> {
-        self.rules.lock().rules.iter().map(|rule| (rule.number, rule.fault.clone())).collect()
+        self.list.lock().rules.iter().map(|rule| (rule.number, rule.fault.clone())).collect()
     }
 
+    /// Removes a rule. Returns `true` if it existed.
     pub(crate) fn remove(&self, number: u64) -> bool {
-        let mut rules = self.rules.lock();
-        let before = rules.rules.len();
-        rules.rules.retain(|rule| rule.number != number);
-        rules.rules.len() < before
+        let mut list = self.list.lock();
+        let old_length = list.rules.len();
+        list.rules.retain(|rule| rule.number != number);
+        list.rules.len() < old_length
     }
 
     pub(crate) fn clear(&self) {
-        self.rules.lock().rules.clear();
+        self.list.lock().rules.clear();
     }
 
-    /// The fault for a request, if one is due; it counts as used.
-    pub(crate) fn due(&self, subject: &Subject<'_>) -> Option<(u64, Effect)> {
-        let mut rules = self.rules.lock();
-        if rules.rules.is_empty() {
-            return None;
-        }
-        let asks = rules.rules.iter().any(|rule| rule.fault.at == subject.at && rule.fault.device.is_some());
-        let names = asks.then(|| (subject.device)());
-        let mut fitting = rules.rules.iter_mut().filter(|rule| rule.fault.at == subject.at);
-        let rule =
-            fitting.find_map(|rule| rule.applies(&names).then(|| (rule.number, rule.fault.effect.clone())));
-        rules.rules.retain(|rule| !rule.spent());
-        rule
+    /// Returns number and effect of the rule that is due for a request, and counts the rule as used. `None` if no rule
+    /// is due.
+    pub(crate) fn take_due(&self, target: &FaultTarget<'_>) -> Option<(u64, Effect)> {
+        let mut list = self.list.lock();
+        let mut candidates = list.rules.iter_mut().filter(|rule| rule.fault.at == target.endpoint);
+        let needs_names = candidates.any(|rule| rule.fault.device.is_some());
+        let names = needs_names.then(|| (target.device_names)());
+        let mut candidates = list.rules.iter_mut().filter(|rule| rule.fault.at == target.endpoint);
+        let due = candidates
+            .find_map(|rule| rule.applies(&names).then(|| (rule.number, rule.fault.effect.clone())));
+        list.rules.retain(|rule| !rule.is_used_up());
+        due
     }
 }
 
@@ -376,10 +380,10 @@ mod tests {
     use super::*;
 
     fn hits(seed: u64, fault: Fault, requests: usize) -> Vec<bool> {
-        let faults = Faults::new(seed);
+        let faults = FaultRules::new(seed);
         faults.add(fault);
-        let subject = Subject { at: Where::Send, device: &|| vec!["bob".to_owned()] };
-        (0..requests).map(|_| faults.due(&subject).is_some()).collect()
+        let target = FaultTarget { endpoint: EndpointKind::Send, device_names: &|| vec!["bob".to_owned()] };
+        (0..requests).map(|_| faults.take_due(&target).is_some()).collect()
     }
 
     #[test]
@@ -406,11 +410,11 @@ mod tests {
 
     #[test]
     fn the_oldest_rule_that_is_due_applies_alone() {
-        let faults = Faults::new(0);
+        let faults = FaultRules::new(0);
         let (first, second) =
             (faults.add(Fault::next(1, Effect::Hang)), faults.add(Fault::next(1, Effect::Close)));
-        let subject = Subject { at: Where::Send, device: &Vec::new };
-        let due: Vec<_> = (0..3).map(|_| faults.due(&subject)).collect();
+        let target = FaultTarget { endpoint: EndpointKind::Send, device_names: &Vec::new };
+        let due: Vec<_> = (0..3).map(|_| faults.take_due(&target)).collect();
         assert_eq!(due, [Some((first, Effect::Hang)), Some((second, Effect::Close)), None]);
     }
 

@@ -1,24 +1,21 @@
-//! The vendors on loopback: strict as the real ones, with faults on demand and virtual devices.
+//! Emulated push services on loopback: as strict as the real ones, with faults on demand and virtual devices.
 //!
-//! Shares no code with the channels, so that one cannot hide the other's mistake. Everything is in memory and on loopback.
+//! The emulator shares no code with the channels, so that neither can hide a mistake of the other. It keeps everything
+//! in memory and serves on loopback only.
 
-mod apns;
-mod browser;
+mod browsers;
 mod clock;
 mod control;
-mod desk;
 mod event;
 mod fault;
-mod google;
-mod guard;
-mod mailbox;
+mod inbox;
+mod output;
 mod push_crypto;
-mod rig;
-mod start;
+mod service;
+mod services;
+mod startup;
 mod tls;
-mod webpush;
 mod wire;
-mod written;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -27,47 +24,50 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-pub use apns::{
-    Apns, Environment, Key, MissingPushType, Phone, PushType, Rules, SameToken, Scope, WrongSuffix,
+pub use browsers::Browsers;
+pub use event::{DropReason, Event, EventKind};
+pub use fault::{AfterGoaway, Effect, EndpointKind, Fault, Goaway, LastStream, RetryAfter, Share};
+pub use inbox::{DeviceChange, DeviceState, ShownNotification};
+pub use output::ConfigurationFile;
+pub use push_crypto::DecryptionError;
+pub use services::apns::{
+    Apns, ApnsDevice, ApnsKey, ApnsRules, CredentialScope, Environment, MissingPushType, PushType,
+    TokenComparison, WrongSuffix,
 };
-pub use browser::Browsers;
-pub use event::{Event, What, Why};
-pub use fault::{Effect, Fault, Goaway, Last, RetryAfter, Share, Then, Where};
-pub use google::{BearerLife, Device, Platform, Vendor};
-pub use mailbox::{Change, Shown, State};
-pub use push_crypto::Unreadable;
-pub use webpush::{BadKey, Keys, Push, Service, Subscription, Urgency, WebPush};
+pub use services::fcm::{BearerLifetime, Fcm, FcmDevice, Platform};
+pub use services::web_push::{
+    InvalidKey, ReceivedPush, Subscription, SubscriptionKeys, Urgency, WebPush, WebPushService,
+};
 
 use clock::Clock;
 use control::ControlPort;
-use start::{Google, Opening, bind};
+use output::VapidKeyPair;
+use startup::{BoundPort, GooglePort, Startup};
 use tls::Authority;
-pub use written::Configuration;
-use written::Vapid;
 
-/// How an emulator is started.
+/// Options of [`Emulator::start`]. The default takes free ports and writes no files.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Port of the vendor side; 0 takes a free one.
+    /// HTTPS port of the push services, except Apple's. 0 takes a free one.
     pub port: u16,
-    /// Port of control API and inbox page; 0 takes a free one.
+    /// Port of the control API and the inbox page. 0 takes a free one.
     pub control_port: u16,
-    /// Port of the push connection of real browsers; 0 takes a free one. Browsers that know no better want 5228.
+    /// Port of the push connection of real browsers (MCS). 0 takes a free one. A browser without switches uses 5228.
     pub mcs_port: u16,
-    /// Where CA, credentials and a configuration for the gateway are written; `None` writes nothing. Credentials are new at each
-    /// start; a configuration that is there already is kept.
+    /// Directory for the CA, the credentials and a gateway configuration. `None` writes nothing. Credentials are new at
+    /// each start, and an existing configuration is kept.
     pub directory: Option<PathBuf>,
-    /// Port of Apple's push service; 0 takes a free one.
+    /// Port of APNs in production. 0 takes a free one.
     pub apple_port: u16,
-    /// Port of Apple's push service for development (sandbox); 0 takes a free one.
+    /// Port of APNs for development (sandbox). 0 takes a free one.
     pub sandbox_port: u16,
-    /// What Apple's push service does where Apple's documents leave room.
-    pub apple_rules: Rules,
-    /// The Firebase project it plays.
+    /// Behaviour of APNs where Apple's documentation is silent or ambiguous.
+    pub apple_rules: ApnsRules,
+    /// Id of the emulated Firebase project.
     pub project: String,
-    /// The bundle id of the app it plays APNs for.
+    /// Bundle id of the iOS app that APNs serves.
     pub bundle: String,
-    /// What decides which requests a fault of a share hits; the same seed hits the same ones.
+    /// Seed of the random choice which requests a fault with a share hits. The same seed hits the same requests.
     pub seed: u64,
 }
 
@@ -80,7 +80,7 @@ impl Default for Options {
             directory: None,
             apple_port: 0,
             sandbox_port: 0,
-            apple_rules: Rules::default(),
+            apple_rules: ApnsRules::default(),
             project: "demo".to_owned(),
             bundle: "com.example.demo".to_owned(),
             seed: 0,
@@ -88,43 +88,43 @@ impl Default for Options {
     }
 }
 
-/// Why an emulator cannot start.
+/// Error of [`Emulator::start`].
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A port cannot be opened.
+    /// A port could not be opened.
     #[error(
         "port {port} cannot be opened: {source}; choose another one with --{flag} (Options::{option}), or 0 for a free one"
     )]
     Port {
-        /// The port.
+        /// Number of the port.
         port: u16,
-        /// The field of [`Options`] that it comes from.
+        /// Field of [`Options`] that sets the port.
         option: &'static str,
-        /// The flag of `pushgate emulate` that sets it, without its dashes.
+        /// Flag of `pushgate emulate` that sets the port, without its dashes.
         flag: String,
-        /// Why it cannot be opened.
+        /// Error of the operating system.
         source: std::io::Error,
     },
-    /// Anything else.
-    #[error("the emulator cannot start while {doing}: {source}")]
+    /// A step of the start failed.
+    #[error("the emulator failed to start while {step}: {source}")]
     Other {
-        /// What it was about to do.
-        doing: &'static str,
-        /// What went wrong.
+        /// The step, as in "writing its directory".
+        step: &'static str,
+        /// Cause of the failure.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
 impl Error {
-    fn new(doing: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::Other { doing, source: source.into() }
+    fn new(step: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Other { step, source: source.into() }
     }
 }
 
-/// A running emulator; stops when dropped.
+/// Running emulator. It stops when dropped.
 pub struct Emulator {
-    vendor: Arc<Vendor>,
-    webpush: Arc<WebPush>,
+    fcm: Arc<Fcm>,
+    web_push: Arc<WebPush>,
     browsers: Arc<Browsers>,
     mcs_address: SocketAddr,
     apns: Arc<Apns>,
@@ -132,144 +132,148 @@ pub struct Emulator {
     address: SocketAddr,
     control_address: SocketAddr,
     authority: Arc<Authority>,
-    vapid: Vapid,
-    configuration: Option<Configuration>,
+    vapid: VapidKeyPair,
+    configuration: Option<ConfigurationFile>,
     tasks: JoinSet<()>,
 }
 
 impl Emulator {
-    /// Starts on loopback.
+    /// Starts an emulator on loopback. All ports are open and all files are written when this returns.
     ///
     /// # Errors
-    /// When a port is taken, or the directory cannot be written.
+    /// [`Error::Port`] if a port cannot be opened. [`Error::Other`] if keys or certificates cannot be generated, or if
+    /// the directory cannot be written.
     pub async fn start(options: Options) -> Result<Self, Error> {
-        let port = bind(options.port, "port").await?;
-        let (control, control_address) = bind(options.control_port, "control_port").await?;
-        let (mcs, mcs_address) = bind(options.mcs_port, "mcs_port").await?;
-        let apple = [
-            bind(options.apple_port, "apple_port").await?,
-            bind(options.sandbox_port, "sandbox_port").await?,
-        ];
-        let mut opening = Opening::new(options.seed)?;
-        let address = port.1;
-        let Google { vendor, webpush, browsers } = opening.google(&options.project, port, mcs)?;
-        let apns = opening.apple(&options.bundle, apple)?;
+        let port = BoundPort::open(options.port, "port").await?;
+        let control = BoundPort::open(options.control_port, "control_port").await?;
+        let mcs = BoundPort::open(options.mcs_port, "mcs_port").await?;
+        let production = BoundPort::open(options.apple_port, "apple_port").await?;
+        let sandbox = BoundPort::open(options.sandbox_port, "sandbox_port").await?;
+        let (address, control_address, mcs_address) = (port.address, control.address, mcs.address);
+        let mut startup = Startup::new(options.seed)?;
+        let GooglePort { fcm, web_push, browsers } = startup.serve_google(&options.project, port, mcs)?;
+        let apns = startup.serve_apple(&options.bundle, [production, sandbox])?;
         apns.set_rules(options.apple_rules);
-        let (tasks, clock, authority, answering) = opening.control(ControlPort {
-            listener: control,
+        let started = startup.finish(ControlPort {
+            listener: control.listener,
             address: control_address,
-            own: webpush::control::routes(Arc::clone(&webpush)),
-            browsers: browser::autopush::routes(Arc::clone(&browsers)),
+            guarded_routes: services::web_push::control::routes(Arc::clone(&web_push)),
+            browser_routes: browsers::autopush::routes(Arc::clone(&browsers)),
         });
-        let vapid = Vapid::generate().ok_or_else(|| Error::new("making a key", "no randomness"))?;
+        let vapid =
+            VapidKeyPair::generate().ok_or_else(|| Error::new("generating a VAPID key", "no randomness"))?;
         let mut emulator = Self {
-            vendor,
-            webpush,
+            fcm,
+            web_push,
             browsers,
             mcs_address,
             apns,
-            clock,
+            clock: started.clock,
             address,
             control_address,
-            authority,
+            authority: started.authority,
             vapid,
             configuration: None,
-            tasks,
+            tasks: started.tasks,
         };
         if let Some(directory) = options.directory {
-            let written = written::write(&emulator, &directory);
-            emulator.configuration = Some(written.map_err(|e| Error::new("writing its directory", e))?);
+            let file = output::write(&emulator, &directory);
+            emulator.configuration = Some(file.map_err(|e| Error::new("writing its directory", e))?);
         }
-        // Last: whoever gets an answer from the control API finds the files.
-        emulator.tasks.spawn(answering);
+        // Comes last, so that the files exist when the control API first responds.
+        emulator.tasks.spawn(started.control_api);
         Ok(emulator)
     }
 
-    /// Where the vendors are: HTTPS under its own authority.
+    /// Returns the base URL of FCM and the Web Push services: HTTPS with a certificate of the emulator's own authority.
     #[must_use]
     pub fn url(&self) -> String {
         https(self.address)
     }
 
-    /// Where control API and inbox page are: plain HTTP.
+    /// Returns the URL of the control API and the inbox page: plain HTTP.
     #[must_use]
     pub fn control_url(&self) -> String {
         format!("http://{}", self.control_address)
     }
 
-    /// Where real browsers keep their push connection: MCS over TLS, as `--gcm-mcs-endpoint` wants it.
+    /// Returns the address of the push connection of real browsers (MCS over TLS), in the form of `--gcm-mcs-endpoint`.
     #[must_use]
     pub fn mcs_url(&self) -> String {
         format!("https://{}", self.mcs_address)
     }
 
-    /// What a Firefox has its push connection with (`dom.push.serverURL`): autopush over WebSocket, without TLS on loopback.
+    /// Returns the URL for Firefox's `dom.push.serverURL`: autopush over WebSocket, without TLS on loopback.
     #[must_use]
     pub fn autopush_url(&self) -> String {
         format!("ws://{}/autopush", self.control_address)
     }
 
-    /// What to start a Chromium with so that its pushes come from here: `subscribe()` of a page and the Firebase SDK work, with
-    /// no account. It also needs a real profile (`--user-data-dir`), and a network interface beside loopback, or it thinks itself
-    /// offline and never opens the push connection. The endpoints it gives name Google's hosts; this emulator answers for them.
+    /// Returns the command-line switches that point a Chromium to this emulator. A page's `subscribe()` and the
+    /// Firebase SDK then work without an account.
+    ///
+    /// Chromium also needs a real profile (`--user-data-dir`). It needs a network interface beside loopback, too:
+    /// otherwise it considers itself offline and never opens the push connection. Its endpoints name Google's hosts.
+    /// This emulator serves the requests for those hosts.
     #[must_use]
     pub fn chromium_switches(&self) -> Vec<String> {
-        browser::switches(self.address, self.mcs_address, &self.authority.key_pin())
+        browsers::chromium_switches(self.address, self.mcs_address, &self.authority.key_pin())
     }
 
-    /// The authority to trust.
+    /// Returns the certificate of the emulator's authority, in PEM. Clients must trust it.
     #[must_use]
     pub fn ca_pem(&self) -> &str {
         &self.authority.ca_pem
     }
 
-    /// A service account of the project, as the Firebase console gives it out.
+    /// Returns a service account of the project as JSON, in the format of the Firebase console.
     #[must_use]
     pub fn service_account_json(&self) -> String {
-        self.vendor.service_account_json()
+        self.fcm.service_account_json()
     }
 
-    /// The vendor behind it: devices, faults, events.
+    /// Returns the emulated FCM: devices, faults, events.
     #[must_use]
-    pub fn vendor(&self) -> &Arc<Vendor> {
-        &self.vendor
+    pub fn fcm(&self) -> &Arc<Fcm> {
+        &self.fcm
     }
 
-    /// The real browsers that have found the way here.
+    /// Returns the service side of real browsers that connect to this emulator.
     #[must_use]
     pub fn browsers(&self) -> &Arc<Browsers> {
         &self.browsers
     }
 
-    /// The Web Push services behind it: subscriptions, faults, events.
+    /// Returns the emulated Web Push services: subscriptions, faults, events.
     #[must_use]
     pub fn webpush(&self) -> &Arc<WebPush> {
-        &self.webpush
+        &self.web_push
     }
 
-    /// Apple's push service behind it: keys and certificates, iPhones, faults, events.
+    /// Returns the emulated APNs: keys and certificates, devices, faults, events.
     #[must_use]
     pub fn apns(&self) -> &Arc<Apns> {
         &self.apns
     }
 
-    /// The key that pages subscribe with for the gateway of the written configuration, in base64url (`applicationServerKey`).
+    /// Returns the VAPID public key of the written gateway configuration, in base64url. Pages subscribe with it
+    /// (`applicationServerKey`).
     #[must_use]
     pub fn vapid_public_key(&self) -> &str {
         &self.vapid.public
     }
 
-    /// What became of the configuration for the gateway. `None` if it was started without a directory.
+    /// Returns what happened to the gateway configuration at the start. `None` if no directory was given.
     #[must_use]
-    pub const fn configuration(&self) -> Option<Configuration> {
+    pub const fn configuration(&self) -> Option<ConfigurationFile> {
         self.configuration
     }
 
-    /// What it plays, and where, for somebody to read.
+    /// Returns name and address of each listener, for display.
     #[must_use]
-    pub fn places(&self) -> Vec<(&'static str, String)> {
+    pub fn listen_addresses(&self) -> Vec<(&'static str, String)> {
         vec![
-            ("vendors", self.url()),
+            ("FCM, Web Push", self.url()),
             ("browsers", self.mcs_url()),
             ("APNs", self.apns.url().to_owned()),
             ("  sandbox", self.apns.sandbox_url().to_owned()),
@@ -277,7 +281,8 @@ impl Emulator {
         ]
     }
 
-    /// Lets time go by for the vendors: bearers grow old, what is kept for offline devices expires. It never comes back.
+    /// Advances the time of all push services. Bearers age, and pushes stored for offline devices expire. The time
+    /// cannot be set back.
     pub fn advance(&self, by: Duration) {
         self.clock.advance(by);
     }

@@ -1,4 +1,5 @@
-//! An authority of its own: certificates for loopback and the names the vendors have, and for app servers that show one.
+//! Certificate authority of the emulator. It signs certificates for loopback, for the hosts of the push services, and
+//! for application servers.
 
 use std::sync::Arc;
 
@@ -14,9 +15,9 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-type Failed = Box<dyn std::error::Error + Send + Sync>;
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Who signs the certificates.
+/// Certificate authority and the server certificate it has signed.
 pub(crate) struct Authority {
     pub(crate) ca_pem: String,
     ca: CertificateDer<'static>,
@@ -25,28 +26,28 @@ pub(crate) struct Authority {
     leaf_key: KeyPair,
 }
 
-/// A certificate for an app server.
-pub(crate) struct Issued {
+/// Client certificate for an application server.
+pub(crate) struct ClientCertificate {
     pub(crate) der: CertificateDer<'static>,
-    /// Certificate and private key.
+    /// Certificate and private key, in PEM.
     pub(crate) pem: String,
 }
 
 impl Authority {
-    pub(crate) fn new() -> Result<Self, Failed> {
+    pub(crate) fn generate() -> Result<Self, BoxError> {
         let mut ca = CertificateParams::new(Vec::<String>::new())?;
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         ca.distinguished_name.push(DnType::CommonName, "pushgate emulator");
         let ca_key = KeyPair::generate()?;
         let signed = ca.self_signed(&ca_key)?;
         let issuer = Issuer::new(ca, ca_key);
-        let names = ["localhost", "127.0.0.1", "::1"];
-        let names = names
+        let loopback = ["localhost", "127.0.0.1", "::1"];
+        let names = loopback
             .iter()
-            .chain(&crate::google::HOSTS)
-            .chain(&crate::webpush::HOSTS)
-            .chain(&crate::browser::HOSTS)
-            .chain(&crate::apns::HOSTS);
+            .chain(&crate::services::fcm::HOSTS)
+            .chain(&crate::services::web_push::HOSTS)
+            .chain(&crate::browsers::HOSTS)
+            .chain(&crate::services::apns::HOSTS);
         let names: Vec<_> = names.map(|name| (*name).to_owned()).collect();
         let leaf_key = KeyPair::generate()?;
         let leaf = CertificateParams::new(names)?.signed_by(&leaf_key, &issuer)?;
@@ -54,59 +55,63 @@ impl Authority {
         Ok(Self { ca_pem, ca, issuer, leaf, leaf_key })
     }
 
-    /// SHA-256 of the SubjectPublicKeyInfo of the vendors' certificate in base64, as Chromium's switches name a key.
+    /// Returns the SHA-256 of the server certificate's SubjectPublicKeyInfo in base64, as Chromium's switches name a
+    /// key.
     pub(crate) fn key_pin(&self) -> String {
         let info = self.leaf_key.subject_public_key_info();
         STANDARD.encode(digest(&SHA256, &info))
     }
 
-    /// A server that speaks these protocols, the most wanted one first.
-    pub(crate) fn server(&self, alpn: &[&str]) -> Result<Arc<ServerConfig>, Failed> {
-        self.with_clients(alpn, WebPkiClientVerifier::no_client_auth())
+    /// Returns a TLS configuration that offers these ALPN protocols, the preferred one first.
+    pub(crate) fn server_config(&self, alpn: &[&str]) -> Result<Arc<ServerConfig>, BoxError> {
+        self.with_client_verifier(alpn, WebPkiClientVerifier::no_client_auth())
     }
 
-    /// The same, for clients that may show a certificate of this authority.
-    pub(crate) fn server_for_clients(&self, alpn: &[&str]) -> Result<Arc<ServerConfig>, Failed> {
+    /// Returns a TLS configuration whose clients may present a certificate of this authority.
+    pub(crate) fn server_config_with_client_auth(
+        &self,
+        alpn: &[&str],
+    ) -> Result<Arc<ServerConfig>, BoxError> {
         let mut roots = RootCertStore::empty();
         roots.add(self.ca.clone())?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-        self.with_clients(alpn, clients.allow_unauthenticated().build()?)
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        self.with_client_verifier(alpn, verifier.allow_unauthenticated().build()?)
     }
 
-    fn with_clients(
+    fn with_client_verifier(
         &self,
         alpn: &[&str],
-        clients: Arc<dyn ClientCertVerifier>,
-    ) -> Result<Arc<ServerConfig>, Failed> {
+        verifier: Arc<dyn ClientCertVerifier>,
+    ) -> Result<Arc<ServerConfig>, BoxError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.leaf_key.serialize_der()));
-        let mut server = ServerConfig::builder_with_provider(provider)
+        let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .with_client_cert_verifier(clients)
+            .with_client_cert_verifier(verifier)
             .with_single_cert(vec![self.leaf.clone()], key)?;
-        server.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-        Ok(Arc::new(server))
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Ok(Arc::new(config))
     }
 
-    /// A certificate for an app server, good for a year.
-    pub(crate) fn issue(
+    /// Issues a client certificate for an application server, valid for a year.
+    pub(crate) fn issue_client_certificate(
         &self,
         name: &[(DnType, &str)],
         extensions: Vec<CustomExtension>,
-    ) -> Result<Issued, Failed> {
-        let mut wish = CertificateParams::new(Vec::<String>::new())?;
-        wish.distinguished_name.remove(DnType::CommonName);
+    ) -> Result<ClientCertificate, BoxError> {
+        let mut params = CertificateParams::new(Vec::<String>::new())?;
+        params.distinguished_name.remove(DnType::CommonName);
         for (kind, value) in name {
-            wish.distinguished_name.push(kind.clone(), *value);
+            params.distinguished_name.push(kind.clone(), *value);
         }
-        wish.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        wish.custom_extensions = extensions;
-        wish.not_before = time::OffsetDateTime::now_utc() - time::Duration::days(1);
-        wish.not_after = time::OffsetDateTime::now_utc() + time::Duration::days(365);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.custom_extensions = extensions;
+        params.not_before = time::OffsetDateTime::now_utc() - time::Duration::days(1);
+        params.not_after = time::OffsetDateTime::now_utc() + time::Duration::days(365);
         let key = KeyPair::generate()?;
-        let certificate = wish.signed_by(&key, &self.issuer)?;
+        let certificate = params.signed_by(&key, &self.issuer)?;
         let pem = format!("{}{}", certificate.pem(), key.serialize_pem());
-        Ok(Issued { der: certificate.der().clone(), pem })
+        Ok(ClientCertificate { der: certificate.der().clone(), pem })
     }
 }

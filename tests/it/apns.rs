@@ -12,7 +12,8 @@ use pushgate::{
 use pushgate_apns::{Apns, Config, ProviderTokens};
 use pushgate_config::Sources;
 use pushgate_emulator::{
-    Effect, Emulator, Environment, Fault, Key, Options, PushType, Rules, SameToken, Scope, Shown,
+    ApnsKey, ApnsRules, CredentialScope, Effect, Emulator, Environment, Fault, Options, PushType,
+    ShownNotification, TokenComparison,
 };
 use pushgate_kit::clock::ManualClock;
 use pushgate_server::assemble;
@@ -46,7 +47,7 @@ fn token(house: &House, kind: PushType) -> String {
     token
 }
 
-fn inbox(house: &House) -> Vec<Shown> {
+fn inbox(house: &House) -> Vec<ShownNotification> {
     house.emulator.apns().inbox("phone").unwrap()
 }
 
@@ -102,8 +103,8 @@ async fn a_call_of_five_kilobytes_is_taken_and_a_message_of_that_size_is_refused
 async fn two_apps_with_one_key_share_their_connections_and_two_keys_do_not() {
     let emulator = Emulator::start(Options::default()).await.unwrap();
     let apns = emulator.apns();
-    let other = apns.issue_key(Scope::default()).unwrap();
-    let app = |name: &str, key: &Key| {
+    let other = apns.issue_key(CredentialScope::default()).unwrap();
+    let app = |name: &str, key: &ApnsKey| {
         format!(
             "[apps.{name}.channels.apns]\nkind = \"apns\"\ntopic = \"{}\"\nbase_url = \"{}\"\nkey = \"\"\"{}\"\"\"\nkey_id = \"{}\"\nteam_id = \"{}\"\ntransport.roots = \"file:ca.pem\"\n",
             apns.topic(),
@@ -294,7 +295,7 @@ async fn an_address_that_was_registered_after_apples_news_is_kept_and_its_status
 #[tokio::test(flavor = "multi_thread")]
 async fn for_hours_no_provider_token_is_too_old_or_too_new_even_where_each_text_counts() {
     let bench = Bench::new().await;
-    bench.emulator.apns().set_rules(Rules { same_token: SameToken::Text, ..Rules::default() });
+    bench.emulator.apns().set_rules(ApnsRules { same_token: TokenComparison::Text, ..ApnsRules::default() });
     for minutes in 0..40 {
         assert_eq!(bench.sent().await, (State::Sent, None), "after {} minutes", minutes * 7);
         bench.advance(MINUTE * 7);
@@ -304,7 +305,7 @@ async fn for_hours_no_provider_token_is_too_old_or_too_new_even_where_each_text_
 #[tokio::test(flavor = "multi_thread")]
 async fn channels_with_one_key_share_the_provider_token_that_apple_counts() {
     let bench = Bench::new().await;
-    bench.emulator.apns().set_rules(Rules { same_token: SameToken::Text, ..Rules::default() });
+    bench.emulator.apns().set_rules(ApnsRules { same_token: TokenComparison::Text, ..ApnsRules::default() });
     assert_eq!(bench.sent().await.0, State::Sent);
     let other = channel(&bench.emulator, &config(&bench.emulator), bench.clock.clone(), &bench.tokens);
     other.probe().await.unwrap();
@@ -342,7 +343,7 @@ async fn a_revoked_key_loses_nothing_that_was_accepted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_is_sent_again_under_its_id_and_seen_once() {
     let bench = Bench::new().await;
-    bench.emulator.apns().fail(Fault::next(1, Effect::LoseAnswer));
+    bench.emulator.apns().add_fault(Fault::next(1, Effect::LoseAnswer));
     let id = bench.submit().await;
     let receipt = bench.after_attempt(id, 1).await;
     assert_eq!((receipt.state, receipt.fault.unwrap().kind), (State::Queued, Kind::Timeout));
@@ -355,7 +356,7 @@ async fn a_lost_answer_is_sent_again_under_its_id_and_seen_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_for_one_device_holds_up_no_other() {
     let bench = Bench::new().await;
-    bench.emulator.apns().fail(Fault::next(1, Effect::error(429, "TooManyRequests")));
+    bench.emulator.apns().add_fault(Fault::next(1, Effect::error(429, "TooManyRequests")));
     let (state, fault) = bench.sent().await;
     assert_eq!((state, fault.unwrap().kind), (State::Queued, Kind::Throttled));
     assert_eq!(bench.sent().await, (State::Sent, None));

@@ -16,7 +16,7 @@ async fn refused(body: impl Into<Vec<u8>>, status: u16, code: &str) {
     // The next, good one is the only one that ever arrives.
     let good = json!({"to": {"users": ["bob"]}, "title": "good"});
     house.client.submit(&good, "?wait=20s").await;
-    let inbox = house.emulator.vendor().inbox(&page).unwrap();
+    let inbox = house.emulator.fcm().inbox(&page).unwrap();
     assert_eq!(inbox.iter().map(|shown| shown.title.as_str()).collect::<Vec<_>>(), ["good"]);
 }
 
@@ -270,7 +270,7 @@ async fn a_preview_shows_what_would_be_sent_and_sends_nothing() {
     assert_eq!(channel["truncated"], true);
     assert!(channel["bytes"].as_u64() <= channel["max_bytes"].as_u64());
     assert_eq!(channel["body"]["message"]["notification"]["title"], "bad");
-    assert!(house.emulator.vendor().inbox(&page).unwrap().is_empty());
+    assert!(house.emulator.fcm().inbox(&page).unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

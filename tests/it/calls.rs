@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use http::Method;
 use pushgate::{Act, Call, CallId, Platform, Priority, Purpose, State};
-use pushgate_emulator::{Environment, What};
+use pushgate_emulator::{Environment, EventKind};
 use serde_json::{Value, json};
 
 use crate::desk::{Answer, Desk};
@@ -143,7 +143,7 @@ async fn a_call_token_takes_no_message_and_a_dead_one_is_forgotten_alone() {
     assert_eq!(answer["status"]["counts"], json!({"sent": 1}), "{answer}");
     house.emulator.apns().unregister_since("phone", SystemTime::now());
     house.client.submit(&call_bob("ring"), "?wait=20s").await;
-    let refused = |what: &What| matches!(what, What::Send { status: 410, .. });
+    let refused = |what: &EventKind| matches!(what, EventKind::Send { status: 410, .. });
     house.emulator.apns().wait_for(refused, PATIENCE).await.unwrap();
     let path = "/v1/apps/demo/devices/phone";
     let device = house.client.ask(Method::GET, path, &Value::Null, 200).await;

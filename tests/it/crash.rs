@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use futures_util::{StreamExt, stream};
 use pushgate::{Address, AppId, Audience, ChannelName, Device, DeviceId, Store, TokenKind, Traits, UserId};
-use pushgate_emulator::{Effect, Emulator, Fault, Options, Platform, What};
+use pushgate_emulator::{Effect, Emulator, EventKind, Fault, Options, Platform};
 use pushgate_sqlite::SqliteStore;
 use serde_json::json;
 
@@ -59,9 +59,9 @@ async fn killed_between_202_and_the_vendors_answer_it_is_delivered_under_the_sam
     let options = Options { directory: Some(folder.path().to_owned()), ..Options::default() };
     let emulator = Emulator::start(options).await.unwrap();
     let key = configure(folder.path());
-    let device = emulator.vendor().add_device("bob-web", Platform::Web).unwrap();
+    let device = emulator.fcm().add_device("bob-web", Platform::Web).unwrap();
     // The vendor takes the first push, and its answer never comes.
-    emulator.vendor().fail(Fault::next(1, Effect::LoseAnswer));
+    emulator.fcm().add_fault(Fault::next(1, Effect::LoseAnswer));
 
     let (server, address) = Server::start(folder.path());
     let client = Client::new(&address, &key);
@@ -70,20 +70,20 @@ async fn killed_between_202_and_the_vendors_answer_it_is_delivered_under_the_sam
     let (status, answer) = client.submit(&asked, "").await;
     assert_eq!(status, 202, "{answer}");
     emulator
-        .vendor()
-        .wait_for(|what| matches!(what, What::Arrived { replaced: false, .. }), PATIENCE)
+        .fcm()
+        .wait_for(|what| matches!(what, EventKind::Arrived { replaced: false, .. }), PATIENCE)
         .await
         .unwrap();
-    let first = emulator.vendor().inbox("bob-web").unwrap();
+    let first = emulator.fcm().inbox("bob-web").unwrap();
     server.kill();
 
     let (server, address) = Server::start(folder.path());
     let again = emulator
-        .vendor()
-        .wait_for(|what| matches!(what, What::Arrived { replaced: true, .. }), PATIENCE)
+        .fcm()
+        .wait_for(|what| matches!(what, EventKind::Arrived { replaced: true, .. }), PATIENCE)
         .await;
     assert!(again.is_some(), "it is delivered again after the restart");
-    let inbox = emulator.vendor().inbox("bob-web").unwrap();
+    let inbox = emulator.fcm().inbox("bob-web").unwrap();
     assert_eq!(inbox.len(), 1, "the device shows it once");
     assert_eq!(inbox[0].data["zego"], first[0].data["zego"], "under the same id");
     assert!(inbox[0].data["zego"].as_str().unwrap().contains(answer["id"].as_str().unwrap()));
@@ -116,7 +116,7 @@ async fn a_group_of_100_000_survives_a_kill_in_the_middle_in_bounded_memory_and_
     let folder = tempfile::tempdir().unwrap();
     let options = Options { directory: Some(folder.path().to_owned()), ..Options::default() };
     let emulator = Emulator::start(options).await.unwrap();
-    let vendor = emulator.vendor();
+    let vendor = emulator.fcm();
     let key = configure(folder.path());
     as_in_production(folder.path());
     let names: Vec<String> = (0..MEMBERS).map(|i| format!("u{i}")).collect();
@@ -166,7 +166,7 @@ fn as_in_production(folder: &Path) {
 async fn register_all(folder: &Path, emulator: &Emulator, names: &[String]) {
     let store = SqliteStore::open(folder.join("pushgate.db")).unwrap();
     let registered = names.iter().map(|name| {
-        let token = emulator.vendor().add_device(name, Platform::Android).unwrap().token.into();
+        let token = emulator.fcm().add_device(name, Platform::Android).unwrap().token.into();
         let channel = ChannelName::new("fcm").unwrap();
         let phone = Device {
             app: AppId::new("demo").unwrap(),
@@ -184,8 +184,8 @@ async fn register_all(folder: &Path, emulator: &Emulator, names: &[String]) {
 
 /// Waits until the device shows something.
 async fn shown(emulator: &Emulator, name: &str) {
-    let arrived = |what: &What| matches!(what, What::Arrived { device, .. } if device == name);
-    if emulator.vendor().inbox(name).unwrap().is_empty() {
-        assert!(emulator.vendor().wait_for(arrived, PATIENCE).await.is_some(), "{name}");
+    let arrived = |what: &EventKind| matches!(what, EventKind::Arrived { device, .. } if device == name);
+    if emulator.fcm().inbox(name).unwrap().is_empty() {
+        assert!(emulator.fcm().wait_for(arrived, PATIENCE).await.is_some(), "{name}");
     }
 }

@@ -1,7 +1,7 @@
 //! One notification to a user who is everywhere: a web page by FCM, a Firefox by Web Push, an iPhone by APNs.
 
 use http::Method;
-use pushgate_emulator::{Environment, Event, Service, What};
+use pushgate_emulator::{Environment, Event, EventKind, WebPushService};
 use serde_json::{Value, json};
 
 use crate::house::House;
@@ -17,17 +17,17 @@ async fn zpns_16_a_push_is_forwarded_to_fcm_and_to_a_web_push_service() {
     let house = House::open().await;
     let emulator = &house.emulator;
     house.page_of("bob").await;
-    let firefox = emulator.webpush().subscribe(Service::Mozilla, emulator.vapid_public_key()).unwrap();
+    let firefox = emulator.webpush().subscribe(WebPushService::Mozilla, emulator.vapid_public_key()).unwrap();
     keep_secret(&firefox.endpoint);
     register(&house, "firefox", "web", &json!({"channel": "webpush", "subscription": firefox})).await;
     let asked = json!({"to": {"users": ["bob"]}, "title": "Ann", "content": "hello"});
     let (_, answer) = house.client.submit(&asked, "?wait=20s").await;
     assert_eq!(answer["status"]["counts"], json!({"sent": 2}), "{answer}");
-    let answered = |event: Event| match event.what {
-        What::Send { status, .. } | What::WebPush { status, .. } => Some(status),
+    let answered = |event: Event| match event.kind {
+        EventKind::Send { status, .. } | EventKind::WebPush { status, .. } => Some(status),
         _ => None,
     };
-    let by_fcm: Vec<_> = emulator.vendor().events(0).into_iter().filter_map(answered).collect();
+    let by_fcm: Vec<_> = emulator.fcm().events(0).into_iter().filter_map(answered).collect();
     let by_mozilla: Vec<_> = emulator.webpush().events(0).into_iter().filter_map(answered).collect();
     assert_eq!((by_fcm, by_mozilla), (vec![200], vec![201]));
 }
@@ -37,7 +37,7 @@ async fn the_configuration_that_the_emulator_writes_reaches_a_page_a_firefox_and
     let house = House::open().await;
     let emulator = &house.emulator;
     let page = house.page_of("bob").await;
-    let firefox = emulator.webpush().subscribe(Service::Mozilla, emulator.vapid_public_key()).unwrap();
+    let firefox = emulator.webpush().subscribe(WebPushService::Mozilla, emulator.vapid_public_key()).unwrap();
     let phone = emulator.apns().add_device("phone", Environment::Production).token;
     for secret in [&firefox.endpoint, &phone] {
         keep_secret(secret);
@@ -50,7 +50,7 @@ async fn the_configuration_that_the_emulator_writes_reaches_a_page_a_firefox_and
     let (_, answer) = house.client.submit(&asked, "?wait=20s").await;
     assert_eq!(answer["status"]["counts"], json!({"sent": 3}), "{answer}");
 
-    for shown in [emulator.vendor().inbox(&page).unwrap(), emulator.apns().inbox("phone").unwrap()] {
+    for shown in [emulator.fcm().inbox(&page).unwrap(), emulator.apns().inbox("phone").unwrap()] {
         assert_eq!((shown.len(), shown[0].title.as_str(), shown[0].body.as_str()), (1, title, content));
         assert_eq!(shown[0].data["payload"], payload);
         assert_eq!(shown[0].tag.as_deref(), answer["id"].as_str(), "a duplicate would be seen once");

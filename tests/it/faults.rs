@@ -11,7 +11,9 @@ use pushgate::{
     Address, ChannelName, Clock, Device, DeviceId, Gateway, Kind, Notification, Platform, Receipt, State,
     Store, Timestamp, TokenKind, Traits, UserId,
 };
-use pushgate_emulator::{Effect, Emulator, Fault, Goaway, Last, Options, RetryAfter, Then, What};
+use pushgate_emulator::{
+    AfterGoaway, Effect, Emulator, EventKind, Fault, Goaway, LastStream, Options, RetryAfter,
+};
 use pushgate_fcm::{Config, Fcm};
 use pushgate_kit::clock::ManualClock;
 use pushgate_transport::{HttpTransport, Roots};
@@ -61,7 +63,7 @@ impl Bench {
             .start()
             .await
             .unwrap();
-        let web = emulator.vendor().add_device("bob-web", pushgate_emulator::Platform::Web).unwrap();
+        let web = emulator.fcm().add_device("bob-web", pushgate_emulator::Platform::Web).unwrap();
         let device = DeviceId::new("bob-web").unwrap();
         let bob = Device {
             app: pushgate::AppId::new("demo").unwrap(),
@@ -79,7 +81,7 @@ impl Bench {
         let owned = |text: Option<&str>| text.map(str::to_owned);
         let retry_after = owned(retry_after).map(RetryAfter::Text);
         let effect = Effect::Error { status, code: owned(code), retry_after };
-        self.emulator.vendor().fail(Fault::next(1, effect));
+        self.emulator.fcm().add_fault(Fault::next(1, effect));
     }
 
     /// The alarms that an observer was told of, in order.
@@ -123,10 +125,10 @@ impl Bench {
 
     pub(crate) fn sends(&self) -> usize {
         self.emulator
-            .vendor()
+            .fcm()
             .events(0)
             .iter()
-            .filter(|event| matches!(event.what, What::Send { .. }))
+            .filter(|event| matches!(event.kind, EventKind::Send { .. }))
             .count()
     }
 
@@ -148,7 +150,7 @@ impl Bench {
         assert_eq!(self.sends(), before, "sent before its time");
         self.clock.set(due);
         let sent =
-            self.emulator.vendor().wait_for(|what| matches!(what, What::Arrived { .. }), PATIENCE).await;
+            self.emulator.fcm().wait_for(|what| matches!(what, EventKind::Arrived { .. }), PATIENCE).await;
         assert!(sent.is_some(), "not sent when its time came");
     }
 }
@@ -187,7 +189,7 @@ async fn zpns_62_a_dead_token_is_final_and_forgotten() {
     // The prune guard believes no death in a window without a success.
     let first = bench.submit(HOUR).await;
     assert_eq!(bench.after_attempt(first, 1).await.state, State::Sent);
-    bench.emulator.vendor().unregister("bob-web");
+    bench.emulator.fcm().unregister("bob-web");
     let id = bench.submit(HOUR).await;
     let receipt = bench.after_attempt(id, 1).await;
     assert_eq!((receipt.state, receipt.fault.unwrap().kind), (State::Failed, Kind::TokenGone));
@@ -223,7 +225,7 @@ async fn an_expired_bearer_is_renewed_and_the_push_sent_at_once() {
     let bench = Bench::new().await;
     let first = bench.submit(HOUR).await;
     bench.after_attempt(first, 1).await;
-    bench.emulator.vendor().revoke_bearers();
+    bench.emulator.fcm().revoke_bearers();
     let id = bench.submit(HOUR).await;
     assert_eq!(bench.after_attempt(id, 2).await.state, State::Sent);
 }
@@ -231,7 +233,7 @@ async fn an_expired_bearer_is_renewed_and_the_push_sent_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_breaks_is_tried_again() {
     let bench = Bench::new().await;
-    bench.emulator.vendor().fail(Fault::next(1, Effect::reset()));
+    bench.emulator.fcm().add_fault(Fault::next(1, Effect::reset()));
     let id = bench.submit(HOUR).await;
     let receipt = bench.after_attempt(id, 1).await;
     assert_eq!((receipt.state, receipt.fault.unwrap().kind), (State::Queued, Kind::VendorDown));
@@ -279,10 +281,10 @@ async fn all_arrive_once(house: &House, notifications: usize) {
         let (_, answer) = submit.await.unwrap();
         assert_eq!(answer["status"]["counts"], json!({"sent": 1}), "{answer}");
     }
-    let arrived = house.emulator.vendor().events(0);
-    let arrived = arrived.iter().filter(|event| matches!(event.what, What::Arrived { .. })).count();
+    let arrived = house.emulator.fcm().events(0);
+    let arrived = arrived.iter().filter(|event| matches!(event.kind, EventKind::Arrived { .. })).count();
     let mut titles: Vec<_> =
-        house.emulator.vendor().inbox("bob-web").unwrap().into_iter().map(|shown| shown.title).collect();
+        house.emulator.fcm().inbox("bob-web").unwrap().into_iter().map(|shown| shown.title).collect();
     titles.sort();
     titles.dedup();
     assert_eq!((arrived, titles.len()), (notifications, notifications), "each one, and none twice");
@@ -290,15 +292,15 @@ async fn all_arrive_once(house: &House, notifications: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn goaway_loses_nothing_and_duplicates_nothing() {
-    for last in [Last::This, Last::Before, Last::Highest] {
+    for last in [LastStream::This, LastStream::Before, LastStream::Highest] {
         let house = House::open().await;
         house.page_of("bob").await;
-        let goaway = Goaway { last, then: Then::Drain, ..Goaway::default() };
-        house.emulator.vendor().fail(Fault::next(10, Effect::Goaway(goaway)).share(0.05));
+        let goaway = Goaway { last, then: AfterGoaway::Drain, ..Goaway::default() };
+        house.emulator.fcm().add_fault(Fault::next(10, Effect::Goaway(goaway)).share(0.05));
         all_arrive_once(&house, 300).await;
-        let told = |what: &What| matches!(what, What::Goaway { .. });
-        let events = house.emulator.vendor().events(0);
-        assert!(events.iter().any(|event| told(&event.what)), "a connection was told to go away: {last:?}");
+        let told = |what: &EventKind| matches!(what, EventKind::Goaway { .. });
+        let events = house.emulator.fcm().events(0);
+        assert!(events.iter().any(|event| told(&event.kind)), "a connection was told to go away: {last:?}");
     }
 }
 
@@ -306,7 +308,7 @@ async fn goaway_loses_nothing_and_duplicates_nothing() {
 async fn a_stream_limit_that_shrinks_to_one_slows_but_loses_nothing() {
     let house = House::open().await;
     house.page_of("bob").await;
-    house.emulator.vendor().fail(Fault::next(1, Effect::StreamLimit(1)).skip(50));
+    house.emulator.fcm().add_fault(Fault::next(1, Effect::StreamLimit(1)).skip(50));
     all_arrive_once(&house, 300).await;
 }
 
@@ -315,21 +317,21 @@ async fn a_bearer_that_expires_early_costs_one_token_fetch() {
     let house = House::open().await;
     house.page_of("bob").await;
     all_arrive_once(&house, 1).await;
-    house.emulator.vendor().age_bearers(HOUR);
+    house.emulator.fcm().age_bearers(HOUR);
     let asked = json!({"to": {"users": ["bob"]}, "title": "Ann"});
     let submits = (0..200).map(|_| house.client.submit(&asked, "?wait=25s"));
     for (_, answer) in futures_util::future::join_all(submits).await {
         assert_eq!(answer["status"]["counts"], json!({"sent": 1}), "{answer}");
     }
-    let fetched = house.emulator.vendor().events(0);
-    let fetched = fetched.iter().filter(|event| matches!(event.what, What::Token { .. })).count();
+    let fetched = house.emulator.fcm().events(0);
+    let fetched = fetched.iter().filter(|event| matches!(event.kind, EventKind::Token { .. })).count();
     assert_eq!(fetched, 2, "one at the start, one after the bearer's age");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_vendor_that_fails_now_and_then_everything_arrives_in_the_end() {
     let bench = Bench::new().await;
-    bench.emulator.vendor().fail(Fault::always(Effect::error(503, "UNAVAILABLE")).share(0.4));
+    bench.emulator.fcm().add_fault(Fault::always(Effect::error(503, "UNAVAILABLE")).share(0.4));
     let mut asked = Vec::new();
     for _ in 0..60 {
         asked.push(bench.submit(HOUR).await);
@@ -346,20 +348,20 @@ async fn of_a_vendor_that_fails_now_and_then_everything_arrives_in_the_end() {
         }
     }
     assert!(bench.sends() > 70, "some were tried more than once: {}", bench.sends());
-    assert_eq!(bench.emulator.vendor().inbox("bob-web").unwrap().len(), 60);
+    assert_eq!(bench.emulator.fcm().inbox("bob-web").unwrap().len(), 60);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delay_beyond_the_timeout_is_tried_again_under_the_same_id_and_shown_once() {
     let bench = Bench::with_timeout(Duration::from_millis(400)).await;
-    bench.emulator.vendor().fail(Fault::next(1, Effect::Delay { ms: 60_000 }));
+    bench.emulator.fcm().add_fault(Fault::next(1, Effect::Delay { ms: 60_000 }));
     let id = bench.submit(HOUR).await;
     let receipt = bench.after_attempt(id, 1).await;
     assert_eq!((receipt.state, receipt.fault.unwrap().kind), (State::Queued, Kind::Timeout));
-    let first = bench.emulator.vendor().inbox("bob-web").unwrap();
+    let first = bench.emulator.fcm().inbox("bob-web").unwrap();
     bench.clock.set(receipt.next_at.unwrap());
     assert_eq!(bench.after_attempt(id, 2).await.state, State::Sent);
-    let inbox = bench.emulator.vendor().inbox("bob-web").unwrap();
+    let inbox = bench.emulator.fcm().inbox("bob-web").unwrap();
     assert_eq!((inbox.len(), inbox[0].times_replaced), (1, 1), "the vendor had taken the first one, too");
     assert_eq!(inbox[0].data["zego"], first[0].data["zego"], "under the same id");
 }

@@ -145,7 +145,7 @@ impl House {
     /// A virtual web page of a user, registered with the gateway.
     pub(crate) async fn page_of(&self, user: &str) -> String {
         let id = format!("{user}-web");
-        let device = self.emulator.vendor().add_device(&id, Platform::Web).unwrap();
+        let device = self.emulator.fcm().add_device(&id, Platform::Web).unwrap();
         self.client.register(&id, user, &device.token).await;
         id
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use http::Method;
-use pushgate_emulator::{Effect, Environment, Fault, Goaway, Last, Then, What};
+use pushgate_emulator::{AfterGoaway, Effect, Environment, EventKind, Fault, Goaway, LastStream};
 use serde_json::{Value, json};
 
 use crate::house::House;
@@ -20,8 +20,8 @@ async fn phone_of(house: &House, user: &str) -> String {
     id
 }
 
-fn told(house: &House, wanted: impl Fn(&What) -> bool) -> usize {
-    house.emulator.apns().events(0).iter().filter(|event| wanted(&event.what)).count()
+fn told(house: &House, wanted: impl Fn(&EventKind) -> bool) -> usize {
+    house.emulator.apns().events(0).iter().filter(|event| wanted(&event.kind)).count()
 }
 
 fn hello() -> Value {
@@ -39,7 +39,7 @@ async fn all_arrive_once(house: &House, notifications: usize) {
         let (_, answer) = submit.await.unwrap();
         assert_eq!(answer["status"]["counts"], json!({"sent": 1}), "{answer}");
     }
-    let arrived = told(house, |what| matches!(what, What::Arrived { .. }));
+    let arrived = told(house, |what| matches!(what, EventKind::Arrived { .. }));
     let inbox = house.emulator.apns().inbox("bob-iphone").unwrap();
     let mut titles: Vec<_> = inbox.into_iter().map(|shown| shown.title).collect();
     titles.sort();
@@ -52,19 +52,23 @@ async fn a_burst_on_new_connections_waits_for_the_first_success_of_each() {
     let house = House::open().await;
     phone_of(&house, "bob").await;
     all_arrive_once(&house, 300).await;
-    assert_eq!(told(&house, |what| matches!(what, What::Refused { .. })), 0, "no stream was one too many");
+    assert_eq!(
+        told(&house, |what| matches!(what, EventKind::Refused { .. })),
+        0,
+        "no stream was one too many"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_goaway_with_a_reason_loses_nothing_and_duplicates_nothing() {
-    for last in [Last::This, Last::Before] {
+    for last in [LastStream::This, LastStream::Before] {
         let house = House::open().await;
         phone_of(&house, "bob").await;
         let debug = r#"{"reason":"Shutdown"}"#.to_owned();
-        let goaway = Goaway { last, code: 0, debug, then: Then::Drain };
-        house.emulator.apns().fail(Fault::next(5, Effect::Goaway(goaway)).share(0.05));
+        let goaway = Goaway { last, code: 0, debug, then: AfterGoaway::Drain };
+        house.emulator.apns().add_fault(Fault::next(5, Effect::Goaway(goaway)).share(0.05));
         all_arrive_once(&house, 200).await;
-        assert!(told(&house, |what| matches!(what, What::Goaway { .. })) > 0, "{last:?}");
+        assert!(told(&house, |what| matches!(what, EventKind::Goaway { .. })) > 0, "{last:?}");
     }
 }
 
@@ -72,7 +76,7 @@ async fn a_goaway_with_a_reason_loses_nothing_and_duplicates_nothing() {
 async fn a_stream_limit_that_shrinks_to_one_slows_apns_but_loses_nothing() {
     let house = House::open().await;
     phone_of(&house, "bob").await;
-    house.emulator.apns().fail(Fault::next(1, Effect::StreamLimit(1)).skip(50));
+    house.emulator.apns().add_fault(Fault::next(1, Effect::StreamLimit(1)).skip(50));
     all_arrive_once(&house, 200).await;
 }
 
@@ -80,7 +84,7 @@ async fn a_stream_limit_that_shrinks_to_one_slows_apns_but_loses_nothing() {
 async fn a_fresh_provider_token_that_is_called_expired_is_not_minted_again_at_once_and_the_push_waits() {
     let house = House::open().await;
     phone_of(&house, "bob").await;
-    house.emulator.apns().fail(Fault::next(1, Effect::ExpiredBearer));
+    house.emulator.apns().add_fault(Fault::next(1, Effect::ExpiredBearer));
     let (_, answer) = house.client.submit(&hello(), "").await;
     let receipt = loop {
         let status = house.client.status(&answer["id"]).await;
@@ -90,7 +94,7 @@ async fn a_fresh_provider_token_that_is_called_expired_is_not_minted_again_at_on
         tokio::task::yield_now().await;
     };
     assert_eq!((&receipt["state"], &receipt["fault"]["code"]), (&json!("queued"), &json!("credentials")));
-    let too_many = |what: &What| matches!(what, What::Send { status: 429, .. });
+    let too_many = |what: &EventKind| matches!(what, EventKind::Send { status: 429, .. });
     assert_eq!(told(&house, too_many), 0, "no second token was minted in its twenty minutes");
 }
 

@@ -6,7 +6,7 @@ use http::Method;
 use pushgate::{
     Act, Audience, DeviceId, Notification, Platform, Purpose, SkipReason, State, Status, SubmitError,
 };
-use pushgate_emulator::What;
+use pushgate_emulator::EventKind;
 use serde_json::{Value, json};
 
 use crate::desk::{Answer, Desk, demo, user};
@@ -152,7 +152,7 @@ async fn everybody_is_asked_for_at_the_door_and_who_has_logged_out_is_not_reache
         assert!(tokio::time::Instant::now() < deadline, "{status}");
         tokio::task::yield_now().await;
     }
-    let shown = |user: &str| house.emulator.vendor().inbox(&format!("{user}-web")).unwrap().len();
+    let shown = |user: &str| house.emulator.fcm().inbox(&format!("{user}-web")).unwrap().len();
     assert_eq!(["ann", "bob", "cleo", "dan"].map(shown), [1, 1, 1, 0]);
 }
 
@@ -172,7 +172,7 @@ async fn an_hour_is_asked_for_at_the_door_and_cancelled_there() {
     let revoked = house.client.ask(Method::DELETE, &path, &Value::Null, 200).await;
     assert_eq!((&revoked["withdrawn"], &revoked["removals"]), (&1.into(), &json!([])));
     assert_eq!(house.client.status(&answer["id"]).await["progress"]["open"], 0);
-    assert!(house.emulator.vendor().inbox(&page).unwrap().is_empty());
+    assert!(house.emulator.fcm().inbox(&page).unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -217,7 +217,7 @@ async fn a_message_read_elsewhere_goes_from_the_other_screens() {
     let mut removal = removal;
     removal["collapse_key"] = "conversation-1".into();
     house.client.submit(&removal, "?wait=20s").await;
-    let arrived = &house.emulator.vendor().inbox(&page).unwrap()[0];
+    let arrived = &house.emulator.fcm().inbox(&page).unwrap()[0];
     let zego: Value = serde_json::from_str(arrived.data["zego"].as_str().unwrap()).unwrap();
     assert_eq!((arrived.silent, &zego["revoke"]), (true, &"conversation-1".into()));
 }
@@ -231,10 +231,10 @@ async fn a_notification_is_revoked_at_the_door() {
     let path = format!("/v1/apps/demo/notifications/{}", answer["id"].as_str().unwrap());
     let revoked = house.client.ask(Method::DELETE, &path, &Value::Null, 200).await;
     assert_eq!((&revoked["withdrawn"], revoked["removals"].as_array().unwrap().len()), (&0.into(), 1));
-    let silent = |what: &What| matches!(what, What::Arrived { .. });
-    house.emulator.vendor().wait_for(silent, PATIENCE).await.unwrap();
+    let silent = |what: &EventKind| matches!(what, EventKind::Arrived { .. });
+    house.emulator.fcm().wait_for(silent, PATIENCE).await.unwrap();
     loop {
-        let inbox = house.emulator.vendor().inbox(&page).unwrap();
+        let inbox = house.emulator.fcm().inbox(&page).unwrap();
         if inbox
             .iter()
             .any(|shown| shown.data["zego"].as_str().is_some_and(|zego| zego.contains("\"revoke\":\"k\"")))

@@ -5,7 +5,7 @@ use pushgate::{
     Badge, CallId, Count, IdempotencyKey, Kind, Notification, NotificationId, Platform, Purpose, State,
     Ticket,
 };
-use pushgate_emulator::What;
+use pushgate_emulator::EventKind;
 use serde_json::json;
 
 use crate::desk::{Answer, Desk, demo, user};
@@ -32,7 +32,7 @@ async fn a_thousand_concurrent_submits_with_one_key_are_one_notification() {
     assert_eq!((ids.len(), fresh), (1, 1));
     let (_, answer) = house.client.submit(&asked, "?wait=20s").await;
     assert_eq!(answer["status"]["counts"], json!({"sent": 1}));
-    assert_eq!(house.emulator.vendor().inbox(&page).unwrap().len(), 1);
+    assert_eq!(house.emulator.fcm().inbox(&page).unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,7 +51,7 @@ async fn a_thousand_sends_on_a_revoked_bearer_fetch_one_new_one() {
     house.page_of("bob").await;
     let asked = json!({"to": {"users": ["bob"]}, "title": "Ann"});
     house.client.submit(&asked, "?wait=20s").await;
-    house.emulator.vendor().revoke_bearers();
+    house.emulator.fcm().revoke_bearers();
     let submits: Vec<_> = (0..1000)
         .map(|_| {
             let (client, asked) = (house.client.clone(), asked.clone());
@@ -62,8 +62,9 @@ async fn a_thousand_sends_on_a_revoked_bearer_fetch_one_new_one() {
         let (_, answer) = submit.await.unwrap();
         assert_eq!(answer["status"]["counts"], json!({"sent": 1}), "{answer}");
     }
-    let fetched = house.emulator.vendor().events(0);
-    let fetched = fetched.iter().filter(|event| matches!(event.what, What::Token { status: 200 })).count();
+    let fetched = house.emulator.fcm().events(0);
+    let fetched =
+        fetched.iter().filter(|event| matches!(event.kind, EventKind::Token { status: 200 })).count();
     assert_eq!(fetched, 2, "one at the start, one after the revocation");
 }
 

@@ -48,7 +48,7 @@ async fn zpns_15_a_message_for_who_is_offline_is_taken_and_pushed() {
     }
     let (status, answer) = house.client.submit(&hello_bob(), "?wait=20s").await;
     assert_eq!((status, &answer["status"]["counts"]), (202, &json!({"sent": 1})));
-    assert_eq!(house.emulator.vendor().inbox(&page).unwrap().len(), 1);
+    assert_eq!(house.emulator.fcm().inbox(&page).unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,9 +93,9 @@ async fn zpns_35_a_group_message_is_pushed_to_offline_members_only() {
     assert_eq!(reasons(&answer), [("cleo-web", "online")]);
     assert_eq!(reached(&answer), ["ann-web", "bob-web", "dan-web"]);
     for member in ["ann", "bob", "dan"] {
-        assert_eq!(house.emulator.vendor().inbox(&format!("{member}-web")).unwrap().len(), 1);
+        assert_eq!(house.emulator.fcm().inbox(&format!("{member}-web")).unwrap().len(), 1);
     }
-    assert!(house.emulator.vendor().inbox("cleo-web").unwrap().is_empty());
+    assert!(house.emulator.fcm().inbox("cleo-web").unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,7 +137,7 @@ async fn zpns_59_a_muted_conversation_gets_no_push_except_for_who_is_mentioned()
 async fn zpns_60_while_he_is_online_on_one_platform_the_platforms_it_mutes_get_no_push() {
     let house = House::with("[[apps.demo.routes]]\nplatform = \"android\"\nchannels = [\"fcm\"]\n").await;
     for (id, platform) in [("phone", "android"), ("page", "web")] {
-        let device = house.emulator.vendor().add_device(id, pushgate_emulator::Platform::Web).unwrap();
+        let device = house.emulator.fcm().add_device(id, pushgate_emulator::Platform::Web).unwrap();
         let body = json!({"user": "bob", "platform": platform, "addresses": [{"channel": "fcm", "token": device.token}]});
         house.client.ask(Method::PUT, &format!("/v1/apps/demo/devices/{id}"), &body, 201).await;
     }

@@ -193,7 +193,7 @@ async fn house_with_a_pruned_page() -> (House, Client) {
     let operator = Client::new(&house.client.base, &key);
     house.page_of("ann").await;
     house.page_of("bob").await;
-    house.emulator.vendor().unregister("bob-web");
+    house.emulator.fcm().unregister("bob-web");
     for (user, counts) in [("ann", json!({"sent": 1})), ("bob", json!({"failed": 1}))] {
         let asked = json!({"to": {"users": [user]}, "title": "Ann"});
         let (_, answer) = house.client.submit(&asked, "?wait=20s").await;

@@ -27,7 +27,7 @@ async fn asking() -> House {
 
 /// Where the device tells, as the SDK on it reads it from the newest push.
 fn receipt(house: &House, device: &str) -> (String, String) {
-    let shown = house.emulator.vendor().inbox(device).unwrap().remove(0);
+    let shown = house.emulator.fcm().inbox(device).unwrap().remove(0);
     let zego: Value = serde_json::from_str(shown.data["zego"].as_str().unwrap()).unwrap();
     let (url, token) = zego["receipt"].as_str().unwrap().split_once('#').unwrap();
     keep_secret(token);
@@ -130,7 +130,7 @@ async fn a_push_has_no_token_where_nobody_asks_and_fits_where_somebody_does() {
         assert!(channel["bytes"].as_u64() <= channel["max_bytes"].as_u64(), "{asks}");
         let (_, answer) = house.client.submit(&long, "?wait=20s").await;
         assert_eq!(answer["status"]["counts"], json!({"sent": 1}), "the vendor takes it: {answer}");
-        let shown = house.emulator.vendor().inbox(&page).unwrap().remove(0);
+        let shown = house.emulator.fcm().inbox(&page).unwrap().remove(0);
         assert_eq!(shown.data["zego"].as_str().unwrap().contains("receipt"), asks);
     }
 }

@@ -57,7 +57,11 @@ impl Bench {
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_credentials_cost_one_request_a_pause_and_one_alarm_however_much_waits() {
     let bench = Bench::new().await;
-    bench.emulator.vendor().fail(Fault::always(Effect::Error { status: 403, code: None, retry_after: None }));
+    bench.emulator.fcm().add_fault(Fault::always(Effect::Error {
+        status: 403,
+        code: None,
+        retry_after: None,
+    }));
     let mut ids = vec![bench.submit(24 * HOUR).await];
     bench.after_attempt(ids[0], 1).await;
     for _ in 0..200 {
@@ -69,7 +73,7 @@ async fn refused_credentials_cost_one_request_a_pause_and_one_alarm_however_much
     assert_eq!(bench.sends(), 1 + PAUSES.len());
     assert_eq!(bench.alarms(), [("credentials", Opened)]);
     // An operator mends them: the next probe opens the lane for all.
-    bench.emulator.vendor().heal();
+    bench.emulator.fcm().clear_faults();
     bench.clock.advance(Duration::from_secs(300));
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while bench.settled(&ids).await.1 < ids.len() {
@@ -86,7 +90,11 @@ async fn refused_credentials_cost_one_request_a_pause_and_one_alarm_however_much
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bearer_that_is_refused_twice_in_a_row_holds_the_lane_as_refused_credentials_do() {
     let bench = Bench::new().await;
-    bench.emulator.vendor().fail(Fault::always(Effect::Error { status: 401, code: None, retry_after: None }));
+    bench.emulator.fcm().add_fault(Fault::always(Effect::Error {
+        status: 401,
+        code: None,
+        retry_after: None,
+    }));
     let mut ids = vec![bench.submit(24 * HOUR).await];
     // With a new bearer it is tried again at once.
     bench.after_attempt(ids[0], 2).await;
@@ -104,7 +112,7 @@ async fn a_bearer_that_is_refused_twice_in_a_row_holds_the_lane_as_refused_crede
 async fn tokens_of_another_app_raise_one_alarm_which_closes_after_an_hour_without_them() {
     let bench = Bench::new().await;
     let code = Some("SENDER_ID_MISMATCH".to_owned());
-    bench.emulator.vendor().fail(Fault::next(30, Effect::Error { status: 403, code, retry_after: None }));
+    bench.emulator.fcm().add_fault(Fault::next(30, Effect::Error { status: 403, code, retry_after: None }));
     for _ in 0..30 {
         let id = bench.submit(HOUR).await;
         bench.after_attempt(id, 1).await;

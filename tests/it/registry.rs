@@ -6,7 +6,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method};
 use pushgate::{Request, Transport as _};
-use pushgate_emulator::{Platform, What};
+use pushgate_emulator::{EventKind, Platform};
 use pushgate_server::push_id::{PushId, Service};
 use pushgate_transport::HttpTransport;
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ fn envelope(token: &str) -> String {
 
 /// A virtual web page that is registered by its push id, as a ZPNs client is.
 async fn page(house: &House, id: &str, user: &str) -> String {
-    let device = house.emulator.vendor().add_device(id, Platform::Web).unwrap();
+    let device = house.emulator.fcm().add_device(id, Platform::Web).unwrap();
     let body = json!({"user": user, "push_id": envelope(&device.token)});
     house.client.ask(Method::PUT, &format!("{DEVICES}/{id}"), &body, 201).await;
     device.token
@@ -37,7 +37,7 @@ async fn push(house: &House, user: &str) -> (u64, Value) {
 }
 
 fn shown(house: &House, id: &str) -> Vec<String> {
-    house.emulator.vendor().inbox(id).unwrap().into_iter().map(|shown| shown.title).collect()
+    house.emulator.fcm().inbox(id).unwrap().into_iter().map(|shown| shown.title).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,7 +45,7 @@ async fn a_push_id_registers_the_device_for_its_user() {
     let house = House::open().await;
     page(&house, "d", "ann").await;
     assert_eq!(push(&house, "ann").await.0, 1);
-    let arrived = house.emulator.vendor().wait_for(|what| matches!(what, What::Arrived { .. }), PATIENCE);
+    let arrived = house.emulator.fcm().wait_for(|what| matches!(what, EventKind::Arrived { .. }), PATIENCE);
     assert!(arrived.await.is_some());
     assert_eq!(shown(&house, "d"), ["for ann"]);
 }
@@ -146,7 +146,7 @@ async fn zpns_49_after_it_nothing_is_shown_on_this_device() {
     let house = House::open().await;
     let reached = reached_after_unregistering(&house, &json!({"content": "shown"})).await;
     assert!(!reached.contains(&json!("d")), "{reached:?}");
-    assert!(house.emulator.vendor().inbox("d").unwrap().is_empty());
+    assert!(house.emulator.fcm().inbox("d").unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,7 +154,7 @@ async fn zpns_50_after_it_no_silent_push_comes_to_this_device() {
     let house = House::open().await;
     let reached = reached_after_unregistering(&house, &json!({"silent": true, "payload": "p"})).await;
     assert!(!reached.contains(&json!("d")), "{reached:?}");
-    assert!(house.emulator.vendor().inbox("d").unwrap().is_empty());
+    assert!(house.emulator.fcm().inbox("d").unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,7 +163,7 @@ async fn zpns_51_the_users_other_devices_still_get_shown_and_silent_pushes() {
     for push in shown_and_silent {
         let house = House::open().await;
         assert_eq!(reached_after_unregistering(&house, &push).await, ["e"]);
-        let inbox = house.emulator.vendor().inbox("e").unwrap();
+        let inbox = house.emulator.fcm().inbox("e").unwrap();
         assert_eq!((inbox.len(), inbox[0].silent), (1, push["silent"] == true));
     }
 }
@@ -186,7 +186,7 @@ async fn zpns_25_whoever_knows_the_token_can_unbind_it_without_a_key() {
 async fn a_new_token_takes_the_place_of_the_old_one() {
     let house = House::open().await;
     let old = page(&house, "d", "ann").await;
-    let new = house.emulator.vendor().add_device("d2", Platform::Web).unwrap().token;
+    let new = house.emulator.fcm().add_device("d2", Platform::Web).unwrap().token;
     let body = json!({"user": "ann", "platform": "web", "addresses": [{"channel": "fcm", "token": new}],
         "replaces": {"channel": "fcm", "token": old}});
     let answer = house.client.ask(Method::POST, DEVICES, &body, 200).await;
@@ -209,7 +209,7 @@ channels = ["fcm"]
 async fn what_a_device_says_of_itself_is_kept_and_chooses_its_language_and_its_route() {
     let house = House::with(WORLD).await;
     let register = async |id: &str, more: Value| {
-        let token = house.emulator.vendor().add_device(id, Platform::Web).unwrap().token;
+        let token = house.emulator.fcm().add_device(id, Platform::Web).unwrap().token;
         let mut body = json!({"user": "ann", "platform": "android", "manufacturer": "Acme", "app_build": 7,
             "country": "cn", "locale": "zh-CN", "time_zone": "Asia/Shanghai",
             "addresses": [{"channel": "fcm", "token": token}]});
@@ -235,7 +235,7 @@ async fn a_users_eleventh_device_makes_the_first_one_go() {
     for i in 0..10 {
         page(&house, &format!("d{i}"), "ann").await;
     }
-    let token = house.emulator.vendor().add_device("d10", Platform::Web).unwrap().token;
+    let token = house.emulator.fcm().add_device("d10", Platform::Web).unwrap().token;
     let body = json!({"user": "ann", "push_id": envelope(&token)});
     let answer = house.client.ask(Method::PUT, &format!("{DEVICES}/d10"), &body, 201).await;
     assert_eq!(answer["dropped"], json!(["d0"]));
@@ -249,7 +249,7 @@ async fn a_user_token_manages_its_own_users_devices_only() {
     let house = House::open().await;
     let anns = page(&house, "anns", "ann").await;
     let bob = Client::new(&house.client.base, &user_token("bob"));
-    let token = house.emulator.vendor().add_device("bobs", Platform::Web).unwrap().token;
+    let token = house.emulator.fcm().add_device("bobs", Platform::Web).unwrap().token;
     let body = |user: Option<&str>, token: &str| match user {
         Some(user) => json!({"user": user, "push_id": envelope(token)}),
         None => json!({"push_id": envelope(token)}),
@@ -281,7 +281,7 @@ async fn a_user_token_manages_its_own_users_devices_only() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_concurrent_binds_of_one_address_end_with_one_owner() {
     let house = House::open().await;
-    let token = house.emulator.vendor().add_device("d", Platform::Web).unwrap().token;
+    let token = house.emulator.fcm().add_device("d", Platform::Web).unwrap().token;
     let binds: Vec<_> = (0..1000)
         .map(|i| {
             let (client, body) =

@@ -3,7 +3,7 @@
 use http::Method;
 use pushgate::observe::Event;
 use pushgate::{Address, AppId, ChannelName, Device, DeviceId, Gateway, TokenKind, Traits, UserId};
-use pushgate_emulator::{Platform, Service as Browser};
+use pushgate_emulator::{Platform, WebPushService as Browser};
 use pushgate_server::push_id::{PushId, Service};
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ async fn trusting() -> House {
 
 /// A virtual page that nobody has registered; its token.
 fn token(house: &House, id: &str) -> String {
-    house.emulator.vendor().add_device(id, Platform::Web).unwrap().token
+    house.emulator.fcm().add_device(id, Platform::Web).unwrap().token
 }
 
 /// One that is registered.
@@ -49,7 +49,7 @@ async fn push(house: &House, user: &str) -> Value {
 }
 
 fn shown(house: &House, id: &str) -> Vec<String> {
-    house.emulator.vendor().inbox(id).unwrap().into_iter().map(|shown| shown.title).collect()
+    house.emulator.fcm().inbox(id).unwrap().into_iter().map(|shown| shown.title).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! What is shown: the words of ZIM clients, profiles, categories, badges.
 
 use http::Method;
-use pushgate_emulator::{Environment, Shown};
+use pushgate_emulator::{Environment, ShownNotification};
 use serde_json::{Value, json};
 
 use crate::house::House;
@@ -41,7 +41,7 @@ fn push_config(more: Value) -> Value {
 }
 
 /// What Bob's page shows of a push with this `pushConfig`, and more.
-async fn shown_of(config: Value, more: Value) -> Shown {
+async fn shown_of(config: Value, more: Value) -> ShownNotification {
     let house = House::open().await;
     let page = house.page_of("bob").await;
     let mut asked = push_config(config);
@@ -49,7 +49,7 @@ async fn shown_of(config: Value, more: Value) -> Shown {
     asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let (status, answer) = house.client.submit(&asked, "?wait=20s").await;
     assert_eq!((status, &answer["status"]["counts"]), (202, &json!({"sent": 1})), "{answer}");
-    house.emulator.vendor().inbox(&page).unwrap().remove(0)
+    house.emulator.fcm().inbox(&page).unwrap().remove(0)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,7 +99,7 @@ async fn zpns_33_an_empty_title_or_content_means_no_push_and_the_answer_says_so(
         assert_eq!((status, &answer["id"], &answer["accepted"]), (202, &Value::Null, &0.into()));
         assert_eq!(answer["skipped"], json!([{"reason": "empty_push_config"}]));
     }
-    assert!(house.emulator.vendor().inbox(&page).unwrap().is_empty());
+    assert!(house.emulator.fcm().inbox(&page).unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,7 +139,7 @@ async fn an_unknown_resources_id_is_pushed_with_the_default_profile_and_a_warnin
     asked["to"] = json!({"users": ["bob"]});
     let (_, answer) = house.client.submit(&asked, "?wait=20s").await;
     assert_eq!((&answer["warnings"][0]["code"], &answer["accepted"]), (&json!("unknown_profile"), &1.into()));
-    assert_eq!(house.emulator.vendor().inbox(&page).unwrap().len(), 1);
+    assert_eq!(house.emulator.fcm().inbox(&page).unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -192,9 +192,10 @@ async fn a_badge_alone_is_pushed_without_showing_anything() {
     let body = json!({"set": 3, "push": true});
     let answer = house.client.ask(Method::PUT, "/v1/apps/demo/users/bob/badge", &body, 200).await;
     assert_eq!(answer["notification"]["accepted"], 1);
-    let silent = |what: &pushgate_emulator::What| matches!(what, pushgate_emulator::What::Arrived { .. });
-    house.emulator.vendor().wait_for(silent, crate::house::PATIENCE).await.unwrap();
-    assert!(house.emulator.vendor().inbox(&page).unwrap()[0].silent);
+    let silent =
+        |what: &pushgate_emulator::EventKind| matches!(what, pushgate_emulator::EventKind::Arrived { .. });
+    house.emulator.fcm().wait_for(silent, crate::house::PATIENCE).await.unwrap();
+    assert!(house.emulator.fcm().inbox(&page).unwrap()[0].silent);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! Web Push through the whole gateway: the emulator stands in for each browser's service under the service's own name.
 
 use http::Method;
-use pushgate_emulator::{Emulator, Push, Service, Subscription};
+use pushgate_emulator::{Emulator, ReceivedPush, Subscription, WebPushService};
 use pushgate_webpush::KeyPair;
 use serde_json::{Value, json};
 
@@ -50,7 +50,7 @@ impl Shop {
     }
 
     /// A browser of this service, subscribed with the gateway's key and registered for the user.
-    async fn browser_of(&self, user: &str, service: Service) -> Subscription {
+    async fn browser_of(&self, user: &str, service: WebPushService) -> Subscription {
         let subscription = self.house.emulator.webpush().subscribe(service, &self.public_key).unwrap();
         let (status, answer) = self.register(user, &subscription).await;
         assert!(status < 300, "{status} {answer}");
@@ -64,12 +64,12 @@ impl Shop {
         self.house.client.raw(Method::PUT, &path, body.to_string()).await
     }
 
-    fn inbox(&self, subscription: &Subscription) -> Vec<Push> {
+    fn inbox(&self, subscription: &Subscription) -> Vec<ReceivedPush> {
         self.house.emulator.webpush().inbox(subscription)
     }
 }
 
-fn read(push: &Push) -> Value {
+fn read(push: &ReceivedPush) -> Value {
     serde_json::from_str(push.text.as_deref().unwrap()).unwrap()
 }
 
@@ -83,7 +83,7 @@ fn codes(answer: &Value) -> Vec<&str> {
 async fn one_notification_reaches_a_browser_of_every_push_service() {
     let shop = Shop::open().await;
     let mut browsers = Vec::new();
-    for service in Service::ALL {
+    for service in WebPushService::ALL {
         browsers.push(shop.browser_of("bob", service).await);
     }
     let asked = json!({"to": {"users": ["bob"]}, "title": "Ann", "content": "六点见 🧗", "payload": "{\"conversation\":\"ann\"}"});
@@ -103,7 +103,7 @@ async fn one_notification_reaches_a_browser_of_every_push_service() {
 #[tokio::test(flavor = "multi_thread")]
 async fn now_or_never_with_a_collapse_key_is_taken_by_every_push_service() {
     let shop = Shop::open().await;
-    for service in Service::ALL {
+    for service in WebPushService::ALL {
         shop.browser_of("bob", service).await;
     }
     let asked = json!({"to": {"users": ["bob"]}, "title": "Ann", "content": "is calling you", "ttl": 0, "collapse_key": "call:7"});
@@ -115,11 +115,11 @@ async fn now_or_never_with_a_collapse_key_is_taken_by_every_push_service() {
 async fn a_browser_that_has_unsubscribed_is_forgotten_at_every_push_service() {
     let shop = Shop::open().await;
     // The prune guard believes no death in a window without a success.
-    shop.browser_of("ann", Service::Mozilla).await;
+    shop.browser_of("ann", WebPushService::Mozilla).await;
     let to_ann = json!({"to": {"users": ["ann"]}, "title": "Bob"});
     let (_, reached) = shop.house.client.submit(&to_ann, "?wait=20s").await;
     assert_eq!(reached["status"]["counts"], json!({"sent": 1}), "{reached}");
-    for service in Service::ALL {
+    for service in WebPushService::ALL {
         let browser = shop.browser_of("bob", service).await;
         assert!(shop.house.emulator.webpush().expire(&browser));
     }
@@ -134,9 +134,9 @@ async fn a_browser_that_has_unsubscribed_is_forgotten_at_every_push_service() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subscription_made_for_another_key_fails_alone_and_is_kept() {
     let shop = Shop::open().await;
-    let ours = shop.browser_of("bob", Service::Mozilla).await;
+    let ours = shop.browser_of("bob", WebPushService::Mozilla).await;
     let other = KeyPair::generate().unwrap();
-    for service in [Service::Mozilla, Service::Google, Service::Apple] {
+    for service in [WebPushService::Mozilla, WebPushService::Google, WebPushService::Apple] {
         let theirs = shop.house.emulator.webpush().subscribe(service, &other.public).unwrap();
         assert!(shop.register("bob", &theirs).await.0 < 300);
     }
@@ -152,7 +152,8 @@ async fn a_subscription_made_for_another_key_fails_alone_and_is_kept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_that_leads_inside_is_refused_where_it_is_registered_and_nothing_is_stored() {
     let shop = Shop::open().await;
-    let subscription = shop.house.emulator.webpush().subscribe(Service::Mozilla, &shop.public_key).unwrap();
+    let subscription =
+        shop.house.emulator.webpush().subscribe(WebPushService::Mozilla, &shop.public_key).unwrap();
     for origin in [
         "https://169.254.169.254",
         "https://localhost",
@@ -164,7 +165,7 @@ async fn an_endpoint_that_leads_inside_is_refused_where_it_is_registered_and_not
         "https://intranet",
         "https://another.example.net",
     ] {
-        let (status, answer) = shop.register("bob", &subscription.at(origin)).await;
+        let (status, answer) = shop.register("bob", &subscription.with_origin(origin)).await;
         assert_eq!((status, &answer["code"]), (422, &"bad_address".into()), "{origin} {answer}");
     }
     let (_, answer) =

@@ -1,9 +1,10 @@
-//! The vendors' side of the wire: TLS, then HTTP/2 or HTTP/1.1 as ALPN says. Knows requests and answers, and no vendor.
+//! Server side of the wire: TLS, then HTTP/2 or HTTP/1.1 as ALPN selects. This module knows requests and responses, and
+//! no push service.
 
-mod frames;
-mod h1;
-mod h2;
-mod line;
+mod connection;
+mod frame_io;
+mod http1;
+mod http2;
 
 use std::sync::Arc;
 
@@ -15,68 +16,69 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-pub(crate) use line::{Line, Lines};
+pub(crate) use connection::{Connection, Connections};
 
-use crate::event::What;
-use crate::rig::Site;
+use crate::event::EventKind;
+use crate::service::PushService;
 
-/// More than any message the vendors take.
-const LARGEST_BODY: usize = 1024 * 1024;
+/// Maximum body of a request, in bytes. No push service accepts a message of this size.
+const MAX_BODY: usize = 1024 * 1024;
 
-/// A request, read to its end.
+/// Request whose body has been read to its end.
 #[derive(Debug)]
-pub(crate) struct Asked {
+pub(crate) struct HttpRequest {
     pub(crate) head: http::request::Parts,
     pub(crate) body: Bytes,
     pub(crate) peer: Peer,
 }
 
-/// Who asks, on which connection.
+/// Client of a request and its connection.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Peer {
-    /// The certificate it has shown, verified against the emulator's authority.
+    /// Certificate that the client presented, verified against the emulator's authority.
     pub(crate) certificate: Option<CertificateDer<'static>>,
-    /// Its HTTP/2 connection.
-    pub(crate) line: Option<Arc<Line>>,
+    /// HTTP/2 connection of the client. `None` for HTTP/1.1.
+    pub(crate) connection: Option<Arc<Connection>>,
 }
 
-impl Asked {
+impl HttpRequest {
+    /// Returns a header. `None` if it is missing or not text.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.headers.get(name).and_then(|value| value.to_str().ok())
     }
 }
 
-/// An answer.
+/// Response before it is written to HTTP/1.1 or HTTP/2.
 #[derive(Debug, Default)]
-pub(crate) struct Reply {
+pub(crate) struct HttpResponse {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Bytes,
 }
 
-impl Reply {
-    /// A status and a body of some type.
-    pub(crate) fn of(status: u16, kind: &str, body: impl Into<Bytes>) -> Self {
-        Self { status, headers: vec![("content-type", kind.to_owned())], body: body.into() }
+impl HttpResponse {
+    /// Returns a response with a body of this content type.
+    pub(crate) fn with_body(status: u16, content_type: &str, body: impl Into<Bytes>) -> Self {
+        Self { status, headers: vec![("content-type", content_type.to_owned())], body: body.into() }
     }
 
-    /// With this header, once.
-    pub(crate) fn with(mut self, name: &'static str, value: String) -> Self {
+    /// Adds a header, or replaces the one with this name.
+    pub(crate) fn with_header(mut self, name: &'static str, value: String) -> Self {
         self.headers.retain(|(old, _)| *old != name);
         self.headers.push((name, value));
         self
     }
 
-    /// With this header, if there is a value.
-    pub(crate) fn maybe(self, name: &'static str, value: Option<String>) -> Self {
+    /// Adds a header if there is a value.
+    pub(crate) fn with_optional_header(self, name: &'static str, value: Option<String>) -> Self {
         match value {
-            Some(value) => self.with(name, value),
+            Some(value) => self.with_header(name, value),
             None => self,
         }
     }
 
-    /// The head, and the body apart. A header that HTTP does not allow is left out: faults on demand may ask for one.
-    fn parts(self) -> (http::Response<()>, Bytes) {
+    /// Returns head and body. Invalid header values are left out, because a fault may ask for one.
+    fn into_parts(self) -> (http::Response<()>, Bytes) {
         let mut head = http::Response::new(());
         *head.status_mut() = http::StatusCode::from_u16(self.status).unwrap_or(http::StatusCode::BAD_GATEWAY);
         for (name, value) in self.headers {
@@ -88,41 +90,47 @@ impl Reply {
     }
 }
 
-/// The vendors behind one port. The first keeps its connections, and answers what no other claims.
-pub(crate) struct Port {
-    pub(crate) keeper: Arc<dyn Site>,
-    pub(crate) others: Vec<Arc<dyn Site>>,
-    /// Only HTTP/2 is spoken here. A client that offers no protocol by ALPN is taken to speak it (RFC 9113 §3.3).
+/// Push services behind one port.
+pub(crate) struct ServedPort {
+    /// Gets the requests that no other service handles. Its event log also records the connections of the port.
+    pub(crate) default_service: Arc<dyn PushService>,
+    pub(crate) other_services: Vec<Arc<dyn PushService>>,
+    /// `true` if clients without ALPN are served as HTTP/2 clients with prior knowledge (RFC 9113 §3.3).
     pub(crate) http2_only: bool,
 }
 
-impl Port {
-    /// Whose request it is.
-    fn site(&self, asked: &Asked) -> &dyn Site {
-        self.others.iter().find(|site| site.claims(asked)).unwrap_or(&self.keeper).as_ref()
+impl ServedPort {
+    /// Returns the service that a request is for.
+    fn service(&self, request: &HttpRequest) -> &dyn PushService {
+        self.other_services
+            .iter()
+            .find(|service| service.handles(request))
+            .unwrap_or(&self.default_service)
+            .as_ref()
     }
 }
 
-/// Answers at a port until dropped; connections end with it.
-pub(crate) async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, port: Port) {
+/// Serves a port until the future is dropped. Dropping it ends all connections.
+pub(crate) async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, port: ServedPort) {
     let port = Arc::new(port);
     let acceptor = TlsAcceptor::from(tls);
     let mut connections = JoinSet::new();
     while let Ok((tcp, _)) = listener.accept().await {
-        connections.spawn(connection(tcp, acceptor.clone(), Arc::clone(&port)));
+        connections.spawn(serve_connection(tcp, acceptor.clone(), Arc::clone(&port)));
         while connections.try_join_next().is_some() {}
     }
 }
 
-async fn connection(tcp: TcpStream, acceptor: TlsAcceptor, port: Arc<Port>) {
-    // Without it an answer waits for the peer's acknowledgement of the one before.
+async fn serve_connection(tcp: TcpStream, acceptor: TlsAcceptor, port: Arc<ServedPort>) {
+    // Otherwise a response waits for the peer's acknowledgement of the previous one.
     let _ = tcp.set_nodelay(true);
-    let rig = port.keeper.rig();
+    let context = port.default_service.context();
     let stream = match acceptor.accept(tcp).await {
         Ok(stream) => stream,
         Err(error) => {
-            return rig
-                .tell(What::ConnectionRefused { reason: format!("the TLS handshake failed: {error}") });
+            return context.record(EventKind::ConnectionRefused {
+                reason: format!("the TLS handshake failed: {error}"),
+            });
         }
     };
     let (_, session) = stream.get_ref();
@@ -130,14 +138,15 @@ async fn connection(tcp: TcpStream, acceptor: TlsAcceptor, port: Arc<Port>) {
         Some(protocol) => protocol == b"h2",
         None => port.http2_only,
     };
-    let shown = session.peer_certificates().and_then(|chain| chain.first());
-    let certificate = shown.map(|certificate| certificate.clone().into_owned());
-    rig.tell(What::Connected { http2 });
+    let presented = session.peer_certificates().and_then(|chain| chain.first());
+    let certificate = presented.map(|certificate| certificate.clone().into_owned());
+    context.record(EventKind::Connected { http2 });
     if http2 {
-        let line = rig.lines.open(port.keeper.first_streams(certificate.as_ref()));
-        let peer = Peer { certificate, line: Some(Arc::clone(&line)) };
-        h2::serve(stream, peer, line, port).await;
+        let restricted_limit = port.default_service.initial_stream_limit(certificate.as_ref());
+        let connection = context.connections.open(restricted_limit);
+        let peer = Peer { certificate, connection: Some(Arc::clone(&connection)) };
+        http2::serve(stream, peer, connection, port).await;
     } else {
-        h1::serve(stream, Peer { certificate, line: None }, port).await;
+        http1::serve(stream, Peer { certificate, connection: None }, port).await;
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pushgate_emulator::{Environment, Rules, SameToken, Scope, What};
+use pushgate_emulator::{ApnsRules, CredentialScope, Environment, EventKind, TokenComparison};
 use serde_json::json;
 
 use crate::apple::{App, now, provider_token, send_on, signed, signed_in_der, verdict};
@@ -24,7 +24,7 @@ async fn a_provider_token_of_the_teams_key_may_send_whichever_form_its_signature
     let apns = app.emulator.apns();
     let (header, claims) =
         (json!({"alg": "ES256", "kid": apns.key().id}), json!({"iss": apns.team_id(), "iat": now()}));
-    app.emulator.apns().set_rules(Rules { mint_every_s: 0, ..Rules::default() });
+    app.emulator.apns().set_rules(ApnsRules { mint_every_s: 0, ..ApnsRules::default() });
     let der = signed_in_der(apns.key(), &header, &claims);
     assert_eq!(
         app.verdict(&app.hello().header("authorization", &format!("bearer {der}"))).await,
@@ -112,11 +112,11 @@ async fn a_refused_provider_token_comes_with_the_ways_out_and_they_work() {
     assert_eq!(verdict(&refused), said(429, "TooManyProviderTokenUpdates"));
     let hint = refused.header("x-emulator-hint").unwrap().to_owned();
     assert!(hint.contains("mint_every_s") && hint.contains("forget_provider_tokens"), "{hint}");
-    assert!(apns.events(0).iter().any(|event| event.what == What::Hint { text: hint.clone() }));
+    assert!(apns.events(0).iter().any(|event| event.kind == EventKind::Hint { text: hint.clone() }));
     apns.forget_provider_tokens();
     assert_eq!(app.verdict(&next(now() - 5)).await, said(200, ""));
     assert_eq!(app.verdict(&next(now() - 6)).await, said(429, "TooManyProviderTokenUpdates"));
-    apns.set_rules(Rules { mint_every_s: 0, ..Rules::default() });
+    apns.set_rules(ApnsRules { mint_every_s: 0, ..ApnsRules::default() });
     assert_eq!(app.verdict(&next(now() - 6)).await, said(200, ""));
 }
 
@@ -135,7 +135,7 @@ async fn tokens_of_equal_claims_are_one_unless_the_rules_say_otherwise() {
         said(200, ""),
         "signed anew, it is another text of the same claims"
     );
-    apns.set_rules(Rules { same_token: SameToken::Text, ..Rules::default() });
+    apns.set_rules(ApnsRules { same_token: TokenComparison::Text, ..ApnsRules::default() });
     assert_eq!(app.verdict(&again()).await, said(429, "TooManyProviderTokenUpdates"));
 }
 
@@ -143,7 +143,7 @@ async fn tokens_of_equal_claims_are_one_unless_the_rules_say_otherwise() {
 async fn a_connection_belongs_to_the_first_key_that_used_it() {
     let app = App::new().await;
     let apns = app.emulator.apns();
-    let other = apns.issue_key(Scope::default()).unwrap();
+    let other = apns.issue_key(CredentialScope::default()).unwrap();
     let push = app
         .hello()
         .header("authorization", &format!("bearer {}", provider_token(&other, apns.team_id(), now())));
@@ -161,10 +161,11 @@ async fn a_key_can_be_bound_to_an_environment_and_to_topics() {
         app.hello()
             .header("authorization", &format!("bearer {}", provider_token(&key, apns.team_id(), now())))
     };
-    let sandbox = bound(Scope { environment: Some(Environment::Sandbox), topics: None });
+    let sandbox = bound(CredentialScope { environment: Some(Environment::Sandbox), topics: None });
     let verdicts = verdict(&send_on(&fresh(&app).await, &sandbox).await.unwrap());
     assert_eq!(verdicts, said(403, "BadEnvironmentKeyIdInToken"));
-    let topics = bound(Scope { environment: None, topics: Some(vec!["com.example.other".to_owned()]) });
+    let topics =
+        bound(CredentialScope { environment: None, topics: Some(vec!["com.example.other".to_owned()]) });
     assert_eq!(verdict(&send_on(&fresh(&app).await, &topics).await.unwrap()), said(400, "TopicDisallowed"));
 }
 

@@ -1,6 +1,6 @@
 //! APNs: what iOS shows of a push, and broadcasts to all who follow a channel.
 
-use pushgate_emulator::{What, Why};
+use pushgate_emulator::{DropReason, EventKind};
 use serde_json::{Value, json};
 
 use crate::apple::{App, Push, TOPIC, now, verdict};
@@ -50,8 +50,8 @@ async fn a_background_push_shows_nothing_and_needs_content_available() {
     for meaningless in [json!({"aps": {}}).to_string(), "not json".to_owned()] {
         assert_eq!(app.send(&push.clone().body(meaningless)).await.status, 200, "APNs does not look inside");
     }
-    let dropped = What::Dropped { device: "bob".to_owned(), why: Why::Meaningless };
-    let told = app.emulator.apns().events(0).into_iter().filter(|event| event.what == dropped).count();
+    let dropped = EventKind::Dropped { device: "bob".to_owned(), why: DropReason::Meaningless };
+    let told = app.emulator.apns().events(0).into_iter().filter(|event| event.kind == dropped).count();
     assert_eq!((told, app.seen()), (2, 1));
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use pushgate_emulator::{Environment, MissingPushType, PushType, Rules, What, WrongSuffix};
+use pushgate_emulator::{ApnsRules, Environment, EventKind, MissingPushType, PushType, WrongSuffix};
 use serde_json::json;
 
 use crate::apple::{App, TOPIC, now, send_on, verdict};
@@ -82,7 +82,7 @@ async fn topic_and_push_type_have_to_agree() {
     for wrong in
         [WrongSuffix::TopicDisallowed, WrongSuffix::InvalidPushType, WrongSuffix::DeviceTokenNotForTopic]
     {
-        app.emulator.apns().set_rules(Rules { wrong_suffix: wrong, ..Rules::default() });
+        app.emulator.apns().set_rules(ApnsRules { wrong_suffix: wrong, ..ApnsRules::default() });
         assert_eq!(app.verdict(&app.hello().kind("voip", "")).await, said(400, &format!("{wrong:?}")));
     }
 }
@@ -91,12 +91,12 @@ async fn topic_and_push_type_have_to_agree() {
 async fn a_push_without_topic_or_type_is_refused() {
     let app = App::new().await;
     assert_eq!(app.verdict(&app.hello().without("apns-topic")).await, said(400, "MissingTopic"));
-    let rules = Rules { missing_push_type: MissingPushType::Refused, ..Rules::default() };
+    let rules = ApnsRules { missing_push_type: MissingPushType::Refused, ..ApnsRules::default() };
     app.emulator.apns().set_rules(rules);
     let answer = app.send(&app.hello().without("apns-push-type")).await;
     assert_eq!(verdict(&answer), said(400, "InvalidPushType"));
     assert!(answer.header("x-emulator-hint").unwrap().contains("missing_push_type"));
-    assert!(app.emulator.apns().events(0).iter().any(|event| matches!(event.what, What::Hint { .. })));
+    assert!(app.emulator.apns().events(0).iter().any(|event| matches!(event.kind, EventKind::Hint { .. })));
 }
 
 #[tokio::test]
@@ -114,7 +114,7 @@ async fn a_missing_push_type_hides_no_other_error() {
     let dead = apns.add_device("ann", Environment::Production);
     apns.unregister_since("ann", SystemTime::now());
     for rule in [MissingPushType::Alert, MissingPushType::Refused] {
-        apns.set_rules(Rules { missing_push_type: rule, ..Rules::default() });
+        apns.set_rules(ApnsRules { missing_push_type: rule, ..ApnsRules::default() });
         assert_eq!(app.verdict(&untyped.clone().without("apns-topic")).await, said(400, "MissingTopic"));
         assert_eq!(app.verdict(&untyped.clone().body("")).await, said(400, "PayloadEmpty"));
         assert_eq!(app.verdict(&untyped.clone().to("xyz")).await, said(400, "BadDeviceToken"));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use h2::Reason;
-use pushgate_emulator::{Effect, Fault, Goaway, Last, RetryAfter, Then, What};
+use pushgate_emulator::{AfterGoaway, Effect, EventKind, Fault, Goaway, LastStream, RetryAfter};
 
 use crate::apple::{App, send_on, verdict};
 use crate::client::{Client, PATIENCE, tls, tls_as};
@@ -23,8 +23,7 @@ async fn a_connection_without_http_2_is_refused_and_recorded() {
     let app = App::new().await;
     let apns = app.emulator.apns();
     let refused = async |words: &str| {
-        let with_words =
-            |what: &What| matches!(what, What::ConnectionRefused { reason } if reason.contains(words));
+        let with_words = |what: &EventKind| matches!(what, EventKind::ConnectionRefused { reason } if reason.contains(words));
         assert!(apns.wait_for(with_words, PATIENCE).await.is_some(), "{words}: {:?}", apns.events(0));
     };
     let mut stream = tls(apns.url(), app.emulator.ca_pem(), &[]).await;
@@ -47,7 +46,7 @@ async fn a_request_that_is_no_valid_http_2_is_refused_and_recorded() {
     let headers = *b"\x83\x84\x01\x01a\x06\x06https:";
     let head = [0, 0, 13, 1, 5, 0, 0, 0, 1];
     stream.write_all(&[preface.as_slice(), &settings, &head, &headers].concat()).await.unwrap();
-    let refused = |what: &What| matches!(what, What::RequestRefused { stream: 1, .. });
+    let refused = |what: &EventKind| matches!(what, EventKind::RequestRefused { stream: 1, .. });
     assert!(app.emulator.apns().wait_for(refused, PATIENCE).await.is_some());
 }
 
@@ -58,18 +57,18 @@ async fn a_new_connection_carries_one_stream_until_a_token_has_proved_good() {
     let wrong = app.hello().header("authorization", "bearer a.b.c");
     assert_eq!(app.verdict(&wrong).await.0, 403);
     app.client.knows_limit(1).await;
-    app.emulator.apns().limit_streams(500);
+    app.emulator.apns().set_stream_limit(500);
     app.client.knows_limit(1).await;
     assert_eq!(app.verdict(&app.hello()).await.0, 200);
     app.client.knows_limit(500).await;
-    app.emulator.apns().limit_streams(2);
+    app.emulator.apns().set_stream_limit(2);
     app.client.knows_limit(2).await;
 }
 
 #[tokio::test]
 async fn a_second_stream_before_that_is_refused() {
     let app = App::new().await;
-    app.emulator.apns().fail(Fault::next(1, Effect::Hang));
+    app.emulator.apns().add_fault(Fault::next(1, Effect::Hang));
     // Both leave before the peer's settings are known, or wait for them: then the second goes out when there is room.
     let fresh = Client::at(app.emulator.apns().url(), app.emulator.ca_pem(), None).await;
     let (hung, second) = (send_on(&fresh, &app.hello()), send_on(&fresh, &app.hello()));
@@ -95,20 +94,20 @@ async fn every_reason_can_be_asked_for() {
         (503, "Shutdown"),
     ];
     for (status, reason) in reasons {
-        app.emulator.apns().fail(Fault::next(1, Effect::error(status, reason)).device("bob"));
+        app.emulator.apns().add_fault(Fault::next(1, Effect::error(status, reason)).device("bob"));
         let answer = app.send(&app.hello()).await;
         assert_eq!(verdict(&answer), (status, reason.to_owned()));
         assert_eq!(answer.json()["timestamp"].is_u64(), status == 410);
         assert!(answer.header("apns-id").is_some());
     }
     let retry_after = Some(RetryAfter::Seconds(7));
-    app.emulator.apns().fail(Fault::next(1, Effect::Error { status: 503, code: None, retry_after }));
+    app.emulator.apns().add_fault(Fault::next(1, Effect::Error { status: 503, code: None, retry_after }));
     let answer = app.send(&app.hello()).await;
     assert_eq!(
         (verdict(&answer).1.as_str(), answer.header("retry-after")),
         ("ServiceUnavailable", Some("7"))
     );
-    app.emulator.apns().fail(Fault::next(1, Effect::ExpiredBearer));
+    app.emulator.apns().add_fault(Fault::next(1, Effect::ExpiredBearer));
     assert_eq!(app.verdict(&app.hello()).await.1, "ExpiredProviderToken");
     assert_eq!((app.seen(), app.verdict(&app.hello()).await.0), (0, 200));
 }
@@ -117,14 +116,14 @@ async fn every_reason_can_be_asked_for() {
 async fn goaway_brings_its_reason_and_what_it_did_not_process_can_be_sent_again() {
     let app = App::new().await;
     let debug = r#"{"reason":"Shutdown"}"#.to_owned();
-    let goaway = Goaway { last: Last::Before, code: 0, debug, then: Then::Drain };
-    app.emulator.apns().fail(Fault::next(1, Effect::Goaway(goaway.clone())));
+    let goaway = Goaway { last: LastStream::Before, code: 0, debug, then: AfterGoaway::Drain };
+    app.emulator.apns().add_fault(Fault::next(1, Effect::Goaway(goaway.clone())));
     let error = send_on(&app.client, &app.hello()).await.unwrap_err();
     assert!(error.is_go_away() && error.is_remote(), "{error}");
     let fresh = Client::at(app.emulator.apns().url(), app.emulator.ca_pem(), None).await;
     assert_eq!(send_on(&fresh, &app.hello()).await.unwrap().status, 200);
     assert_eq!(app.seen(), 1);
-    app.emulator.apns().send_away(&Goaway { code: 2, then: Then::Abrupt, ..goaway });
+    app.emulator.apns().send_goaway(&Goaway { code: 2, then: AfterGoaway::Abrupt, ..goaway });
     let ended = tokio::time::timeout(PATIENCE, fresh.ended).await.unwrap().unwrap().unwrap_err();
     assert!(ended.to_string().contains("Shutdown"), "{ended}");
 }
@@ -132,7 +131,7 @@ async fn goaway_brings_its_reason_and_what_it_did_not_process_can_be_sent_again(
 #[tokio::test]
 async fn a_reset_spares_the_connection() {
     let app = App::new().await;
-    app.emulator.apns().fail(Fault::next(1, Effect::Reset { code: Reason::REFUSED_STREAM.into() }));
+    app.emulator.apns().add_fault(Fault::next(1, Effect::Reset { code: Reason::REFUSED_STREAM.into() }));
     let error = send_on(&app.client, &app.hello()).await.unwrap_err();
     assert_eq!(error.reason(), Some(Reason::REFUSED_STREAM));
     assert_eq!(app.verdict(&app.hello()).await.0, 200);
@@ -183,10 +182,10 @@ async fn what_happens_is_told_without_a_token() {
     app.send(&app.hello()).await;
     app.send(&app.hello().to("00fc")).await;
     let events = app.emulator.apns().events(0);
-    let sent = What::Send { status: 200, code: None, device: Some("bob".to_owned()) };
-    let refused = What::Send { status: 400, code: Some("BadDeviceToken".to_owned()), device: None };
+    let sent = EventKind::Send { status: 200, code: None, device: Some("bob".to_owned()) };
+    let refused = EventKind::Send { status: 400, code: Some("BadDeviceToken".to_owned()), device: None };
     for what in [sent, refused] {
-        assert!(events.iter().any(|event| event.what == what), "{what:?}");
+        assert!(events.iter().any(|event| event.kind == what), "{what:?}");
     }
     assert!(!format!("{events:?}").contains(&app.phone.token));
 }

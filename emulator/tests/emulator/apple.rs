@@ -8,7 +8,7 @@ use aws_lc_rs::signature::{
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use pushgate_emulator::{Emulator, Environment, Key, Phone};
+use pushgate_emulator::{ApnsDevice, ApnsKey, Emulator, Environment};
 use serde_json::{Value, json};
 
 use crate::client::{Answer, Client, emulator};
@@ -19,7 +19,7 @@ pub(crate) const TOPIC: &str = "com.example.demo";
 pub(crate) struct App {
     pub(crate) emulator: Emulator,
     pub(crate) client: Client,
-    pub(crate) phone: Phone,
+    pub(crate) phone: ApnsDevice,
     pub(crate) token: String,
 }
 
@@ -107,21 +107,26 @@ pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
 }
 
-pub(crate) fn provider_token(key: &Key, team: &str, iat: u64) -> String {
+pub(crate) fn provider_token(key: &ApnsKey, team: &str, iat: u64) -> String {
     signed(key, &json!({"alg": "ES256", "kid": key.id}), &json!({"iss": team, "iat": iat}))
 }
 
 /// Any header and claims, signed as RFC 7515 says.
-pub(crate) fn signed(key: &Key, header: &Value, claims: &Value) -> String {
+pub(crate) fn signed(key: &ApnsKey, header: &Value, claims: &Value) -> String {
     signed_as(&ECDSA_P256_SHA256_FIXED_SIGNING, key, header, claims)
 }
 
 /// The same with a signature in DER, as some clients send it.
-pub(crate) fn signed_in_der(key: &Key, header: &Value, claims: &Value) -> String {
+pub(crate) fn signed_in_der(key: &ApnsKey, header: &Value, claims: &Value) -> String {
     signed_as(&ECDSA_P256_SHA256_ASN1_SIGNING, key, header, claims)
 }
 
-fn signed_as(algorithm: &'static EcdsaSigningAlgorithm, key: &Key, header: &Value, claims: &Value) -> String {
+fn signed_as(
+    algorithm: &'static EcdsaSigningAlgorithm,
+    key: &ApnsKey,
+    header: &Value,
+    claims: &Value,
+) -> String {
     let der: String = key.p8.lines().filter(|line| !line.starts_with('-')).collect();
     let pair = EcdsaKeyPair::from_pkcs8(algorithm, &STANDARD.decode(der).unwrap()).unwrap();
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use h2::client::SendRequest;
-use pushgate_emulator::{Device, Emulator, Options, Platform};
+use pushgate_emulator::{Emulator, FcmDevice, Options, Platform};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _};
 use serde_json::{Value, json};
@@ -149,7 +149,7 @@ impl Client {
 pub(crate) struct App {
     pub(crate) emulator: Emulator,
     pub(crate) client: Client,
-    pub(crate) device: Device,
+    pub(crate) device: FcmDevice,
     pub(crate) bearer: String,
 }
 
@@ -160,7 +160,7 @@ impl App {
 
     pub(crate) async fn of(emulator: Emulator) -> Self {
         let client = Client::connect(&emulator).await;
-        let device = emulator.vendor().add_device("bob", Platform::Web).unwrap();
+        let device = emulator.fcm().add_device("bob", Platform::Web).unwrap();
         let bearer = bearer(&client, &emulator).await;
         Self { emulator, client, device, bearer }
     }
@@ -181,7 +181,7 @@ impl App {
 
     /// How many notifications bob sees.
     pub(crate) fn seen(&self) -> usize {
-        self.emulator.vendor().inbox("bob").unwrap().len()
+        self.emulator.fcm().inbox("bob").unwrap().len()
     }
 }
 

@@ -170,7 +170,7 @@ async fn a_page_of_another_site_cannot_call_the_api() {
             assert!(body["detail"].as_str().unwrap().contains(&url), "{body}");
         }
     }
-    assert_eq!(emulator.vendor().devices(), [], "nothing was done");
+    assert_eq!(emulator.fcm().devices(), [], "nothing was done");
     let rebound = with_headers(&url, "GET", "/", &[("host", "evil.example")], "").await;
     assert_eq!(rebound.0, 403);
 }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use pushgate_emulator::{Change, Platform, What};
+use pushgate_emulator::{DeviceChange, EventKind, Platform};
 use serde_json::{Value, json};
 
 use crate::client::App;
 
 fn titles(app: &App, device: &str) -> Vec<String> {
-    app.emulator.vendor().inbox(device).unwrap().into_iter().map(|shown| shown.title).collect()
+    app.emulator.fcm().inbox(device).unwrap().into_iter().map(|shown| shown.title).collect()
 }
 
 async fn sent(app: &App, token: &str, title: &str, block: Value) {
@@ -20,23 +20,23 @@ async fn sent(app: &App, token: &str, title: &str, block: Value) {
 #[tokio::test]
 async fn pushes_for_an_offline_device_are_kept_while_their_ttl_lasts_and_shown_when_it_is_back() {
     let app = App::new().await;
-    app.emulator.vendor().set_offline("bob");
+    app.emulator.fcm().set_offline("bob");
     let ttl = |seconds: &str| json!({"webpush": {"headers": {"TTL": seconds}}});
     sent(&app, &app.device.token, "short", ttl("60")).await;
     sent(&app, &app.device.token, "long", ttl("600")).await;
     sent(&app, &app.device.token, "now or never", ttl("0")).await;
-    assert_eq!((app.seen(), app.emulator.vendor().state("bob").unwrap().held), (0, 2));
+    assert_eq!((app.seen(), app.emulator.fcm().state("bob").unwrap().held), (0, 2));
     app.emulator.advance(Duration::from_secs(61));
-    app.emulator.vendor().set_online("bob");
+    app.emulator.fcm().set_online("bob");
     assert_eq!(titles(&app, "bob"), ["long"]);
 }
 
 #[tokio::test]
 async fn pushes_kept_under_one_topic_or_collapse_key_are_one() {
     let app = App::new().await;
-    let phone = app.emulator.vendor().add_device("phone", Platform::Android).unwrap();
+    let phone = app.emulator.fcm().add_device("phone", Platform::Android).unwrap();
     for device in ["bob", "phone"] {
-        app.emulator.vendor().set_offline(device);
+        app.emulator.fcm().set_offline(device);
     }
     for title in ["one", "two"] {
         sent(&app, &app.device.token, title, json!({"webpush": {"headers": {"TTL": "60", "Topic": "chat"}}}))
@@ -45,7 +45,7 @@ async fn pushes_kept_under_one_topic_or_collapse_key_are_one() {
         sent(&app, &phone.token, title, json!({"android": {"ttl": "60s"}})).await;
     }
     for device in ["bob", "phone"] {
-        app.emulator.vendor().set_online(device);
+        app.emulator.fcm().set_online(device);
     }
     assert_eq!(titles(&app, "bob"), ["two"]);
     assert_eq!(
@@ -53,16 +53,16 @@ async fn pushes_kept_under_one_topic_or_collapse_key_are_one() {
         ["two", "two", "one"],
         "newest first; what has no key is not collapsed"
     );
-    let collapsed = |what: &What| matches!(what, What::Waits { replaced: true, .. });
-    assert_eq!(app.emulator.vendor().events(0).iter().filter(|event| collapsed(&event.what)).count(), 2);
+    let collapsed = |what: &EventKind| matches!(what, EventKind::Waits { replaced: true, .. });
+    assert_eq!(app.emulator.fcm().events(0).iter().filter(|event| collapsed(&event.kind)).count(), 2);
 }
 
 #[tokio::test]
 async fn a_muted_device_takes_a_push_and_shows_nothing() {
     let app = App::new().await;
-    app.emulator.vendor().change("bob", Change { muted: Some(true), ..Change::default() });
+    app.emulator.fcm().change("bob", DeviceChange { muted: Some(true), ..DeviceChange::default() });
     assert_eq!((app.send(&app.hello()).await.unwrap().status, app.seen()), (200, 0));
-    app.emulator.vendor().change("bob", Change { muted: Some(false), ..Change::default() });
+    app.emulator.fcm().change("bob", DeviceChange { muted: Some(false), ..DeviceChange::default() });
     assert_eq!((app.send(&app.hello()).await.unwrap().status, app.seen()), (200, 1));
 }
 
@@ -72,7 +72,7 @@ async fn the_same_tag_takes_the_place_of_what_is_shown() {
     for title in ["one", "two"] {
         sent(&app, &app.device.token, title, json!({"webpush": {"notification": {"tag": "chat"}}})).await;
     }
-    let inbox = app.emulator.vendor().inbox("bob").unwrap();
+    let inbox = app.emulator.fcm().inbox("bob").unwrap();
     assert_eq!((inbox.len(), inbox[0].title.as_str(), inbox[0].times_replaced), (1, "two", 1));
 }
 
@@ -84,9 +84,9 @@ async fn each_platform_shows_its_own_block_over_the_common_one() {
         "android": {"notification": {"title": "android", "sound": "ping", "notification_count": 3}},
         "apns": {"headers": {"apns-collapse-id": "c"}, "payload": {"aps": {"alert": {"title": "ios"}, "badge": 5, "thread-id": "t"}}}});
     for (id, platform) in [("web", Platform::Web), ("android", Platform::Android), ("ios", Platform::Ios)] {
-        let device = app.emulator.vendor().add_device(id, platform).unwrap();
+        let device = app.emulator.fcm().add_device(id, platform).unwrap();
         sent(&app, &device.token, "", block.clone()).await;
-        let shown = app.emulator.vendor().inbox(id).unwrap().remove(0);
+        let shown = app.emulator.fcm().inbox(id).unwrap().remove(0);
         assert_eq!((shown.title.as_str(), shown.body.as_str()), (id, "text"));
         assert_eq!(shown.data["k"], "v");
         match platform {

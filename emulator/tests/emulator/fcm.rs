@@ -1,7 +1,7 @@
 //! FCM's strictness: every rule a message may break, and what Google says to it.
 
 use http::header::CONTENT_TYPE;
-use pushgate_emulator::What;
+use pushgate_emulator::EventKind;
 use serde_json::{Value, json};
 
 use crate::client::{Answer, App, SEND};
@@ -100,7 +100,7 @@ async fn a_message_of_4096_bytes_is_taken_and_one_more_is_not() {
 #[tokio::test]
 async fn a_dead_token_is_refused_in_googles_words() {
     let app = App::new().await;
-    app.emulator.vendor().unregister("bob");
+    app.emulator.fcm().unregister("bob");
     let answer = app.send(&app.hello()).await.unwrap();
     assert_eq!(answer.status, 404);
     assert_eq!(answer.headers[CONTENT_TYPE], "application/json; charset=UTF-8");
@@ -132,8 +132,8 @@ async fn validate_only_says_what_would_be_and_sends_nothing() {
     );
     request["message"]["data"] = json!({"n": 1});
     assert_eq!(app.send(&request).await.unwrap().status, 400);
-    let arrived = |event: &pushgate_emulator::Event| matches!(event.what, What::Arrived { .. });
-    assert_eq!((app.seen(), app.emulator.vendor().events(0).iter().any(arrived)), (0, false));
+    let arrived = |event: &pushgate_emulator::Event| matches!(event.kind, EventKind::Arrived { .. });
+    assert_eq!((app.seen(), app.emulator.fcm().events(0).iter().any(arrived)), (0, false));
 }
 
 #[tokio::test]

@@ -1,17 +1,17 @@
 //! How connections end on demand: what GOAWAY says, which streams are answered, and that no answer is lost on the way.
 
 use h2::Reason;
-use pushgate_emulator::{Effect, Fault, Goaway, Last, Then, What};
+use pushgate_emulator::{AfterGoaway, Effect, EventKind, Fault, Goaway, LastStream};
 
 use crate::client::{App, Client, PATIENCE};
 
-fn goaway(last: Last, then: Then) -> Goaway {
+fn goaway(last: LastStream, then: AfterGoaway) -> Goaway {
     Goaway { last, code: 0, debug: r#"{"reason":"Shutdown"}"#.to_owned(), then }
 }
 
 async fn hanging(app: &App, requests: usize) {
-    let hung = |what: &What| matches!(what, What::Fault { effect: "delay", .. });
-    while app.emulator.vendor().events(0).iter().filter(|event| hung(&event.what)).count() < requests {
+    let hung = |what: &EventKind| matches!(what, EventKind::Fault { effect: "delay", .. });
+    while app.emulator.fcm().events(0).iter().filter(|event| hung(&event.kind)).count() < requests {
         tokio::task::yield_now().await;
     }
 }
@@ -26,17 +26,19 @@ async fn end(client: Client) -> Option<h2::Error> {
 #[tokio::test]
 async fn a_draining_goaway_answers_what_it_has_processed_and_closes() {
     let app = App::new().await;
-    app.emulator.vendor().fail(Fault::next(5, Effect::Delay { ms: 100 }));
+    app.emulator.fcm().add_fault(Fault::next(5, Effect::Delay { ms: 100 }));
     let slow: Vec<_> = (0..5).map(|_| app.send(&app.hello())).collect();
     hanging(&app, 5).await;
-    app.emulator.vendor().fail(Fault::next(1, Effect::Goaway(goaway(Last::This, Then::Drain))));
+    app.emulator
+        .fcm()
+        .add_fault(Fault::next(1, Effect::Goaway(goaway(LastStream::This, AfterGoaway::Drain))));
     assert_eq!(app.send(&app.hello()).await.unwrap().status, 200, "the one that brought it about");
     for answer in slow {
         assert_eq!(answer.await.unwrap().status, 200);
     }
     assert_eq!(app.seen(), 6);
     // 13 is the sixth push: the token request was stream 1.
-    let told = app.emulator.vendor().wait_for(|what| *what == What::Goaway { last: 13 }, PATIENCE).await;
+    let told = app.emulator.fcm().wait_for(|what| *what == EventKind::Goaway { last: 13 }, PATIENCE).await;
     assert!(told.is_some());
     end(app.client).await;
 }
@@ -44,7 +46,9 @@ async fn a_draining_goaway_answers_what_it_has_processed_and_closes() {
 #[tokio::test]
 async fn a_stream_above_the_last_one_is_not_processed() {
     let app = App::new().await;
-    app.emulator.vendor().fail(Fault::next(1, Effect::Goaway(goaway(Last::Before, Then::Drain))));
+    app.emulator
+        .fcm()
+        .add_fault(Fault::next(1, Effect::Goaway(goaway(LastStream::Before, AfterGoaway::Drain))));
     let error = app.send(&app.hello()).await.unwrap_err();
     assert!(error.is_go_away() && error.is_remote(), "{error}");
     assert_eq!(error.reason(), Some(Reason::NO_ERROR));
@@ -57,7 +61,9 @@ async fn a_stream_above_the_last_one_is_not_processed() {
 async fn goaway_never_says_of_a_processed_stream_that_it_was_not() {
     let app = App::new().await;
     // Fifty at once; one in the middle brings about a GOAWAY that names the stream before it.
-    app.emulator.vendor().fail(Fault::next(1, Effect::Goaway(goaway(Last::Before, Then::Drain))).skip(25));
+    app.emulator
+        .fcm()
+        .add_fault(Fault::next(1, Effect::Goaway(goaway(LastStream::Before, AfterGoaway::Drain))).skip(25));
     let asked: Vec<_> = (0..50).map(|_| app.send(&app.hello())).collect();
     let (mut answered, mut unsent) = (0, 0);
     for answer in asked {
@@ -80,11 +86,11 @@ async fn goaway_never_says_of_a_processed_stream_that_it_was_not() {
 #[tokio::test]
 async fn an_abrupt_goaway_leaves_open_streams_without_an_answer() {
     let app = App::new().await;
-    app.emulator.vendor().fail(Fault::next(1, Effect::Delay { ms: 60_000 }));
+    app.emulator.fcm().add_fault(Fault::next(1, Effect::Delay { ms: 60_000 }));
     let slow = app.send(&app.hello());
     hanging(&app, 1).await;
-    let abrupt = Goaway { code: 11, ..goaway(Last::This, Then::Abrupt) };
-    app.emulator.vendor().fail(Fault::next(1, Effect::Goaway(abrupt)));
+    let abrupt = Goaway { code: 11, ..goaway(LastStream::This, AfterGoaway::Abrupt) };
+    app.emulator.fcm().add_fault(Fault::next(1, Effect::Goaway(abrupt)));
     assert!(app.send(&app.hello()).await.is_err());
     assert!(slow.await.is_err());
     assert_eq!(app.seen(), 2, "both were processed");
@@ -95,7 +101,7 @@ async fn an_abrupt_goaway_leaves_open_streams_without_an_answer() {
 #[tokio::test]
 async fn debug_data_comes_with_it() {
     let app = App::new().await;
-    app.emulator.vendor().send_away(&Goaway { code: 2, ..goaway(Last::This, Then::Abrupt) });
+    app.emulator.fcm().send_goaway(&Goaway { code: 2, ..goaway(LastStream::This, AfterGoaway::Abrupt) });
     let error = end(app.client).await.expect("the connection ends with an error");
     assert!(error.to_string().contains("Shutdown"), "{error}");
 }
@@ -103,14 +109,14 @@ async fn debug_data_comes_with_it() {
 #[tokio::test]
 async fn the_highest_number_refuses_nothing_and_only_asks_for_no_new_streams() {
     let app = App::new().await;
-    app.emulator.vendor().fail(Fault::next(1, Effect::Delay { ms: 100 }));
+    app.emulator.fcm().add_fault(Fault::next(1, Effect::Delay { ms: 100 }));
     let slow = app.send(&app.hello());
     hanging(&app, 1).await;
-    app.emulator.vendor().send_away(&goaway(Last::Highest, Then::Drain));
+    app.emulator.fcm().send_goaway(&goaway(LastStream::Highest, AfterGoaway::Drain));
     assert_eq!(slow.await.unwrap().status, 200);
     end(app.client).await;
     let told =
-        app.emulator.vendor().wait_for(|what| *what == What::Goaway { last: 0x7fff_ffff }, PATIENCE).await;
+        app.emulator.fcm().wait_for(|what| *what == EventKind::Goaway { last: 0x7fff_ffff }, PATIENCE).await;
     assert!(told.is_some());
 }
 
@@ -119,17 +125,17 @@ async fn all_living_connections_can_be_sent_away() {
     let app = App::new().await;
     let other = Client::connect(&app.emulator).await;
     other.knows_limit(100).await;
-    assert_eq!(app.emulator.vendor().connections(), 2);
-    app.emulator.vendor().send_away(&Goaway::default());
+    assert_eq!(app.emulator.fcm().connections(), 2);
+    app.emulator.fcm().send_goaway(&Goaway::default());
     end(app.client).await;
     end(other).await;
-    assert_eq!(app.emulator.vendor().connections(), 0);
+    assert_eq!(app.emulator.fcm().connections(), 0);
 }
 
 #[tokio::test]
 async fn a_connection_cut_without_a_word_takes_its_streams_along() {
     let app = App::new().await;
-    app.emulator.vendor().fail(Fault::next(1, Effect::Close));
+    app.emulator.fcm().add_fault(Fault::next(1, Effect::Close));
     let error = app.send(&app.hello()).await.unwrap_err();
     assert!(!error.is_go_away() && !error.is_reset(), "{error}");
     assert_eq!(app.seen(), 0);
@@ -142,7 +148,9 @@ async fn answers_on_their_way_survive_a_close_with_unread_requests() {
     let mut answered = 0;
     for _ in 0..20 {
         let client = Client::connect(&app.emulator).await;
-        app.emulator.vendor().fail(Fault::next(1, Effect::Goaway(goaway(Last::This, Then::Drain))).skip(10));
+        app.emulator
+            .fcm()
+            .add_fault(Fault::next(1, Effect::Goaway(goaway(LastStream::This, AfterGoaway::Drain))).skip(10));
         let asked: Vec<_> = (0..90).map(|_| app.send_on(&client, &app.hello())).collect();
         for answer in asked {
             match answer.await {

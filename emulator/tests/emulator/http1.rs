@@ -50,12 +50,12 @@ async fn a_reset_closes_the_connection_and_a_goaway_asks_to() {
     let app = App::new().await;
     for effect in [Effect::reset(), Effect::Close] {
         let mut connection = connect(&app).await;
-        app.emulator.vendor().fail(Fault::next(1, effect));
+        app.emulator.fcm().add_fault(Fault::next(1, effect));
         assert!(send(&app, &mut connection).await.is_err());
         assert!(connection.is_closed());
     }
     let mut connection = connect(&app).await;
-    app.emulator.vendor().fail(Fault::next(1, Effect::Goaway(Goaway::default())));
+    app.emulator.fcm().add_fault(Fault::next(1, Effect::Goaway(Goaway::default())));
     let answer = send(&app, &mut connection).await.unwrap();
     assert_eq!((answer.status().as_u16(), &answer.headers()["connection"]), (200, &"close".parse().unwrap()));
     assert!(send(&app, &mut connection).await.is_err());

@@ -1,6 +1,6 @@
 //! How the emulator starts: its ports, and what it leaves in a folder.
 
-use pushgate_emulator::{Configuration, Emulator, Options};
+use pushgate_emulator::{ConfigurationFile, Emulator, Options};
 
 #[tokio::test]
 async fn a_port_that_is_taken_is_named_with_the_option_that_changes_it() {
@@ -33,13 +33,13 @@ async fn a_configuration_that_is_there_is_kept_and_its_fit_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
     let first = Emulator::start(at(&folder)).await.unwrap();
-    assert_eq!(first.configuration(), Some(Configuration::Written));
+    assert_eq!(first.configuration(), Some(ConfigurationFile::Written));
     let file = folder.path().join("pushgate.toml");
     let changed = read("pushgate.toml") + "# mine\n";
     std::fs::write(&file, &changed).unwrap();
     let key = read("pushgate.key");
     let second = Emulator::start(at(&folder)).await.unwrap();
-    assert_eq!(second.configuration(), Some(Configuration::Outdated), "its ports are others");
+    assert_eq!(second.configuration(), Some(ConfigurationFile::Outdated), "its ports are others");
     assert_eq!((read("pushgate.toml"), read("pushgate.key")), (changed.clone(), key));
     // The ids of team and key are the same at each start, so a file that names the right ports fits.
     let (port, apple_port) = (free_port(), free_port());
@@ -48,7 +48,7 @@ async fn a_configuration_that_is_there_is_kept_and_its_fit_is_told() {
         .replace(first.apns().url(), &format!("https://127.0.0.1:{apple_port}"));
     std::fs::write(&file, &fitting).unwrap();
     let third = Emulator::start(Options { port, apple_port, ..at(&folder) }).await.unwrap();
-    assert_eq!(third.configuration(), Some(Configuration::Kept));
+    assert_eq!(third.configuration(), Some(ConfigurationFile::Kept));
     assert_eq!(read("pushgate.toml"), fitting);
 }
 

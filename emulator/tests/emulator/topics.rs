@@ -1,6 +1,6 @@
 //! FCM: topics, conditions, and the Instance ID service by which servers subscribe devices.
 
-use pushgate_emulator::{Platform, What};
+use pushgate_emulator::{EventKind, Platform};
 use serde_json::{Value, json};
 
 use crate::client::{Answer, App};
@@ -29,7 +29,7 @@ async fn send(app: &App, target: &Value) -> Answer {
 #[tokio::test]
 async fn a_message_to_a_topic_reaches_its_subscribers_alone() {
     let app = App::new().await;
-    let vendor = app.emulator.vendor();
+    let vendor = app.emulator.fcm();
     let ann = vendor.add_device("ann", Platform::Android).unwrap();
     let answer = batch(&app, "batchAdd", "news", &[&app.device.token]).await;
     assert_eq!((answer.status, answer.json()), (200, json!({"results": [{}]})));
@@ -41,8 +41,8 @@ async fn a_message_to_a_topic_reaches_its_subscribers_alone() {
     send(&app, &json!({"topic": "news"})).await;
     assert_eq!((seen("bob"), seen("ann")), (1, 1));
     let told = |device: &str, subscribed| {
-        let what = What::Topic { device: device.to_owned(), topic: "news".to_owned(), subscribed };
-        vendor.events(0).iter().filter(|event| event.what == what).count()
+        let what = EventKind::Topic { device: device.to_owned(), topic: "news".to_owned(), subscribed };
+        vendor.events(0).iter().filter(|event| event.kind == what).count()
     };
     assert_eq!((told("bob", true), told("ann", true), told("bob", false)), (1, 1, 1));
 }
@@ -50,7 +50,7 @@ async fn a_message_to_a_topic_reaches_its_subscribers_alone() {
 #[tokio::test]
 async fn a_condition_reaches_whom_it_holds_for() {
     let app = App::new().await;
-    let vendor = app.emulator.vendor();
+    let vendor = app.emulator.fcm();
     let ann = vendor.add_device("ann", Platform::Web).unwrap();
     batch(&app, "batchAdd", "news", &[&app.device.token, &ann.token]).await;
     batch(&app, "batchAdd", "sports", &[&ann.token]).await;
@@ -80,7 +80,7 @@ async fn a_malformed_condition_or_topic_is_an_invalid_argument() {
 #[tokio::test]
 async fn each_token_of_a_batch_has_a_result_of_its_own() {
     let app = App::new().await;
-    let vendor = app.emulator.vendor();
+    let vendor = app.emulator.fcm();
     let dead = vendor.add_device("dead", Platform::Web).unwrap();
     vendor.unregister("dead");
     let answer = batch(&app, "batchAdd", "news", &[&dead.token, &app.device.token, "nonsense"]).await;
@@ -123,6 +123,6 @@ async fn a_subscription_needs_a_bearer_that_is_said_to_be_one() {
         let answer = app.client.ask("/iid/v1:batchAdd", headers, body.clone()).await.unwrap();
         assert_eq!(answer.status, 401, "{headers:?}");
     }
-    let refused = |what: &What| matches!(what, What::Send { status: 401, .. });
-    assert_eq!(app.emulator.vendor().events(0).iter().filter(|event| refused(&event.what)).count(), 3);
+    let refused = |what: &EventKind| matches!(what, EventKind::Send { status: 401, .. });
+    assert_eq!(app.emulator.fcm().events(0).iter().filter(|event| refused(&event.kind)).count(), 3);
 }

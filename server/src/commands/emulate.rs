@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use pushgate_emulator::{Configuration, Emulator, MissingPushType, Options, Rules};
+use pushgate_emulator::{ApnsRules, ConfigurationFile, Emulator, MissingPushType, Options};
 
 use super::Outcome;
 use crate::say;
@@ -47,15 +47,15 @@ pub(super) async fn run(args: EmulateArgs) -> Outcome {
         ..Options::default()
     };
     let emulator = Emulator::start(options).await?;
-    for (what, place) in emulator.places() {
+    for (what, place) in emulator.listen_addresses() {
         say(format!("{what:<10} {place}"));
     }
     let file = args.dir.join("pushgate.toml");
     let file = file.display();
     say(format!("gateway    pushgate serve --config {file}"));
     say(match emulator.configuration() {
-        Some(Configuration::Kept) => format!("           {file} was there already and has been kept"),
-        Some(Configuration::Outdated) => format!(
+        Some(ConfigurationFile::Kept) => format!("           {file} was there already and has been kept"),
+        Some(ConfigurationFile::Outdated) => format!(
             "           {file} was there already and has been kept, but it does not fit the ports above; \
              delete it to have it written anew"
         ),
@@ -66,10 +66,10 @@ pub(super) async fn run(args: EmulateArgs) -> Outcome {
 }
 
 /// A client that is started again signs another provider token, which Apple would refuse for 20 minutes.
-fn lenient_rules() -> Rules {
-    Rules { mint_every_s: 0, ..Rules::default() }
+fn lenient_rules() -> ApnsRules {
+    ApnsRules { mint_every_s: 0, ..ApnsRules::default() }
 }
 
-fn strict_rules() -> Rules {
-    Rules { missing_push_type: MissingPushType::Refused, ..Rules::default() }
+fn strict_rules() -> ApnsRules {
+    ApnsRules { missing_push_type: MissingPushType::Refused, ..ApnsRules::default() }
 }

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use http::Method;
 use parking_lot::Mutex;
-use pushgate_emulator::{Emulator, Options, Platform, What};
+use pushgate_emulator::{Emulator, EventKind, Options, Platform};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -232,13 +232,13 @@ channels = ["hook"]
     let server = Server::start(folder.path(), &key);
 
     // Both devices have an address on either channel: the route alone decides.
-    let page = emulator.vendor().add_device("page", Platform::Web).unwrap();
+    let page = emulator.fcm().add_device("page", Platform::Web).unwrap();
     keep_secret(&page.token);
     let addresses =
         json!([{"channel": "hook", "token": "of-a-page"}, {"channel": "fcm", "token": page.token}]);
     let body = json!({"user": "bob", "platform": "web", "addresses": addresses});
     server.client.ask(Method::PUT, "/v1/apps/demo/devices/page", &body, 201).await;
-    let desktop = emulator.vendor().add_device("desktop", Platform::Web).unwrap();
+    let desktop = emulator.fcm().add_device("desktop", Platform::Web).unwrap();
     keep_secret(&desktop.token);
     let addresses =
         json!([{"channel": "fcm", "token": desktop.token}, {"channel": "hook", "token": "of-a-desktop"}]);
@@ -249,11 +249,11 @@ channels = ["hook"]
         json!({"to": {"users": ["bob"]}, "title": "Ann", "content": "hello", "when": "always"});
     let (_, answer) = server.client.submit(&notification, "?wait=20s").await;
     assert_eq!(answer["status"]["counts"], json!({"sent": 2}), "{answer} {}", server.log());
-    let arrived = emulator.vendor().wait_for(|what| matches!(what, What::Arrived { .. }), PATIENCE);
+    let arrived = emulator.fcm().wait_for(|what| matches!(what, EventKind::Arrived { .. }), PATIENCE);
     assert!(arrived.await.is_some());
-    let shown = emulator.vendor().inbox("page").unwrap();
+    let shown = emulator.fcm().inbox("page").unwrap();
     assert_eq!((shown.len(), shown[0].title.as_str(), shown[0].body.as_str()), (1, "Ann", "hello"));
-    assert_eq!(emulator.vendor().inbox("desktop").unwrap().len(), 0, "it goes by the plugin");
+    assert_eq!(emulator.fcm().inbox("desktop").unwrap().len(), 0, "it goes by the plugin");
     let heard = receiver.heard();
     assert_eq!(heard.len(), 1, "{heard:?}");
     assert_eq!((heard[0].0.as_str(), &heard[0].1["to"]), ("/windows", &json!("of-a-desktop")));

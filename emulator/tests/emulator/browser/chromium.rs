@@ -170,6 +170,6 @@ async fn a_real_chromium_shows_a_real_push() {
     let body = encrypted(&subscription["keys"], br#"{"title": "Ann", "body": "hello"}"#);
     assert_eq!(client.ask(path, &headers, body).await.unwrap().status, 201);
     assert_eq!(site.hear("shown", START).await, json!([["Ann", "hello"]]));
-    let arrived = |what: &What| matches!(what, What::Arrived { .. });
+    let arrived = |what: &EventKind| matches!(what, EventKind::Arrived { .. });
     emulator.browsers().wait_for(arrived, PATIENCE).await.expect("the browser acknowledges it");
 }

@@ -10,7 +10,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use pushgate_emulator::{Effect, Emulator, Fault, What, Where};
+use pushgate_emulator::{Effect, Emulator, EndpointKind, EventKind, Fault};
 use serde_json::json;
 
 use crate::client::{Answer, Client, PATIENCE, emulator, tls};
@@ -72,7 +72,7 @@ impl Stage {
     }
 
     async fn arrived(&self) {
-        let arrived = |what: &What| matches!(what, What::Arrived { .. });
+        let arrived = |what: &EventKind| matches!(what, EventKind::Arrived { .. });
         self.emulator.browsers().wait_for(arrived, PATIENCE).await.expect("the acknowledgement is told");
     }
 }
@@ -226,12 +226,12 @@ async fn registrations_fail_as_they_are_told_to() {
     let form = format!("app={APP}&X-subtype=other&sender=745476177629");
     let said = async || stage.profile.register3(&stage.client, &form).await.body;
     let fault = Effect::error(200, "PHONE_REGISTRATION_ERROR");
-    stage.emulator.browsers().fail(Fault::next(1, fault).at(Where::Manage));
+    stage.emulator.browsers().add_fault(Fault::next(1, fault).at(EndpointKind::Manage));
     assert_eq!(&said().await[..], b"Error=PHONE_REGISTRATION_ERROR");
     let token = said().await;
     assert!(token.starts_with(b"token=") && !token.ends_with(b"\n"));
     let answer = stage.profile.register3(&stage.client, "app=a").await;
     assert_eq!(&answer.body[..], b"Error=INVALID_SENDER");
-    stage.emulator.browsers().fail(Fault::next(1, Effect::error(500, "")).at(Where::Token));
+    stage.emulator.browsers().add_fault(Fault::next(1, Effect::error(500, "")).at(EndpointKind::Token));
     assert_eq!(Profile::of(&stage.client, Vec::new()).await.err(), Some(500));
 }

@@ -1,7 +1,7 @@
 //! What becomes of calls: they ring where the invitee is away, go on when he comes, and end. Names begin with the line of the
 //! acceptance list they hold.
 
-use pushgate_emulator::Push;
+use pushgate_emulator::ReceivedPush;
 use serde_json::{Value, json};
 
 use crate::client::{Client, Stage};
@@ -61,7 +61,8 @@ async fn zpns_46_a_call_that_was_given_up_or_is_over_does_not_ring_any_more() {
         assert!(refused["message"].as_str().unwrap().contains("ended"), "{refused}");
     }
     // What takes a ring off the screen shows nothing, and may come late.
-    let rings = |push: &&Push| push.text.as_ref().is_some_and(|text| text.contains("\"notification\""));
+    let rings =
+        |push: &&ReceivedPush| push.text.as_ref().is_some_and(|text| text.contains("\"notification\""));
     let inbox = stage.emulator.webpush().inbox(&browser);
     let lives = inbox.iter().filter(rings).map(|push| push.ttl).collect::<Vec<_>>();
     assert!(lives.iter().all(|ttl| *ttl <= 60) && lives.iter().any(|ttl| *ttl <= 1), "{lives:?}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use futures_util::{SinkExt, StreamExt};
-use pushgate_emulator::{Emulator, Service, Subscription, What};
+use pushgate_emulator::{Emulator, EventKind, Subscription, WebPushService};
 use pushgate_im_server::{Options, Running};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -49,7 +49,7 @@ impl Stage {
 
     /// A browser that has subscribed to push.
     pub(crate) fn browser(&self) -> Subscription {
-        self.emulator.webpush().subscribe(Service::Mozilla, &self.vapid_key).unwrap()
+        self.emulator.webpush().subscribe(WebPushService::Mozilla, &self.vapid_key).unwrap()
     }
 
     /// Logs a user in.
@@ -80,7 +80,8 @@ impl Stage {
 
     /// The next push that comes to any browser, and all that have come to this one.
     pub(crate) async fn pushed(&self, browser: &Subscription) -> Vec<Value> {
-        let arrived = |what: &What| matches!(what, What::Arrived { device, .. } if *device == browser.id);
+        let arrived =
+            |what: &EventKind| matches!(what, EventKind::Arrived { device, .. } if *device == browser.id);
         let web_push = self.emulator.webpush();
         web_push.wait_for(arrived, PATIENCE).await.expect("a push comes");
         self.inbox(browser)
@@ -89,8 +90,8 @@ impl Stage {
     /// So many pushes that have come to this browser, oldest first.
     pub(crate) async fn pushes(&self, browser: &Subscription, count: usize) -> Vec<Value> {
         let seen = AtomicUsize::new(0);
-        let last = |what: &What| {
-            let arrived = matches!(what, What::Arrived { device, .. } if *device == browser.id);
+        let last = |what: &EventKind| {
+            let arrived = matches!(what, EventKind::Arrived { device, .. } if *device == browser.id);
             arrived && seen.fetch_add(1, Ordering::Relaxed) + 1 == count
         };
         self.emulator.webpush().wait_for(last, PATIENCE).await.expect("as many pushes come");

@@ -1,6 +1,8 @@
 //! The virtual devices of the demonstration: how each is registered, when a push arrived there, and what it shows.
 
-use pushgate_emulator::{Emulator, Environment, Platform, Service, Shown, Subscription, What};
+use pushgate_emulator::{
+    Emulator, Environment, EventKind, Platform, ShownNotification, Subscription, WebPushService,
+};
 use serde_json::{Value, json};
 
 use super::PATIENCE;
@@ -35,7 +37,7 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 impl Device {
     /// A web page behind FCM.
     pub(super) fn page(emulator: &Emulator) -> Result<Self, Error> {
-        let device = emulator.vendor().add_device("bob-web", Platform::Web);
+        let device = emulator.fcm().add_device("bob-web", Platform::Web);
         let token = device.ok_or("no keys for the virtual device")?.token;
         let address = json!({"channel": "fcm", "token": token});
         Ok(Self { id: "bob-web", by: "a web page by FCM", platform: "web", address, inside: Inside::Page })
@@ -43,8 +45,10 @@ impl Device {
 
     /// A Firefox, by Web Push.
     pub(super) fn firefox(emulator: &Emulator) -> Result<Self, Error> {
-        let subscription =
-            emulator.webpush().subscribe(Service::Mozilla, emulator.vapid_public_key()).map_err(Box::new)?;
+        let subscription = emulator
+            .webpush()
+            .subscribe(WebPushService::Mozilla, emulator.vapid_public_key())
+            .map_err(Box::new)?;
         let address = json!({"channel": "webpush", "subscription": subscription});
         let inside = Inside::Firefox(subscription);
         Ok(Self { id: "bob-firefox", by: "a Firefox by Web Push", platform: "web", address, inside })
@@ -68,9 +72,9 @@ impl Device {
             Inside::Firefox(subscription) => subscription.id.as_str(),
             Inside::Page | Inside::Phone => self.id,
         };
-        let here = |what: &What| matches!(what, What::Arrived { device, .. } if device == name);
+        let here = |what: &EventKind| matches!(what, EventKind::Arrived { device, .. } if device == name);
         let arrived = match self.inside {
-            Inside::Page => emulator.vendor().wait_for(here, PATIENCE).await,
+            Inside::Page => emulator.fcm().wait_for(here, PATIENCE).await,
             Inside::Firefox(_) => emulator.webpush().wait_for(here, PATIENCE).await,
             Inside::Phone => emulator.apns().wait_for(here, PATIENCE).await,
         };
@@ -79,9 +83,9 @@ impl Device {
 
     /// What it shows last.
     pub(super) fn card(&self, emulator: &Emulator) -> Option<Card> {
-        let newest = |inbox: Option<Vec<Shown>>| inbox?.into_iter().next().map(Card::from);
+        let newest = |inbox: Option<Vec<ShownNotification>>| inbox?.into_iter().next().map(Card::from);
         match &self.inside {
-            Inside::Page => newest(emulator.vendor().inbox(self.id)),
+            Inside::Page => newest(emulator.fcm().inbox(self.id)),
             Inside::Phone => newest(emulator.apns().inbox(self.id)),
             Inside::Firefox(subscription) => {
                 let push = emulator.webpush().inbox(subscription).into_iter().next()?;
@@ -98,8 +102,8 @@ impl Device {
     }
 }
 
-impl From<Shown> for Card {
-    fn from(shown: Shown) -> Self {
+impl From<ShownNotification> for Card {
+    fn from(shown: ShownNotification) -> Self {
         let payload = shown.data.get("payload").and_then(Value::as_str).map(str::to_owned);
         Self { title: shown.title, body: shown.body, payload }
     }
