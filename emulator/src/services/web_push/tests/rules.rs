@@ -121,7 +121,10 @@ fn a_push_without_vapid_is_refused() {
 fn vapid_for_another_origin_is_refused() {
     assert_refused(
         |request, app_server| {
-            request.with_header("authorization", Some(&app_server.authorization_for("https://elsewhere.example")))
+            request.with_header(
+                "authorization",
+                Some(&app_server.authorization_for("https://elsewhere.example")),
+            )
         },
         [
             (401, "\"errno\":109"),
