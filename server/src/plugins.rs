@@ -15,7 +15,9 @@ use pushgate::{
 use pushgate_config::{
     ChannelConfig, Config, ConfigError, ConfigErrors, PluginConfig, PluginIsolation, PluginNetwork,
 };
-use pushgate_plugin_host::{Isolation, Limits, LoadError, Loader, Opening, Plugin, Source, Swap, Told};
+use pushgate_plugin_host::{
+    DefaultTelemetry, Isolation, Limits, LoadError, Loader, OpenOptions, Plugin, Source, SwappableChannel,
+};
 use serde_json::Value;
 
 /// How long those who wait for a plugin that cannot be loaded are left alone.
@@ -52,7 +54,7 @@ struct Open {
     app: AppId,
     name: ChannelName,
     plugin: Plugin,
-    swap: Arc<Swap>,
+    swap: Arc<SwappableChannel>,
 }
 
 /// Makes the transport of a channel.
@@ -93,9 +95,9 @@ impl Plugins {
         taken: &[&str],
         program: Option<PathBuf>,
     ) -> Result<Self, ConfigErrors> {
-        let mut loader = Loader::new(Arc::new(SystemClock), Arc::new(Told::default()));
+        let mut loader = Loader::new(Arc::new(SystemClock), Arc::new(DefaultTelemetry::default()));
         if let Some(program) = program {
-            loader = loader.children_from(program);
+            loader = loader.with_child_program(program);
         }
         let (kinds, missing) = kinds(&loader, config, taken)?;
         for Missing { why, .. } in &missing {
@@ -136,7 +138,7 @@ impl Plugins {
         };
         let opened = open(&plugin, name, one, transport(one, network)?)
             .map_err(|error| one.section.refuse("", format!("the plugin says: {error}")))?;
-        let swap = Arc::new(Swap::new(opened));
+        let swap = Arc::new(SwappableChannel::new(opened));
         let open = Open { app: app.clone(), name: name.clone(), plugin, swap: Arc::clone(&swap) };
         self.channels.lock().push(open);
         Ok(Some(swap))
@@ -198,7 +200,7 @@ impl Open {
         let transport = transport(one, *network).map_err(|errors| errors.to_string())?;
         let opened = open(plugin, &self.name, one, transport)
             .map_err(|error| one.section.refuse("", format!("the plugin says: {error}")).to_string())?;
-        self.swap.exchange(opened);
+        self.swap.replace(opened);
         self.plugin = plugin.clone();
         Ok(())
     }
@@ -210,7 +212,7 @@ fn open(
     one: &ChannelConfig,
     transport: Arc<dyn Transport>,
 ) -> Result<Arc<dyn PushChannel>, LoadError> {
-    plugin.open(Opening { name: name.clone(), config: one.section.to_json(), transport })
+    plugin.open(OpenOptions { name: name.clone(), config: one.section.to_json(), transport })
 }
 
 /// The kinds that can be had, and why others cannot.

@@ -14,7 +14,8 @@ use pushgate::{ChannelName, Delivery, PushChannel, SystemClock, TokenKind, Trans
 use pushgate_kit::sample;
 use pushgate_kit::transport::ScriptedTransport;
 use pushgate_plugin_host::{
-    Death, Isolation, Level, Limits, LoadError, Loader, Misuse, Opening, Source, Telemetry, Told,
+    Death, DefaultTelemetry, Isolation, Level, Limits, LoadError, Loader, Misuse, OpenOptions, Source,
+    Telemetry,
 };
 use serde_json::Value;
 use tokio::sync::watch;
@@ -59,7 +60,7 @@ struct Lives {
 /// Hears of children.
 #[derive(Default)]
 struct Ear {
-    told: Told,
+    told: DefaultTelemetry,
     lives: watch::Sender<Lives>,
 }
 
@@ -73,16 +74,16 @@ impl Telemetry for Ear {
     fn record(&self, plugin: &str, channel: &str, name: &str, value: f64) {
         self.told.record(plugin, channel, name, value);
     }
-    fn misused(&self, plugin: &str, what: Misuse) {
-        self.told.misused(plugin, what);
+    fn record_misuse(&self, plugin: &str, what: Misuse) {
+        self.told.record_misuse(plugin, what);
     }
-    fn rose(&self, _plugin: &str, _channel: &str) {
+    fn record_start(&self, _plugin: &str, _channel: &str) {
         self.lives.send_modify(|lives| lives.risen += 1);
     }
-    fn died(&self, _plugin: &str, _channel: &str, death: &Death<'_>) {
+    fn record_death(&self, _plugin: &str, _channel: &str, death: &Death<'_>) {
         self.lives.send_modify(|lives| {
             lives.died += 1;
-            lives.wait = death.wait;
+            lives.wait = death.restart_delay;
         });
     }
 }
@@ -98,7 +99,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let ear = Arc::new(Ear::default());
-        let loader = Loader::new(Arc::new(SystemClock), Arc::clone(&ear) as _).children_from(PUSHGATE);
+        let loader = Loader::new(Arc::new(SystemClock), Arc::clone(&ear) as _).with_child_program(PUSHGATE);
         let transport = Arc::new(ScriptedTransport::new());
         Self { folder: tempfile::tempdir().unwrap(), loader, ear, transport }
     }
@@ -116,7 +117,7 @@ impl Bench {
         config: Value,
     ) -> Result<Arc<dyn PushChannel>, LoadError> {
         let source = Source { path, sha256: None, isolation: Isolation::Process(limits) };
-        self.loader.load(&source)?.open(Opening {
+        self.loader.load(&source)?.open(OpenOptions {
             name: ChannelName::new("acme").unwrap(),
             config,
             transport: Arc::clone(&self.transport) as Arc<dyn Transport>,

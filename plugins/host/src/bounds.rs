@@ -1,25 +1,25 @@
-//! Limits on what crosses between the gateway and a plugin, in process and over frames alike.
+//! Limits on the data that passes between the gateway and a plugin, in process and in a child process.
 
 use std::time::Duration;
 
 use pushgate::{Fault, Kind, Message, Request, Secret};
 use serde_json::Value;
 
-/// Longest pause that a plugin may ask for. More would close a lane for good.
+/// Maximum pause that a plugin may request. A longer one would stop a lane for good.
 pub(crate) const MAX_RETRY_AFTER: Duration = Fault::MAX_RETRY_AFTER;
-/// Deepest nesting of native options that is handed over. Readers of JSON stop at 128 levels as a rule, and a plugin nests
-/// the options a few levels deeper in what it sends.
+/// Maximum nesting of native options. JSON parsers usually stop at 128 levels, and a plugin nests the options a few levels
+/// deeper in its requests.
 pub(crate) const MAX_DEPTH: usize = 100;
-/// Longest id or code of a vendor that is kept, in bytes.
+/// Maximum length of a vendor's id or error code, in bytes. Longer ones are cut.
 pub(crate) const MAX_ID: usize = 512;
 
-/// Memory that the requests of one child may take at once, in bytes: 1,024 with the default limit for answers and room to
-/// spare. The child waits for its turn; the parent refuses what comes beyond.
+/// Maximum memory of the concurrent requests of one child, in bytes. Suffices for 1,024 requests with the default response
+/// limit. The child queues requests beyond it, and the parent refuses them.
 pub(crate) const MAX_REQUEST_BYTES: usize = 128 * 1024 * 1024;
-/// What any request takes at the least: its task and its connection's bookkeeping.
+/// Minimum cost of a request, in bytes: its task and its share of the connection's state.
 const MIN_COST: usize = 1024;
 
-/// Returns how much memory a request may take, in bytes: itself and the longest answer it accepts.
+/// Returns the maximum memory of a request, in bytes: its own size and the longest response that it accepts.
 pub(crate) fn cost(request: &Request) -> u32 {
     let headers: usize = request.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     let path = request.uri.path_and_query().map_or(0, |path| path.as_str().len());
@@ -28,7 +28,7 @@ pub(crate) fn cost(request: &Request) -> u32 {
     u32::try_from(cost).unwrap_or(u32::MAX)
 }
 
-/// Returns the fault for a message that cannot be handed to any plugin; `None` means that it can.
+/// Returns the fault of a message that no plugin can receive. `None` means that plugins can receive it.
 pub(crate) fn refusal(message: &Message) -> Option<Fault> {
     is_too_deep(message).then(|| {
         let detail = format!("the overrides are nested deeper than {MAX_DEPTH} levels; nest them less");
@@ -40,7 +40,7 @@ fn is_too_deep(message: &Message) -> bool {
     message.overrides.as_ref().is_some_and(|overrides| is_deeper_than(MAX_DEPTH, overrides))
 }
 
-/// Walks level by level: a recursion would end the process where the value is deep enough.
+/// Walks level by level. Recursion over a deep value would overflow the stack and end the process.
 fn is_deeper_than(limit: usize, value: &Value) -> bool {
     let mut level = vec![value];
     for _ in 0..=limit {
@@ -57,8 +57,8 @@ fn is_deeper_than(limit: usize, value: &Value) -> bool {
     !level.is_empty()
 }
 
-/// Returns an estimate of the size of what would be sent, for when the plugin does not tell: every text as JSON, without
-/// the vendor's own field names.
+/// Returns the estimated size of the rendered message, in bytes, for when the plugin does not report it. Counts every text
+/// as JSON, without field names.
 pub(crate) fn estimated_size(message: &Message) -> usize {
     let length = |text: &str| serde_json::to_string(text).map_or(text.len(), |json| json.len());
     let secret = |text: &Option<Secret>| text.as_ref().map_or(0, |text| length(text.expose()));
@@ -75,20 +75,28 @@ pub(crate) fn estimated_size(message: &Message) -> usize {
         + overrides.map_or(0, |overrides| overrides.to_string().len())
 }
 
-/// Returns the fault with its texts and its pause within their limits. `true` means that the pause was cut.
-pub(crate) fn bounded(mut fault: Fault) -> (Fault, bool) {
-    let is_cut = fault.retry_after.is_some_and(|wait| wait > MAX_RETRY_AFTER);
+/// Value that was reduced to its limits.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Bounded<T> {
+    pub(crate) value: T,
+    /// `true` if a requested pause exceeded [`MAX_RETRY_AFTER`] and was cut.
+    pub(crate) is_pause_cut: bool,
+}
+
+/// Returns the fault with its texts and its pause reduced to their limits.
+pub(crate) fn bounded(mut fault: Fault) -> Bounded<Fault> {
+    let is_pause_cut = fault.retry_after.is_some_and(|wait| wait > MAX_RETRY_AFTER);
     fault.retry_after = fault.retry_after.map(|wait| wait.min(MAX_RETRY_AFTER));
     fault.detail = Fault::new(fault.kind, fault.detail).detail;
     fault.vendor_code = fault.vendor_code.map(bounded_id);
     if fault.kind == Kind::Revoked {
-        // That a message was withdrawn is the gateway's to know.
+        // Only the gateway revokes messages. A plugin that reports it is wrong.
         fault.kind = Kind::Bug;
     }
-    (fault, is_cut)
+    Bounded { value: fault, is_pause_cut }
 }
 
-/// Returns the id of a vendor, cut between characters.
+/// Returns a vendor's id or error code, cut to [`MAX_ID`] at a character boundary.
 pub(crate) fn bounded_id(mut id: String) -> String {
     let end = (0..=MAX_ID.min(id.len())).rev().find(|&end| id.is_char_boundary(end)).unwrap_or(0);
     id.truncate(end);
@@ -115,15 +123,16 @@ mod tests {
     }
 
     #[test]
-    fn no_fault_asks_for_more_than_a_day_or_says_more_than_it_may() {
-        // As a child writes it: the builder of a fault has a limit of its own.
+    fn a_faults_pause_texts_and_kind_are_reduced_to_the_limits() {
+        // Built field by field, as a child may send it: `Fault::retry_after` has a limit of its own.
         let retry_after = Some(Duration::MAX);
         let endless = Fault { retry_after, ..Fault::new(Kind::Throttled, "x").with_code("é".repeat(1000)) };
-        let (fault, is_cut) = bounded(endless);
-        assert_eq!((fault.retry_after, is_cut), (Some(MAX_RETRY_AFTER), true));
+        let Bounded { value: fault, is_pause_cut } = bounded(endless);
+        assert_eq!((fault.retry_after, is_pause_cut), (Some(MAX_RETRY_AFTER), true));
         assert_eq!(fault.vendor_code.unwrap().len(), MAX_ID);
-        let (fault, is_cut) = bounded(Fault { detail: "x".repeat(1 << 20), ..Fault::new(Kind::Revoked, "") });
-        assert_eq!((fault.kind, fault.detail.len(), is_cut), (Kind::Bug, Fault::MAX_DETAIL, false));
+        let long = Fault { detail: "x".repeat(1 << 20), ..Fault::new(Kind::Revoked, "") };
+        let Bounded { value: fault, is_pause_cut } = bounded(long);
+        assert_eq!((fault.kind, fault.detail.len(), is_pause_cut), (Kind::Bug, Fault::MAX_DETAIL, false));
     }
 
     #[test]
@@ -134,7 +143,7 @@ mod tests {
         assert_eq!(estimated_size(&message), before + r#""\u0001\"""#.len() - link_of_the_sample());
         message.overrides = Some(nested(100_000));
         assert!(refusal(&message).is_some() && estimated_size(&message) > 0);
-        // Dropping it in one go would recurse as deep.
+        // Taken apart level by level: dropping the whole value would recurse as deep.
         let mut rest = message.overrides.take().unwrap();
         while let Some(below) = match rest {
             Value::Array(mut values) => values.pop(),

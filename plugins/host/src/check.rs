@@ -1,7 +1,7 @@
-//! Holds a plugin to what every channel promises: with a scripted vendor that answers, is silent, fails or talks nonsense,
-//! or with a real one that it reaches. `pushgate plugin check` prints the findings.
+//! Checks that a plugin keeps the promises of every channel. The push service is scripted, so that it can fail, stay silent
+//! or send malformed responses, or it is a real one. `pushgate plugin check` prints the findings.
 
-mod vendor;
+mod service;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,64 +13,68 @@ use pushgate::{
 use serde_json::{Value, json};
 
 use crate::error::LoadError;
-use crate::loader::{Loader, Opening, Plugin, Source};
-use crate::telemetry::{Misuse, Told};
-use vendor::{Mood, NONSENSE, Vendor};
+use crate::loader::{Loader, OpenOptions, Plugin, Source};
+use crate::telemetry::{DefaultTelemetry, Misuse};
+use service::{Behaviour, MALFORMED_BODIES, ServiceTransport};
 
-pub use vendor::{Counterpart, Entries, Script};
+pub use service::{Entries, PushService, Script};
 
-/// What a plugin is held to, and with what.
-pub struct Examination {
-    /// The plugin.
+/// Input of a check.
+pub struct Check {
+    /// Plugin to check.
     pub source: Source,
-    /// A configuration that works, secrets and all.
+    /// Valid configuration of a channel, including its secrets.
     pub config: Value,
-    /// Who answers it.
-    pub counterpart: Counterpart,
+    /// Push service that the plugin sends to.
+    pub service: PushService,
 }
 
-/// What one promise came to.
+/// Result of checking one promise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// The promise, as a sentence.
+    /// Promise as a sentence.
     pub promise: &'static str,
-    /// What was seen of it.
+    /// Verdict on the promise.
     pub verdict: Verdict,
 }
 
-/// What was seen of a promise.
+/// Verdict on a promise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is kept.
-    Kept,
-    /// It is kept, and something is worth knowing beside it.
-    Noted(&'static str),
-    /// It is broken, and how.
-    Broken(String),
-    /// Nothing: a real vendor cannot be told to do what would be needed for it.
-    NotSeen,
+    /// The plugin keeps the promise.
+    Passed,
+    /// The plugin keeps the promise, and the note is a recommendation.
+    PassedWithNote(&'static str),
+    /// The plugin breaks the promise. The text says how.
+    Failed(String),
+    /// The promise was not checked, because a real push service cannot be made to fail.
+    NotChecked,
 }
 
-/// Result of an examination.
+/// Result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Findings {
-    /// One for each promise.
+pub struct CheckReport {
+    /// One finding for each promise.
     pub findings: Vec<Finding>,
-    /// What a real vendor answered to requests through the gateway's client: each answer, and how often it came. Empty with
-    /// a scripted vendor, and for a plugin with a client of its own.
+    /// Distinct responses of a real push service to requests through the gateway's client, with their counts. Empty for a
+    /// scripted service and for a plugin with its own client.
     pub answers: Vec<(String, usize)>,
 }
 
-type Kept = Result<(), String>;
+/// `Err` says how a promise is broken.
+type CheckResult = Result<(), String>;
 
-/// Sends at once in the check that looks for what only shows in a crowd.
-const CROWD: usize = 10_000;
-/// The same for a plugin that reaches somebody, who may count what he is sent.
-const FEW: usize = 200;
-/// How often one of these is sent at the most.
-const TRIES: usize = 3;
-/// Texts that have broken encoders before.
-const TEXTS: [&str; 6] = [
+const FAILURE_PROMISE: &str = "a failed request is never reported as accepted";
+const MALFORMED_PROMISE: &str = "malformed responses get outcomes";
+const TIMEOUT_PROMISE: &str = "a push service that does not respond gets a fault in time";
+/// Number of concurrent sends to a scripted push service.
+const CONCURRENT_SENDS: usize = 10_000;
+/// Number of concurrent sends to a real push service, which may limit them.
+const CONCURRENT_SENDS_TO_REAL: usize = 200;
+/// Maximum number of attempts of one send to a real push service.
+const MAX_ATTEMPTS: usize = 3;
+/// Texts that often break encoders.
+const UNUSUAL_TEXTS: [&str; 6] = [
     "\"quoted\" \\ back",
     "tab\tand\nline",
     "漢字かな한글",
@@ -79,97 +83,101 @@ const TEXTS: [&str; 6] = [
     "\u{1}\u{1f}\u{7f}",
 ];
 
-/// Examines a plugin.
+/// Checks a plugin.
 ///
 /// # Errors
-/// When it cannot be loaded or opened: then there is nothing to examine.
-pub async fn examine(
+/// [`LoadError`] if the plugin cannot be loaded or the channel cannot be opened.
+pub async fn run_check(
     loader: Loader,
-    told: Arc<Told>,
-    examination: Examination,
-) -> Result<Findings, LoadError> {
-    let plugin = loader.load(&examination.source)?;
-    let vendor = Arc::new(Vendor::new(examination.counterpart));
-    let bench = Bench { plugin, config: examination.config, vendor, told };
-    let channel = bench.open(bench.config.clone())?;
-    let mut findings = Seen::default();
-    findings.0.push(Finding { promise: "it says what it is", verdict: bench.says_what_it_is() });
-    let mut find = |promise, kept| findings.kept(promise, kept);
-    find("a key it does not know is refused", bench.refuses_a_slip());
-    find("what it renders is JSON, and longer texts count more", bench.renders(&*channel));
-    find("texts of every script are sent", bench.sends_every_text(&*channel).await);
-    find("every batch gets one outcome for each address, in order", bench.keeps_order(&*channel).await);
-    find("a message far over the limit gets outcomes", bench.bears_length(&*channel).await);
-    if bench.vendor.is_scripted() {
-        find("no failure of the way is taken for a success", bench.fails(&*channel).await);
-        find("no nonsense of a vendor breaks it", bench.bears_nonsense(&*channel).await);
-        find("a silent vendor is answered for in time", bench.keeps_time(&*channel).await);
-        find(
-            "ten thousand sends at once are answered, each with its own",
-            bench.crowd(&channel, CROWD).await,
+    telemetry: Arc<DefaultTelemetry>,
+    check: Check,
+) -> Result<CheckReport, LoadError> {
+    let plugin = loader.load(&check.source)?;
+    let service = Arc::new(ServiceTransport::new(check.service));
+    let checker = Checker { plugin, config: check.config, service, telemetry };
+    let channel = checker.open(checker.config.clone())?;
+    let mut findings = FindingList::default();
+    findings.0.push(Finding { promise: "the plugin describes itself", verdict: checker.check_description() });
+    let mut add = |promise, result| findings.add(promise, result);
+    add("an unknown configuration key is refused", checker.check_unknown_key());
+    add("messages render as JSON, and longer texts have a larger size", checker.check_rendering(&*channel));
+    add("texts of every script are sent", checker.check_texts(&*channel).await);
+    add("every batch gets one outcome for each address, in order", checker.check_order(&*channel).await);
+    add("a message far beyond the size limit gets outcomes", checker.check_long_message(&*channel).await);
+    if checker.service.is_scripted() {
+        add(FAILURE_PROMISE, checker.check_failures(&*channel).await);
+        add(MALFORMED_PROMISE, checker.check_malformed_responses(&*channel).await);
+        add(TIMEOUT_PROMISE, checker.check_timeout(&*channel).await);
+        add(
+            "ten thousand concurrent sends get their own outcomes",
+            checker.check_concurrency(&channel, CONCURRENT_SENDS).await,
         );
     } else {
-        find("two hundred sends at once are answered, each with its own", bench.crowd(&channel, FEW).await);
-        for promise in [
-            "no failure of the way is taken for a success",
-            "no nonsense of a vendor breaks it",
-            "a silent vendor is answered for in time",
-        ] {
-            findings.not_seen(promise);
+        add(
+            "two hundred concurrent sends get their own outcomes",
+            checker.check_concurrency(&channel, CONCURRENT_SENDS_TO_REAL).await,
+        );
+        for promise in [FAILURE_PROMISE, MALFORMED_PROMISE, TIMEOUT_PROMISE] {
+            findings.add_not_checked(promise);
         }
     }
-    let mut find = |promise, kept| findings.kept(promise, kept);
-    find("it can be closed at work, and opened again", bench.closes(channel).await);
-    find("it never broke the contract", bench.kept_the_contract());
-    Ok(Findings { findings: findings.0, answers: bench.vendor.answers() })
+    let mut add = |promise, result| findings.add(promise, result);
+    add("the channel can be closed while it sends, and opened again", checker.check_reopening(channel).await);
+    add("the plugin contract is never violated", checker.check_misuses());
+    Ok(CheckReport { findings: findings.0, answers: checker.service.answers() })
 }
 
 #[derive(Default)]
-struct Seen(Vec<Finding>);
+struct FindingList(Vec<Finding>);
 
-impl Seen {
-    fn kept(&mut self, promise: &'static str, kept: Kept) {
-        let verdict = kept.map_or_else(Verdict::Broken, |()| Verdict::Kept);
+impl FindingList {
+    fn add(&mut self, promise: &'static str, result: CheckResult) {
+        let verdict = result.map_or_else(Verdict::Failed, |()| Verdict::Passed);
         self.0.push(Finding { promise, verdict });
     }
 
-    fn not_seen(&mut self, promise: &'static str) {
-        self.0.push(Finding { promise, verdict: Verdict::NotSeen });
+    fn add_not_checked(&mut self, promise: &'static str) {
+        self.0.push(Finding { promise, verdict: Verdict::NotChecked });
     }
 }
 
-struct Bench {
+/// Plugin under test and its environment.
+struct Checker {
     plugin: Plugin,
     config: Value,
-    vendor: Arc<Vendor>,
-    told: Arc<Told>,
+    service: Arc<ServiceTransport>,
+    telemetry: Arc<DefaultTelemetry>,
 }
 
-impl Bench {
+impl Checker {
     fn open(&self, config: Value) -> Result<Arc<dyn PushChannel>, LoadError> {
-        let name = ChannelName::new("check").expect("five letters are a name");
-        self.plugin.open(Opening { name, config, transport: Arc::clone(&self.vendor) as Arc<dyn Transport> })
+        let name = ChannelName::new("check").expect("check is a valid name");
+        self.plugin.open(OpenOptions {
+            name,
+            config,
+            transport: Arc::clone(&self.service) as Arc<dyn Transport>,
+        })
     }
 
     fn batch(&self) -> usize {
         self.plugin.description().capability.max_batch as usize
     }
 
-    fn says_what_it_is(&self) -> Verdict {
+    fn check_description(&self) -> Verdict {
         let described = self.plugin.description();
         if described.version.is_empty() || described.description.is_empty() {
-            return Verdict::Broken("version and description are what an operator knows it by".to_owned());
+            return Verdict::Failed("its version or description is empty".to_owned());
         }
         match described.config_schema.as_deref().map(serde_json::from_str::<Value>) {
-            None => Verdict::Noted(
+            None => Verdict::PassedWithNote(
                 "without config_schema `pushgate plugin inspect` cannot tell an operator what to configure",
             ),
-            Some(Err(error)) => Verdict::Broken(format!("config_schema is not JSON: {error}")),
-            Some(Ok(_)) => Verdict::Kept,
+            Some(Err(error)) => Verdict::Failed(format!("config_schema is not JSON: {error}")),
+            Some(Ok(_)) => Verdict::Passed,
         }
     }
 
-    fn refuses_a_slip(&self) -> Kept {
+    fn check_unknown_key(&self) -> CheckResult {
         let mut config = self.config.clone();
         config["no_such_key"] = json!(true);
         match self.open(config) {
@@ -181,39 +189,44 @@ impl Bench {
         }
     }
 
-    fn renders(&self, channel: &dyn PushChannel) -> Kept {
+    fn check_rendering(&self, channel: &dyn PushChannel) -> CheckResult {
         let short = channel.render(&message("Ann", "hello"));
         let long = channel.render(&message("Ann", &"hello ".repeat(100)));
         if short.body.is_null() {
             return Err("the body is not JSON".to_owned());
         }
         if short.counted == 0 || long.counted < short.counted + 500 {
-            return Err(format!("5 bytes count {}, 600 count {}", short.counted, long.counted));
+            return Err(format!(
+                "a text of 5 bytes has the size {}, one of 600 bytes the size {}",
+                short.counted, long.counted
+            ));
         }
         Ok(())
     }
 
-    async fn sends_every_text(&self, channel: &dyn PushChannel) -> Kept {
-        for text in TEXTS {
-            let sent = channel.send(&delivery(message(text, text), self.vendor.live(1))).await;
+    async fn check_texts(&self, channel: &dyn PushChannel) -> CheckResult {
+        for text in UNUSUAL_TEXTS {
+            let sent = channel.send(&delivery(message(text, text), self.service.live(1))).await;
             if channel.render(&message(text, text)).body.is_null() {
-                return Err(format!("what is rendered for {text:?} is not JSON"));
+                return Err(format!("the rendered body for {text:?} is not JSON"));
             }
-            expect(&sent.into_outcomes(), 1, |outcome| outcome.fault().is_none())
+            check_outcomes(&sent.into_outcomes(), 1, |outcome| outcome.fault().is_none())
                 .map_err(|why| format!("{text:?}: {why}"))?;
         }
         Ok(())
     }
 
-    async fn keeps_order(&self, channel: &dyn PushChannel) -> Kept {
-        let most = self.batch();
-        for size in [1, 2, 3, most / 2, most].into_iter().filter(|size| (1..=most).contains(size)) {
+    async fn check_order(&self, channel: &dyn PushChannel) -> CheckResult {
+        let max_batch = self.batch();
+        for size in
+            [1, 2, 3, max_batch / 2, max_batch].into_iter().filter(|size| (1..=max_batch).contains(size))
+        {
             let sent = channel
-                .send(&delivery(message("Ann", "hello"), self.vendor.live(size)))
+                .send(&delivery(message("Ann", "hello"), self.service.live(size)))
                 .await
                 .into_outcomes();
-            expect(&sent, size, |outcome| outcome.fault().is_none())?;
-            let Some(mixed) = self.vendor.every_third_dead(size) else { continue };
+            check_outcomes(&sent, size, |outcome| outcome.fault().is_none())?;
+            let Some(mixed) = self.service.every_third_dead(size) else { continue };
             let sent = channel.send(&delivery(message("Ann", "hello"), mixed)).await.into_outcomes();
             for (i, outcome) in sent.iter().enumerate() {
                 if outcome.fault().is_some() != (i % 3 == 0) {
@@ -224,62 +237,64 @@ impl Bench {
         Ok(())
     }
 
-    async fn fails(&self, channel: &dyn PushChannel) -> Kept {
-        for mood in [Mood::Unreachable, Mood::Broken, Mood::Status(500), Mood::Status(503)] {
-            self.vendor.be(mood);
-            let sent =
-                channel.send(&delivery(message("Ann", "hello"), self.vendor.live(1))).await.into_outcomes();
-            self.vendor.be(Mood::Well);
-            expect(&sent, 1, |outcome| outcome.fault().is_some())
-                .map_err(|why| format!("{mood:?}: {why}"))?;
-        }
-        Ok(())
-    }
-
-    async fn bears_nonsense(&self, channel: &dyn PushChannel) -> Kept {
-        for (place, status) in
-            (0..NONSENSE.len()).flat_map(|place| [200, 400, 429].map(|status| (place, status)))
+    async fn check_failures(&self, channel: &dyn PushChannel) -> CheckResult {
+        for behaviour in
+            [Behaviour::Unreachable, Behaviour::Broken, Behaviour::Status(500), Behaviour::Status(503)]
         {
-            self.vendor.be(Mood::Nonsense(status, place));
+            self.service.set_behaviour(behaviour);
             let sent =
-                channel.send(&delivery(message("Ann", "hello"), self.vendor.live(1))).await.into_outcomes();
-            self.vendor.be(Mood::Well);
-            expect(&sent, 1, |outcome| status == 200 || outcome.fault().is_some())
-                .map_err(|why| format!("{status} {:?}: {why}", NONSENSE[place]))?;
+                channel.send(&delivery(message("Ann", "hello"), self.service.live(1))).await.into_outcomes();
+            self.service.set_behaviour(Behaviour::Normal);
+            check_outcomes(&sent, 1, |outcome| outcome.fault().is_some())
+                .map_err(|why| format!("{behaviour:?}: {why}"))?;
         }
         Ok(())
     }
 
-    async fn bears_length(&self, channel: &dyn PushChannel) -> Kept {
-        let long = "long ".repeat(channel.info().capability.max_bytes.min(1 << 20));
-        let sent = channel.send(&delivery(message("Ann", &long), self.vendor.live(1))).await.into_outcomes();
-        expect(&sent, 1, |_| true)
+    async fn check_malformed_responses(&self, channel: &dyn PushChannel) -> CheckResult {
+        for (index, status) in
+            (0..MALFORMED_BODIES.len()).flat_map(|index| [200, 400, 429].map(|status| (index, status)))
+        {
+            self.service.set_behaviour(Behaviour::Malformed(status, index));
+            let sent =
+                channel.send(&delivery(message("Ann", "hello"), self.service.live(1))).await.into_outcomes();
+            self.service.set_behaviour(Behaviour::Normal);
+            check_outcomes(&sent, 1, |outcome| status == 200 || outcome.fault().is_some())
+                .map_err(|why| format!("{status} {:?}: {why}", MALFORMED_BODIES[index]))?;
+        }
+        Ok(())
     }
 
-    async fn keeps_time(&self, channel: &dyn PushChannel) -> Kept {
+    async fn check_long_message(&self, channel: &dyn PushChannel) -> CheckResult {
+        let long = "long ".repeat(channel.info().capability.max_bytes.min(1 << 20));
+        let sent = channel.send(&delivery(message("Ann", &long), self.service.live(1))).await.into_outcomes();
+        check_outcomes(&sent, 1, |_| true)
+    }
+
+    async fn check_timeout(&self, channel: &dyn PushChannel) -> CheckResult {
         let limit = channel.info().timeout + Duration::from_secs(2);
-        self.vendor.be(Mood::Silent);
+        self.service.set_behaviour(Behaviour::Silent);
         let sent = tokio::time::timeout(
             limit,
-            channel.send(&delivery(message("Ann", "hello"), self.vendor.live(1))),
+            channel.send(&delivery(message("Ann", "hello"), self.service.live(1))),
         )
         .await;
-        self.vendor.be(Mood::Well);
+        self.service.set_behaviour(Behaviour::Normal);
         match sent {
-            Ok(report) => expect(report.outcomes(), 1, |outcome| outcome.fault().is_some()),
-            Err(_) => Err(format!("there is no outcome after {limit:?}")),
+            Ok(report) => check_outcomes(report.outcomes(), 1, |outcome| outcome.fault().is_some()),
+            Err(_) => Err(format!("send has not returned after {limit:?}")),
         }
     }
 
-    async fn crowd(&self, channel: &Arc<dyn PushChannel>, crowd: usize) -> Kept {
-        let most = self.batch().min(3);
-        let tries = if self.vendor.is_scripted() { 1 } else { TRIES };
-        let sends: Vec<_> = (0..crowd)
+    async fn check_concurrency(&self, channel: &Arc<dyn PushChannel>, count: usize) -> CheckResult {
+        let max_batch = self.batch().min(3);
+        let max_attempts = if self.service.is_scripted() { 1 } else { MAX_ATTEMPTS };
+        let sends: Vec<_> = (0..count)
             .map(|i| {
                 let channel = Arc::clone(channel);
-                let size = i % most + 1;
-                let tokens = self.vendor.live(size);
-                tokio::spawn(async move { one_of_many(&*channel, tokens, tries).await })
+                let size = i % max_batch + 1;
+                let tokens = self.service.live(size);
+                tokio::spawn(async move { send_with_retries(&*channel, tokens, max_attempts).await })
             })
             .collect();
         for send in sends {
@@ -288,60 +303,67 @@ impl Bench {
         Ok(())
     }
 
-    async fn closes(&self, channel: Arc<dyn PushChannel>) -> Kept {
-        self.vendor.be(Mood::Silent);
-        let before = self.vendor.requests();
-        let busy = delivery(message("Ann", "hello"), self.vendor.live(1));
+    async fn check_reopening(&self, channel: Arc<dyn PushChannel>) -> CheckResult {
+        self.service.set_behaviour(Behaviour::Silent);
+        let requests_before = self.service.requests();
+        let delivery_under_test = delivery(message("Ann", "hello"), self.service.live(1));
         {
-            let mut sending = channel.send(&busy);
-            let mut asked = self.vendor.subscribe();
+            let mut sending = channel.send(&delivery_under_test);
+            let mut requests = self.service.subscribe();
             tokio::select! {
                 biased;
-                // It asked nothing of the vendor; that it gives outcomes nevertheless was looked at above.
+                // The plugin sends no request. Its outcomes are checked elsewhere.
                 _ = &mut sending => {}
-                _ = asked.wait_for(|asked| *asked > before), if self.vendor.is_scripted() => {}
-                // With a client of its own it is at work without being seen, from the first poll on.
-                () = std::future::ready(()), if !self.vendor.is_scripted() => {}
+                _ = requests.wait_for(|count| *count > requests_before), if self.service.is_scripted() => {}
+                // Requests of the plugin's own client cannot be observed, so one poll has to suffice.
+                () = std::future::ready(()), if !self.service.is_scripted() => {}
             }
         }
         drop(channel);
-        self.vendor.be(Mood::Well);
+        self.service.set_behaviour(Behaviour::Normal);
         let channel = self.open(self.config.clone()).map_err(|error| error.to_string())?;
-        let sent = channel.send(&delivery(message("Ann", "hello"), self.vendor.live(1))).await;
-        expect(sent.outcomes(), 1, |outcome| outcome.fault().is_none())
+        let sent = channel.send(&delivery(message("Ann", "hello"), self.service.live(1))).await;
+        check_outcomes(sent.outcomes(), 1, |outcome| outcome.fault().is_none())
     }
 
-    fn kept_the_contract(&self) -> Kept {
-        // A busy machine holds a call up now and then; a plugin that waits holds up one in ten at the least.
-        let excused = |what| if what == Misuse::Blocked { CROWD as u64 / 10 } else { 0 };
-        let broken = Misuse::ALL.into_iter().filter(|what| self.told.misuses(*what) > excused(*what));
-        let broken: Vec<_> =
-            broken.map(|what| format!("{} {}", self.told.misuses(what), what.as_str())).collect();
-        if broken.is_empty() { Ok(()) } else { Err(broken.join(", ")) }
+    fn check_misuses(&self) -> CheckResult {
+        // A busy machine delays single calls. A plugin that blocks delays at least one in ten.
+        let tolerated = |misuse| if misuse == Misuse::Blocked { CONCURRENT_SENDS as u64 / 10 } else { 0 };
+        let violations =
+            Misuse::ALL.into_iter().filter(|misuse| self.telemetry.misuses(*misuse) > tolerated(*misuse));
+        let violations: Vec<_> = violations
+            .map(|misuse| format!("{} {}", self.telemetry.misuses(misuse), misuse.as_str()))
+            .collect();
+        if violations.is_empty() { Ok(()) } else { Err(violations.join(", ")) }
     }
 }
 
-/// Sends, and again where the way has failed, as the gateway does: who is really reached may break a connection.
-async fn one_of_many(channel: &dyn PushChannel, tokens: Vec<String>, tries: usize) -> Kept {
+/// Sends a delivery and repeats it after transient faults, as the gateway does: a real push service may close a connection.
+async fn send_with_retries(
+    channel: &dyn PushChannel,
+    tokens: Vec<String>,
+    max_attempts: usize,
+) -> CheckResult {
     let delivery = delivery(message("Ann", "hello"), tokens);
-    let mut kept = Ok(());
-    for _ in 0..tries {
+    let mut result = Ok(());
+    for _ in 0..max_attempts {
         let sent = channel.send(&delivery).await;
-        kept = expect(sent.outcomes(), delivery.targets.len(), |outcome| outcome.fault().is_none());
-        let the_way = [Kind::Unreachable, Kind::VendorDown, Kind::ChannelDown, Kind::Timeout];
-        let failed = |outcome: &Outcome| outcome.fault().is_some_and(|fault| the_way.contains(&fault.kind));
+        result = check_outcomes(sent.outcomes(), delivery.targets.len(), |outcome| outcome.fault().is_none());
+        let transient = [Kind::Unreachable, Kind::VendorDown, Kind::ChannelDown, Kind::Timeout];
+        let failed = |outcome: &Outcome| outcome.fault().is_some_and(|fault| transient.contains(&fault.kind));
         if !sent.outcomes().iter().any(failed) {
             break;
         }
     }
-    kept
+    result
 }
 
-fn expect(outcomes: &[Outcome], count: usize, good: impl Fn(&Outcome) -> bool) -> Kept {
+/// Checks the number of outcomes and each outcome.
+fn check_outcomes(outcomes: &[Outcome], count: usize, is_expected: impl Fn(&Outcome) -> bool) -> CheckResult {
     if outcomes.len() != count {
         return Err(format!("{} outcomes for {count} addresses", outcomes.len()));
     }
-    match outcomes.iter().find(|outcome| !good(outcome)) {
+    match outcomes.iter().find(|outcome| !is_expected(outcome)) {
         None => Ok(()),
         Some(Outcome::Failed(fault)) => Err(format!("the outcome is {fault}")),
         Some(other) => Err(format!("the outcome is {}", other.code())),
@@ -349,7 +371,7 @@ fn expect(outcomes: &[Outcome], count: usize, good: impl Fn(&Outcome) -> bool) -
 }
 
 fn message(title: &str, content: &str) -> Message {
-    let app = AppId::new("check").expect("five letters are a name");
+    let app = AppId::new("check").expect("check is a valid name");
     Message {
         title: title.into(),
         content: content.into(),
@@ -360,7 +382,7 @@ fn message(title: &str, content: &str) -> Message {
 }
 
 fn delivery(message: Message, tokens: Vec<String>) -> Delivery {
-    let channel = ChannelName::new("check").expect("five letters are a name");
+    let channel = ChannelName::new("check").expect("check is a valid name");
     let target = |(index, token): (u32, String)| {
         let address = Address { channel: channel.clone(), kind: TokenKind::Token, token: token.into() };
         Target::bare(index, address)

@@ -1,4 +1,4 @@
-//! One opened channel as the host's functions see it: its transport, and what is under way for it.
+//! State of one open channel that the host functions use: its transport, its running work, and its metric names.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,59 +10,62 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::along::{self, Work};
-use crate::telemetry::Names;
+use crate::inline_work::{self, Work};
+use crate::telemetry::MetricNames;
 
-/// The most requests and timers under way for one channel: more than the most addresses that may be in flight.
-const MOST_UNDER_WAY: usize = 131_072;
+/// Maximum number of requests and timers that run for one channel. Exceeds the maximum number of addresses in flight.
+const MAX_TASKS: usize = 131_072;
 
-/// An opened channel.
-pub(crate) struct Context {
+/// State of one open channel.
+pub(crate) struct ChannelContext {
     pub(crate) name: String,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) timeout: Duration,
     runtime: Handle,
     closing: CancellationToken,
     tasks: TaskTracker,
-    /// Rung for whoever keeps the time.
-    pub(crate) asked: Bell,
-    pub(crate) names: Names,
+    /// Wakes the task that answers calls at their deadline.
+    pub(crate) new_call: Signal,
+    pub(crate) metric_names: MetricNames,
 }
 
-/// Says that something was asked to one who rests while nothing is.
+/// Wakes one waiting task. Repeated notifications cost one atomic load until the waiter re-arms it.
 #[derive(Default)]
-pub(crate) struct Bell {
-    heard: AtomicBool,
-    ring: Notify,
+pub(crate) struct Signal {
+    is_notified: AtomicBool,
+    notify: Notify,
 }
 
-impl Bell {
-    /// After the question can be seen. Costs a look, unless the other rests.
-    pub(crate) fn tell(&self) {
-        if !self.heard.load(Ordering::Acquire) && !self.heard.swap(true, Ordering::AcqRel) {
-            self.ring.notify_one();
+impl Signal {
+    /// Notifies the waiter. Call it after the change is visible to the waiter.
+    pub(crate) fn notify(&self) {
+        if !self.is_notified.load(Ordering::Acquire) && !self.is_notified.swap(true, Ordering::AcqRel) {
+            self.notify.notify_one();
         }
     }
 
-    /// Whoever asks from now on tells. Look once more before resting: who asked earlier may have thought it known.
-    pub(crate) fn listen(&self) {
-        self.heard.store(false, Ordering::Release);
+    /// Re-arms the signal. Check for changes once more before [`Signal::wait`]: an earlier notification may have been
+    /// skipped.
+    pub(crate) fn rearm(&self) {
+        self.is_notified.store(false, Ordering::Release);
     }
 
-    /// Rests until something is asked.
-    pub(crate) async fn told(&self) {
-        self.ring.notified().await;
+    /// Waits for the next notification.
+    pub(crate) async fn wait(&self) {
+        self.notify.notified().await;
     }
 }
 
-/// Why nothing new is begun.
+/// Reason why new work was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NotBegun {
+pub(crate) enum StartError {
+    /// The channel is closing.
     Closed,
+    /// [`MAX_TASKS`] are running.
     Busy,
 }
 
-impl Context {
+impl ChannelContext {
     pub(crate) fn new(
         name: String,
         transport: Arc<dyn Transport>,
@@ -76,8 +79,8 @@ impl Context {
             runtime,
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
-            asked: Bell::default(),
-            names: Names::default(),
+            new_call: Signal::default(),
+            metric_names: MetricNames::default(),
         }
     }
 
@@ -85,30 +88,31 @@ impl Context {
         &self.runtime
     }
 
-    /// Begins something. It goes along with the send that begins it, or is left to the runtime; dropping it calls it off.
-    pub(crate) fn begin<F>(self: &Arc<Self>, work: impl FnOnce() -> F) -> Result<(), NotBegun>
+    /// Starts a request or a timer. The current call polls it, or the runtime if there is none. Dropping it cancels it.
+    pub(crate) fn start<F>(self: &Arc<Self>, work: impl FnOnce() -> F) -> Result<(), StartError>
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        // Counted before the look at `closing`: whoever closes sees either the refusal or the task.
+        // Counted before `closing` is checked: `close` then causes the refusal or waits for this task.
         let task = self.tasks.token();
         if self.closing.is_cancelled() {
-            return Err(NotBegun::Closed);
+            return Err(StartError::Closed);
         }
-        if self.tasks.len() > MOST_UNDER_WAY {
-            return Err(NotBegun::Busy);
+        if self.tasks.len() > MAX_TASKS {
+            return Err(StartError::Busy);
         }
         let work = work();
         let work = async move {
             let _task = task;
             work.await;
         };
-        along::begin(self, Box::pin(work));
+        inline_work::start(self, Box::pin(work));
         Ok(())
     }
 
-    /// Leaves it to the runtime, where it ends when the channel closes. As long as it goes along with a send, nobody closes.
-    pub(crate) fn leave(self: &Arc<Self>, work: Work) {
+    /// Spawns the work on the runtime, where it ends at the latest when the channel closes. Work of a running call needs
+    /// no such check, because a channel is not closed during a call.
+    pub(crate) fn detach(self: &Arc<Self>, work: Work) {
         let context = Arc::clone(self);
         self.runtime.spawn(async move {
             tokio::select! {
@@ -119,12 +123,12 @@ impl Context {
         });
     }
 
-    /// Says when the channel closes.
+    /// Returns the token that is cancelled when the channel closes.
     pub(crate) const fn closing(&self) -> &CancellationToken {
         &self.closing
     }
 
-    /// Ends what is under way, and waits until all of it has ended. Nothing new begins after this.
+    /// Cancels all running work and waits until it has ended. Refuses new work from then on.
     pub(crate) async fn close(&self) {
         self.closing.cancel();
         self.tasks.close();

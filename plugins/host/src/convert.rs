@@ -1,4 +1,5 @@
-//! Between core's types and the structs of the interface: borrowed on the way out, copied and bounded on the way in.
+//! Conversions between core's types and the C structs of the plugin interface. Outgoing data is borrowed. Incoming data is
+//! copied and reduced to its limits.
 
 use std::fmt::{self, Write as _};
 use std::time::Duration;
@@ -9,56 +10,56 @@ use pushgate::{
 use pushgate_plugin_abi as abi;
 use pushgate_plugin_abi::Str;
 
-use crate::bounds::{MAX_ID, bounded};
-use crate::pending::{Answer, Given};
+use crate::bounds::{Bounded, MAX_ID, bounded};
+use crate::pending::{CallResult, Completion};
 use crate::telemetry::Misuse;
 
-/// A struct larger than this is no later version but a mistake.
-const MOST_STRUCT: usize = 4096;
+/// Maximum size of an outcome struct, in bytes. A larger one is an error, not a later version.
+const MAX_STRUCT: usize = 4096;
 
-/// An id as text, without an allocation: there are several in each call.
+/// Text of an id. Avoids an allocation, because each call has several ids.
 struct Id {
     bytes: [u8; 40],
     len: usize,
 }
 
 impl Id {
-    fn of(id: impl fmt::Display) -> Self {
+    fn new(id: impl fmt::Display) -> Self {
         let mut text = Self { bytes: [0; 40], len: 0 };
         write!(text, "{id}").expect("an id is a UUID, of 36 characters");
         text
     }
 
-    fn lent(&self) -> Str {
+    fn as_str(&self) -> Str {
         Str::of_bytes(&self.bytes[..self.len])
     }
 }
 
 impl fmt::Write for Id {
     fn write_str(&mut self, piece: &str) -> fmt::Result {
-        let room = self.bytes.get_mut(self.len..self.len + piece.len()).ok_or(fmt::Error)?;
-        room.copy_from_slice(piece.as_bytes());
+        let free = self.bytes.get_mut(self.len..self.len + piece.len()).ok_or(fmt::Error)?;
+        free.copy_from_slice(piece.as_bytes());
         self.len += piece.len();
         Ok(())
     }
 }
 
-/// The texts of a message that are made for the call.
+/// Texts of a message that exist only for the call.
 struct Texts {
     id: Id,
     overrides: Option<String>,
 }
 
-/// Lends a message to `call`.
+/// Calls `call` with the C struct of a message, which is valid during the call.
 pub(crate) fn with_message<T>(message: &Message, call: impl FnOnce(&abi::Message) -> T) -> T {
     let texts = Texts {
-        id: Id::of(message.id),
+        id: Id::new(message.id),
         overrides: message.overrides.as_ref().map(serde_json::Value::to_string),
     };
-    call(&borrowed(message, &texts))
+    call(&raw_message(message, &texts))
 }
 
-fn borrowed(message: &Message, texts: &Texts) -> abi::Message {
+fn raw_message(message: &Message, texts: &Texts) -> abi::Message {
     let secret = |secret: &Option<Secret>| Str::of_option(secret.as_ref().map(Secret::expose));
     let (act, call, voip) = match &message.act {
         Act::Show => (abi::ACT_SHOW, None, false),
@@ -67,7 +68,7 @@ fn borrowed(message: &Message, texts: &Texts) -> abi::Message {
     };
     abi::Message {
         struct_size: size_of::<abi::Message>(),
-        id: texts.id.lent(),
+        id: texts.id.as_str(),
         app: Str::of(message.app.as_str()),
         title: Str::of(message.title.expose()),
         content: Str::of(message.content.expose()),
@@ -88,42 +89,42 @@ fn borrowed(message: &Message, texts: &Texts) -> abi::Message {
             Priority::Low => abi::PRIORITY_LOW,
         },
         silent: message.silent.into(),
-        // What `Message::tag` gives, borrowed.
-        tag: message.collapse_key.as_deref().map_or(texts.id.lent(), Str::of),
+        // The same text as `Message::tag`, borrowed.
+        tag: message.collapse_key.as_deref().map_or(texts.id.as_str(), Str::of),
         call: Str::of_option(call),
         act,
         voip: voip.into(),
     }
 }
 
-/// Lends a delivery to `call`.
+/// Calls `call` with the C struct of a delivery, which is valid during the call.
 pub(crate) fn with_delivery<T>(
     delivery: &Delivery,
     deadline: Timestamp,
     call: impl FnOnce(&abi::Delivery) -> T,
 ) -> T {
-    let id = Id::of(delivery.id);
-    let (one, many): ([abi::Target; 1], Vec<abi::Target>);
-    // One is what there is as a rule.
+    let id = Id::new(delivery.id);
+    let (single, several): ([abi::Target; 1], Vec<abi::Target>);
+    // Most deliveries have one target, which needs no allocation.
     let targets = if let [target] = delivery.targets.as_slice() {
-        one = [lent(target)];
-        &one[..]
+        single = [raw_target(target)];
+        &single[..]
     } else {
-        many = delivery.targets.iter().map(lent).collect();
-        &many
+        several = delivery.targets.iter().map(raw_target).collect();
+        &several
     };
-    let (only, all): ([*const abi::Target; 1], Vec<*const abi::Target>);
+    let (single_pointer, several_pointers): ([*const abi::Target; 1], Vec<*const abi::Target>);
     let pointers = if let [target] = targets {
-        only = [std::ptr::from_ref(target)];
-        &only[..]
+        single_pointer = [std::ptr::from_ref(target)];
+        &single_pointer[..]
     } else {
-        all = targets.iter().map(std::ptr::from_ref).collect();
-        &all
+        several_pointers = targets.iter().map(std::ptr::from_ref).collect();
+        &several_pointers
     };
     with_message(&delivery.message, |message| {
         call(&abi::Delivery {
             struct_size: size_of::<abi::Delivery>(),
-            id: id.lent(),
+            id: id.as_str(),
             message,
             targets: pointers.as_ptr(),
             target_count: pointers.len(),
@@ -134,7 +135,7 @@ pub(crate) fn with_delivery<T>(
     })
 }
 
-fn lent(target: &Target) -> abi::Target {
+fn raw_target(target: &Target) -> abi::Target {
     abi::Target {
         struct_size: size_of::<abi::Target>(),
         token: Str::of(target.address.token.expose()),
@@ -144,49 +145,51 @@ fn lent(target: &Target) -> abi::Target {
             TokenKind::Token => abi::TOKEN,
             TokenKind::Fid => abi::FID,
             TokenKind::Subscription => abi::SUBSCRIPTION,
-            // No plugin can say that it takes them, so none is handed one.
+            // Unreachable: no capability of a plugin includes VoIP tokens.
             TokenKind::Voip => 0,
         },
         index: target.index,
     }
 }
 
-/// Copies what a plugin handed to `complete`.
+/// Copies the outcomes that a plugin passes to `complete`.
 ///
 /// # Safety
-/// `outcomes` is null, or `count` structs lie behind it, each as long as the first says, with texts as the contract says.
-pub(crate) unsafe fn outcomes(outcomes: *const abi::Outcome, count: usize) -> Answer {
+/// `outcomes` is null or points to `count` structs of the size that the first one states. Their texts are as the contract
+/// demands.
+pub(crate) unsafe fn read_outcomes(outcomes: *const abi::Outcome, count: usize) -> CallResult {
     if outcomes.is_null() || !outcomes.is_aligned() {
         return Err(Misuse::NoOutcomes);
     }
-    // SAFETY: it is not null, and every version of the struct begins with its size.
+    // SAFETY: the pointer is not null, and every version of the struct begins with its size.
     let stride = unsafe { (*outcomes).struct_size };
-    let ours = size_of::<abi::Outcome>();
-    if !(ours..=MOST_STRUCT).contains(&stride) || stride % align_of::<abi::Outcome>() != 0 {
+    let minimum = size_of::<abi::Outcome>();
+    if !(minimum..=MAX_STRUCT).contains(&stride) || stride % align_of::<abi::Outcome>() != 0 {
         return Err(Misuse::NoOutcomes);
     }
-    let mut given = Given { outcomes: Vec::with_capacity(count), expires_at: None, is_cut: false };
+    let mut completion =
+        Completion { outcomes: Vec::with_capacity(count), expires_at: None, is_pause_cut: false };
     for i in 0..count {
-        // SAFETY: the caller vouches for `count` structs of `stride` bytes; ours is the beginning of each.
+        // SAFETY: the caller guarantees `count` structs of `stride` bytes, and each begins with an `abi::Outcome`.
         let raw = unsafe { *outcomes.byte_add(i * stride) };
-        // SAFETY: its texts are good for the call, the caller says.
-        given.outcomes.push(match unsafe { outcome(&raw) } {
+        // SAFETY: the caller guarantees that the texts are valid for the call.
+        completion.outcomes.push(match unsafe { read_outcome(&raw) } {
             Outcome::Failed(fault) => {
-                let (fault, is_cut) = bounded(fault);
-                given.is_cut |= is_cut;
+                let Bounded { value: fault, is_pause_cut } = bounded(fault);
+                completion.is_pause_cut |= is_pause_cut;
                 Outcome::Failed(fault)
             }
             other => other,
         });
-        given.expires_at = (raw.expires_at_ms > 0).then(|| Timestamp::from_millis(raw.expires_at_ms));
+        completion.expires_at = (raw.expires_at_ms > 0).then(|| Timestamp::from_millis(raw.expires_at_ms));
     }
-    Ok(given)
+    Ok(completion)
 }
 
 /// # Safety
-/// The texts are as the contract says.
-unsafe fn outcome(raw: &abi::Outcome) -> Outcome {
-    // SAFETY: the same promise, handed on; also below.
+/// The texts are as the contract demands.
+unsafe fn read_outcome(raw: &abi::Outcome) -> Outcome {
+    // SAFETY: the caller guarantees valid texts.
     let vendor_id = unsafe { raw.vendor_id.text(MAX_ID) };
     match raw.code {
         abi::ACCEPTED => Outcome::Accepted { vendor_id },
@@ -195,21 +198,21 @@ unsafe fn outcome(raw: &abi::Outcome) -> Outcome {
             Some(token) if !token.is_empty() => Outcome::Replaced { vendor_id, token: token.into() },
             _ => Outcome::Failed(Fault::new(
                 Kind::Bug,
-                "the plugin said that the token is replaced, and by none",
+                "the plugin reported a replaced token without the new token",
             )),
         },
         // SAFETY: as above.
-        code => Outcome::Failed(unsafe { fault(raw, code) }),
+        code => Outcome::Failed(unsafe { read_fault(raw, code) }),
     }
 }
 
 /// # Safety
-/// The texts are as the contract says.
-unsafe fn fault(raw: &abi::Outcome, code: u32) -> Fault {
+/// The texts are as the contract demands.
+unsafe fn read_fault(raw: &abi::Outcome, code: u32) -> Fault {
     let Some(kind) = kind(code) else {
         let detail = match code {
             abi::OUTCOME_UNSET => "the plugin left an outcome unset".to_owned(),
-            other => format!("the plugin gave the outcome {other}, which this gateway does not know"),
+            other => format!("the plugin reported outcome {other}, which this gateway does not know"),
         };
         return Fault::new(Kind::Bug, detail);
     };
@@ -249,21 +252,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_of_fault_a_vendor_can_cause_has_its_number() {
+    fn every_kind_of_fault_that_a_plugin_may_report_has_its_number() {
         let kinds: std::collections::BTreeSet<_> = (0..1000).filter_map(kind).collect();
-        // What was taken back, and what the queue cannot decode, is the gateway's to know.
-        let own = [Kind::Revoked, Kind::Quarantined];
-        assert_eq!(kinds, Kind::ALL.into_iter().filter(|kind| !own.contains(kind)).collect());
+        // Only the gateway itself knows that a message was revoked, or that the queue cannot decode it.
+        let internal = [Kind::Revoked, Kind::Quarantined];
+        assert_eq!(kinds, Kind::ALL.into_iter().filter(|kind| !internal.contains(kind)).collect());
     }
 
     #[test]
-    fn the_tag_that_is_lent_is_the_messages_own() {
+    fn the_tag_of_the_c_struct_is_the_messages_own() {
         let mut message = pushgate_kit::sample::message();
         for key in [None, Some("upd8".to_owned())] {
             message.collapse_key = key;
-            with_message(&message, |lent| {
-                // SAFETY: lent for the call.
-                let (tag, id) = unsafe { (lent.tag.text(100), lent.id.text(100)) };
+            with_message(&message, |raw| {
+                // SAFETY: the texts are valid during the call.
+                let (tag, id) = unsafe { (raw.tag.text(100), raw.id.text(100)) };
                 assert_eq!((tag, id), (Some(message.tag()), Some(message.id.to_string())));
             });
         }
@@ -285,13 +288,13 @@ mod tests {
     }
 
     #[test]
-    fn an_outcome_that_was_forgotten_is_never_an_acceptance() {
-        // SAFETY: there is no text in it.
-        let read = unsafe { outcome(&raw(abi::OUTCOME_UNSET)) };
-        assert_eq!(read.fault().map(|fault| fault.kind), Some(Kind::Bug));
+    fn an_unset_outcome_is_a_bug_and_not_an_acceptance() {
+        // SAFETY: the struct has no texts.
+        let outcome = unsafe { read_outcome(&raw(abi::OUTCOME_UNSET)) };
+        assert_eq!(outcome.fault().map(|fault| fault.kind), Some(Kind::Bug));
         // SAFETY: as above.
-        let read = unsafe { outcome(&raw(abi::REPLACED)) };
-        assert_eq!(read.fault().map(|fault| fault.kind), Some(Kind::Bug), "replaced by nothing");
+        let outcome = unsafe { read_outcome(&raw(abi::REPLACED)) };
+        assert_eq!(outcome.fault().map(|fault| fault.kind), Some(Kind::Bug), "replaced without a new token");
     }
 
     #[test]
@@ -300,30 +303,30 @@ mod tests {
         struct Later(abi::Outcome, [u64; 2]);
         let size = size_of::<Later>();
         let later = |code| Later(abi::Outcome { struct_size: size, ..raw(code) }, [u64::MAX; 2]);
-        let both = [later(abi::ACCEPTED), later(abi::TOKEN_GONE)];
-        // SAFETY: two structs of the size they say.
-        let read = unsafe { outcomes(both.as_ptr().cast(), 2) }.unwrap();
-        assert_eq!(read.outcomes[1].fault().map(|fault| fault.kind), Some(Kind::TokenGone));
+        let outcomes = [later(abi::ACCEPTED), later(abi::TOKEN_GONE)];
+        // SAFETY: two structs of the size that they state.
+        let completion = unsafe { read_outcomes(outcomes.as_ptr().cast(), 2) }.unwrap();
+        assert_eq!(completion.outcomes[1].fault().map(|fault| fault.kind), Some(Kind::TokenGone));
     }
 
     #[test]
-    fn the_longest_pause_a_plugin_can_ask_for_is_a_day() {
+    fn a_requested_pause_of_more_than_a_day_is_cut_and_reported() {
         let endless =
             abi::Outcome { retry_after_ms: u64::MAX, scope: abi::SCOPE_LANE, ..raw(abi::THROTTLED) };
-        // SAFETY: one struct of the size it says.
-        let given = unsafe { outcomes(&raw const endless, 1) }.unwrap();
-        assert_eq!(given.outcomes[0].fault().unwrap().retry_after, Some(crate::bounds::MAX_RETRY_AFTER));
-        assert!(given.is_cut, "and that it was cut is told");
+        // SAFETY: one struct of the size that it states.
+        let completion = unsafe { read_outcomes(&raw const endless, 1) }.unwrap();
+        assert_eq!(completion.outcomes[0].fault().unwrap().retry_after, Some(crate::bounds::MAX_RETRY_AFTER));
+        assert!(completion.is_pause_cut, "the cut is reported");
     }
 
     #[test]
-    fn what_cannot_be_outcomes_is_not_read() {
-        // SAFETY: null is never read.
-        assert_eq!(unsafe { outcomes(std::ptr::null(), 1) }, Err(Misuse::NoOutcomes));
+    fn outcomes_of_an_impossible_size_are_not_read() {
+        // SAFETY: null is allowed.
+        assert_eq!(unsafe { read_outcomes(std::ptr::null(), 1) }, Err(Misuse::NoOutcomes));
         for size in [0, 8, size_of::<abi::Outcome>() - 8, size_of::<abi::Outcome>() + 1, 1 << 20] {
-            let one = abi::Outcome { struct_size: size, ..raw(abi::ACCEPTED) };
-            // SAFETY: one struct, which lies about its size.
-            assert_eq!(unsafe { outcomes(&raw const one, 1) }, Err(Misuse::NoOutcomes), "{size}");
+            let outcome = abi::Outcome { struct_size: size, ..raw(abi::ACCEPTED) };
+            // SAFETY: one struct, which is not read because of its wrong size.
+            assert_eq!(unsafe { read_outcomes(&raw const outcome, 1) }, Err(Misuse::NoOutcomes), "{size}");
         }
     }
 }

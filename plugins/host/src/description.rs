@@ -1,4 +1,4 @@
-//! What a plugin says about itself, checked and in our own words. The same in process and over the frames of a child.
+//! Checked description of a plugin: its kind, version and capability. A child process sends the same struct as JSON.
 
 use std::time::Duration;
 
@@ -8,51 +8,53 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounds::MAX_RETRY_AFTER;
 
-/// What a plugin is.
+/// Description of a plugin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Description {
-    /// `kind = "…"` of the channels it brings.
+    /// Value of `kind` in the configuration of its channels.
     pub kind: String,
-    /// Its own version.
+    /// Version of the plugin.
     pub version: String,
-    /// One sentence.
+    /// One sentence for the operator.
     pub description: String,
-    /// JSON Schema of a channel's configuration, where it gives one.
+    /// JSON Schema of a channel's configuration. `None` if the plugin has none.
     pub config_schema: Option<String>,
-    /// The version of the interface it was built for: major and minor.
+    /// Major and minor version of the interface that the plugin was built for.
     pub abi: (u32, u32),
-    /// What its channels can do.
-    pub capability: Declared,
+    /// Capability of its channels.
+    pub capability: DeclaredCapability,
 }
 
-/// What a plugin's channels can do.
+/// Capability of a plugin's channels, as the plugin declares it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Declared {
-    /// The most addresses in one delivery.
+pub struct DeclaredCapability {
+    /// Maximum number of addresses in one delivery.
     pub max_batch: u32,
-    /// The most bytes a rendered message may count.
+    /// Maximum size of a rendered message, in bytes.
     pub max_bytes: u64,
-    /// The longest time to live the vendor honours.
+    /// Maximum time to live that the push service honours.
     pub max_ttl: Duration,
-    /// How long one send may take.
+    /// Maximum duration of one send.
     pub timeout: Duration,
-    /// The shortest wait before any retry.
+    /// Minimum delay before a retry.
     pub retry_floor: Duration,
-    /// The pause when the vendor throttles without saying how long.
+    /// Pause after the push service throttles without a retry delay.
     pub throttle_pause: Duration,
-    /// Bits of `PUSHGATE_TOKEN` and its neighbours.
+    /// Accepted kinds of tokens: bits `PUSHGATE_TOKEN`, `PUSHGATE_FID` and `PUSHGATE_SUBSCRIPTION`.
     pub tokens: u32,
-    /// Bits of `PUSHGATE_COLLAPSE` and its neighbours.
+    /// Supported features: bits `PUSHGATE_COLLAPSE` to `PUSHGATE_RECEIPTS`.
     pub features: u32,
 }
 
-pub(crate) const MOST_BATCH: u32 = 10_000;
-/// Nobody's service takes more in one message, and every message is rendered in memory.
-const MOST_BYTES: u64 = 4 * 1024 * 1024;
-const TEN_MINUTES: Duration = Duration::from_secs(600);
+/// Maximum of [`DeclaredCapability::max_batch`].
+pub(crate) const MAX_BATCH: u32 = 10_000;
+/// Maximum of [`DeclaredCapability::max_bytes`]. No push service accepts more, and every message is rendered in memory.
+const MAX_BYTES: u64 = 4 * 1024 * 1024;
+/// Maximum of [`DeclaredCapability::timeout`].
+const MAX_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Every set of kinds of tokens, by its bits.
-const TOKENS: [&[TokenKind]; 8] = {
+/// Sets of token kinds, indexed by the bits of [`DeclaredCapability::tokens`].
+const TOKEN_KINDS: [&[TokenKind]; 8] = {
     use TokenKind::{Fid, Subscription, Token};
     [
         &[],
@@ -66,7 +68,7 @@ const TOKENS: [&[TokenKind]; 8] = {
     ]
 };
 
-/// The names of the features, by their bits.
+/// Bits and names of the features.
 const FEATURES: [(u32, &str); 6] = [
     (abi::COLLAPSE, "collapse"),
     (abi::PRIORITY, "priority"),
@@ -76,69 +78,69 @@ const FEATURES: [(u32, &str); 6] = [
     (abi::RECEIPTS, "receipts"),
 ];
 
-impl Declared {
-    /// From the plugin's own struct, with what it leaves to us filled in.
-    pub(crate) fn of(raw: &abi::Capability) -> Self {
-        let or = |value: u64, unit: fn(u64) -> Duration, default: Duration| {
+impl DeclaredCapability {
+    /// Returns the capability of the plugin's struct. A zero duration selects the default.
+    pub(crate) fn from_raw(raw: &abi::Capability) -> Self {
+        let duration_or = |value: u64, unit: fn(u64) -> Duration, default: Duration| {
             if value == 0 { default } else { unit(value) }
         };
         let basic = Capability::BASIC;
         Self {
             max_batch: raw.max_batch,
             max_bytes: raw.max_bytes,
-            max_ttl: or(raw.max_ttl_s, Duration::from_secs, basic.max_ttl),
-            timeout: or(raw.timeout_ms, Duration::from_millis, Duration::from_secs(10)),
-            retry_floor: or(raw.retry_floor_ms, Duration::from_millis, basic.retry_floor),
-            throttle_pause: or(raw.throttle_pause_ms, Duration::from_millis, basic.throttle_pause),
+            max_ttl: duration_or(raw.max_ttl_s, Duration::from_secs, basic.max_ttl),
+            timeout: duration_or(raw.timeout_ms, Duration::from_millis, Duration::from_secs(10)),
+            retry_floor: duration_or(raw.retry_floor_ms, Duration::from_millis, basic.retry_floor),
+            throttle_pause: duration_or(raw.throttle_pause_ms, Duration::from_millis, basic.throttle_pause),
             tokens: raw.tokens,
             features: raw.features,
         }
     }
 
-    /// The kinds of tokens.
+    /// Returns the accepted kinds of tokens.
     #[must_use]
     pub fn token_kinds(&self) -> &'static [TokenKind] {
-        // Bits of a later version are no kind that this gateway could have.
-        TOKENS[(self.tokens & 7) as usize]
+        // Other bits belong to later versions, and this gateway has no tokens of their kinds.
+        TOKEN_KINDS[(self.tokens & 7) as usize]
     }
 
-    /// The names of what it can do.
+    /// Returns the names of the supported features.
     pub fn feature_names(&self) -> impl Iterator<Item = &'static str> {
         FEATURES.into_iter().filter(|(bit, _)| self.features & bit != 0).map(|(_, name)| name)
     }
 }
 
 impl Description {
-    /// What is wrong with it; nothing when it can be worked with.
-    pub(crate) fn objection(&self) -> Option<String> {
+    /// Returns why the description is invalid. `None` means that it is valid.
+    pub(crate) fn find_problem(&self) -> Option<String> {
         let capability = &self.capability;
         let name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if !(1..=64).contains(&self.kind.len()) || !self.kind.chars().all(name) {
-            return Some("its kind is not 1 to 64 of a-z 0-9 -".to_owned());
+            return Some("kind must have 1 to 64 characters of a-z, 0-9 and -".to_owned());
         }
-        if !(1..=MOST_BATCH).contains(&capability.max_batch) {
-            return Some(format!("max_batch is {}; it must be 1 to {MOST_BATCH}", capability.max_batch));
+        if !(1..=MAX_BATCH).contains(&capability.max_batch) {
+            return Some(format!("max_batch is {}; it must be 1 to {MAX_BATCH}", capability.max_batch));
         }
-        if !(1..=MOST_BYTES).contains(&capability.max_bytes) {
-            return Some(format!("max_bytes is {}; it must be 1 to {MOST_BYTES}", capability.max_bytes));
+        if !(1..=MAX_BYTES).contains(&capability.max_bytes) {
+            return Some(format!("max_bytes is {}; it must be 1 to {MAX_BYTES}", capability.max_bytes));
         }
         if capability.token_kinds().is_empty() {
-            return Some("it takes no kind of token".to_owned());
+            return Some("tokens names no kind of token that this gateway knows".to_owned());
         }
-        if capability.timeout > TEN_MINUTES {
-            return Some("timeout_ms is more than ten minutes".to_owned());
+        if capability.timeout > MAX_TIMEOUT {
+            return Some("timeout_ms exceeds ten minutes".to_owned());
         }
         for (name, pause) in
             [("retry_floor_ms", capability.retry_floor), ("throttle_pause_ms", capability.throttle_pause)]
         {
             if pause > MAX_RETRY_AFTER {
-                return Some(format!("{name} is more than 24 hours"));
+                return Some(format!("{name} exceeds 24 hours"));
             }
         }
         None
     }
 
-    /// What core is told about a channel of this kind. `kind` is the same text with a longer life.
+    /// Returns the info of a channel. `kind` is [`Description::kind`] with a static lifetime.
     pub(crate) fn info(&self, kind: &'static str, name: ChannelName) -> ChannelInfo {
         let declared = &self.capability;
         let has = |bit: u32| declared.features & bit != 0;

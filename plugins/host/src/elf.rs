@@ -1,14 +1,16 @@
-//! Looks at a file before the system's loader does: a loader that maps half a library, or a text, ends in a signal and not
-//! in an error. Reads a few headers, bounded by the file's length; resolves nothing.
+//! Check of an ELF file before the system's loader maps it. Mapping a truncated library ends the process with a signal
+//! instead of an error. Reads only headers, within the file's length, and resolves no symbols.
 
-/// The machines we can be, by their number in the ELF header.
+/// Machine numbers of the ELF header and their names in [`std::env::consts::ARCH`].
 const MACHINES: [(u16, &str); 5] =
     [(3, "x86"), (40, "arm"), (62, "x86_64"), (183, "aarch64"), (243, "riscv64")];
-const SHARED: u16 = 3;
-const LOADED: u32 = 1;
+/// `ET_DYN`, the file type of shared libraries.
+const SHARED_OBJECT: u16 = 3;
+/// `PT_LOAD`, the type of a segment that is mapped.
+const LOAD_SEGMENT: u32 = 1;
 
-/// Why the bytes are no shared library for this machine; nothing when they may be one.
-pub(crate) fn objection(image: &[u8]) -> Option<String> {
+/// Returns why the bytes are no shared library for this machine. `None` means that they may be one.
+pub(crate) fn find_problem(image: &[u8]) -> Option<String> {
     if !cfg!(all(target_os = "linux", target_pointer_width = "64", target_endian = "little")) {
         return None;
     }
@@ -16,44 +18,44 @@ pub(crate) fn objection(image: &[u8]) -> Option<String> {
         return Some("is empty".to_owned());
     }
     if !image.starts_with(b"\x7fELF") {
-        let what = if image.starts_with(b"MZ") {
-            "it is a program of Windows"
+        let found = if image.starts_with(b"MZ") {
+            "it is a Windows file"
         } else if [&b"\xcf\xfa\xed\xfe"[..], b"\xca\xfe\xba\xbe"].iter().any(|magic| image.starts_with(magic))
         {
-            "it is a program of macOS"
+            "it is a macOS file"
         } else {
-            "it does not begin like one"
+            "it has no ELF header"
         };
-        return Some(format!("is no shared library of this system: {what}"));
+        return Some(format!("is not a shared library for this system: {found}"));
     }
     match (image.get(4), image.get(5)) {
-        (Some(2), Some(1)) => headers(image),
+        (Some(2), Some(1)) => check_headers(image),
         (Some(1), _) => Some("was built for 32-bit machines".to_owned()),
         (Some(_), Some(2)) => Some("was built for big-endian machines".to_owned()),
-        _ => Some(cut_off()),
+        _ => Some(truncated()),
     }
 }
 
-fn headers(image: &[u8]) -> Option<String> {
-    let Some(header) = Header::read(image) else { return Some(cut_off()) };
-    let ours = MACHINES.iter().find(|(_, name)| *name == std::env::consts::ARCH);
-    if ours.is_some_and(|(number, _)| *number != header.machine) {
-        let theirs = MACHINES.iter().find(|(number, _)| *number == header.machine);
-        let theirs =
-            theirs.map_or_else(|| format!("machine {}", header.machine), |(_, name)| (*name).to_owned());
-        return Some(format!("was built for {theirs}, this machine is {}", std::env::consts::ARCH));
+fn check_headers(image: &[u8]) -> Option<String> {
+    let Some(header) = Header::read(image) else { return Some(truncated()) };
+    let this_machine = MACHINES.iter().find(|(_, name)| *name == std::env::consts::ARCH);
+    if this_machine.is_some_and(|(number, _)| *number != header.machine) {
+        let file_machine = MACHINES.iter().find(|(number, _)| *number == header.machine);
+        let file_machine = file_machine
+            .map_or_else(|| format!("machine {}", header.machine), |(_, name)| (*name).to_owned());
+        return Some(format!("was built for {file_machine}, this machine is {}", std::env::consts::ARCH));
     }
-    if header.kind != SHARED {
-        return Some("is no shared library: it is an object file or a program".to_owned());
+    if header.kind != SHARED_OBJECT {
+        return Some("is not a shared library: it is an object file or a program".to_owned());
     }
-    if !header.is_whole(image) { Some(cut_off()) } else { None }
+    if !header.is_whole(image) { Some(truncated()) } else { None }
 }
 
-fn cut_off() -> String {
-    "is cut off: parts of the library are missing; copy it again".to_owned()
+fn truncated() -> String {
+    "is truncated: parts of the library are missing, copy it again".to_owned()
 }
 
-/// The fields of the ELF header that say where everything lies.
+/// Fields of the ELF header that locate segments and sections.
 struct Header {
     kind: u16,
     machine: u16,
@@ -91,7 +93,7 @@ impl Header {
         })
     }
 
-    /// Whether both tables and every segment that would be mapped lie within the file.
+    /// Returns `true` if both tables and every mapped segment lie within the file.
     fn is_whole(&self, image: &[u8]) -> bool {
         let length = image.len() as u64;
         let within = |end: Option<u64>| end.is_some_and(|end| end <= length);
@@ -100,7 +102,7 @@ impl Header {
             && (0..self.segments.count).all(|i| {
                 let at =
                     usize::try_from(self.segments.offset + i * self.segments.entry).unwrap_or(usize::MAX);
-                let loaded = u32_at(image, at) == Some(LOADED);
+                let loaded = u32_at(image, at) == Some(LOAD_SEGMENT);
                 let end = u64_at(image, at.saturating_add(8)).zip(u64_at(image, at.saturating_add(32)));
                 !loaded || within(end.and_then(|(offset, size)| offset.checked_add(size)))
             })

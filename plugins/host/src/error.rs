@@ -1,78 +1,82 @@
-//! Why a plugin cannot be used, in sentences an operator can act on. No value of a configuration is in any of them.
+//! Errors of loading a plugin or opening a channel. The texts tell the operator what to do, and contain no configuration
+//! values.
 
 use std::path::PathBuf;
 
-/// Why a plugin cannot be loaded, or one of its channels cannot be opened.
+/// Error of loading a plugin or opening one of its channels.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {
     /// The file cannot be read.
     #[error("{} cannot be read: {why}", path.display())]
     Unreadable {
-        /// Which file.
+        /// Path of the plugin.
         path: PathBuf,
-        /// What the system says.
+        /// Error of the system.
         why: String,
     },
-    /// The file is not the one that was meant.
-    #[error("{} has the SHA-256 {found}, and not the one configured: the file was changed or is another", path.display())]
-    OtherFile {
-        /// Which file.
-        path: PathBuf,
-        /// What it has.
-        found: String,
-    },
-    /// The file is no shared library for this machine.
-    #[error("{} {why}", path.display())]
-    NoLibrary {
-        /// Which file.
-        path: PathBuf,
-        /// What it is instead.
-        why: String,
-    },
-    /// The system's loader refuses it.
-    #[error("{} cannot be loaded: {why}", path.display())]
-    Link {
-        /// Which file.
-        path: PathBuf,
-        /// What the loader says.
-        why: String,
-    },
-    /// It exports no entry that we know.
-    #[error("{} is no plugin: it does not export pushgate_plugin_v1", path.display())]
-    NoEntry {
-        /// Which file.
-        path: PathBuf,
-    },
-    /// It was built for another major version of the interface.
+    /// The file's hash differs from the configured one.
     #[error(
-        "{} was built for version {theirs} of the plugin interface, this gateway speaks version {ours}: get a build of the plugin for version {ours}",
+        "{} has the SHA-256 {found}, which is not the configured one: install the expected file, or configure the new hash",
         path.display()
     )]
-    OtherMajor {
-        /// Which file.
+    HashMismatch {
+        /// Path of the plugin.
         path: PathBuf,
-        /// What the plugin speaks.
-        theirs: u32,
-        /// What we speak.
-        ours: u32,
+        /// SHA-256 of the file, in hexadecimal.
+        found: String,
     },
-    /// Its table is not what the contract says.
-    #[error("{} breaks the plugin contract: {why}", path.display())]
-    BadTable {
-        /// Which file.
+    /// The file is not a shared library for this machine.
+    #[error("{} {why}", path.display())]
+    NotALibrary {
+        /// Path of the plugin.
         path: PathBuf,
-        /// What is wrong.
+        /// Predicate of the sentence that begins with the path, such as "is empty".
         why: String,
     },
-    /// The plugin refuses a configuration, in its own words.
+    /// The system's loader refuses the library.
+    #[error("{} cannot be loaded: {why}", path.display())]
+    Link {
+        /// Path of the plugin.
+        path: PathBuf,
+        /// Error of the loader.
+        why: String,
+    },
+    /// The library exports no known entry function.
+    #[error("{} is not a plugin: it does not export pushgate_plugin_v1", path.display())]
+    MissingEntry {
+        /// Path of the plugin.
+        path: PathBuf,
+    },
+    /// The plugin was built for another major version of the interface.
+    #[error(
+        "{} was built for version {plugin} of the plugin interface, but this gateway has version {gateway}: get a build of the plugin for version {gateway}",
+        path.display()
+    )]
+    VersionMismatch {
+        /// Path of the plugin.
+        path: PathBuf,
+        /// Major version of the plugin.
+        plugin: u32,
+        /// Major version of this gateway.
+        gateway: u32,
+    },
+    /// The plugin's table breaks the contract.
+    #[error("{} breaks the plugin contract: {why}", path.display())]
+    InvalidTable {
+        /// Path of the plugin.
+        path: PathBuf,
+        /// Violation of the contract.
+        why: String,
+    },
+    /// The plugin refuses the configuration. The text is the plugin's own.
     #[error("{0}")]
     Refused(String),
-    /// The child process of a plugin cannot be had.
-    #[error("{} cannot be run in a process of its own: {why}", path.display())]
+    /// The child process of a plugin cannot start or has ended too early.
+    #[error("{} cannot run in a child process: {why}", path.display())]
     Child {
-        /// Which file.
+        /// Path of the plugin.
         path: PathBuf,
-        /// Why not.
+        /// Cause.
         why: String,
     },
 }

@@ -1,11 +1,9 @@
-//! Loads channel plugins and gives back channels: in process, where a crash is ours, or in a child process, where it is not.
-//! What a plugin does against the contract becomes a fault, a number and a line of the log; never undefined behaviour that
-//! this side could have prevented. `plugins/abi` has the contract.
+//! Loader and host of channel plugins. Runs a plugin in this process or in a child process, and returns its channels as
+//! [`pushgate::PushChannel`]s. A crash in process ends the gateway; a crash in a child process does not.
+//! A breach of the contract in `plugins/abi` becomes a fault, a metric and a log line. The host prevents undefined
+//! behaviour wherever it can.
 
-mod along;
-mod asked;
 mod bounds;
-mod channel;
 mod check;
 mod child;
 mod context;
@@ -13,19 +11,22 @@ mod convert;
 mod description;
 mod elf;
 mod error;
+mod http_request;
+mod in_process;
+mod inline_work;
 mod library;
 mod loader;
 mod pending;
 mod services;
-mod swap;
+mod swappable;
 mod table;
 mod telemetry;
 
-pub use channel::Plugged;
-pub use check::{Counterpart, Entries, Examination, Finding, Findings, Script, Verdict, examine};
-pub use child::{Limits, Role};
-pub use description::{Declared, Description};
+pub use check::{Check, CheckReport, Entries, Finding, PushService, Script, Verdict, run_check};
+pub use child::{HostProcess, Limits};
+pub use description::{DeclaredCapability, Description};
 pub use error::LoadError;
-pub use loader::{Isolation, Loader, Opening, Plugin, Source};
-pub use swap::Swap;
-pub use telemetry::{Death, Level, Misuse, Telemetry, Told};
+pub use in_process::InProcessChannel;
+pub use loader::{Isolation, Loader, OpenOptions, Plugin, Source};
+pub use swappable::SwappableChannel;
+pub use telemetry::{Death, DefaultTelemetry, Level, Misuse, Telemetry};

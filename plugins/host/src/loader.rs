@@ -1,4 +1,4 @@
-//! From a file to a plugin, and from a plugin to channels. Loads the same content once, however often it is asked for.
+//! Loading of plugins from files, and opening of their channels. Files with the same content are loaded once.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::Read as _;
@@ -9,89 +9,90 @@ use aws_lc_rs::digest::{SHA256, digest};
 use parking_lot::Mutex;
 use pushgate::{ChannelName, Clock, PushChannel, Transport};
 
-use crate::channel::Plugged;
-use crate::child::{Isolated, Limits, Starter};
+use crate::child::{ChildChannel, Limits, Starter};
 use crate::description::Description;
 use crate::error::LoadError;
-use crate::library::{Library, Ours};
-use crate::table::Speech;
+use crate::in_process::InProcessChannel;
+use crate::library::{HostContext, Library};
+use crate::table::InterfaceVersion;
 use crate::telemetry::Telemetry;
 
-/// The largest file taken for a plugin, in bytes; a large one is some tens of MiB.
-const MOST_FILE: u64 = 512 * 1024 * 1024;
+/// Maximum size of a plugin's file, in bytes. Large plugins have some tens of MiB.
+const MAX_FILE: u64 = 512 * 1024 * 1024;
 
-/// Which plugin, and how it is run.
+/// File of a plugin and the place where it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// The file. Never a search path.
+    /// Path of the file. Library search paths are not used.
     pub path: PathBuf,
-    /// What it must be, where that is known.
+    /// Expected SHA-256 of the file. `None` accepts any.
     pub sha256: Option<[u8; 32]>,
-    /// Where it runs.
+    /// Process in which the plugin runs.
     pub isolation: Isolation,
 }
 
-/// Where a plugin runs.
+/// Process in which a plugin runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Isolation {
-    /// In this process: quickest, and a crash is ours.
+    /// This process. Fastest, but a crash of the plugin ends the gateway.
     None,
-    /// In a child process for each channel: a crash, a hang or a leak stays there.
+    /// One child process for each channel. A crash, hang or leak does not affect the gateway.
     Process(Limits),
 }
 
-/// Loads plugins. Keep one for the life of the process: what it has loaded is never unloaded.
+/// Loader of plugins. Keep one until the process ends, because loaded libraries are never unloaded.
 pub struct Loader {
-    ours: Ours,
-    /// What is started for a plugin in a process of its own.
+    host: HostContext,
+    /// Program that is started as a child process.
     program: PathBuf,
     kinds: Mutex<BTreeSet<&'static str>>,
     loaded: Mutex<HashMap<[u8; 32], Result<&'static Library, LoadError>>>,
 }
 
 impl Loader {
-    /// One whose plugins have this clock and are heard here. Children are started from this program's own file.
+    /// Returns a loader whose plugins use this clock and report to this telemetry. Child processes run this program's own
+    /// file.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, telemetry: Arc<dyn Telemetry>) -> Self {
-        Self::speaking(Speech::NOW, clock, telemetry)
+        Self::with_version(InterfaceVersion::CURRENT, clock, telemetry)
     }
 
-    /// One that claims to be of a later minor version, with a longer table. For the test that a plugin does not mind.
+    /// Returns a loader that claims a later minor version with a longer table. For tests of compatibility.
     #[doc(hidden)]
     #[must_use]
-    pub fn of_a_later_version(clock: Arc<dyn Clock>, telemetry: Arc<dyn Telemetry>) -> Self {
-        Self::speaking(Speech::LATER, clock, telemetry)
+    pub fn with_future_version(clock: Arc<dyn Clock>, telemetry: Arc<dyn Telemetry>) -> Self {
+        Self::with_version(InterfaceVersion::FUTURE, clock, telemetry)
     }
 
-    fn speaking(speech: Speech, clock: Arc<dyn Clock>, telemetry: Arc<dyn Telemetry>) -> Self {
-        // The file this process runs, even when another has taken its name since.
+    fn with_version(version: InterfaceVersion, clock: Arc<dyn Clock>, telemetry: Arc<dyn Telemetry>) -> Self {
+        // The running file, even if another file has replaced it under the same name.
         let program = Path::new("/proc/self/exe");
         let program = if program.exists() { Ok(program.to_owned()) } else { std::env::current_exe() };
         Self {
-            ours: Ours { clock, telemetry, speech },
+            host: HostContext { clock, telemetry, version },
             program: program.unwrap_or_else(|_| PathBuf::from("pushgate")),
             kinds: Mutex::default(),
             loaded: Mutex::default(),
         }
     }
 
-    /// Starts children from this program, which must answer to `plugin-host` with [`crate::Role::play`].
+    /// Sets the program of child processes. Its `plugin-host` command must call [`crate::HostProcess::run`].
     #[must_use]
-    pub fn children_from(mut self, program: impl Into<PathBuf>) -> Self {
+    pub fn with_child_program(mut self, program: impl Into<PathBuf>) -> Self {
         self.program = program.into();
         self
     }
 
-    /// Loads a plugin. A file that was loaded before, under whatever name, is not loaded again; a file that changed is.
+    /// Loads a plugin. Content that was loaded before is not loaded again, even under another name. A changed file is.
     ///
     /// # Errors
-    /// [`LoadError`], in a sentence for the operator.
+    /// [`LoadError`] if the file cannot be read, is not the configured one or is not a valid plugin.
     pub fn load(&self, source: &Source) -> Result<Plugin, LoadError> {
         let limits = match &source.isolation {
-            Isolation::None => return Ok(Plugin { way: Way::InProcess(self.library(source)?) }),
+            Isolation::None => return Ok(Plugin { backend: Backend::InProcess(self.library(source)?) }),
             Isolation::Process(limits) => limits.clone(),
         };
-        // The child checks the file that it maps; the parent's check names the cause.
+        // The child checks the bytes that it loads. The parent's check returns the precise error.
         if source.sha256.is_some() {
             read_as_configured(source)?;
         }
@@ -100,82 +101,83 @@ impl Loader {
             path: source.path.clone(),
             sha256: source.sha256,
             limits,
-            telemetry: Arc::clone(&self.ours.telemetry),
+            telemetry: Arc::clone(&self.host.telemetry),
         };
-        // It says what it is, and ends.
+        // Reads the description. The child process ends when `Started` is dropped.
         let description = starter.start("")?.description;
-        let kind = self.kept(&description.kind);
-        Ok(Plugin { way: Way::Child(Arc::new(Apart { starter, description, kind })) })
+        let kind = self.intern_kind(&description.kind);
+        Ok(Plugin { backend: Backend::Child(Arc::new(ChildPlugin { starter, description, kind })) })
     }
 
-    /// The library of that file, in this process.
+    /// Returns the file's library in this process. Loads it if its content is new.
     pub(crate) fn library(&self, source: &Source) -> Result<&'static Library, LoadError> {
-        let (image, found) = read_as_configured(source)?;
+        let (image, hash) = read_as_configured(source)?;
         let mut loaded = self.loaded.lock();
-        loaded.entry(found).or_insert_with(|| Library::load(&source.path, &image, self.ours.clone())).clone()
+        loaded.entry(hash).or_insert_with(|| Library::load(&source.path, &image, self.host.clone())).clone()
     }
 
-    /// The kind for as long as core wants it; kept once, however often a plugin is loaded.
-    fn kept(&self, kind: &str) -> &'static str {
+    /// Returns the kind with a static lifetime. Each distinct kind is leaked once.
+    fn intern_kind(&self, kind: &str) -> &'static str {
         let mut kinds = self.kinds.lock();
-        if let Some(kept) = kinds.get(kind) {
-            return kept;
+        if let Some(interned) = kinds.get(kind) {
+            return interned;
         }
-        let kept: &'static str = Box::leak(kind.to_owned().into_boxed_str());
-        kinds.insert(kept);
-        kept
+        let interned: &'static str = Box::leak(kind.to_owned().into_boxed_str());
+        kinds.insert(interned);
+        interned
     }
 }
 
-/// A plugin that can open channels. Cheap to clone.
+/// Plugin that can open channels. Cheap to clone.
 #[derive(Clone)]
 pub struct Plugin {
-    way: Way,
+    backend: Backend,
 }
 
 #[derive(Clone)]
-enum Way {
+enum Backend {
     InProcess(&'static Library),
-    Child(Arc<Apart>),
+    Child(Arc<ChildPlugin>),
 }
 
-/// A plugin that this process never loads.
-struct Apart {
+/// Plugin that only child processes load.
+struct ChildPlugin {
     starter: Starter,
     description: Description,
     kind: &'static str,
 }
 
-/// What a channel is opened with.
-pub struct Opening {
-    /// Its name within the app.
+/// Options of opening a channel.
+pub struct OpenOptions {
+    /// Name of the channel within its app.
     pub name: ChannelName,
-    /// Its table as JSON, with secrets in it.
+    /// Configuration of the channel as JSON, including its secrets.
     pub config: serde_json::Value,
-    /// What its requests go through.
+    /// Transport of the channel's requests.
     pub transport: Arc<dyn Transport>,
 }
 
 impl Plugin {
-    /// What it says about itself.
+    /// Returns the plugin's description of itself.
     #[must_use]
     pub fn description(&self) -> &Description {
-        match &self.way {
-            Way::InProcess(library) => &library.description,
-            Way::Child(apart) => &apart.description,
+        match &self.backend {
+            Backend::InProcess(library) => &library.description,
+            Backend::Child(child) => &child.description,
         }
     }
 
-    /// Opens a channel. Must be called within a tokio runtime, which the channel's requests and timers run on.
+    /// Opens a channel. Must be called within a tokio runtime, which runs the channel's requests and timers.
     ///
     /// # Errors
-    /// [`LoadError::Refused`] with the plugin's own words about the configuration.
-    pub fn open(&self, opening: Opening) -> Result<Arc<dyn PushChannel>, LoadError> {
-        match &self.way {
-            Way::InProcess(library) => Ok(Arc::new(Plugged::open(library, opening)?)),
-            Way::Child(apart) => {
-                let (starter, description) = (apart.starter.clone(), apart.description.clone());
-                Ok(Arc::new(Isolated::open(starter, description, apart.kind, opening)?))
+    /// [`LoadError::Refused`] with the plugin's own message if it refuses the configuration, [`LoadError::Child`] if its
+    /// child process cannot start.
+    pub fn open(&self, options: OpenOptions) -> Result<Arc<dyn PushChannel>, LoadError> {
+        match &self.backend {
+            Backend::InProcess(library) => Ok(Arc::new(InProcessChannel::open(library, options)?)),
+            Backend::Child(child) => {
+                let (starter, description) = (child.starter.clone(), child.description.clone());
+                Ok(Arc::new(ChildChannel::open(starter, description, child.kind, options)?))
             }
         }
     }
@@ -185,10 +187,10 @@ fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
     let unreadable = |why: String| LoadError::Unreadable { path: path.to_owned(), why };
     let mut image = Vec::new();
     std::fs::File::open(path)
-        .and_then(|file| file.take(MOST_FILE + 1).read_to_end(&mut image))
+        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut image))
         .map_err(|error| unreadable(error.to_string()))?;
-    if image.len() as u64 > MOST_FILE {
-        return Err(unreadable(format!("it is larger than {} MiB", MOST_FILE >> 20)));
+    if image.len() as u64 > MAX_FILE {
+        return Err(unreadable(format!("it is larger than {} MiB", MAX_FILE >> 20)));
     }
     Ok(image)
 }
@@ -196,20 +198,20 @@ fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
 /// Returns the file and its SHA-256.
 ///
 /// # Errors
-/// [`LoadError::OtherFile`] if the source names another hash.
+/// [`LoadError::HashMismatch`] if the source names another hash.
 fn read_as_configured(source: &Source) -> Result<(Vec<u8>, [u8; 32]), LoadError> {
     let image = read(&source.path)?;
     let hash = sha256(&image);
     if source.sha256.is_some_and(|expected| expected != hash) {
-        return Err(LoadError::OtherFile { path: source.path.clone(), found: hexadecimal(&hash) });
+        return Err(LoadError::HashMismatch { path: source.path.clone(), found: hexadecimal(&hash) });
     }
     Ok((image, hash))
 }
 
 fn sha256(image: &[u8]) -> [u8; 32] {
-    let mut found = [0; 32];
-    found.copy_from_slice(digest(&SHA256, image).as_ref());
-    found
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, image).as_ref());
+    hash
 }
 
 pub(crate) fn hexadecimal(bytes: &[u8]) -> String {

@@ -1,5 +1,5 @@
-//! Who waits for which answer. A tag is good once; whatever else arrives under it is told apart and does no harm.
-//! Knows nothing of pointers: what reaches it has been read already.
+//! Calls to a plugin that wait for their completion. Each tag can be completed once. Every other completion is classified
+//! as late, repeated or unknown and has no effect. This module handles no pointers of the plugin.
 
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
@@ -15,47 +15,47 @@ use tokio::time::Instant;
 
 use crate::telemetry::Misuse;
 
-/// An answer as it was given, or that what was given cannot be taken for one; `Never` when the deadline has come first.
-pub(crate) type Answer = Result<Given, Misuse>;
+/// Result of a call: the completion, or the misuse that replaces it. [`Misuse::Never`] means that the deadline has passed.
+pub(crate) type CallResult = Result<Completion, Misuse>;
 
-/// What was given.
+/// Outcomes that a plugin passes to `complete`.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Given {
+pub(crate) struct Completion {
     pub(crate) outcomes: Vec<Outcome>,
-    /// To a probe: when the credentials end.
+    /// Expiry of the credentials, for a probe. `None` if the plugin gives none.
     pub(crate) expires_at: Option<Timestamp>,
-    /// Whether a pause was asked for that is longer than a plugin may ask for.
-    pub(crate) is_cut: bool,
+    /// `true` if a requested pause exceeded the limit and was cut.
+    pub(crate) is_pause_cut: bool,
 }
 
-/// Answers are given from many threads: with one lock they would queue for it.
+/// Number of locks. Plugins complete calls from many threads, which would contend for a single lock.
 const SHARDS: usize = 16;
-/// How many tags a shard remembers for telling the late from the doubled.
-const REMEMBERED: usize = 256;
+/// Number of abandoned tags that a shard remembers, to distinguish late completions from repeated ones.
+const MAX_ABANDONED: usize = 256;
 
 thread_local! {
-    /// Whose asker is at work on this thread and looks for the answer before it rests: it need not be woken.
-    static HERE: Cell<u64> = const { Cell::new(0) };
+    /// Tag of the call that this thread currently polls. Its result is checked afterwards, so its task needs no wake-up.
+    static POLLED_TAG: Cell<u64> = const { Cell::new(0) };
 }
 
-/// The questions of one plugin.
+/// Pending calls of one plugin.
 #[derive(Debug)]
-pub(crate) struct Pending {
-    next: AtomicU64,
+pub(crate) struct PendingCalls {
+    next_tag: AtomicU64,
     shards: [Mutex<Shard>; SHARDS],
 }
 
 #[derive(Debug, Default)]
 struct Shard {
-    waiting: HashMap<u64, Waiting, BuildHasherDefault<Spread>>,
-    given_up: VecDeque<(u64, GivenUp)>,
+    entries: HashMap<u64, Entry, BuildHasherDefault<TagHasher>>,
+    abandoned: VecDeque<(u64, Abandoned)>,
 }
 
-/// Spreads tags, which we number ourselves: nobody can choose them so that they collide.
+/// Fast hasher for tags. The host numbers the tags itself, so no plugin can provoke collisions.
 #[derive(Debug, Default)]
-struct Spread(u64);
+struct TagHasher(u64);
 
-impl Hasher for Spread {
+impl Hasher for TagHasher {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -65,188 +65,200 @@ impl Hasher for Spread {
     }
 
     fn write_u64(&mut self, tag: u64) {
-        // The golden ratio in 64 bits: neighbours end far from each other, in the upper bits too.
+        // Multiplicative hashing with the golden ratio spreads consecutive tags. `HashMap` also uses the upper bits.
         self.0 = tag.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
     }
 }
 
-/// What is asked.
+/// Parameters of a call.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Wanted {
-    /// The channel that asks.
+pub(crate) struct CallSpec {
+    /// Number of the calling channel.
     pub(crate) channel: u64,
-    /// So many outcomes.
+    /// Expected number of outcomes.
     pub(crate) outcomes: usize,
-    /// From when on an answer is late.
-    pub(crate) until: Instant,
+    /// Time after which a completion is late.
+    pub(crate) deadline: Instant,
 }
 
 #[derive(Debug)]
-struct Waiting {
-    wanted: Wanted,
+struct Entry {
+    spec: CallSpec,
     slot: Arc<Slot>,
 }
 
-/// Where the answer is put.
+/// Place of the result, shared by the caller and the completing thread.
 #[derive(Debug, Default)]
 struct Slot {
-    answer: Mutex<Option<Answer>>,
-    asker: AtomicWaker,
+    result: Mutex<Option<CallResult>>,
+    waker: AtomicWaker,
 }
 
 impl Slot {
-    fn fill(&self, tag: u64, answer: Answer) {
-        *self.answer.lock() = Some(answer);
-        if HERE.get() != tag {
-            self.asker.wake();
+    fn fill(&self, tag: u64, result: CallResult) {
+        *self.result.lock() = Some(result);
+        if POLLED_TAG.get() != tag {
+            self.waker.wake();
         }
     }
 }
 
-/// Why nobody waits any more.
+/// Reason why a call ended without a completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum GivenUp {
-    /// The deadline came: an answer after it is late.
-    InTime,
-    /// We dropped the question ourselves: an answer to it is nobody's fault.
-    ByUs,
+enum Abandoned {
+    /// The deadline passed. A later completion is a misuse.
+    TimedOut,
+    /// The host dropped the call. A later completion is no misuse.
+    Cancelled,
 }
 
-impl Default for Pending {
+impl Default for PendingCalls {
     fn default() -> Self {
-        Self { next: AtomicU64::new(1), shards: std::array::from_fn(|_| Mutex::default()) }
+        Self { next_tag: AtomicU64::new(1), shards: std::array::from_fn(|_| Mutex::default()) }
     }
 }
 
-impl Pending {
+impl PendingCalls {
     fn shard(&self, tag: u64) -> &Mutex<Shard> {
         &self.shards[(tag % SHARDS as u64) as usize]
     }
 
-    /// A new question.
-    pub(crate) fn ask(&self, wanted: Wanted) -> Question<'_> {
-        let tag = self.next.fetch_add(1, Ordering::Relaxed);
+    /// Registers a call under a new tag.
+    pub(crate) fn register(&self, spec: CallSpec) -> PendingCall<'_> {
+        let tag = self.next_tag.fetch_add(1, Ordering::Relaxed);
         let slot = Arc::new(Slot::default());
-        let waiting = Waiting { wanted, slot: Arc::clone(&slot) };
-        self.shard(tag).lock().waiting.insert(tag, waiting);
-        Question { pending: self, tag, slot, open: true }
+        let entry = Entry { spec, slot: Arc::clone(&slot) };
+        self.shard(tag).lock().entries.insert(tag, entry);
+        PendingCall { pending: self, tag, slot, is_open: true }
     }
 
-    /// Takes an answer in. `read` makes outcomes of what was handed over, and is called only when somebody waits for them.
+    /// Completes a call with `count` outcomes. `read` copies the outcomes and runs only if the call is pending and the count
+    /// is right.
     ///
     /// # Errors
-    /// What was against the contract; the one who waits has been told already.
-    pub(crate) fn answer(&self, tag: u64, count: usize, read: impl FnOnce() -> Answer) -> Result<(), Misuse> {
-        let waiting = {
+    /// The misuse that the caller must record. The waiting task has received it as the call's result.
+    pub(crate) fn complete(
+        &self,
+        tag: u64,
+        count: usize,
+        read: impl FnOnce() -> CallResult,
+    ) -> Result<(), Misuse> {
+        let entry = {
             let mut shard = self.shard(tag).lock();
-            match shard.waiting.remove(&tag) {
-                Some(waiting) => waiting,
-                None => return self.stray(tag, &shard),
+            match shard.entries.remove(&tag) {
+                Some(entry) => entry,
+                None => return self.classify_unexpected(tag, &shard),
             }
         };
-        let answer = if count == waiting.wanted.outcomes { read() } else { Err(Misuse::WrongCount) };
-        let verdict = answer.as_ref().map_or_else(|misuse| Err(*misuse), |_| Ok(()));
-        waiting.slot.fill(tag, answer);
-        verdict
+        let result = if count == entry.spec.outcomes { read() } else { Err(Misuse::WrongCount) };
+        let status = result.as_ref().map_or_else(|misuse| Err(*misuse), |_| Ok(()));
+        entry.slot.fill(tag, result);
+        status
     }
 
-    /// Answers for the plugin whatever the channel has waited for until its time was over. Gives the deadline that comes next.
+    /// Ends all calls of the channel whose deadline has passed. Returns the next deadline, or `None` without pending calls.
     pub(crate) fn expire(&self, channel: u64, now: Instant) -> Option<Instant> {
-        let ours = |waiting: &Waiting| waiting.wanted.channel == channel;
+        let is_of_channel = |entry: &Entry| entry.spec.channel == channel;
         let mut next: Option<Instant> = None;
         for shard in &self.shards {
             let mut shard = shard.lock();
-            let is_over = |_: &u64, waiting: &mut Waiting| ours(waiting) && waiting.wanted.until <= now;
-            let over: Vec<_> = shard.waiting.extract_if(is_over).collect();
-            for (tag, waiting) in over {
-                shard.remember(tag, GivenUp::InTime);
-                waiting.slot.fill(tag, Err(Misuse::Never));
+            let is_expired = |_: &u64, entry: &mut Entry| is_of_channel(entry) && entry.spec.deadline <= now;
+            let expired: Vec<_> = shard.entries.extract_if(is_expired).collect();
+            for (tag, entry) in expired {
+                shard.remember(tag, Abandoned::TimedOut);
+                entry.slot.fill(tag, Err(Misuse::Never));
             }
-            let first = shard.waiting.values().filter(|one| ours(one)).map(|one| one.wanted.until).min();
+            let first = shard
+                .entries
+                .values()
+                .filter(|entry| is_of_channel(entry))
+                .map(|entry| entry.spec.deadline)
+                .min();
             next = [next, first].into_iter().flatten().min();
         }
         next
     }
 
-    /// An answer nobody waits for.
-    fn stray(&self, tag: u64, shard: &Shard) -> Result<(), Misuse> {
-        if tag == 0 || tag >= self.next.load(Ordering::Relaxed) {
+    /// Classifies a completion of a call that is not pending. `Ok` means that the plugin did nothing wrong.
+    fn classify_unexpected(&self, tag: u64, shard: &Shard) -> Result<(), Misuse> {
+        if tag == 0 || tag >= self.next_tag.load(Ordering::Relaxed) {
             return Err(Misuse::UnknownTag);
         }
-        match shard.given_up.iter().find(|(known, _)| *known == tag) {
-            Some((_, GivenUp::ByUs)) => Ok(()),
-            Some((_, GivenUp::InTime)) => Err(Misuse::Late),
+        match shard.abandoned.iter().find(|(known, _)| *known == tag) {
+            Some((_, Abandoned::Cancelled)) => Ok(()),
+            Some((_, Abandoned::TimedOut)) => Err(Misuse::Late),
             None => Err(Misuse::Twice),
         }
     }
 
-    /// How many are waiting.
+    /// Returns the number of pending calls.
     #[cfg(test)]
-    fn waiting(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().waiting.len()).sum()
+    fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().entries.len()).sum()
     }
 }
 
 impl Shard {
-    fn remember(&mut self, tag: u64, why: GivenUp) {
-        if self.given_up.len() == REMEMBERED {
-            self.given_up.pop_front();
+    fn remember(&mut self, tag: u64, why: Abandoned) {
+        if self.abandoned.len() == MAX_ABANDONED {
+            self.abandoned.pop_front();
         }
-        self.given_up.push_back((tag, why));
+        self.abandoned.push_back((tag, why));
     }
 }
 
-/// A question that is forgotten when whoever asked goes away.
+/// Caller's side of a pending call. Dropping it cancels the call.
 #[derive(Debug)]
-pub(crate) struct Question<'a> {
-    pending: &'a Pending,
+pub(crate) struct PendingCall<'a> {
+    pending: &'a PendingCalls,
     tag: u64,
     slot: Arc<Slot>,
-    open: bool,
+    is_open: bool,
 }
 
-impl Question<'_> {
+impl PendingCall<'_> {
     pub(crate) const fn tag(&self) -> u64 {
         self.tag
     }
 
-    /// Does something that may bring the answer on this very thread. Look for it afterwards: nobody is woken for it.
-    pub(crate) fn here<T>(&self, run: impl FnOnce() -> T) -> T {
-        struct Before(u64);
-        impl Drop for Before {
+    /// Runs code that may complete this call on the current thread, without waking the call's task. Poll the call
+    /// afterwards.
+    pub(crate) fn poll_inline<T>(&self, run: impl FnOnce() -> T) -> T {
+        struct Reset(u64);
+        impl Drop for Reset {
             fn drop(&mut self) {
-                HERE.set(self.0);
+                POLLED_TAG.set(self.0);
             }
         }
-        let _before = Before(HERE.replace(self.tag));
+        let _reset = Reset(POLLED_TAG.replace(self.tag));
         run()
     }
 
-    /// The answer, once.
-    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Answer> {
-        if let Some(answer) = self.take() {
-            return Poll::Ready(answer);
+    /// Polls for the result, which is returned once.
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<CallResult> {
+        if let Some(result) = self.take() {
+            return Poll::Ready(result);
         }
-        self.slot.asker.register(context.waker());
-        // It may have come before there was anybody to wake.
+        self.slot.waker.register(context.waker());
+        // The result may have arrived before the waker was registered.
         self.take().map_or(Poll::Pending, Poll::Ready)
     }
 
-    fn take(&mut self) -> Option<Answer> {
-        let answer = self.slot.answer.lock().take()?;
-        self.open = false;
-        Some(answer)
+    fn take(&mut self) -> Option<CallResult> {
+        let result = self.slot.result.lock().take()?;
+        self.is_open = false;
+        Some(result)
     }
 }
 
-impl Drop for Question<'_> {
+impl Drop for PendingCall<'_> {
     fn drop(&mut self) {
-        if !self.open {
+        if !self.is_open {
             return;
         }
         let mut shard = self.pending.shard(self.tag).lock();
-        if shard.waiting.remove(&self.tag).is_some() {
-            shard.remember(self.tag, GivenUp::ByUs);
+        if shard.entries.remove(&self.tag).is_some() {
+            shard.remember(self.tag, Abandoned::Cancelled);
         }
     }
 }
@@ -256,84 +268,95 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn wanted(outcomes: usize) -> Wanted {
-        Wanted { channel: 1, outcomes, until: Instant::now() + Duration::from_secs(1) }
+    fn spec(outcomes: usize) -> CallSpec {
+        CallSpec { channel: 1, outcomes, deadline: Instant::now() + Duration::from_secs(1) }
     }
 
-    fn taken(count: usize) -> impl FnOnce() -> Answer {
-        move || Ok(Given { outcomes: vec![Outcome::accepted("id"); count], expires_at: None, is_cut: false })
-    }
-
-    #[test]
-    fn an_answer_is_taken_once() {
-        let pending = Pending::default();
-        let mut question = pending.ask(wanted(2));
-        assert_eq!(pending.answer(question.tag(), 2, taken(2)), Ok(()));
-        assert_eq!(question.take().unwrap().unwrap().outcomes.len(), 2);
-        assert_eq!(pending.answer(question.tag(), 2, taken(2)), Err(Misuse::Twice));
+    fn accepted(count: usize) -> impl FnOnce() -> CallResult {
+        move || {
+            Ok(Completion {
+                outcomes: vec![Outcome::accepted("id"); count],
+                expires_at: None,
+                is_pause_cut: false,
+            })
+        }
     }
 
     #[test]
-    fn another_number_is_told_to_whoever_waits_and_never_read() {
-        let pending = Pending::default();
-        let mut question = pending.ask(wanted(2));
-        let read = || unreachable!("what has the wrong length is not looked at");
-        assert_eq!(pending.answer(question.tag(), 3, read), Err(Misuse::WrongCount));
-        assert_eq!(question.take(), Some(Err(Misuse::WrongCount)));
+    fn a_call_is_completed_once() {
+        let pending = PendingCalls::default();
+        let mut call = pending.register(spec(2));
+        assert_eq!(pending.complete(call.tag(), 2, accepted(2)), Ok(()));
+        assert_eq!(call.take().unwrap().unwrap().outcomes.len(), 2);
+        assert_eq!(pending.complete(call.tag(), 2, accepted(2)), Err(Misuse::Twice));
     }
 
     #[test]
-    fn late_doubled_and_unknown_are_told_apart() {
-        let pending = Pending::default();
-        assert_eq!(pending.answer(0, 1, taken(1)), Err(Misuse::UnknownTag));
-        assert_eq!(pending.answer(77, 1, taken(1)), Err(Misuse::UnknownTag));
-        let mut question = pending.ask(wanted(1));
-        assert_eq!(pending.expire(1, question_ends(&pending)), None);
-        assert_eq!(question.take(), Some(Err(Misuse::Never)));
-        assert_eq!(pending.answer(question.tag(), 1, taken(1)), Err(Misuse::Late));
-        let question = pending.ask(wanted(1));
-        let tag = question.tag();
-        drop(question);
-        assert_eq!(pending.answer(tag, 1, taken(1)), Ok(()), "we left, the plugin did nothing wrong");
-    }
-
-    /// When the last of those who wait gives up.
-    fn question_ends(pending: &Pending) -> Instant {
-        let ends = |shard: &Mutex<Shard>| shard.lock().waiting.values().map(|one| one.wanted.until).max();
-        pending.shards.iter().filter_map(ends).max().unwrap()
+    fn a_wrong_number_of_outcomes_is_reported_to_the_caller_and_not_read() {
+        let pending = PendingCalls::default();
+        let mut call = pending.register(spec(2));
+        let read = || unreachable!("outcomes of a wrong count are not read");
+        assert_eq!(pending.complete(call.tag(), 3, read), Err(Misuse::WrongCount));
+        assert_eq!(call.take(), Some(Err(Misuse::WrongCount)));
     }
 
     #[test]
-    fn a_deadline_is_one_channels_and_the_next_one_is_named() {
-        let pending = Pending::default();
-        let (soon, later) = (Instant::now(), Instant::now() + Duration::from_secs(9));
-        let mut first = pending.ask(Wanted { until: soon, ..wanted(1) });
-        let mut second = pending.ask(Wanted { until: later, ..wanted(1) });
-        let mut other = pending.ask(Wanted { until: soon, channel: 2, ..wanted(1) });
-        assert_eq!(pending.expire(1, soon), Some(later));
+    fn late_repeated_and_unknown_completions_are_distinguished() {
+        let pending = PendingCalls::default();
+        assert_eq!(pending.complete(0, 1, accepted(1)), Err(Misuse::UnknownTag));
+        assert_eq!(pending.complete(77, 1, accepted(1)), Err(Misuse::UnknownTag));
+        let mut call = pending.register(spec(1));
+        assert_eq!(pending.expire(1, last_deadline(&pending)), None);
+        assert_eq!(call.take(), Some(Err(Misuse::Never)));
+        assert_eq!(pending.complete(call.tag(), 1, accepted(1)), Err(Misuse::Late));
+        let call = pending.register(spec(1));
+        let tag = call.tag();
+        drop(call);
+        assert_eq!(
+            pending.complete(tag, 1, accepted(1)),
+            Ok(()),
+            "the host cancelled the call, so this is no misuse"
+        );
+    }
+
+    /// Returns the latest deadline of all pending calls.
+    fn last_deadline(pending: &PendingCalls) -> Instant {
+        let latest =
+            |shard: &Mutex<Shard>| shard.lock().entries.values().map(|entry| entry.spec.deadline).max();
+        pending.shards.iter().filter_map(latest).max().unwrap()
+    }
+
+    #[test]
+    fn expiry_ends_the_calls_of_one_channel_and_returns_its_next_deadline() {
+        let pending = PendingCalls::default();
+        let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(9));
+        let mut first = pending.register(CallSpec { deadline: now, ..spec(1) });
+        let mut second = pending.register(CallSpec { deadline: later, ..spec(1) });
+        let mut other = pending.register(CallSpec { deadline: now, channel: 2, ..spec(1) });
+        assert_eq!(pending.expire(1, now), Some(later));
         assert_eq!(first.take(), Some(Err(Misuse::Never)));
         assert_eq!((second.take(), other.take()), (None, None));
     }
 
     #[test]
-    fn who_is_here_is_not_woken_and_who_rests_is() {
-        let pending = Pending::default();
-        let (waker, woken) = counted();
+    fn only_a_completion_from_another_task_wakes_the_caller() {
+        let pending = PendingCalls::default();
+        let (waker, woken) = counting_waker();
         let mut context = Context::from_waker(&waker);
-        let mut question = pending.ask(wanted(1));
-        assert!(question.poll(&mut context).is_pending());
-        let tag = question.tag();
-        question.here(|| pending.answer(tag, 1, taken(1))).unwrap();
+        let mut call = pending.register(spec(1));
+        assert!(call.poll(&mut context).is_pending());
+        let tag = call.tag();
+        call.poll_inline(|| pending.complete(tag, 1, accepted(1))).unwrap();
         assert_eq!(woken.load(Ordering::Acquire), 0);
-        assert!(question.poll(&mut context).is_ready());
-        let mut question = pending.ask(wanted(1));
-        assert!(question.poll(&mut context).is_pending());
-        pending.answer(question.tag(), 1, taken(1)).unwrap();
+        assert!(call.poll(&mut context).is_ready());
+        let mut call = pending.register(spec(1));
+        assert!(call.poll(&mut context).is_pending());
+        pending.complete(call.tag(), 1, accepted(1)).unwrap();
         assert_eq!(woken.load(Ordering::Acquire), 1);
-        assert!(question.poll(&mut context).is_ready());
+        assert!(call.poll(&mut context).is_ready());
     }
 
-    fn counted() -> (std::task::Waker, Arc<AtomicU64>) {
+    fn counting_waker() -> (std::task::Waker, Arc<AtomicU64>) {
         struct Counts(Arc<AtomicU64>);
         impl std::task::Wake for Counts {
             fn wake(self: Arc<Self>) {
@@ -345,28 +368,28 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
-        let pending = Pending::default();
-        for _ in 0..SHARDS * REMEMBERED * 2 {
-            drop(pending.ask(wanted(1)));
+    fn the_number_of_remembered_tags_is_bounded() {
+        let pending = PendingCalls::default();
+        for _ in 0..SHARDS * MAX_ABANDONED * 2 {
+            drop(pending.register(spec(1)));
         }
-        assert_eq!(pending.waiting(), 0);
-        assert!(pending.shards.iter().all(|shard| shard.lock().given_up.len() == REMEMBERED));
+        assert_eq!(pending.len(), 0);
+        assert!(pending.shards.iter().all(|shard| shard.lock().abandoned.len() == MAX_ABANDONED));
     }
 
     #[test]
-    fn of_ten_threads_that_answer_one_tag_one_is_taken() {
+    fn of_ten_concurrent_completions_of_a_call_one_is_accepted() {
         for _ in 0..100 {
-            let pending = Pending::default();
-            let mut question = pending.ask(wanted(1));
-            let tag = question.tag();
+            let pending = PendingCalls::default();
+            let mut call = pending.register(spec(1));
+            let tag = call.tag();
             let taken = std::thread::scope(|scope| {
                 let threads: Vec<_> =
-                    (0..10).map(|_| scope.spawn(|| pending.answer(tag, 1, taken(1)))).collect();
+                    (0..10).map(|_| scope.spawn(|| pending.complete(tag, 1, accepted(1)))).collect();
                 threads.into_iter().filter_map(|thread| thread.join().ok()?.ok()).count()
             });
             assert_eq!(taken, 1);
-            assert!(question.take().unwrap().is_ok());
+            assert!(call.take().unwrap().is_ok());
         }
     }
 }

@@ -1,4 +1,5 @@
-//! HTTP requests and timers for plugins: taken at once, answered later, and answered whatever happens, exactly once.
+//! HTTP requests and timers for plugins. Each accepted request or timer calls its callback exactly once, even when the
+//! channel closes.
 
 use std::ffi::c_void;
 use std::sync::Arc;
@@ -9,43 +10,44 @@ use pushgate::{Request, Response, Transport, TransportError};
 use pushgate_plugin_abi as abi;
 use pushgate_plugin_abi::Str;
 
-use crate::asked;
-use crate::context::NotBegun;
-use crate::table::{Shared, guarded};
+use crate::context::StartError;
+use crate::http_request::{self, RawRequest};
+use crate::table::{PluginState, run_guarded};
 use crate::telemetry::Misuse;
 
-const LONGEST_TIMER: u64 = 24 * 3600 * 1000;
-/// What the headers of a request take as a rule, in bytes.
-const HEADERS: usize = 512;
+/// Maximum delay of a timer, in milliseconds: 24 hours.
+const MAX_TIMER_MS: u64 = 24 * 3600 * 1000;
+/// Memory reserved for the headers of a request, in bytes.
+const TYPICAL_HEADER_BYTES: usize = 512;
 
-/// A pointer of the plugin's that is only carried.
-struct User(*mut c_void);
+/// Pointer of the plugin that is passed back to its callback. The host never reads it.
+struct UserData(*mut c_void);
 
-// SAFETY: the contract says that what belongs to a request may be used from any thread, by one at a time.
-unsafe impl Send for User {}
+// SAFETY: the contract allows use of the pointer from any thread, by one thread at a time.
+unsafe impl Send for UserData {}
 
-/// An answer that is owed: whoever drops it has answered, too.
-struct Owed<F: FnMut(&User)> {
-    user: User,
-    otherwise: F,
-    paid: bool,
+/// Callback of the plugin that runs exactly once: by [`Callback::call`], or with `on_drop` when this is dropped.
+struct Callback<F: FnMut(&UserData)> {
+    user: UserData,
+    on_drop: F,
+    is_called: bool,
 }
 
-impl<F: FnMut(&User)> Owed<F> {
-    const fn new(user: User, otherwise: F) -> Self {
-        Self { user, otherwise, paid: false }
+impl<F: FnMut(&UserData)> Callback<F> {
+    const fn new(user: UserData, on_drop: F) -> Self {
+        Self { user, on_drop, is_called: false }
     }
 
-    fn pay(mut self, answer: impl FnOnce(&User)) {
-        self.paid = true;
-        answer(&self.user);
+    fn call(mut self, run: impl FnOnce(&UserData)) {
+        self.is_called = true;
+        run(&self.user);
     }
 }
 
-impl<F: FnMut(&User)> Drop for Owed<F> {
+impl<F: FnMut(&UserData)> Drop for Callback<F> {
     fn drop(&mut self) {
-        if !self.paid {
-            (self.otherwise)(&self.user);
+        if !self.is_called {
+            (self.on_drop)(&self.user);
         }
     }
 }
@@ -57,22 +59,23 @@ pub(crate) unsafe extern "C" fn http_request(
     done: Option<abi::HttpDone>,
     user: *mut c_void,
 ) -> i32 {
-    let run = |shared: &'static Shared| {
-        let Some(context) = shared.channel(channel) else { return abi::CLOSED };
-        // SAFETY: behind `request` lies what the contract says, for the call; that is the plugin's part.
-        let request = unsafe { request.as_ref() }.and_then(|raw| unsafe { read(raw, context.timeout) });
+    let run = |shared: &'static PluginState| {
+        let Some(context) = shared.find_channel(channel) else { return abi::CLOSED };
+        // SAFETY: the contract demands null or a valid request for the duration of the call.
+        let request =
+            unsafe { request.as_ref() }.and_then(|raw| unsafe { read_request(raw, context.timeout) });
         let (Some(request), Some(done)) = (request, done) else {
-            shared.misused(Misuse::BadArgument);
+            shared.record_misuse(Misuse::BadArgument);
             return abi::REFUSED;
         };
-        let user = User(user);
-        begun(context.begin(|| {
-            let owed = Owed::new(user, move |user: &User| tell_cancelled(done, user));
-            fetch(Arc::clone(&context.transport), request, done, owed)
+        let user = UserData(user);
+        start_code(context.start(|| {
+            let callback = Callback::new(user, move |user: &UserData| report_cancelled(done, user));
+            fetch(Arc::clone(&context.transport), request, done, callback)
         }))
     };
-    // SAFETY: the plugin hands back the table it was given.
-    unsafe { guarded(host, abi::REFUSED, run) }
+    // SAFETY: the contract demands the table that the plugin has received.
+    unsafe { run_guarded(host, abi::REFUSED, run) }
 }
 
 pub(crate) unsafe extern "C" fn timer(
@@ -82,50 +85,50 @@ pub(crate) unsafe extern "C" fn timer(
     done: Option<abi::TimerDone>,
     user: *mut c_void,
 ) -> i32 {
-    let run = |shared: &'static Shared| {
-        let Some(context) = shared.channel(channel) else { return abi::CLOSED };
-        let Some(done) = done.filter(|_| after_ms <= LONGEST_TIMER) else {
-            shared.misused(Misuse::BadArgument);
+    let run = |shared: &'static PluginState| {
+        let Some(context) = shared.find_channel(channel) else { return abi::CLOSED };
+        let Some(done) = done.filter(|_| after_ms <= MAX_TIMER_MS) else {
+            shared.record_misuse(Misuse::BadArgument);
             return abi::REFUSED;
         };
-        // SAFETY: `done` and what it is given are the plugin's, which is never unloaded.
-        let call = move |user: &User, cancelled| unsafe { done(user.0, cancelled) };
-        let user = User(user);
-        begun(context.begin(|| {
-            let owed = Owed::new(user, move |user: &User| call(user, 1));
+        // SAFETY: `done` and `user` belong to the plugin, which is never unloaded.
+        let run_done = move |user: &UserData, cancelled| unsafe { done(user.0, cancelled) };
+        let user = UserData(user);
+        start_code(context.start(|| {
+            let callback = Callback::new(user, move |user: &UserData| run_done(user, 1));
             async move {
                 tokio::time::sleep(Duration::from_millis(after_ms)).await;
-                owed.pay(|user| call(user, 0));
+                callback.call(|user| run_done(user, 0));
             }
         }))
     };
-    // SAFETY: the plugin hands back the table it was given.
-    unsafe { guarded(host, abi::REFUSED, run) }
+    // SAFETY: the contract demands the table that the plugin has received.
+    unsafe { run_guarded(host, abi::REFUSED, run) }
 }
 
-const fn begun(result: Result<(), NotBegun>) -> i32 {
+const fn start_code(result: Result<(), StartError>) -> i32 {
     match result {
         Ok(()) => abi::OK,
-        Err(NotBegun::Closed) => abi::CLOSED,
-        Err(NotBegun::Busy) => abi::BUSY,
+        Err(StartError::Closed) => abi::CLOSED,
+        Err(StartError::Busy) => abi::BUSY,
     }
 }
 
-/// Sends the request, and tells the plugin what came.
-async fn fetch<F: FnMut(&User)>(
+/// Sends the request and passes the response or the error to the plugin.
+async fn fetch<F: FnMut(&UserData)>(
     transport: Arc<dyn Transport>,
     request: Request,
     done: abi::HttpDone,
-    owed: Owed<F>,
+    callback: Callback<F>,
 ) {
-    let answer = transport.send(request).await;
-    owed.pay(|user| match &answer {
-        Ok(response) => tell_response(done, user, response),
-        Err(error) => tell_error(done, user, error),
+    let result = transport.send(request).await;
+    callback.call(|user| match &result {
+        Ok(response) => report_response(done, user, response),
+        Err(error) => report_error(done, user, error),
     });
 }
 
-const NO_ANSWER: abi::HttpResponse = abi::HttpResponse {
+const NO_RESPONSE: abi::HttpResponse = abi::HttpResponse {
     struct_size: size_of::<abi::HttpResponse>(),
     error: abi::HTTP_CANCELLED,
     status: 0,
@@ -135,17 +138,17 @@ const NO_ANSWER: abi::HttpResponse = abi::HttpResponse {
     detail: Str::NONE,
 };
 
-fn tell(done: abi::HttpDone, user: &User, response: &abi::HttpResponse) {
-    // SAFETY: `done` and what it is given are the plugin's, which is never unloaded; the response outlives the call.
+fn report(done: abi::HttpDone, user: &UserData, response: &abi::HttpResponse) {
+    // SAFETY: `done` and `user` belong to the plugin, which is never unloaded; the response outlives the call.
     unsafe { done(user.0, response) }
 }
 
-fn tell_cancelled(done: abi::HttpDone, user: &User) {
+fn report_cancelled(done: abi::HttpDone, user: &UserData) {
     let detail = Str::of("the channel is being closed");
-    tell(done, user, &abi::HttpResponse { detail, ..NO_ANSWER });
+    report(done, user, &abi::HttpResponse { detail, ..NO_RESPONSE });
 }
 
-fn tell_error(done: abi::HttpDone, user: &User, error: &TransportError) {
+fn report_error(done: abi::HttpDone, user: &UserData, error: &TransportError) {
     let detail = error.to_string();
     let error = match error {
         TransportError::Unreachable { .. } => abi::HTTP_UNREACHABLE,
@@ -155,11 +158,11 @@ fn tell_error(done: abi::HttpDone, user: &User, error: &TransportError) {
         TransportError::GoneAway { .. } => abi::HTTP_GONE_AWAY,
         TransportError::AnswerTooLong { .. } => abi::HTTP_TOO_LONG,
     };
-    tell(done, user, &abi::HttpResponse { error, detail: Str::of(&detail), ..NO_ANSWER });
+    report(done, user, &abi::HttpResponse { error, detail: Str::of(&detail), ..NO_RESPONSE });
 }
 
-fn tell_response(done: abi::HttpDone, user: &User, response: &Response) {
-    // Texts are UTF-8 on the other side; a header that is none is handed over with its bytes replaced.
+fn report_response(done: abi::HttpDone, user: &UserData, response: &Response) {
+    // The interface demands UTF-8, so invalid bytes of a header are replaced.
     let values: Vec<_> = response
         .headers
         .iter()
@@ -169,58 +172,61 @@ fn tell_response(done: abi::HttpDone, user: &User, response: &Response) {
         .iter()
         .map(|(name, value)| abi::Header { name: Str::of(name.as_str()), value: Str::of(value) })
         .collect();
-    let answer = abi::HttpResponse {
+    let raw = abi::HttpResponse {
         error: abi::HTTP_OK,
         status: response.status.as_u16().into(),
         headers: headers.as_ptr(),
         header_count: headers.len(),
         body: Str::of_bytes(&response.body),
-        ..NO_ANSWER
+        ..NO_RESPONSE
     };
-    tell(done, user, &answer);
+    report(done, user, &raw);
 }
 
-/// The request, copied; none when it is not right.
+/// Copies and validates a request. `None` means that it is invalid.
 ///
 /// # Safety
-/// The pointers in it are as the contract says.
-unsafe fn read(raw: &abi::HttpRequest, timeout: Duration) -> Option<Request> {
-    if raw.struct_size < size_of::<abi::HttpRequest>() || raw.header_count > asked::MOST_HEADERS {
+/// The pointers in the request are as the contract demands.
+unsafe fn read_request(raw: &abi::HttpRequest, timeout: Duration) -> Option<Request> {
+    if raw.struct_size < size_of::<abi::HttpRequest>() || raw.header_count > http_request::MAX_HEADERS {
         return None;
     }
-    let missing = raw.headers.is_null() && raw.header_count > 0;
-    if missing || raw.url.len > asked::MOST_URL || raw.body.len > asked::MOST_BODY {
+    let is_array_missing = raw.headers.is_null() && raw.header_count > 0;
+    if is_array_missing || raw.url.len > http_request::MAX_URL || raw.body.len > http_request::MAX_BODY {
         return None;
     }
-    // All in one piece, which the parts of the request share.
-    let mut copy = Vec::with_capacity(raw.url.len + raw.body.len + HEADERS);
-    let mut keep = |bytes: &[u8]| {
-        let from = copy.len();
+    // One allocation, which the parts of the request share.
+    let mut copy = Vec::with_capacity(raw.url.len + raw.body.len + TYPICAL_HEADER_BYTES);
+    let mut append = |bytes: &[u8]| {
+        let start = copy.len();
         copy.extend_from_slice(bytes);
-        from..copy.len()
+        start..copy.len()
     };
-    // SAFETY: the texts are good for the call, the caller says.
+    // SAFETY: the caller guarantees that the texts are valid for the call.
     let (method, url, body) = unsafe {
-        let (url, body) = (raw.url.bytes(asked::MOST_URL)?, raw.body.bytes(asked::MOST_BODY));
-        (raw.method.bytes(asked::MAX_METHOD), keep(url), keep(body.unwrap_or_default()))
+        let (url, body) = (raw.url.bytes(http_request::MAX_URL)?, raw.body.bytes(http_request::MAX_BODY));
+        (raw.method.bytes(http_request::MAX_METHOD), append(url), append(body.unwrap_or_default()))
     };
     let mut headers = Vec::with_capacity(raw.header_count);
     for i in 0..raw.header_count {
-        // SAFETY: there are so many, the caller says; their texts are good for the call.
+        // SAFETY: the caller guarantees `header_count` headers, whose texts are valid for the call.
         let (name, value) = unsafe {
             let header = *raw.headers.add(i);
-            (header.name.bytes(asked::MOST_HEADER + 1)?, header.value.bytes(asked::MOST_HEADER + 1))
+            (
+                header.name.bytes(http_request::MAX_HEADER + 1)?,
+                header.value.bytes(http_request::MAX_HEADER + 1),
+            )
         };
-        headers.push((name, keep(value.unwrap_or_default())));
+        headers.push((name, append(value.unwrap_or_default())));
     }
     let copy = Bytes::from(copy);
     let timeout = if raw.timeout_ms == 0 { timeout } else { Duration::from_millis(raw.timeout_ms) };
-    let asked = asked::Asked {
+    let request = RawRequest {
         method: method.unwrap_or(b"POST"),
         url: copy.slice(url),
         body: copy.slice(body),
         timeout,
         max_answer: raw.max_answer,
     };
-    asked.checked(headers.into_iter().map(|(name, value)| (name, copy.slice(value))))
+    request.validate(headers.into_iter().map(|(name, value)| (name, copy.slice(value))))
 }

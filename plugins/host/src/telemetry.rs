@@ -1,5 +1,5 @@
-//! Where a plugin's own words go, and what we have to say about it: the log and the metrics here, frames in a child process.
-//! A plugin that misbehaves a million times must not write a million lines.
+//! Log lines and metrics of plugins, and the host's reports about plugins. They go to the log and the metrics of this
+//! process; a child process sends them to its parent. Repeated misuse must not flood the log.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,50 +8,50 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-/// How loud a line of a plugin is.
+/// Level of a plugin's log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// Somebody should act.
+    /// Needs action.
     Error,
-    /// Worth a look.
+    /// May need action.
     Warn,
-    /// Worth knowing.
+    /// For operators.
     Info,
-    /// For the author.
+    /// For the plugin's developer.
     Debug,
 }
 
-/// What a plugin did against the contract.
+/// Violation of the plugin contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Misuse {
-    /// `complete` was never called before the deadline.
+    /// `complete` was not called before the deadline.
     Never,
     /// `complete` was called after the deadline.
     Late,
-    /// `complete` was called again for a tag that was answered.
+    /// `complete` was called again for a completed tag.
     Twice,
-    /// `complete` came with another number of outcomes than there are addresses.
+    /// The number of outcomes differs from the number of addresses.
     WrongCount,
-    /// `complete` came without outcomes, or with some that cannot be read.
+    /// `complete` was called without outcomes or with unreadable ones.
     NoOutcomes,
-    /// `complete` came for a tag that was never given out.
+    /// `complete` was called with a tag that the host never issued.
     UnknownTag,
     /// A function of the host was called without the host's table.
     NoHost,
-    /// A function of the host was called for a channel that is closed or never was.
+    /// A function of the host was called for a channel that is not open.
     UnknownChannel,
-    /// A request, a timer or a metric with arguments that are not right.
+    /// A request, timer or metric has invalid arguments.
     BadArgument,
-    /// A function that must return at once took its time.
+    /// A function that must return promptly took too long.
     Blocked,
-    /// What the plugin wrote as a message's body is not JSON.
+    /// The body of a rendered message is not JSON.
     BadBody,
 }
 
 impl Misuse {
-    /// Every kind, in the order of the enum.
+    /// All kinds, in the order of the enum.
     pub const ALL: [Self; 11] = [
         Self::Never,
         Self::Late,
@@ -66,7 +66,7 @@ impl Misuse {
         Self::BadBody,
     ];
 
-    /// Its name in metrics and logs.
+    /// Returns the name in metrics and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -85,82 +85,84 @@ impl Misuse {
     }
 }
 
-/// Hears what plugins say, and what is said about them. Quick, and never blocks.
+/// Receiver of plugins' log lines and metrics, and of the host's reports about plugins. Its methods return fast and never
+/// block.
 pub trait Telemetry: Send + Sync + 'static {
-    /// A line of the plugin. The text has no control characters and at most 1,000 bytes.
+    /// Writes a log line of the plugin. The text has no control characters and at most 1,000 bytes.
     fn log(&self, plugin: &str, channel: &str, level: Level, text: &str);
     /// Adds to a counter of the plugin.
     fn count(&self, plugin: &str, channel: &str, name: &str, by: u64);
-    /// Records a value of the plugin.
+    /// Records a value in a histogram of the plugin.
     fn record(&self, plugin: &str, channel: &str, name: &str, value: f64);
-    /// The plugin broke the contract.
-    fn misused(&self, plugin: &str, what: Misuse);
-    /// The channel's process is there: at the beginning, and again after each death.
-    fn rose(&self, plugin: &str, channel: &str);
-    /// The channel's process died; whoever waited for it has been told.
-    fn died(&self, plugin: &str, channel: &str, death: &Death<'_>);
+    /// Records a violation of the contract.
+    fn record_misuse(&self, plugin: &str, misuse: Misuse);
+    /// Records that the channel's child process has started, for the first time or after a death.
+    fn record_start(&self, plugin: &str, channel: &str);
+    /// Records that the channel's child process has died. Its pending calls have failed by then.
+    fn record_death(&self, plugin: &str, channel: &str, death: &Death<'_>);
 }
 
-/// How a plugin's process died.
+/// Death of a plugin's child process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Death<'a> {
-    /// In words for the operator.
+    /// Cause, for the operator.
     pub why: &'a str,
-    /// Which one in a row, without one answer between them; from 1.
-    pub row: u32,
-    /// How long it is left alone before it is started again.
-    pub wait: Duration,
-    /// Whether it is left alone because it died too often, and not for a moment only.
-    pub given_up: bool,
+    /// Number of this death among those in a row without a completed delivery in between. Starts at 1.
+    pub consecutive: u32,
+    /// Delay before the process is started again.
+    pub restart_delay: Duration,
+    /// `true` if too many deaths in a row have opened the circuit breaker.
+    pub is_breaker_open: bool,
 }
 
-/// Line about a pause beyond [`crate::bounds::MAX_RETRY_AFTER`].
-pub(crate) const CUT: &str = "the plugin asked for a pause of more than 24 hours, cut to 24 hours";
+/// Log line about a pause beyond [`crate::bounds::MAX_RETRY_AFTER`].
+pub(crate) const PAUSE_CUT: &str = "the plugin requested a pause of more than 24 hours, cut to 24 hours";
 
-/// The longest line of a plugin that is kept, in bytes.
-pub(crate) const MOST_LOG: usize = 1000;
-/// The longest name of a metric, in bytes.
-pub(crate) const MOST_NAME: usize = 64;
-/// The most names of metrics a channel may use: each is a time series somebody stores.
-const MOST_NAMES: usize = 64;
+/// Maximum length of a plugin's log line, in bytes. Longer lines are cut.
+pub(crate) const MAX_LOG_LINE: usize = 1000;
+/// Maximum length of a metric's name, in bytes.
+pub(crate) const MAX_METRIC_NAME: usize = 64;
+/// Maximum number of metric names of one channel. Each name is a time series that takes storage.
+const MAX_METRIC_NAMES: usize = 64;
 
-/// A line is a line: nobody writes a second one into our log.
-pub(crate) fn one_line(text: &str) -> String {
-    let end = (0..=MOST_LOG.min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+/// Returns the text as one log line: cut to [`MAX_LOG_LINE`], with spaces in place of control characters. A plugin thus
+/// cannot forge a second line.
+pub(crate) fn sanitized_line(text: &str) -> String {
+    let end = (0..=MAX_LOG_LINE.min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
     text[..end].chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// The names of metrics a channel uses.
+/// Metric names that a channel has used.
 #[derive(Debug, Default)]
-pub(crate) struct Names(Mutex<BTreeSet<String>>);
+pub(crate) struct MetricNames(Mutex<BTreeSet<String>>);
 
-impl Names {
-    /// Whether a metric of this name is kept.
+impl MetricNames {
+    /// Returns `true` if the name is valid, and already in use or within [`MAX_METRIC_NAMES`].
     pub(crate) fn admit(&self, name: &str) -> bool {
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-        if !(1..=MOST_NAME).contains(&name.len()) || !name.chars().all(allowed) {
+        if !(1..=MAX_METRIC_NAME).contains(&name.len()) || !name.chars().all(allowed) {
             return false;
         }
         let mut names = self.0.lock();
-        names.contains(name) || (names.len() < MOST_NAMES && names.insert(name.to_owned()))
+        names.contains(name) || (names.len() < MAX_METRIC_NAMES && names.insert(name.to_owned()))
     }
 }
 
-/// Tells the log (`tracing`) and the metrics (`metrics`).
+/// Telemetry that reports to the log (`tracing`) and to the metrics (`metrics`) of this process.
 #[derive(Debug, Default)]
-pub struct Told {
+pub struct DefaultTelemetry {
     misuses: [AtomicU64; Misuse::ALL.len()],
 }
 
-impl Told {
-    /// How often that was done against the contract, by any plugin.
+impl DefaultTelemetry {
+    /// Returns how often this misuse was recorded, for all plugins together.
     #[must_use]
-    pub fn misuses(&self, what: Misuse) -> u64 {
-        self.misuses[what as usize].load(Ordering::Acquire)
+    pub fn misuses(&self, misuse: Misuse) -> u64 {
+        self.misuses[misuse as usize].load(Ordering::Acquire)
     }
 }
 
-impl Telemetry for Told {
+impl Telemetry for DefaultTelemetry {
     fn log(&self, plugin: &str, channel: &str, level: Level, text: &str) {
         match level {
             Level::Error => tracing::error!(plugin, channel, text, "the plugin says"),
@@ -171,54 +173,61 @@ impl Telemetry for Told {
     }
 
     fn count(&self, plugin: &str, channel: &str, name: &str, by: u64) {
-        metrics::counter!("pushgate_plugin_counter_total", &labels(plugin, channel, name)).increment(by);
+        metrics::counter!("pushgate_plugin_counter_total", &metric_labels(plugin, channel, name))
+            .increment(by);
     }
 
     fn record(&self, plugin: &str, channel: &str, name: &str, value: f64) {
-        metrics::histogram!("pushgate_plugin_histogram", &labels(plugin, channel, name)).record(value);
+        metrics::histogram!("pushgate_plugin_histogram", &metric_labels(plugin, channel, name)).record(value);
     }
 
-    fn misused(&self, plugin: &str, what: Misuse) {
-        let labels = [("plugin", plugin.to_owned()), ("what", what.as_str().to_owned())];
+    fn record_misuse(&self, plugin: &str, misuse: Misuse) {
+        let labels = [("plugin", plugin.to_owned()), ("what", misuse.as_str().to_owned())];
         metrics::counter!("pushgate_plugin_misuse_total", &labels).increment(1);
-        let times = self.misuses[what as usize].fetch_add(1, Ordering::AcqRel) + 1;
-        // The first, the second, the fourth …: a line that is never missing and never a flood.
+        let times = self.misuses[misuse as usize].fetch_add(1, Ordering::AcqRel) + 1;
+        // Logged at counts 1, 2, 4, 8 …: the first is never missing and many do not flood the log.
         if times.is_power_of_two() {
-            tracing::warn!(plugin, what = what.as_str(), times, "the plugin breaks the contract");
+            tracing::warn!(plugin, what = misuse.as_str(), times, "the plugin breaks the contract");
         }
     }
 
-    fn rose(&self, plugin: &str, channel: &str) {
-        metrics::gauge!("pushgate_plugin_up", &of_channel(plugin, channel)).set(1.0);
+    fn record_start(&self, plugin: &str, channel: &str) {
+        metrics::gauge!("pushgate_plugin_up", &channel_labels(plugin, channel)).set(1.0);
     }
 
-    fn died(&self, plugin: &str, channel: &str, death: &Death<'_>) {
-        let labels = of_channel(plugin, channel);
+    fn record_death(&self, plugin: &str, channel: &str, death: &Death<'_>) {
+        let labels = channel_labels(plugin, channel);
         metrics::gauge!("pushgate_plugin_up", &labels).set(0.0);
         metrics::counter!("pushgate_plugin_deaths_total", &labels).increment(1);
-        let Death { why, row, wait, given_up } = *death;
-        if given_up {
+        let Death { why, consecutive, restart_delay, is_breaker_open } = *death;
+        if is_breaker_open {
             metrics::counter!("pushgate_plugin_breaker_opened_total", &labels).increment(1);
-            let seconds = wait.as_secs();
+            let seconds = restart_delay.as_secs();
             tracing::error!(
                 plugin,
                 channel,
                 why,
-                deaths = row,
+                deaths = consecutive,
                 seconds,
-                "the plugin's process dies again and again; its deliveries wait"
+                "the plugin's process died too often in a row; its deliveries wait until it is started again"
             );
         } else {
-            let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-            tracing::warn!(plugin, channel, why, millis, "the plugin's process died; it is started again");
+            let millis = u64::try_from(restart_delay.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(
+                plugin,
+                channel,
+                why,
+                millis,
+                "the plugin's process died; it will be started again"
+            );
         }
     }
 }
 
-fn of_channel(plugin: &str, channel: &str) -> [(&'static str, String); 2] {
+fn channel_labels(plugin: &str, channel: &str) -> [(&'static str, String); 2] {
     [("plugin", plugin.to_owned()), ("channel", channel.to_owned())]
 }
 
-fn labels(plugin: &str, channel: &str, name: &str) -> [(&'static str, String); 3] {
+fn metric_labels(plugin: &str, channel: &str, name: &str) -> [(&'static str, String); 3] {
     [("plugin", plugin.to_owned()), ("channel", channel.to_owned()), ("name", name.to_owned())]
 }

@@ -7,8 +7,8 @@ use clap::{Args, Subcommand};
 use pushgate::SystemClock;
 use pushgate_config::{Config, PluginNetwork, Sources, process_environment};
 use pushgate_plugin_host::{
-    Counterpart, Description, Entries, Examination, Finding, Findings, Isolation, Limits, Loader, Script,
-    Source, Told, Verdict, examine,
+    Check, CheckReport, DefaultTelemetry, Description, Entries, Finding, Isolation, Limits, Loader,
+    PushService, Script, Source, Verdict, run_check,
 };
 
 use super::Outcome;
@@ -112,7 +112,7 @@ pub(super) async fn run(command: Plugin) -> Outcome {
 }
 
 fn inspect(path: PathBuf, as_json: bool) -> Outcome {
-    let loader = Loader::new(Arc::new(SystemClock), Arc::new(Told::default()));
+    let loader = Loader::new(Arc::new(SystemClock), Arc::new(DefaultTelemetry::default()));
     let source = Source { path, sha256: None, isolation: Isolation::Process(Limits::default()) };
     let plugin = loader.load(&source)?;
     if as_json {
@@ -148,7 +148,7 @@ fn tell(plugin: &Description) {
 async fn check(args: CheckArgs) -> Outcome {
     let sources = Sources { file: Some(&args.config), environment: process_environment(), flags: Vec::new() };
     let loaded = Config::load(&sources)?;
-    let told = Arc::new(Told::default());
+    let told = Arc::new(DefaultTelemetry::default());
     let (source, network) = checked_source(&args, &loaded);
     let loader = Loader::new(Arc::new(SystemClock), Arc::clone(&told) as _);
     let kind = loader.load(&source)?.description().kind.clone();
@@ -157,23 +157,23 @@ async fn check(args: CheckArgs) -> Outcome {
         .find(|one| one.kind == kind)
         .ok_or_else(|| format!("{}: there is no channel of kind \"{kind}\"", args.config.display()))?;
     let is_live = args.live.is_some();
-    let counterpart = match args.live {
+    let service = match args.live {
         Some(live) => {
             let transport = assemble::dial(channel, network)?;
-            Counterpart::Reached { live, gone: args.gone, transport }
+            PushService::Real { live, gone: args.gone, transport }
         }
         None => {
             let entries = args.each_accepted.map(|accepted| Entries { accepted, dead: args.each_dead });
             let script = Script { accepted: args.accepted, dead: args.dead, entries };
-            if let Some(why) = script.objection() {
+            if let Some(why) = script.find_problem() {
                 return Err(format!("{why}: use --accepted and --each-accepted together").into());
             }
-            Counterpart::Scripted(script)
+            PushService::Scripted(script)
         }
     };
     let config = channel.section.to_json();
-    let Findings { findings, answers } =
-        examine(loader, told, Examination { source, config, counterpart }).await?;
+    let CheckReport { findings, answers } =
+        run_check(loader, told, Check { source, config, service }).await?;
     let broken = findings.into_iter().filter(tell_finding).count();
     if is_live {
         tell_answers(&answers);
@@ -185,12 +185,14 @@ async fn check(args: CheckArgs) -> Outcome {
 fn tell_finding(finding: &Finding) -> bool {
     let Finding { promise, verdict } = finding;
     match verdict {
-        Verdict::Kept => say(format!("ok    {promise}")),
-        Verdict::Noted(note) => say(format!("ok    {promise}\n      {note}")),
-        Verdict::NotSeen => say(format!("-     {promise}: not seen, a real vendor does as it likes")),
-        Verdict::Broken(why) => say(format!("FAIL  {promise}\n      {why}")),
+        Verdict::Passed => say(format!("ok    {promise}")),
+        Verdict::PassedWithNote(note) => say(format!("ok    {promise}\n      {note}")),
+        Verdict::NotChecked => {
+            say(format!("-     {promise}: not checked, a real push service cannot be made to fail"))
+        }
+        Verdict::Failed(why) => say(format!("FAIL  {promise}\n      {why}")),
     }
-    matches!(verdict, Verdict::Broken(_))
+    matches!(verdict, Verdict::Failed(_))
 }
 
 /// Prints what a real vendor answered.

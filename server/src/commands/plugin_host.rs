@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use pushgate_plugin_host::Role;
+use pushgate_plugin_host::HostProcess;
 
 /// What the parent says on the command line; the rest comes over the sockets.
 #[derive(Args)]
@@ -28,5 +28,5 @@ pub(super) struct Sha256(pub(super) [u8; 32]);
 
 pub(super) fn run(args: PluginHostArgs) -> ExitCode {
     let PluginHostArgs { path, sha256, memory, open_files } = args;
-    Role { path, sha256: sha256.map(|hash| hash.0), memory, open_files }.play()
+    HostProcess { path, sha256: sha256.map(|hash| hash.0), memory, open_files }.run()
 }

@@ -14,7 +14,7 @@ use pushgate::{
     Transport, TransportError,
 };
 use pushgate_kit::transport::answer;
-use pushgate_plugin_host::{Isolation, Limits, LoadError, Opening, Source};
+use pushgate_plugin_host::{Isolation, Limits, LoadError, OpenOptions, Source};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
@@ -175,7 +175,7 @@ async fn what_cannot_be_opened_is_told_in_the_same_words_as_in_process() {
     let text = bench.folder.path().join("text.so");
     std::fs::write(&text, "no library").unwrap();
     let told = bench.open_with(text, Limits::default(), json!({})).map(|_| ()).unwrap_err().to_string();
-    assert!(told.contains("is no shared library of this system"), "{told}");
+    assert!(told.contains("is not a shared library for this system"), "{told}");
 }
 
 #[tokio::test]
@@ -286,7 +286,7 @@ async fn requests_beyond_the_memory_of_one_child_wait_their_turn_in_it_and_none_
     let plugin = compile("cc", &["-DTIMEOUT_MS=500000"], &["host/tests/rogue.c"], bench.folder.path());
     let source = Source { path: plugin, sha256: None, isolation: Isolation::Process(Limits::default()) };
     let vendor = Arc::new(Slow::default());
-    let opening = Opening {
+    let opening = OpenOptions {
         name: ChannelName::new("acme").unwrap(),
         config: json!({"mode": "http"}),
         transport: Arc::clone(&vendor) as Arc<dyn Transport>,

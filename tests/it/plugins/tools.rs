@@ -89,7 +89,7 @@ fn a_plugin_in_c_whose_vendor_answers_batches_token_by_token_passes_the_check() 
     let checked = check(&library, &config, &[&accepted[..], &dead[..]].concat());
     let said = told(&checked);
     assert!(checked.status.success(), "{said}");
-    assert!(said.contains("ok    it says what it is\n      without config_schema"), "{said}");
+    assert!(said.contains("ok    the plugin describes itself\n      without config_schema"), "{said}");
     let mistaken = check(&library, &config, &["--accepted", "200 [$EACH]"]);
     assert!(!mistaken.status.success() && told(&mistaken).contains("--each-accepted"), "{}", told(&mistaken));
 }
@@ -113,7 +113,10 @@ async fn a_live_check_reaches_the_vendor_through_the_gateways_client_and_says_wh
     let said = told(&checked);
     assert!(checked.status.success(), "{said}");
     assert!(said.contains("times: 200 {\"results\":[{\"id\":\"(token)\"}"), "{said}");
-    assert!(said.contains("-     a silent vendor is answered for in time: not seen"), "{said}");
+    assert!(
+        said.contains("-     a push service that does not respond gets a fault in time: not checked"),
+        "{said}"
+    );
     assert!(requests.recv().await.unwrap().contains("token-of-mine"));
 }
 
@@ -135,12 +138,18 @@ fn a_plugin_that_breaks_its_promises_fails_the_check_and_is_told_why() {
         told(&checked)
     };
     let lax = checked("well");
-    assert!(lax.contains("FAIL  a key it does not know is refused"), "{lax}");
+    assert!(lax.contains("FAIL  an unknown configuration key is refused"), "{lax}");
     assert!(lax.contains("pushgate_plugin.h and the plugin guide"), "{lax}");
     let alone = lets_out(&library, &config);
-    assert!(alone.contains("-     a silent vendor is answered for in time: not seen"), "{alone}");
+    assert!(
+        alone.contains("-     a push service that does not respond gets a fault in time: not checked"),
+        "{alone}"
+    );
     assert!(alone.contains("no request went through the gateway's client"), "{alone}");
-    assert!(alone.contains("ok    two hundred sends at once"), "{alone}");
+    assert!(alone.contains("ok    two hundred concurrent sends"), "{alone}");
     let doubled = checked("twice");
-    assert!(doubled.contains("FAIL  it never broke the contract") && doubled.contains(" twice"), "{doubled}");
+    assert!(
+        doubled.contains("FAIL  the plugin contract is never violated") && doubled.contains(" twice"),
+        "{doubled}"
+    );
 }

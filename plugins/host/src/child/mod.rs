@@ -1,33 +1,34 @@
-//! A plugin in a process of its own. The parent never loads the library; it starts itself again as `plugin-host`, speaks
-//! frames over inherited sockets, keeps every delivery until its outcomes have come, and starts the child anew when it dies.
+//! Plugins in child processes. The parent never loads the library. It starts its own program as `plugin-host` and exchanges
+//! frames with it over inherited sockets. The parent keeps each delivery until its outcomes arrive, and restarts a child
+//! that dies.
 
+mod channel;
 mod frame;
-mod inside;
 mod link;
-mod outside;
+mod process;
 mod render;
 mod start;
 mod supervise;
 
-pub use inside::Role;
-pub(crate) use outside::Isolated;
+pub(crate) use channel::ChildChannel;
+pub use process::HostProcess;
 pub(crate) use start::Starter;
 
-/// What a child may have.
+/// Resource limits and environment of a child process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Address space, in bytes: libraries, heap and stacks together.
+    /// Maximum address space in bytes: libraries, heap and stacks together.
     pub memory: u64,
-    /// Open files.
+    /// Maximum number of open files.
     pub open_files: u64,
-    /// Its whole environment: names and values.
+    /// Complete environment: names and values. Nothing is inherited.
     pub environment: Vec<(String, String)>,
 }
 
 impl Limits {
-    /// What most plugins need.
+    /// Default of [`Limits::memory`]: 1 GiB, which suffices for most plugins.
     pub const MEMORY: u64 = 1024 * 1024 * 1024;
-    /// Sockets are the gateway's; a plugin has few files of its own.
+    /// Default of [`Limits::open_files`]. The gateway opens the sockets, so a plugin needs few files.
     pub const OPEN_FILES: u64 = 64;
 }
 

@@ -1,4 +1,5 @@
-//! Starts a child and shakes hands with it. Blocks, with a deadline on every step: call it where blocking is no harm.
+//! Start of a child process and exchange of the first frames. These functions block, each step with a deadline, so they
+//! must not run on a worker thread of the runtime.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::OwnedFd;
@@ -12,21 +13,21 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::Limits;
-use super::frame::{self, Down, Up};
-use super::render::Until;
+use super::frame::{self, ToChild, ToParent};
+use super::render::DeadlineSocket;
 use crate::description::Description;
 use crate::error::LoadError;
-use crate::telemetry::{Level, MOST_LOG, Telemetry, one_line};
+use crate::telemetry::{Level, MAX_LOG_LINE, Telemetry, sanitized_line};
 
-/// How long a child may take for each step of its beginning.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Lines a child may write to stderr before nobody listens any more: a dying words' worth, not a log.
-const MOST_LINES: usize = 100;
+/// Maximum duration of each step of a child's start.
+const STEP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum number of stderr lines of a child that are logged. Suffices for the message of a crash.
+const MAX_STDERR_LINES: usize = 100;
 
-/// How a plugin's child is started.
+/// Parameters of starting a plugin's child process.
 #[derive(Clone)]
 pub(crate) struct Starter {
-    /// The program that knows `plugin-host`.
+    /// Program with the `plugin-host` command.
     pub(crate) program: PathBuf,
     pub(crate) path: PathBuf,
     pub(crate) sha256: Option<[u8; 32]>,
@@ -34,7 +35,7 @@ pub(crate) struct Starter {
     pub(crate) telemetry: Arc<dyn Telemetry>,
 }
 
-/// A child that has loaded its plugin.
+/// Child that has loaded its plugin.
 pub(crate) struct Started {
     pub(crate) process: Process,
     pub(crate) frames: UnixStream,
@@ -43,24 +44,24 @@ pub(crate) struct Started {
 }
 
 impl Starter {
-    /// Starts a child whose plugin is loaded, for the channel of that name.
+    /// Starts a child and waits until it has loaded the plugin. `channel` names the channel in logs.
     pub(crate) fn start(&self, channel: &str) -> Result<Started, LoadError> {
         let failed = |error: std::io::Error| self.failed(error.to_string());
-        let (frames, theirs) = UnixStream::pair().map_err(failed)?;
-        let (renders, their_renders) = UnixStream::pair().map_err(failed)?;
-        let mut process = self.spawn(theirs, their_renders).map_err(failed)?;
+        let (frames, child_frames) = UnixStream::pair().map_err(failed)?;
+        let (renders, child_renders) = UnixStream::pair().map_err(failed)?;
+        let mut process = self.spawn(child_frames, child_renders).map_err(failed)?;
         if let Some(stderr) = process.0.stderr.take() {
-            self.overhear(stderr, channel.to_owned()).map_err(failed)?;
+            self.forward_stderr(stderr, channel.to_owned()).map_err(failed)?;
         }
-        match hear(&mut within_patience(&frames)) {
-            Ok(Up::Hello { description }) => match description.objection() {
+        match read_frame(&mut with_deadline(&frames)) {
+            Ok(ToParent::Hello { description }) => match description.find_problem() {
                 None => Ok(Started { process, frames, renders, description: *description }),
-                Some(why) => Err(LoadError::BadTable { path: self.path.clone(), why }),
+                Some(why) => Err(LoadError::InvalidTable { path: self.path.clone(), why }),
             },
-            // The child loads the file as we would, and has the same words for what is wrong with it.
-            Ok(Up::Refused { why }) => Err(LoadError::Refused(one_line(&why))),
-            Ok(_) => Err(self.failed("it speaks out of turn".to_owned())),
-            Err(error) => Err(self.failed(process.end(&error.to_string()))),
+            // The child loads the file with the same code, so its message is complete.
+            Ok(ToParent::Refused { why }) => Err(LoadError::Refused(sanitized_line(&why))),
+            Ok(_) => Err(self.failed("its first frame is not a description".to_owned())),
+            Err(error) => Err(self.failed(process.kill(&error.to_string()))),
         }
     }
 
@@ -68,7 +69,7 @@ impl Starter {
         LoadError::Child { path: self.path.clone(), why }
     }
 
-    /// The sockets come as stdin and stdout: what is not passed on this way is not passed on at all.
+    /// Spawns the process. The sockets become its stdin and stdout, and it inherits no other file but stderr.
     fn spawn(&self, frames: UnixStream, renders: UnixStream) -> std::io::Result<Process> {
         let mut command = Command::new(&self.program);
         command
@@ -89,20 +90,20 @@ impl Starter {
         command.spawn().map(Process)
     }
 
-    /// Puts what the child writes to stderr into the log. Ends with the child.
-    fn overhear(&self, stderr: ChildStderr, channel: String) -> std::io::Result<()> {
+    /// Starts a thread that copies the child's stderr to the log. It ends with the child.
+    fn forward_stderr(&self, stderr: ChildStderr, channel: String) -> std::io::Result<()> {
         let telemetry = Arc::clone(&self.telemetry);
-        let file = name_of(&self.path);
+        let file = file_name(&self.path);
         std::thread::Builder::new().name("plugin stderr".to_owned()).spawn(move || {
             let mut lines = BufReader::new(stderr);
-            for heard in 0.. {
+            for line_number in 0.. {
                 let mut line = Vec::new();
-                match lines.by_ref().take(MOST_LOG as u64).read_until(b'\n', &mut line) {
+                match lines.by_ref().take(MAX_LOG_LINE as u64).read_until(b'\n', &mut line) {
                     Ok(0) | Err(_) => return,
-                    // Read on, so that the child does not stand still for want of a listener.
-                    Ok(_) if heard >= MOST_LINES => {}
+                    // Still reads the rest, so that the child does not block on a full pipe.
+                    Ok(_) if line_number >= MAX_STDERR_LINES => {}
                     Ok(_) => {
-                        let line = one_line(String::from_utf8_lossy(&line).trim_end());
+                        let line = sanitized_line(String::from_utf8_lossy(&line).trim_end());
                         telemetry.log(&file, &channel, Level::Warn, &line);
                     }
                 }
@@ -112,75 +113,80 @@ impl Starter {
     }
 }
 
-/// How a plugin is called before its kind is known.
-pub(crate) fn name_of(path: &Path) -> String {
+/// Returns the file name, which identifies a plugin in logs until its kind is known.
+pub(crate) fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Returns the socket for one step, whose reads and writes end together.
-fn within_patience(frames: &UnixStream) -> Until<'_> {
-    Until { socket: frames, deadline: Instant::now() + PATIENCE }
+/// Returns the socket with a deadline for one step.
+fn with_deadline(frames: &UnixStream) -> DeadlineSocket<'_> {
+    DeadlineSocket { socket: frames, deadline: Instant::now() + STEP_TIMEOUT }
 }
 
-fn hear(frames: &mut Until<'_>) -> std::io::Result<Up> {
-    frame::read(frames).map(|(up, _)| up)
+fn read_frame(frames: &mut DeadlineSocket<'_>) -> std::io::Result<ToParent> {
+    frame::read(frames).map(|(head, _)| head)
 }
 
 impl Started {
-    /// Opens the channel; what the child says meanwhile about itself goes to `aside`.
-    pub(crate) fn open(&mut self, name: &str, config: &Value, aside: impl Fn(Up)) -> Result<(), LoadError> {
+    /// Opens the channel. Passes log lines and metrics that the child sends meanwhile to `on_report`.
+    pub(crate) fn open(
+        &mut self,
+        name: &str,
+        config: &Value,
+        on_report: impl Fn(ToParent),
+    ) -> Result<(), LoadError> {
         let path = PathBuf::from(&self.description.kind);
-        let open = Down::Open { name: name.to_owned(), config: config.clone() };
-        let mut frames = within_patience(&self.frames);
+        let open = ToChild::Open { name: name.to_owned(), config: config.clone() };
+        let mut frames = with_deadline(&self.frames);
         let refusal = frame::encoded(&open, &[]).and_then(|open| frames.write_all(&open)).and_then(|()| {
             loop {
-                match hear(&mut frames)? {
-                    Up::Opened => return Ok(None),
-                    Up::Refused { why } => return Ok(Some(why)),
-                    other => aside(other),
+                match read_frame(&mut frames)? {
+                    ToParent::Opened => return Ok(None),
+                    ToParent::Refused { why } => return Ok(Some(why)),
+                    other => on_report(other),
                 }
             }
         });
         match refusal {
             Ok(None) => Ok(()),
             Ok(Some(why)) => Err(LoadError::Refused(why)),
-            Err(error) => Err(LoadError::Child { path, why: self.process.end(&error.to_string()) }),
+            Err(error) => Err(LoadError::Child { path, why: self.process.kill(&error.to_string()) }),
         }
     }
 }
 
-/// A child process. It does not outlive this.
+/// Child process, which is killed on drop.
 pub(crate) struct Process(Child);
 
 impl Process {
-    /// Ends it, if it has not ended by itself, and says how it ended; in other words where it was we who ended it.
-    pub(crate) fn end(&mut self, otherwise: &str) -> String {
-        // It may be gone; then there is nothing to kill.
+    /// Kills the process unless it has ended, and returns how it ended. `reason` says why it is killed.
+    pub(crate) fn kill(&mut self, reason: &str) -> String {
+        // An error means that it has already ended.
         let _ = self.0.kill();
         match self.0.wait() {
-            Ok(status) => told(status, otherwise),
-            Err(error) => format!("{otherwise} ({error})"),
+            Ok(status) => describe_exit(status, reason),
+            Err(error) => format!("{reason} ({error})"),
         }
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.end("");
+        self.kill("");
     }
 }
 
-fn told(status: ExitStatus, otherwise: &str) -> String {
+fn describe_exit(status: ExitStatus, reason: &str) -> String {
     const KILLED: i32 = 9;
     match (status.signal(), status.code()) {
-        (Some(KILLED), _) if !otherwise.is_empty() => format!("{otherwise}, and was killed"),
-        (Some(signal), _) => format!("it died of signal {signal}{}", named(signal)),
+        (Some(KILLED), _) if !reason.is_empty() => format!("{reason}, and was killed"),
+        (Some(signal), _) => format!("it died of signal {signal}{}", signal_name(signal)),
         (None, Some(code)) => format!("it ended with exit status {code}"),
-        (None, None) => otherwise.to_owned(),
+        (None, None) => reason.to_owned(),
     }
 }
 
-const fn named(signal: i32) -> &'static str {
+const fn signal_name(signal: i32) -> &'static str {
     match signal {
         4 => " (illegal instruction)",
         6 => " (aborted)",

@@ -1,5 +1,5 @@
-//! Looks after a child: hears what it says, sees that it is not stuck, starts it again when it dies, and leaves it alone for
-//! a while when it dies again and again.
+//! Supervision of a child process: handles its frames, detects that it is stuck, and restarts it with backoff when it dies.
+//! After several deaths in a row a circuit breaker delays the restart.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,204 +11,212 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::frame::{Ask, Down, Sent, Up};
-use super::link::{Heard, Link};
-use super::outside::{Desk, Reply};
+use super::channel::{ChildState, Reply};
+use super::frame::{ToChild, ToParent, WireOutcome, WireRequest};
+use super::link::{Incoming, Link};
 use super::start::{Process, Started};
-use crate::asked::Asked;
-use crate::bounds::{MAX_REQUEST_BYTES, bounded, cost};
+use crate::bounds::{Bounded, MAX_REQUEST_BYTES, bounded, cost};
 use crate::error::LoadError;
-use crate::telemetry::{CUT, Death, Level};
+use crate::http_request::RawRequest;
+use crate::telemetry::{Death, Level, PAUSE_CUT};
 
-/// How often a child is asked whether it is there.
-const ASK: Duration = Duration::from_secs(1);
-/// How long it may leave that unanswered.
-const STUCK: Duration = Duration::from_secs(5);
-/// How long it may take to close its channel.
-const CLOSE: Duration = Duration::from_secs(5);
-/// The wait after a first death; each death in a row doubles it.
-const FIRST: Duration = Duration::from_millis(50);
-/// The longest of these waits.
-const LONGEST: Duration = Duration::from_secs(10);
-/// After so many deaths in a row, without one answer between them, the breaker opens …
-const BREAKER: u32 = 5;
-/// … for so long.
-const OPEN: Duration = Duration::from_secs(60);
+/// Interval of pings to a child.
+const PING_INTERVAL: Duration = Duration::from_secs(1);
+/// Maximum time without a reply to a ping. A child beyond it is killed.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum time for closing the channel. A child beyond it is killed.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Delay of the restart after the first death. Each further death in a row doubles it.
+const MIN_RESTART_DELAY: Duration = Duration::from_millis(50);
+/// Maximum of the doubled delay.
+const MAX_RESTART_DELAY: Duration = Duration::from_secs(10);
+/// Number of deaths in a row, without a completed delivery in between, that open the circuit breaker.
+const BREAKER_DEATHS: u32 = 5;
+/// Delay of the restart while the circuit breaker is open.
+const BREAKER_DELAY: Duration = Duration::from_secs(60);
 
-/// A child at work.
+/// Child that serves a channel.
 pub(crate) struct Running {
     process: Process,
     link: Arc<Link>,
-    heard: Heard,
+    incoming: Incoming,
 }
 
-/// How a child ended.
-struct End {
+/// End of a child.
+struct Exit {
     why: String,
-    /// Whether it had answered anything: then it is not the same death again and again.
-    answered: bool,
+    /// `true` if it completed a delivery. The count of deaths in a row then starts again.
+    has_completed_delivery: bool,
 }
 
-/// Keeps a child running until `closing`.
-pub(crate) async fn supervise(desk: Arc<Desk>, first: Running, closing: CancellationToken) {
+/// Context of the HTTP requests of one child.
+struct Requests {
+    link: Arc<Link>,
+    /// One permit for each byte of [`MAX_REQUEST_BYTES`].
+    permits: Arc<Semaphore>,
+    /// Cancelled when the child has ended.
+    ended: CancellationToken,
+}
+
+/// Keeps a child running until `closing` is cancelled.
+pub(crate) async fn supervise(state: Arc<ChildState>, first: Running, closing: CancellationToken) {
     let mut next: Result<Running, LoadError> = Ok(first);
-    let mut row = 0;
+    let mut deaths = 0;
     loop {
-        let end = match next {
-            Ok(running) => desk.look_after(running, &closing).await,
-            Err(error) => End { why: error.to_string(), answered: false },
+        let exit = match next {
+            Ok(running) => state.run(running, &closing).await,
+            Err(error) => Exit { why: error.to_string(), has_completed_delivery: false },
         };
         if closing.is_cancelled() {
-            desk.is_down("the channel is closed", Duration::ZERO);
+            state.set_stopped("the channel is closed", Duration::ZERO);
             return;
         }
-        row = if end.answered { 1 } else { row + 1 };
-        let wait = pause(row);
-        desk.is_down(&end.why, wait);
-        let death = Death { why: &end.why, row, wait, given_up: row >= BREAKER };
-        desk.telemetry.died(&desk.description.kind, &desk.name, &death);
+        deaths = if exit.has_completed_delivery { 1 } else { deaths + 1 };
+        let delay = restart_delay(deaths);
+        state.set_stopped(&exit.why, delay);
+        let death = Death {
+            why: &exit.why,
+            consecutive: deaths,
+            restart_delay: delay,
+            is_breaker_open: deaths >= BREAKER_DEATHS,
+        };
+        state.telemetry.record_death(&state.description.kind, &state.name, &death);
         tokio::select! {
             () = closing.cancelled() => return,
-            () = tokio::time::sleep(wait) => {}
+            () = tokio::time::sleep(delay) => {}
         }
-        next = Arc::clone(&desk).again().await;
+        next = Arc::clone(&state).restart().await;
     }
 }
 
-/// How long a child is left alone after so many deaths in a row.
-fn pause(row: u32) -> Duration {
-    if row >= BREAKER {
-        OPEN
+/// Returns the delay of the restart after so many deaths in a row.
+fn restart_delay(deaths: u32) -> Duration {
+    if deaths >= BREAKER_DEATHS {
+        BREAKER_DELAY
     } else {
-        FIRST.saturating_mul(2u32.saturating_pow(row.saturating_sub(1))).min(LONGEST)
+        MIN_RESTART_DELAY.saturating_mul(2u32.saturating_pow(deaths.saturating_sub(1))).min(MAX_RESTART_DELAY)
     }
 }
 
-impl Desk {
-    /// Takes a started child into service.
-    pub(crate) fn takes_up(&self, started: Started) -> Result<Running, LoadError> {
+impl ChildState {
+    /// Connects to a started child and lets calls through to it.
+    pub(crate) fn activate(&self, started: Started) -> Result<Running, LoadError> {
         let Started { process, frames, renders, .. } = started;
-        let (link, heard) = Link::new(frames, renders)
+        let (link, incoming) = Link::new(frames, renders)
             .map_err(|error| LoadError::Child { path: self.starter.path.clone(), why: error.to_string() })?;
         let link = Arc::new(link);
-        self.is_up(Arc::clone(&link));
-        self.telemetry.rose(&self.description.kind, &self.name);
-        Ok(Running { process, link, heard })
+        self.set_running(Arc::clone(&link));
+        self.telemetry.record_start(&self.description.kind, &self.name);
+        Ok(Running { process, link, incoming })
     }
 
-    async fn again(self: Arc<Self>) -> Result<Running, LoadError> {
-        let desk = Arc::clone(&self);
-        let started = tokio::task::spawn_blocking(move || desk.start()).await.unwrap_or_else(|error| {
+    async fn restart(self: Arc<Self>) -> Result<Running, LoadError> {
+        let state = Arc::clone(&self);
+        let started = tokio::task::spawn_blocking(move || state.start()).await.unwrap_or_else(|error| {
             Err(LoadError::Child { path: self.starter.path.clone(), why: error.to_string() })
         })?;
-        self.takes_up(started)
+        self.activate(started)
     }
 
-    /// Hears a child out until it ends.
-    async fn look_after(self: &Arc<Self>, running: Running, closing: &CancellationToken) -> End {
-        let Running { mut process, link, mut heard } = running;
-        let requests = Arc::new(Semaphore::new(MAX_REQUEST_BYTES));
-        // Dropped at the end: what was asked for a dead child is not worth finishing.
-        let life = CancellationToken::new();
-        let _life = life.clone().drop_guard();
-        let mut asking = interval(ASK);
-        asking.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut lively, mut answered) = (Instant::now(), false);
-        // Made once: each would take its place among those who wait anew with every frame.
+    /// Handles the frames of a child until it ends.
+    async fn run(self: &Arc<Self>, running: Running, closing: &CancellationToken) -> Exit {
+        let Running { mut process, link, mut incoming } = running;
+        let ended = CancellationToken::new();
+        // Cancels the requests of the child when it ends, because nobody needs their results.
+        let _cancel_requests = ended.clone().drop_guard();
+        let permits = Arc::new(Semaphore::new(MAX_REQUEST_BYTES));
+        let requests = Requests { link: Arc::clone(&link), permits, ended };
+        let mut pings = interval(PING_INTERVAL);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut last_pong, mut has_completed_delivery) = (Instant::now(), false);
+        // Created once: a new future for every frame would register with the token again.
         let (mut closed, mut stuck) = (pin!(closing.cancelled()), pin!(link.stuck.cancelled()));
         let why = loop {
-            let (up, body) = tokio::select! {
+            let (head, body) = tokio::select! {
                 biased;
                 () = &mut closed => {
-                    link.say(&Down::Close);
-                    // Whatever it still says, nobody waits for; it has until then to end by itself.
-                    let _ = timeout(CLOSE, async { while heard.recv().await.is_some() {} }).await;
+                    link.send(&ToChild::Close);
+                    // Discards further frames. The child has this time to end by itself.
+                    let _ = timeout(CLOSE_TIMEOUT, async { while incoming.recv().await.is_some() {} }).await;
                     break "it was closed".to_owned();
                 }
-                () = &mut stuck => break "it did not take in a message or an answer in time".to_owned(),
-                frame = heard.recv() => match frame {
+                () = &mut stuck => break "it did not render a message or read an HTTP result in time".to_owned(),
+                frame = incoming.recv() => match frame {
                     Some(frame) => frame.into_parts(),
-                    None => break "it closed its connection or said what cannot be understood".to_owned(),
+                    None => break "it closed its connection or sent an invalid frame".to_owned(),
                 },
-                _ = asking.tick() => {
-                    if lively.elapsed() > STUCK {
-                        break format!("it did not answer for {} s", STUCK.as_secs());
+                _ = pings.tick() => {
+                    if last_pong.elapsed() > PING_TIMEOUT {
+                        break format!("it did not answer for {} s", PING_TIMEOUT.as_secs());
                     }
-                    link.say(&Down::Ping);
+                    link.send(&ToChild::Ping);
                     continue;
                 }
             };
-            match up {
-                Up::Pong => lively = Instant::now(),
-                Up::Report { tag, outcomes } => {
-                    answered = true;
+            match head {
+                ToParent::Pong => last_pong = Instant::now(),
+                ToParent::Report { tag, outcomes } => {
+                    has_completed_delivery = true;
                     self.report(tag, outcomes);
                 }
-                Up::Unreadable { tag } => self.answered(tag, Reply::Unreadable),
-                Up::Probed { tag, probe } => {
-                    let probe = probe.map(Into::into).map_err(|fault| bounded(fault).0);
-                    self.answered(tag, Reply::Probe(probe));
+                ToParent::Unreadable { tag } => self.complete(tag, Reply::Unreadable),
+                ToParent::Probed { tag, probe } => {
+                    let probe = probe.map(Into::into).map_err(|fault| bounded(fault).value);
+                    self.complete(tag, Reply::Probe(probe));
                 }
-                Up::Request { id, ask } => {
-                    self.fetch(&link, (id, ask, body), &requests, life.clone());
-                }
-                other => self.overhear(other),
+                ToParent::Request { id, request } => self.forward_request(&requests, id, request, body),
+                other => self.report_telemetry(other),
             }
         };
-        let why = tokio::task::spawn_blocking(move || process.end(&why)).await.unwrap_or_default();
-        End { why, answered }
+        let why = tokio::task::spawn_blocking(move || process.kill(&why)).await.unwrap_or_default();
+        Exit { why, has_completed_delivery }
     }
 
-    /// Hands on the outcomes of a delivery, each within its limits.
-    fn report(&self, tag: u64, outcomes: Vec<Sent>) {
-        let mut is_cut = false;
-        let outcomes = outcomes.into_iter().map(|sent| {
-            let (outcome, cut) = sent.bounded();
-            is_cut |= cut;
-            outcome
+    /// Completes a delivery with its outcomes, each reduced to its limits.
+    fn report(&self, tag: u64, outcomes: Vec<WireOutcome>) {
+        let mut is_any_pause_cut = false;
+        let outcomes = outcomes.into_iter().map(|outcome| {
+            let Bounded { value, is_pause_cut } = outcome.bounded();
+            is_any_pause_cut |= is_pause_cut;
+            value
         });
         let outcomes = outcomes.collect();
-        if is_cut {
-            self.telemetry.log(&self.description.kind, &self.name, Level::Warn, CUT);
+        if is_any_pause_cut {
+            self.telemetry.log(&self.description.kind, &self.name, Level::Warn, PAUSE_CUT);
         }
-        self.answered(tag, Reply::Outcomes(outcomes));
+        self.complete(tag, Reply::Outcomes(outcomes));
     }
 
-    /// Sends a request for the child, and tells it what came.
-    fn fetch(
-        &self,
-        link: &Arc<Link>,
-        (id, ask, body): (u64, Ask, Bytes),
-        requests: &Arc<Semaphore>,
-        life: CancellationToken,
-    ) {
-        let asked = Asked {
-            method: ask.method.as_bytes(),
-            url: ask.url.into(),
+    /// Sends an HTTP request for the child, and its result to the child.
+    fn forward_request(&self, requests: &Requests, id: u64, head: WireRequest, body: Bytes) {
+        let Requests { link, permits, ended } = requests;
+        let raw = RawRequest {
+            method: head.method.as_bytes(),
+            url: head.url.into(),
             body,
-            timeout: Duration::from_millis(ask.timeout_ms),
-            max_answer: ask.max_answer,
+            timeout: Duration::from_millis(head.timeout_ms),
+            max_answer: head.max_answer,
         };
-        let headers = ask.headers.iter().map(|(name, value)| (name.as_bytes(), Bytes::from(value.clone())));
-        let Some(request) = asked.checked(headers) else {
-            let why = "the request is not right".to_owned();
-            return link.answer_at_once(id, TransportError::Refused { host: String::new(), why });
+        let headers = head.headers.iter().map(|(name, value)| (name.as_bytes(), Bytes::from(value.clone())));
+        let Some(request) = raw.validate(headers) else {
+            let why = "the request is invalid or too long".to_owned();
+            return link.refuse(id, TransportError::Refused { host: String::new(), why });
         };
-        // A child waits for its turn by itself; one that does not is told to try again.
-        let Ok(place) = Arc::clone(requests).try_acquire_many_owned(cost(&request)) else {
+        // The child queues its requests by the same limit. One that exceeds it gets a retryable error.
+        let Ok(permit) = Arc::clone(permits).try_acquire_many_owned(cost(&request)) else {
             let host = request.uri.host().unwrap_or_default().to_owned();
-            let why = "too much is under way for this channel".to_owned();
-            return link.answer_at_once(id, TransportError::Unreachable { host, why });
+            let why = "this channel has too many concurrent requests".to_owned();
+            return link.refuse(id, TransportError::Unreachable { host, why });
         };
-        let (transport, link) = (Arc::clone(&self.transport), Arc::clone(link));
+        let (transport, link, ended) = (Arc::clone(&self.transport), Arc::clone(link), ended.clone());
         tokio::spawn(async move {
-            let answered = async {
+            let send = async {
                 let result = transport.send(request).await;
-                link.answer(id, result, place).await;
+                link.send_result(id, result, permit).await;
             };
             tokio::select! {
-                () = life.cancelled() => {}
-                () = answered => {}
+                () = ended.cancelled() => {}
+                () = send => {}
             }
         });
     }
