@@ -1,5 +1,5 @@
-//! What the plugin interface costs: the same webhook channel as a crate, as a plugin in process, and in a child process,
-//! against a receiver on loopback and against a transport that answers at once. One run, printed as a table.
+//! Cost of the plugin interface. Measures the same webhook channel as a crate, as a plugin in process and as a plugin in a
+//! child process. The counterpart is an HTTP server on loopback, or a transport that responds at once. Prints a table.
 //!
 //! `cargo bench -p pushgate-plugin-host --bench throughput`
 
@@ -18,7 +18,7 @@ use pushgate::{
     Rendered, Report, Request, Response, SystemClock, TokenKind, Transport, TransportError,
 };
 use pushgate_kit::sample;
-use pushgate_plugin_host::{Isolation, Limits, Loader, Opening, Role, Source, Told};
+use pushgate_plugin_host::{DefaultTelemetry, HostProcess, Isolation, Limits, Loader, OpenOptions, Source};
 use pushgate_plugin_webhook::Signer;
 use pushgate_transport::HttpTransport;
 use serde_json::json;
@@ -29,10 +29,10 @@ use tokio::task::JoinSet;
 const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 const KEY: &[u8] = b"0123456789abcdef0123456789abcdef";
 const SENDS: usize = 40_064;
-const SIDE_BY_SIDE: usize = 128;
-const TURNS: usize = 7;
+const CONCURRENT_SENDS: usize = 128;
+const ROUNDS: usize = 7;
 
-/// The sample, written against core: what a crate would be.
+/// The webhook sample as a channel that is compiled in.
 struct AsCrate {
     info: ChannelInfo,
     url: http::Uri,
@@ -86,7 +86,7 @@ impl PushChannel for AsCrate {
     }
 }
 
-/// Answers at once.
+/// Transport that responds at once.
 struct AtOnce;
 
 #[async_trait]
@@ -96,59 +96,59 @@ impl Transport for AtOnce {
     }
 }
 
-/// A receiver that takes everything.
-async fn receiver() -> String {
+/// Starts an HTTP server that accepts every request. Returns its URL.
+async fn start_server() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
-            tokio::spawn(take(socket));
+            tokio::spawn(serve(socket));
         }
     });
     format!("http://{address}/push")
 }
 
-async fn take(mut socket: TcpStream) {
-    let mut read = Vec::new();
+async fn serve(mut socket: TcpStream) {
+    let mut received = Vec::new();
     loop {
-        while let Some(end) = whole(&read) {
-            read.drain(..end);
+        while let Some(end) = request_length(&received) {
+            received.drain(..end);
             if socket.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.is_err() {
                 return;
             }
         }
-        if !matches!(socket.read_buf(&mut read).await, Ok(1..)) {
+        if !matches!(socket.read_buf(&mut received).await, Ok(1..)) {
             return;
         }
     }
 }
 
-/// Where the first request ends, once it is all there.
-fn whole(read: &[u8]) -> Option<usize> {
-    let head = read.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
-    let text = std::str::from_utf8(&read[..head]).ok()?.to_ascii_lowercase();
+/// Returns the length of the first request. `None` means that it is incomplete.
+fn request_length(received: &[u8]) -> Option<usize> {
+    let head = received.windows(4).position(|bytes| bytes == b"\r\n\r\n")? + 4;
+    let text = std::str::from_utf8(&received[..head]).ok()?.to_ascii_lowercase();
     let length: usize = text.split("content-length: ").nth(1)?.split("\r\n").next()?.parse().ok()?;
-    (read.len() >= head + length).then_some(head + length)
+    (received.len() >= head + length).then_some(head + length)
 }
 
-/// What one turn took.
+/// Measurements of one round.
 #[derive(Clone, Copy, Default)]
-struct Taken {
-    /// Sends a second.
+struct Measurement {
+    /// Sends per second.
     rate: f64,
-    /// Microseconds of processor time a send, the receiver's among them.
+    /// CPU time per send in microseconds, including the server's.
     cpu: f64,
 }
 
-async fn measured(channel: &Arc<dyn PushChannel>) -> Taken {
+async fn measure(channel: &Arc<dyn PushChannel>) -> Measurement {
     let delivery =
         Arc::new(sample::delivery(sample::message(), [sample::address("hook", TokenKind::Token, "bob")]));
-    let (began, before) = (Instant::now(), cpu());
+    let (started_at, cpu_before) = (Instant::now(), cpu());
     let mut tasks = JoinSet::new();
-    for _ in 0..SIDE_BY_SIDE {
+    for _ in 0..CONCURRENT_SENDS {
         let (channel, delivery) = (Arc::clone(channel), Arc::clone(&delivery));
         tasks.spawn(async move {
-            for _ in 0..SENDS / SIDE_BY_SIDE {
+            for _ in 0..SENDS / CONCURRENT_SENDS {
                 let report = channel.send(&delivery).await;
                 assert!(report.outcomes()[0].fault().is_none(), "{:?}", report.outcomes()[0]);
             }
@@ -157,21 +157,24 @@ async fn measured(channel: &Arc<dyn PushChannel>) -> Taken {
     while let Some(task) = tasks.join_next().await {
         task.unwrap();
     }
-    Taken { rate: SENDS as f64 / began.elapsed().as_secs_f64(), cpu: (cpu() - before) * 1e6 / SENDS as f64 }
+    Measurement {
+        rate: SENDS as f64 / started_at.elapsed().as_secs_f64(),
+        cpu: (cpu() - cpu_before) * 1e6 / SENDS as f64,
+    }
 }
 
-fn plugged(isolation: Isolation, url: &str, transport: &Arc<dyn Transport>) -> Arc<dyn PushChannel> {
+fn open_plugin(isolation: Isolation, url: &str, transport: &Arc<dyn Transport>) -> Arc<dyn PushChannel> {
     let name =
         format!("{}pushgate_plugin_webhook{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
     let path = std::env::current_exe().unwrap().with_file_name(name);
-    let loader = Loader::new(Arc::new(SystemClock), Arc::new(Told::default()));
+    let loader = Loader::new(Arc::new(SystemClock), Arc::new(DefaultTelemetry::default()));
     let plugin = loader.load(&Source { path, sha256: None, isolation }).unwrap();
     let config = json!({"url": url, "secret": SECRET});
     let name = ChannelName::new("hook").unwrap();
-    plugin.open(Opening { name, config, transport: Arc::clone(transport) }).unwrap()
+    plugin.open(OpenOptions { name, config, transport: Arc::clone(transport) }).unwrap()
 }
 
-async fn compare(what: &str, url: &str, transport: Arc<dyn Transport>) {
+async fn compare(counterpart: &str, url: &str, transport: Arc<dyn Transport>) {
     let info = ChannelInfo {
         kind: "hook",
         name: ChannelName::new("hook").unwrap(),
@@ -184,25 +187,25 @@ async fn compare(what: &str, url: &str, transport: Arc<dyn Transport>) {
         signer: Signer::new(KEY),
         transport: Arc::clone(&transport),
     });
-    let in_process = plugged(Isolation::None, url, &transport);
-    let in_child = plugged(Isolation::Process(Limits::default()), url, &transport);
-    // In turns, so that a busy moment of the machine meets all of them; the first turn is for warming up.
-    let mut turns = Vec::new();
-    for _ in 0..=TURNS {
-        let mut taken = [Taken::default(); 3];
-        for (taken, channel) in taken.iter_mut().zip([&as_crate, &in_process, &in_child]) {
-            *taken = measured(channel).await;
+    let in_process = open_plugin(Isolation::None, url, &transport);
+    let in_child = open_plugin(Isolation::Process(Limits::default()), url, &transport);
+    // In rounds, so that a busy moment of the machine affects all variants. The first round warms up.
+    let mut rounds = Vec::new();
+    for _ in 0..=ROUNDS {
+        let mut measurements = [Measurement::default(); 3];
+        for (measurement, channel) in measurements.iter_mut().zip([&as_crate, &in_process, &in_child]) {
+            *measurement = measure(channel).await;
         }
-        turns.push(taken);
+        rounds.push(measurements);
     }
-    turns.remove(0);
-    for (which, name) in ["crate", "in process", "child"].into_iter().enumerate() {
-        let rates = spread(turns.iter().map(|taken| taken[which].rate));
-        let cpu = spread(turns.iter().map(|taken| taken[which].cpu));
-        let of_rate = spread(turns.iter().map(|taken| taken[which].rate / taken[0].rate));
-        let of_cpu = spread(turns.iter().map(|taken| taken[0].cpu / taken[which].cpu));
+    rounds.remove(0);
+    for (variant, name) in ["crate", "in process", "child"].into_iter().enumerate() {
+        let rates = spread(rounds.iter().map(|round| round[variant].rate));
+        let cpu = spread(rounds.iter().map(|round| round[variant].cpu));
+        let of_rate = spread(rounds.iter().map(|round| round[variant].rate / round[0].rate));
+        let of_cpu = spread(rounds.iter().map(|round| round[0].cpu / round[variant].cpu));
         println!(
-            "{what:10} {name:10} {:>8.0}/s {:>6.2} us CPU   of the crate: {} by rate, {} by CPU",
+            "{counterpart:10} {name:10} {:>8.0}/s {:>6.2} us CPU   of the crate: {} by rate, {} by CPU",
             rates[1],
             cpu[1],
             shares(of_rate),
@@ -211,18 +214,18 @@ async fn compare(what: &str, url: &str, transport: Arc<dyn Transport>) {
     }
 }
 
-fn shares([least, middle, most]: [f64; 3]) -> String {
-    format!("{middle:.2} ({least:.2}–{most:.2})")
+fn shares([minimum, median, maximum]: [f64; 3]) -> String {
+    format!("{median:.2} ({minimum:.2}–{maximum:.2})")
 }
 
-/// The least, the middle and the most.
+/// Returns the minimum, the median and the maximum.
 fn spread(values: impl Iterator<Item = f64>) -> [f64; 3] {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     [values[0], values[values.len() / 2], values[values.len() - 1]]
 }
 
-/// Processor time of this process and its children, in seconds. It does not grow when somebody else uses the machine.
+/// Returns the CPU time of this process and its children, in seconds. Other load on the machine does not change it.
 fn cpu() -> f64 {
     let own = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     let children = std::fs::read_dir("/proc/self/task").unwrap().flatten().flat_map(|task| {
@@ -232,31 +235,31 @@ fn cpu() -> f64 {
     own.tv_sec as f64 + own.tv_nsec as f64 / 1e9 + children.sum::<u64>() as f64 / 100.0
 }
 
-/// Processor time of another process, in hundredths of a second.
+/// Returns the CPU time of another process, in hundredths of a second.
 fn ticks(process: &str) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    // Behind the name, which may have spaces in it.
+    // The fields follow the name in parentheses, which may contain spaces.
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
     fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
 }
 
-/// A child of this very program is a plugin's host, as the gateway's own is.
-fn role() -> Option<Role> {
+/// Returns the arguments of a child process. The benchmark starts its own program as the plugin host, as the gateway does.
+fn host_process() -> Option<HostProcess> {
     let mut arguments = std::env::args().skip(1);
     (arguments.next()? == "plugin-host").then_some(())?;
     let path = PathBuf::from(arguments.next()?);
     let numbers: Vec<u64> = arguments.filter_map(|argument| argument.parse().ok()).collect();
-    Some(Role { path, sha256: None, memory: *numbers.first()?, open_files: *numbers.get(1)? })
+    Some(HostProcess { path, sha256: None, memory: *numbers.first()?, open_files: *numbers.get(1)? })
 }
 
 fn main() -> ExitCode {
-    if let Some(role) = role() {
-        return role.play();
+    if let Some(process) = host_process() {
+        return process.run();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         compare("at once", "https://im.example/push", Arc::new(AtOnce)).await;
-        let url = receiver().await;
+        let url = start_server().await;
         compare("loopback", &url, Arc::new(HttpTransport::builder().build().unwrap())).await;
     });
     ExitCode::SUCCESS

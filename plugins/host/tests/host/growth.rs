@@ -1,4 +1,4 @@
-//! Tables grow at their end, on either side, and neither side minds.
+//! Compatibility of minor versions: each side may have a longer table than the other side knows.
 
 use std::path::Path;
 
@@ -6,9 +6,9 @@ use pushgate_plugin_abi::HEADER;
 use pushgate_plugin_host::Loader;
 use tempfile::TempDir;
 
-use crate::kit::{Bench, Built, delivery, source};
+use crate::kit::{Bench, BuiltPlugin, delivery, source};
 
-/// The header of a version 1.1 that has one function more in each table.
+/// Writes the header of a version 1.1, which has one more function in each table.
 fn grown_header() -> TempDir {
     let end = "/* 1.0 ends here. */";
     let grown = HEADER.replacen(end, "void (*later)(void) PUSHGATE_NOEXCEPT;", 1).replacen(
@@ -18,9 +18,9 @@ fn grown_header() -> TempDir {
     );
     let grown = grown.replace("#define PUSHGATE_ABI_MINOR 0u", "#define PUSHGATE_ABI_MINOR 1u");
     assert!(!grown.contains(end) && grown.len() > HEADER.len());
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("pushgate_plugin.h"), grown).unwrap();
-    folder
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("pushgate_plugin.h"), grown).unwrap();
+    directory
 }
 
 async fn works(bench: &Bench, path: &Path) -> (u32, u32) {
@@ -34,21 +34,21 @@ async fn works(bench: &Bench, path: &Path) -> (u32, u32) {
 
 #[tokio::test]
 async fn a_plugin_of_1_0_runs_on_a_host_whose_table_has_grown() {
-    let built = Built::rogue(&[]);
-    assert_eq!(works(&Bench::with(Loader::of_a_later_version), &built.path()).await, (1, 0));
+    let built = BuiltPlugin::rogue(&[]);
+    assert_eq!(works(&Bench::with(Loader::with_future_version), &built.path()).await, (1, 0));
 }
 
 #[tokio::test]
 async fn a_plugin_of_1_1_runs_on_a_host_of_1_0_and_on_its_own() {
     let header = grown_header();
-    let built = Built::with_header(&["GROWN_HOST", "GROWN_PLUGIN"], header.path());
+    let built = BuiltPlugin::with_header(&["GROWN_HOST", "GROWN_PLUGIN"], header.path());
     assert_eq!(works(&Bench::new(), &built.path()).await, (1, 1));
-    assert_eq!(works(&Bench::with(Loader::of_a_later_version), &built.path()).await, (1, 1));
+    assert_eq!(works(&Bench::with(Loader::with_future_version), &built.path()).await, (1, 1));
 }
 
 #[tokio::test]
 async fn a_plugin_that_copies_all_of_its_longer_table_harms_nobody() {
     let header = grown_header();
-    let built = Built::with_header(&["GROWN_HOST", "GROWN_PLUGIN", "CARELESS"], header.path());
+    let built = BuiltPlugin::with_header(&["GROWN_HOST", "GROWN_PLUGIN", "CARELESS"], header.path());
     assert_eq!(works(&Bench::new(), &built.path()).await, (1, 1));
 }

@@ -1,4 +1,4 @@
-//! What the tests work with: plugins compiled on the spot, and a host that remembers what it heard.
+//! Helpers of the tests: plugins that are compiled during the test, and a loader with recording telemetry.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,7 +9,8 @@ use pushgate::{ChannelName, Clock, Delivery, PushChannel, SystemClock, TokenKind
 use pushgate_kit::sample;
 use pushgate_kit::transport::ScriptedTransport;
 use pushgate_plugin_host::{
-    Death, Isolation, Level, LoadError, Loader, Misuse, Opening, Plugin, Source, Telemetry, Told,
+    Death, DefaultTelemetry, Isolation, Level, LoadError, Loader, Misuse, OpenOptions, Plugin, Source,
+    Telemetry,
 };
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -21,31 +22,31 @@ const TELEGRAM: [&str; 2] = [
     concat!(env!("CARGO_MANIFEST_DIR"), "/../samples/telegram/json.c"),
 ];
 
-/// A folder with a plugin in it that was built from C.
-pub(crate) struct Built {
-    folder: TempDir,
+/// Temporary directory with a plugin that was compiled from C.
+pub(crate) struct BuiltPlugin {
+    directory: TempDir,
 }
 
-impl Built {
-    /// The rogue plugin, built with these definitions.
+impl BuiltPlugin {
+    /// Compiles the rogue plugin with these macro definitions.
     pub(crate) fn rogue(definitions: &[&str]) -> Self {
         Self::with_header(definitions, Path::new(INCLUDE))
     }
 
-    /// The same, built against the header in that folder.
+    /// Compiles the rogue plugin against the header in the directory `include`.
     pub(crate) fn with_header(definitions: &[&str], include: &Path) -> Self {
         let definitions: Vec<_> = definitions.iter().map(|definition| format!("-D{definition}")).collect();
-        Self::from(&[ROGUE], include, &definitions)
+        Self::build(&[ROGUE], include, &definitions)
     }
 
-    /// The sample in C.
+    /// Compiles the C sample, as strict C99.
     pub(crate) fn telegram() -> Self {
         let strict = ["-std=c99", "-pedantic"].map(str::to_owned);
-        Self::from(&TELEGRAM, Path::new(INCLUDE), &strict)
+        Self::build(&TELEGRAM, Path::new(INCLUDE), &strict)
     }
 
-    fn from(sources: &[&str], include: &Path, arguments: &[String]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+    fn build(sources: &[&str], include: &Path, arguments: &[String]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
         let built = Command::new("cc")
             .args(["-g", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-fvisibility=hidden"])
             .arg("-pthread")
@@ -53,15 +54,15 @@ impl Built {
             .args(arguments)
             .args(sources)
             .arg("-o")
-            .arg(folder.path().join("plugin.so"))
+            .arg(directory.path().join("plugin.so"))
             .output()
             .unwrap();
         assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-        Self { folder }
+        Self { directory }
     }
 
     pub(crate) fn path(&self) -> PathBuf {
-        self.folder.path().join("plugin.so")
+        self.directory.path().join("plugin.so")
     }
 
     pub(crate) fn bytes(&self) -> Vec<u8> {
@@ -69,39 +70,39 @@ impl Built {
     }
 }
 
-/// The sample in Rust: cargo builds it with these tests and puts it beside them.
+/// Returns the path of the Rust sample, which cargo builds next to these tests.
 pub(crate) fn webhook() -> PathBuf {
     let name =
         format!("{}pushgate_plugin_webhook{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
     std::env::current_exe().unwrap().with_file_name(name)
 }
 
-/// A source without a hash, in this process.
+/// Returns a source without a hash that runs in this process.
 pub(crate) fn source(path: PathBuf) -> Source {
     Source { path, sha256: None, isolation: Isolation::None }
 }
 
-/// Remembers what it was told.
+/// Telemetry that records log lines, metrics and misuses.
 #[derive(Default)]
-pub(crate) struct Ear {
-    told: Told,
+pub(crate) struct RecordingTelemetry {
+    default: DefaultTelemetry,
     pub(crate) lines: Mutex<Vec<String>>,
     misused: watch::Sender<()>,
 }
 
-impl Ear {
-    pub(crate) fn misuses(&self, what: Misuse) -> u64 {
-        self.told.misuses(what)
+impl RecordingTelemetry {
+    pub(crate) fn misuses(&self, misuse: Misuse) -> u64 {
+        self.default.misuses(misuse)
     }
 
-    /// Waits until that has been done so often.
-    pub(crate) async fn heard(&self, what: Misuse, times: u64) {
+    /// Waits until the misuse was recorded so often.
+    pub(crate) async fn wait_for_misuse(&self, misuse: Misuse, times: u64) {
         let mut misused = self.misused.subscribe();
-        misused.wait_for(|()| self.misuses(what) >= times).await.unwrap();
+        misused.wait_for(|()| self.misuses(misuse) >= times).await.unwrap();
     }
 }
 
-impl Telemetry for Ear {
+impl Telemetry for RecordingTelemetry {
     fn log(&self, plugin: &str, channel: &str, level: Level, text: &str) {
         self.lines.lock().push(format!("{plugin}/{channel} {level:?} {text}"));
     }
@@ -111,18 +112,18 @@ impl Telemetry for Ear {
     fn record(&self, plugin: &str, channel: &str, name: &str, value: f64) {
         self.lines.lock().push(format!("{plugin}/{channel} {name} {value}"));
     }
-    fn misused(&self, plugin: &str, what: Misuse) {
-        self.told.misused(plugin, what);
+    fn record_misuse(&self, plugin: &str, misuse: Misuse) {
+        self.default.record_misuse(plugin, misuse);
         self.misused.send_replace(());
     }
-    fn rose(&self, _plugin: &str, _channel: &str) {}
-    fn died(&self, _plugin: &str, _channel: &str, _death: &Death<'_>) {}
+    fn record_start(&self, _plugin: &str, _channel: &str) {}
+    fn record_death(&self, _plugin: &str, _channel: &str, _death: &Death<'_>) {}
 }
 
-/// A loader, what it hears, and what its channels send through.
+/// Loader, its telemetry and the transport of its channels.
 pub(crate) struct Bench {
     pub(crate) loader: Loader,
-    pub(crate) ear: Arc<Ear>,
+    pub(crate) telemetry: Arc<RecordingTelemetry>,
     pub(crate) transport: Arc<ScriptedTransport>,
 }
 
@@ -131,25 +132,24 @@ impl Bench {
         Self::with(Loader::new)
     }
 
-    /// With a loader that is made in this way.
+    /// Returns a bench whose loader `make` creates.
     pub(crate) fn with(make: fn(Arc<dyn Clock>, Arc<dyn Telemetry>) -> Loader) -> Self {
-        let ear = Arc::new(Ear::default());
-        let telemetry: Arc<dyn Telemetry> = Arc::clone(&ear) as _;
-        let loader = make(Arc::new(SystemClock), telemetry);
-        Self { loader, ear, transport: Arc::new(ScriptedTransport::new()) }
+        let telemetry = Arc::new(RecordingTelemetry::default());
+        let loader = make(Arc::new(SystemClock), Arc::clone(&telemetry) as Arc<dyn Telemetry>);
+        Self { loader, telemetry, transport: Arc::new(ScriptedTransport::new()) }
     }
 
-    /// A channel of the rogue plugin, in that mode.
+    /// Opens a channel of the rogue plugin in this mode.
     pub(crate) fn open(&self, plugin: &Plugin, mode: &str) -> Result<Arc<dyn PushChannel>, LoadError> {
-        self.configured(plugin, serde_json::json!({ "mode": mode }))
+        self.open_with_config(plugin, serde_json::json!({ "mode": mode }))
     }
 
-    pub(crate) fn configured(
+    pub(crate) fn open_with_config(
         &self,
         plugin: &Plugin,
         config: serde_json::Value,
     ) -> Result<Arc<dyn PushChannel>, LoadError> {
-        plugin.open(Opening {
+        plugin.open(OpenOptions {
             name: ChannelName::new("acme").unwrap(),
             config,
             transport: Arc::clone(&self.transport) as Arc<dyn Transport>,
@@ -157,7 +157,7 @@ impl Bench {
     }
 }
 
-/// A delivery to so many addresses, whose tokens are `token-0`, `token-1` …
+/// Returns a delivery to so many addresses with the tokens `token-0`, `token-1` and so on.
 pub(crate) fn delivery(addresses: usize) -> Delivery {
     let addresses = (0..addresses).map(|i| sample::address("acme", TokenKind::Token, &format!("token-{i}")));
     sample::delivery(sample::message(), addresses)

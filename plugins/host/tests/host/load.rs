@@ -1,15 +1,15 @@
-//! What is no plugin, or not the one that was meant, is a sentence for the operator; the gateway runs on.
+//! Loading of plugins. A file that is no plugin, or not the expected one, causes an error for the operator and no crash.
 
 use std::path::Path;
 
 use pushgate::TokenKind;
 use pushgate_plugin_host::LoadError;
 
-use crate::kit::{Bench, Built, delivery, source};
+use crate::kit::{Bench, BuiltPlugin, delivery, source};
 
 fn refusal(bench: &Bench, path: &Path) -> String {
     match bench.loader.load(&source(path.to_owned())) {
-        Ok(_) => panic!("{} is taken for a plugin", path.display()),
+        Ok(_) => panic!("{} was loaded as a plugin", path.display()),
         Err(error) => error.to_string().replace(&*path.to_string_lossy(), "FILE"),
     }
 }
@@ -21,8 +21,8 @@ fn refused_bytes(bytes: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn a_plugin_says_what_it_is_and_sends_in_order() {
-    let (bench, built) = (Bench::new(), Built::rogue(&[]));
+async fn a_plugin_describes_itself_and_reports_outcomes_in_order() {
+    let (bench, built) = (Bench::new(), BuiltPlugin::rogue(&[]));
     let plugin = bench.loader.load(&source(built.path())).unwrap();
     let description = plugin.description();
     assert_eq!(
@@ -41,7 +41,7 @@ async fn a_plugin_says_what_it_is_and_sends_in_order() {
 
 #[tokio::test]
 async fn size_and_body_come_from_the_plugin() {
-    let (bench, built) = (Bench::new(), Built::rogue(&[]));
+    let (bench, built) = (Bench::new(), BuiltPlugin::rogue(&[]));
     let plugin = bench.loader.load(&source(built.path())).unwrap();
     let message = pushgate_kit::sample::message();
     let rendered = bench.open(&plugin, "well").unwrap().render(&message);
@@ -50,8 +50,8 @@ async fn size_and_body_come_from_the_plugin() {
 }
 
 #[tokio::test]
-async fn a_refused_configuration_is_told_in_the_plugins_words() {
-    let (bench, built) = (Bench::new(), Built::rogue(&[]));
+async fn a_refused_configuration_is_reported_with_the_plugins_own_message() {
+    let (bench, built) = (Bench::new(), BuiltPlugin::rogue(&[]));
     let plugin = bench.loader.load(&source(built.path())).unwrap();
     let refused = |mode| bench.open(&plugin, mode).map(|_| ()).unwrap_err();
     assert_eq!(refused("refuse"), LoadError::Refused("mode: this one is refused".to_owned()));
@@ -59,87 +59,92 @@ async fn a_refused_configuration_is_told_in_the_plugins_words() {
 }
 
 #[test]
-fn what_is_no_library_is_told_apart() {
+fn files_that_are_no_library_get_different_errors() {
     assert_eq!(refused_bytes(b""), "FILE is empty");
     assert_eq!(
         refused_bytes(b"just a text\n"),
-        "FILE is no shared library of this system: it does not begin like one"
+        "FILE is not a shared library for this system: it has no ELF header"
     );
-    assert!(refused_bytes(b"MZ\x90\x00").contains("a program of Windows"));
+    assert!(refused_bytes(b"MZ\x90\x00").contains("a Windows file"));
     let missing = refusal(&Bench::new(), Path::new("/nowhere/acme.so"));
     assert!(missing.starts_with("FILE cannot be read: No such file"), "{missing}");
     let program = std::fs::read(std::env::current_exe().unwrap()).unwrap();
-    let told = refused_bytes(&program);
-    // A program is a position-independent one as a rule: then it is the entry that is missing, or the loader that objects.
+    let message = refused_bytes(&program);
+    // Most programs are position-independent. Then the entry function is missing, or the loader refuses the file.
     assert!(
-        told.contains("no shared library") || told.contains("cannot be loaded") || told.contains("no plugin"),
-        "{told}"
+        message.contains("not a shared library")
+            || message.contains("cannot be loaded")
+            || message.contains("not a plugin"),
+        "{message}"
     );
 }
 
 #[test]
-fn a_library_for_another_machine_is_named() {
-    let mut bytes = Built::rogue(&[]).bytes();
+fn a_library_for_another_machine_is_refused_and_the_machine_is_named() {
+    let mut bytes = BuiltPlugin::rogue(&[]).bytes();
     let theirs: u16 = if cfg!(target_arch = "aarch64") { 62 } else { 183 };
     bytes[18..20].copy_from_slice(&theirs.to_le_bytes());
-    let told = refused_bytes(&bytes);
-    assert!(told.starts_with("FILE was built for ") && told.contains("this machine is"), "{told}");
+    let message = refused_bytes(&bytes);
+    assert!(message.starts_with("FILE was built for ") && message.contains("this machine is"), "{message}");
     bytes[4] = 1;
     assert_eq!(refused_bytes(&bytes), "FILE was built for 32-bit machines");
 }
 
 #[test]
-fn a_library_that_is_cut_off_anywhere_is_an_error_and_no_crash() {
-    let bytes = Built::rogue(&[]).bytes();
+fn a_library_truncated_at_any_length_is_an_error_and_no_crash() {
+    let bytes = BuiltPlugin::rogue(&[]).bytes();
     for length in (1..bytes.len()).step_by(257).chain([4, 16, 63, 64, bytes.len() - 1]) {
-        let told = refused_bytes(&bytes[..length]);
-        assert!(told.contains("cut off") || told.contains("no shared library"), "{length}: {told}");
+        let message = refused_bytes(&bytes[..length]);
+        assert!(
+            message.contains("truncated") || message.contains("not a shared library"),
+            "{length}: {message}"
+        );
     }
 }
 
 #[test]
 fn a_library_without_the_entry_is_no_plugin() {
-    let built = Built::rogue(&["ENTRY=something_else"]);
+    let built = BuiltPlugin::rogue(&["ENTRY=something_else"]);
     assert_eq!(
         refusal(&Bench::new(), &built.path()),
-        "FILE is no plugin: it does not export pushgate_plugin_v1"
+        "FILE is not a plugin: it does not export pushgate_plugin_v1"
     );
 }
 
 #[test]
 fn a_wrong_major_is_refused_and_both_versions_are_named() {
     for definition in ["ENTRY=pushgate_plugin_v2", "MAJOR=2"] {
-        let told = refusal(&Bench::new(), &Built::rogue(&[definition]).path());
+        let message = refusal(&Bench::new(), &BuiltPlugin::rogue(&[definition]).path());
         assert!(
-            told.contains("built for version 2 of the plugin interface, this gateway speaks version 1"),
-            "{told}"
+            message.contains("built for version 2 of the plugin interface, but this gateway has version 1"),
+            "{message}"
         );
     }
 }
 
 #[test]
-fn an_unwilling_plugin_and_a_bad_table_are_told() {
-    let told = refusal(&Bench::new(), &Built::rogue(&["UNWILLING"]).path());
-    assert!(told.contains("does not want to work with this gateway (code 1)"), "{told}");
-    let told = refusal(&Bench::new(), &Built::rogue(&["KIND=\"No Kind\""]).path());
-    assert!(told.contains("its kind is not 1 to 64 of a-z 0-9 -"), "{told}");
+fn a_refusing_plugin_and_an_invalid_table_are_errors() {
+    let message = refusal(&Bench::new(), &BuiltPlugin::rogue(&["UNWILLING"]).path());
+    assert!(message.contains("refuses this gateway with code 1"), "{message}");
+    let message = refusal(&Bench::new(), &BuiltPlugin::rogue(&["KIND=\"No Kind\""]).path());
+    assert!(message.contains("kind must have 1 to 64 characters of a-z, 0-9 and -"), "{message}");
 }
 
 #[test]
-fn another_file_than_the_one_meant_is_not_loaded() {
-    let (bench, built) = (Bench::new(), Built::rogue(&[]));
-    let mut meant = source(built.path());
-    meant.sha256 = Some([7; 32]);
-    let told = bench.loader.load(&meant).map(|_| ()).unwrap_err();
-    let LoadError::OtherFile { found, .. } = &told else { panic!("{told}") };
+fn a_file_with_another_hash_than_configured_is_not_loaded() {
+    let (bench, built) = (Bench::new(), BuiltPlugin::rogue(&[]));
+    let mut expected = source(built.path());
+    expected.sha256 = Some([7; 32]);
+    let error = bench.loader.load(&expected).map(|_| ()).unwrap_err();
+    let LoadError::HashMismatch { found, .. } = &error else { panic!("{error}") };
     let digits = |pair: usize| u8::from_str_radix(&found[2 * pair..2 * pair + 2], 16).unwrap();
-    meant.sha256 = Some(std::array::from_fn(digits));
-    assert!(bench.loader.load(&meant).is_ok(), "the hash it names is the file's");
+    expected.sha256 = Some(std::array::from_fn(digits));
+    assert!(bench.loader.load(&expected).is_ok(), "the error names the file's hash");
 }
 
 #[test]
-fn a_file_that_changes_under_a_loaded_plugin_harms_nobody() {
-    let (bench, built) = (Bench::new(), Built::rogue(&[]));
+fn a_file_that_changes_after_loading_does_not_affect_the_loaded_plugin() {
+    let (bench, built) = (Bench::new(), BuiltPlugin::rogue(&[]));
     let plugin = bench.loader.load(&source(built.path())).unwrap();
     std::fs::write(built.path(), b"overwritten in place").unwrap();
     assert_eq!(plugin.description().kind, "rogue");
@@ -148,5 +153,5 @@ fn a_file_that_changes_under_a_loaded_plugin_harms_nobody() {
         let report = bench.open(&plugin, "well").unwrap().send(&delivery(1)).await;
         assert_eq!(report.outcomes()[0].code(), "accepted");
     });
-    assert!(bench.loader.load(&source(built.path())).is_err(), "asked for anew, it is looked at anew");
+    assert!(bench.loader.load(&source(built.path())).is_err(), "a new load reads the file again");
 }

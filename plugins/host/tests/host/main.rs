@@ -1,4 +1,4 @@
-//! The host against a plugin that keeps no promise.
+//! Tests of the host with a plugin that violates the contract, and with the samples.
 
 #![expect(clippy::unwrap_used, reason = "the failure of a test is its message")]
 

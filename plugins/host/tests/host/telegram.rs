@@ -1,4 +1,4 @@
-//! The sample in C: every row of its table of errors, hostile answers, and the requests it makes.
+//! The C sample: its requests, every row of its error table, and hostile responses.
 
 use std::sync::Arc;
 
@@ -6,16 +6,16 @@ use pushgate::{Delivery, Kind, Outcome, PushChannel, Scope};
 use pushgate_kit::transport::answer;
 use serde_json::{Value, json};
 
-use crate::kit::{Bench, Built, delivery, source};
+use crate::kit::{Bench, BuiltPlugin, delivery, source};
 
 const TOKEN: &str = "123456:ABC-DEF1234ghIkl-zyx57W2v1u123ew11";
 
 fn channel(bench: &Bench) -> Arc<dyn PushChannel> {
-    let plugin = bench.loader.load(&source(Built::telegram().path())).unwrap();
-    bench.configured(&plugin, json!({"bot_token": TOKEN})).unwrap()
+    let plugin = bench.loader.load(&source(BuiltPlugin::telegram().path())).unwrap();
+    bench.open_with_config(&plugin, json!({"bot_token": TOKEN})).unwrap()
 }
 
-async fn one(channel: &Arc<dyn PushChannel>, delivery: &Delivery) -> Outcome {
+async fn send_one(channel: &Arc<dyn PushChannel>, delivery: &Delivery) -> Outcome {
     channel.send(delivery).await.outcomes()[0].clone()
 }
 
@@ -23,7 +23,7 @@ async fn one(channel: &Arc<dyn PushChannel>, delivery: &Delivery) -> Outcome {
 async fn a_message_goes_to_its_chat() {
     let bench = Bench::new();
     bench.transport.then(answer(200, r#"{"ok":true,"result":{"message_id":77,"chat":{"id":1}}}"#));
-    let outcome = one(&channel(&bench), &delivery(1)).await;
+    let outcome = send_one(&channel(&bench), &delivery(1)).await;
     assert_eq!(outcome, Outcome::accepted("77"));
     let request = &bench.transport.requests()[0];
     assert_eq!(request.uri.to_string(), format!("https://api.telegram.org/bot{TOKEN}/sendMessage"));
@@ -37,7 +37,7 @@ async fn a_message_goes_to_its_chat() {
 }
 
 #[tokio::test]
-async fn texts_of_all_scripts_and_signs_arrive_as_they_are() {
+async fn texts_of_every_script_are_sent_unchanged() {
     let bench = Bench::new();
     let channel = channel(&bench);
     for text in ["\"quoted\" \\ back", "a\tb\u{1}\u{1f}c\nd", "漢字 👨‍👩‍👧‍👦 é", "</script>", ""]
@@ -46,7 +46,7 @@ async fn texts_of_all_scripts_and_signs_arrive_as_they_are() {
         let mut delivery = delivery(1);
         let message = Arc::make_mut(&mut delivery.message);
         (message.title, message.content, message.link) = ("".into(), text.into(), None);
-        assert_eq!(one(&channel, &delivery).await, Outcome::Accepted { vendor_id: None });
+        assert_eq!(send_one(&channel, &delivery).await, Outcome::Accepted { vendor_id: None });
         let body: Value = serde_json::from_slice(&bench.transport.requests().pop().unwrap().body).unwrap();
         assert_eq!(body["text"], text);
         assert_eq!(channel.render(&delivery.message).counted, text.len());
@@ -54,18 +54,18 @@ async fn texts_of_all_scripts_and_signs_arrive_as_they_are() {
 }
 
 #[tokio::test]
-async fn native_options_come_last_and_win() {
+async fn native_options_replace_fields_of_the_message() {
     let bench = Bench::new();
     bench.transport.then(answer(200, r#"{"ok":true,"result":{}}"#));
     let mut delivery = delivery(1);
     Arc::make_mut(&mut delivery.message).overrides = Some(json!({"protect_content": true, "text": "other"}));
-    one(&channel(&bench), &delivery).await;
+    send_one(&channel(&bench), &delivery).await;
     let body: Value = serde_json::from_slice(&bench.transport.requests()[0].body).unwrap();
     assert_eq!((&body["protect_content"], &body["text"]), (&json!(true), &json!("other")));
 }
 
 #[tokio::test]
-async fn every_row_of_telegrams_errors_has_its_kind() {
+async fn every_documented_error_of_telegram_has_its_kind() {
     let bench = Bench::new();
     let channel = channel(&bench);
     let rows = [
@@ -81,7 +81,7 @@ async fn every_row_of_telegrams_errors_has_its_kind() {
     for (status, description, kind, scope) in rows {
         let body = json!({"ok": false, "error_code": status, "description": description}).to_string();
         bench.transport.then(answer(status, body));
-        let outcome = one(&channel, &delivery(1)).await;
+        let outcome = send_one(&channel, &delivery(1)).await;
         let fault = outcome.fault().unwrap();
         assert_eq!((fault.kind, fault.scope), (kind, scope), "{description}");
         assert_eq!(fault.detail, description);
@@ -89,7 +89,7 @@ async fn every_row_of_telegrams_errors_has_its_kind() {
     }
     let slow_down = r#"{"ok":false,"error_code":429,"description":"Too Many Requests: retry after 15","parameters":{"retry_after":15}}"#;
     bench.transport.then(answer(429, slow_down));
-    let outcome = one(&channel, &delivery(1)).await;
+    let outcome = send_one(&channel, &delivery(1)).await;
     let fault = outcome.fault().unwrap();
     assert_eq!((fault.kind, fault.retry_after.unwrap().as_secs()), (Kind::Throttled, 15));
 }
@@ -102,7 +102,7 @@ async fn a_group_that_moved_is_followed_once_and_its_new_id_is_kept() {
     bench.transport.then(answer(400, moved));
     bench.transport.then(answer(200, r#"{"ok":true,"result":{"message_id":5}}"#));
     let expected = Outcome::Replaced { vendor_id: Some("5".to_owned()), token: "-1001234567890".into() };
-    assert_eq!(one(&channel, &delivery(1)).await, expected);
+    assert_eq!(send_one(&channel, &delivery(1)).await, expected);
     let bodies: Vec<Value> = bench
         .transport
         .requests()
@@ -113,11 +113,11 @@ async fn a_group_that_moved_is_followed_once_and_its_new_id_is_kept() {
     assert_eq!(bodies[0]["text"], bodies[1]["text"]);
     bench.transport.then(answer(400, moved));
     bench.transport.then(answer(400, moved));
-    assert_eq!(one(&channel, &delivery(1)).await.code(), "bad_message", "not followed for ever");
+    assert_eq!(send_one(&channel, &delivery(1)).await.code(), "bad_message", "a second move is not followed");
 }
 
 #[tokio::test]
-async fn hostile_answers_are_faults() {
+async fn hostile_responses_are_faults() {
     let bench = Bench::new();
     let channel = channel(&bench);
     let deep = "[".repeat(100_000);
@@ -140,7 +140,7 @@ async fn hostile_answers_are_faults() {
     for body in answers {
         for status in [200, 400, 403, 429, 500] {
             bench.transport.then(answer(status, body.to_vec()));
-            let outcome = one(&channel, &delivery(1)).await;
+            let outcome = send_one(&channel, &delivery(1)).await;
             assert!(
                 outcome.fault().is_some(),
                 "{status} {:?}",
@@ -165,10 +165,10 @@ async fn a_probe_names_the_bot() {
 }
 
 #[tokio::test]
-async fn a_wrong_configuration_is_told_without_the_token() {
+async fn an_error_about_the_configuration_does_not_contain_the_token() {
     let bench = Bench::new();
-    let plugin = bench.loader.load(&source(Built::telegram().path())).unwrap();
-    let refused = |config| bench.configured(&plugin, config).map(|_| ()).unwrap_err().to_string();
+    let plugin = bench.loader.load(&source(BuiltPlugin::telegram().path())).unwrap();
+    let refused = |config| bench.open_with_config(&plugin, config).map(|_| ()).unwrap_err().to_string();
     assert!(refused(json!({})).starts_with("bot_token: write the token"));
     assert!(refused(json!({"bot_token": "1:a/../evil"})).starts_with("bot_token: write the token"));
     assert_eq!(
@@ -177,6 +177,8 @@ async fn a_wrong_configuration_is_told_without_the_token() {
     );
     assert_eq!(refused(json!({"bot_token": TOKEN, "base_url": "ftp://a"})), "base_url: write https://host");
     assert!(
-        bench.configured(&plugin, json!({"bot_token": TOKEN, "base_url": "http://127.0.0.1:8081/"})).is_ok()
+        bench
+            .open_with_config(&plugin, json!({"bot_token": TOKEN, "base_url": "http://127.0.0.1:8081/"}))
+            .is_ok()
     );
 }

@@ -1,4 +1,4 @@
-//! The sample in Rust, as a plugin: what it sends, what it makes of answers.
+//! The Rust sample as a plugin: its requests, and the outcomes of responses.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ const KEY: [u8; 24] = [
 
 fn channel(bench: &Bench) -> Arc<dyn PushChannel> {
     let plugin = bench.loader.load(&source(webhook())).unwrap();
-    bench.configured(&plugin, json!({"url": "https://im.example/push", "secret": SECRET})).unwrap()
+    bench.open_with_config(&plugin, json!({"url": "https://im.example/push", "secret": SECRET})).unwrap()
 }
 
 #[tokio::test]
@@ -47,7 +47,7 @@ async fn each_address_gets_a_signed_post_with_an_id_of_its_own() {
 }
 
 #[tokio::test]
-async fn answers_become_outcomes_in_the_order_of_the_addresses() {
+async fn responses_become_outcomes_in_the_order_of_the_addresses() {
     let mut bench = Bench::new();
     bench.transport = Arc::new(ScriptedTransport::new().rule(|request| {
         let body: Value = serde_json::from_slice(&request.body).ok()?;
@@ -64,7 +64,7 @@ async fn answers_become_outcomes_in_the_order_of_the_addresses() {
 }
 
 #[tokio::test]
-async fn without_an_answer_the_transports_words_are_the_fault() {
+async fn a_failed_request_is_a_fault_with_the_transports_error() {
     let bench = Bench::new();
     let report = channel(&bench).send(&delivery(1)).await;
     let fault = report.outcomes()[0].fault().unwrap();
@@ -76,9 +76,9 @@ async fn without_an_answer_the_transports_words_are_the_fault() {
 async fn a_wrong_configuration_names_its_key_and_quotes_no_value() {
     let bench = Bench::new();
     let plugin = bench.loader.load(&source(webhook())).unwrap();
-    let refused = |config| match bench.configured(&plugin, config) {
+    let refused = |config| match bench.open_with_config(&plugin, config) {
         Err(LoadError::Refused(why)) => why,
-        _ => panic!("it is taken"),
+        _ => panic!("the configuration is accepted"),
     };
     assert_eq!(
         refused(json!({"url": "https://a.example", "secret": "hunter2"})),
@@ -90,7 +90,7 @@ async fn a_wrong_configuration_names_its_key_and_quotes_no_value() {
 }
 
 #[tokio::test]
-async fn what_is_rendered_is_what_is_sent_without_whom_it_is_for() {
+async fn the_rendered_body_is_the_sent_one_without_the_recipient() {
     let mut bench = Bench::new();
     bench.transport = Arc::new(ScriptedTransport::new().rule(|_| Some(Ok(answer(204, "")))));
     let channel = channel(&bench);
