@@ -1,5 +1,5 @@
-//! The Rust mirror of `include/pushgate_plugin.h`, field for field; `tests/header.rs` holds the two against each other.
-//! What fields mean stands in the header and nowhere else. Holds no logic but the reading of texts.
+//! Rust mirror of `include/pushgate_plugin.h`. `tests/header.rs` compares the two. Only the header documents the fields.
+//! The only logic here reads texts.
 
 mod codes;
 mod tables;
@@ -7,22 +7,22 @@ mod tables;
 pub use codes::*;
 pub use tables::*;
 
-/// The major version of the interface; it is in [`SYMBOL`] too.
+/// Major version of the interface. [`SYMBOL`] contains it.
 pub const ABI_MAJOR: u32 = 1;
-/// The minor version of the interface: how much of the tables this side knows.
+/// Minor version of the interface. Later ones append fields and functions.
 pub const ABI_MINOR: u32 = 0;
-/// The one symbol a plugin exports, as [`Entry`].
+/// Symbol that a plugin exports. Its type is [`Entry`].
 pub const SYMBOL: &str = "pushgate_plugin_v1";
-/// The header itself, for tools that write it out.
+/// Text of the header, for tools that write it to a file.
 pub const HEADER: &str = include_str!("../include/pushgate_plugin.h");
 
-/// `pushgate_str`: a text as it crosses. The pointer is null when there is none.
+/// `pushgate_str`: borrowed text. The pointer is null if there is no text.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct Str {
-    /// Where it begins.
+    /// Address of the first byte.
     pub ptr: *const u8,
-    /// How many bytes it has.
+    /// Length in bytes.
     pub len: usize,
 }
 
@@ -30,50 +30,51 @@ impl Str {
     /// No text.
     pub const NONE: Self = Self { ptr: std::ptr::null(), len: 0 };
 
-    /// A text that is borrowed: it must outlive every use of this.
+    /// Borrows a text, which must outlive every use of the result.
     #[must_use]
-    pub const fn of(text: &str) -> Self {
-        Self::of_bytes(text.as_bytes())
+    pub const fn new(text: &str) -> Self {
+        Self::from_bytes(text.as_bytes())
     }
 
-    /// Bytes that are borrowed.
+    /// Borrows bytes, which must outlive every use of the result.
     #[must_use]
-    pub const fn of_bytes(bytes: &[u8]) -> Self {
+    pub const fn from_bytes(bytes: &[u8]) -> Self {
         Self { ptr: bytes.as_ptr(), len: bytes.len() }
     }
 
-    /// A text that may be missing.
+    /// Borrows an optional text. `None` becomes [`Str::NONE`].
     #[must_use]
-    pub const fn of_option(text: Option<&str>) -> Self {
+    pub const fn from_option(text: Option<&str>) -> Self {
         match text {
-            Some(text) => Self::of(text),
+            Some(text) => Self::new(text),
             None => Self::NONE,
         }
     }
 
-    /// The bytes; none when there is no text. At most `most` of them: a length from the other side is not trusted.
+    /// Returns the bytes, at most `limit` of them. `None` means that there is no text.
     ///
     /// # Safety
-    /// `ptr` is null, or good for `len` bytes for as long as `'a`.
+    /// `ptr` is null or valid for `len` bytes during `'a`.
     #[must_use]
-    pub unsafe fn bytes<'a>(self, most: usize) -> Option<&'a [u8]> {
+    pub unsafe fn bytes<'a>(self, limit: usize) -> Option<&'a [u8]> {
         if self.ptr.is_null() {
             return None;
         }
-        // SAFETY: the caller vouches for `len` bytes; fewer are taken where that is more than wanted.
-        Some(unsafe { std::slice::from_raw_parts(self.ptr, self.len.min(most)) })
+        // SAFETY: the caller guarantees `len` bytes, and no more are read.
+        Some(unsafe { std::slice::from_raw_parts(self.ptr, self.len.min(limit)) })
     }
 
-    /// The text, copied; none when there is no text. What is not UTF-8 in it is replaced, what is beyond `most` bytes is cut.
+    /// Returns a copy of the text. Replaces invalid UTF-8, and cuts the text to `limit` bytes at a character boundary.
+    /// `None` means that there is no text.
     ///
     /// # Safety
     /// As for [`Str::bytes`].
     #[must_use]
-    pub unsafe fn text(self, most: usize) -> Option<String> {
-        // SAFETY: the same promise, handed on.
-        unsafe { self.bytes(most) }.map(|bytes| {
+    pub unsafe fn text(self, limit: usize) -> Option<String> {
+        // SAFETY: the caller guarantees the same.
+        unsafe { self.bytes(limit) }.map(|bytes| {
             let mut text = String::from_utf8_lossy(bytes).into_owned();
-            let end = (0..=most.min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+            let end = (0..=limit.min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
             text.truncate(end);
             text
         })

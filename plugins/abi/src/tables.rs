@@ -1,14 +1,14 @@
-//! The structs of the header. They only grow at their end; a new field goes into both files at once.
+//! Structs of the header. New fields are only appended, in both files at once.
 
 use std::ffi::c_void;
 
 use crate::Str;
 
-/// `pushgate_channel`: names one opened channel towards the host.
+/// `pushgate_channel`: the host's number of an open channel.
 pub type Channel = u64;
-/// `pushgate_tag`: names one question that is owed an answer.
+/// `pushgate_tag`: the host's number of a call that the plugin must complete.
 pub type Tag = u64;
-/// The plugin's own object behind one channel; opaque.
+/// `pushgate_instance`: the plugin's object for one channel, opaque to the host.
 pub type Instance = c_void;
 
 /// `pushgate_sink`
@@ -154,7 +154,7 @@ pub type HttpDone = unsafe extern "C" fn(user: *mut c_void, response: *const Htt
 /// `pushgate_timer_done`
 pub type TimerDone = unsafe extern "C" fn(user: *mut c_void, cancelled: u32);
 
-/// `pushgate_host`: what the gateway offers.
+/// `pushgate_host`: functions of the gateway.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 #[expect(missing_docs, reason = "the header documents fields")]
@@ -173,7 +173,7 @@ pub struct Host {
     pub now_ms: Option<unsafe extern "C" fn(*const Host) -> i64>,
 }
 
-/// `pushgate_open`: what a channel is opened with.
+/// `pushgate_open`: arguments of opening a channel.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 #[expect(missing_docs, reason = "the header documents fields")]
@@ -184,7 +184,7 @@ pub struct Open {
     pub config: Str,
 }
 
-/// `pushgate_plugin`: what the plugin offers.
+/// `pushgate_plugin`: functions of the plugin.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 #[expect(missing_docs, reason = "the header documents fields")]
@@ -205,7 +205,7 @@ pub struct Plugin {
 }
 
 impl Plugin {
-    /// As the host hands it over: nothing in it yet.
+    /// Empty table, as the host passes it to the entry function.
     pub const EMPTY: Self = Self {
         abi_major: 0,
         abi_minor: 0,
@@ -223,8 +223,8 @@ impl Plugin {
     };
 }
 
-// SAFETY: a plugin's table is written once and then only read; what its pointers lead to lives as long as the process and
-// is not written either.
+// SAFETY: the table is written once and then only read. The data behind its pointers lives as long as the process and is
+// never written.
 unsafe impl Send for Plugin {}
 // SAFETY: as above.
 unsafe impl Sync for Plugin {}

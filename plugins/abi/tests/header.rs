@@ -1,4 +1,4 @@
-//! The header compiles as C and as C++ without a warning, and means the same as its Rust mirror.
+//! The header compiles as C and as C++ without warnings, and has the same layout and constants as its Rust mirror.
 
 #![expect(clippy::unwrap_used, reason = "the failure of a test is its message")]
 
@@ -12,9 +12,9 @@ use pushgate_plugin_abi as abi;
 const INCLUDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/include");
 const STRICT: [&str; 4] = ["-Wall", "-Wextra", "-Werror", "-pedantic"];
 
-/// Runs a compiler; gives what it complains of.
+/// Runs a compiler. `Err` contains its messages.
 fn compile(compiler: &str, arguments: &[&str], source: &Path, output: &Path) -> Result<(), String> {
-    let ran = Command::new(compiler)
+    let result = Command::new(compiler)
         .args(arguments)
         .args(STRICT)
         .arg(format!("-I{INCLUDE}"))
@@ -23,10 +23,10 @@ fn compile(compiler: &str, arguments: &[&str], source: &Path, output: &Path) -> 
         .arg(output)
         .output()
         .unwrap_or_else(|error| panic!("{compiler}: {error}"));
-    if ran.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&ran.stderr).into_owned()) }
+    if result.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&result.stderr).into_owned()) }
 }
 
-/// A plugin that does nothing but use every function and macro of the header.
+/// Plugin that only uses every function and macro of the header.
 const SMALLEST: &str = r#"
 #include "pushgate_plugin.h"
 static const pushgate_plugin table = {
@@ -42,16 +42,16 @@ PUSHGATE_EXPORT int32_t pushgate_plugin_v1(const pushgate_host *host, pushgate_p
 
 #[test]
 fn the_header_compiles_as_c_and_as_cplusplus_with_every_warning_an_error() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let dialects = [
         ("cc", "c", &["-std=c99", "-std=c11", "-std=c17"][..]),
         ("c++", "cpp", &["-std=c++11", "-std=c++14", "-std=c++17", "-std=c++20"][..]),
     ];
     for (compiler, ending, standards) in dialects {
-        let source = folder.path().join(format!("smallest.{ending}"));
+        let source = directory.path().join(format!("smallest.{ending}"));
         std::fs::write(&source, SMALLEST).unwrap();
         for standard in standards {
-            if let Err(why) = compile(compiler, &[standard, "-c"], &source, &folder.path().join("out.o")) {
+            if let Err(why) = compile(compiler, &[standard, "-c"], &source, &directory.path().join("out.o")) {
                 panic!("{compiler} {standard}: {why}");
             }
         }
@@ -59,15 +59,15 @@ fn the_header_compiles_as_c_and_as_cplusplus_with_every_warning_an_error() {
 }
 
 #[test]
-fn a_cplusplus_function_that_may_throw_does_not_fit_the_table() {
-    let source = |promise: &str| {
+fn a_cplusplus_function_that_may_throw_does_not_compile_into_the_table() {
+    let source = |specifier: &str| {
         format!(
-            "#include \"pushgate_plugin.h\"\nstatic void shut(pushgate_instance *) {promise} {{}}\n\
+            "#include \"pushgate_plugin.h\"\nstatic void shut(pushgate_instance *) {specifier} {{}}\n\
              void fit(pushgate_plugin *table);\nvoid fit(pushgate_plugin *table) {{ table->close = shut; }}\n"
         )
     };
-    let folder = tempfile::tempdir().unwrap();
-    let (path, out) = (folder.path().join("fit.cpp"), folder.path().join("fit.o"));
+    let directory = tempfile::tempdir().unwrap();
+    let (path, out) = (directory.path().join("fit.cpp"), directory.path().join("fit.o"));
     std::fs::write(&path, source("noexcept")).unwrap();
     compile("c++", &["-std=c++17", "-c"], &path, &out).unwrap();
     std::fs::write(&path, source("")).unwrap();
@@ -75,8 +75,8 @@ fn a_cplusplus_function_that_may_throw_does_not_fit_the_table() {
     assert!(why.contains("noexcept") || why.contains("invalid conversion"), "{why}");
 }
 
-/// Sizes and offsets of one struct, as the mirror has them. Taking each apart by all its fields makes a field that is
-/// missing in the list an error of the compiler.
+/// Defines `mirror`, which returns the sizes and offsets of the Rust structs. The pattern with all fields makes a field
+/// that is missing in the list a compile error.
 macro_rules! layout {
     ($($name:ident = $c:ident { $($field:ident),+ $(,)? })+) => {
         fn mirror() -> (BTreeMap<String, usize>, Vec<(&'static str, Vec<&'static str>)>) {
@@ -123,7 +123,7 @@ layout! {
     }
 }
 
-/// Everything the header says in numbers, printed by a C program.
+/// Returns the sizes, offsets and constants of the header, which a C program prints.
 fn header(structs: &[(&str, Vec<&str>)]) -> BTreeMap<String, usize> {
     let mut program = String::from("#include <stdio.h>\n#include \"pushgate_plugin.h\"\nint main(void) {\n");
     for (name, fields) in structs {
@@ -137,8 +137,8 @@ fn header(structs: &[(&str, Vec<&str>)]) -> BTreeMap<String, usize> {
     }
     program.push_str("  printf(\"ABI_MAJOR %zu\\n\", (size_t)PUSHGATE_ABI_MAJOR);\n");
     program.push_str("  printf(\"ABI_MINOR %zu\\n\", (size_t)PUSHGATE_ABI_MINOR);\n  return 0;\n}\n");
-    let folder = tempfile::tempdir().unwrap();
-    let (source, binary) = (folder.path().join("layout.c"), folder.path().join("layout"));
+    let directory = tempfile::tempdir().unwrap();
+    let (source, binary) = (directory.path().join("layout.c"), directory.path().join("layout"));
     std::fs::write(&source, program).unwrap();
     compile("cc", &["-std=c99"], &source, &binary).unwrap();
     let printed = Command::new(&binary).output().unwrap().stdout;
@@ -180,12 +180,12 @@ fn every_struct_and_every_number_of_the_header_is_mirrored() {
 }
 
 #[test]
-fn a_text_is_cut_between_characters_and_never_read_beyond_its_bound() {
-    let text = abi::Str::of("aé漢");
+fn a_text_is_cut_at_a_character_boundary_within_the_limit() {
+    let text = abi::Str::new("aé漢");
     // SAFETY: the text is a literal.
-    let cut = |most| unsafe { text.text(most) };
-    assert_eq!(cut(6).as_deref(), Some("aé漢"));
-    assert_eq!(cut(2).as_deref(), Some("a"), "half a character is none, and its replacement does not fit");
-    // SAFETY: none is never read.
+    let text_within = |limit| unsafe { text.text(limit) };
+    assert_eq!(text_within(6).as_deref(), Some("aé漢"));
+    assert_eq!(text_within(2).as_deref(), Some("a"), "the replacement of half a character does not fit");
+    // SAFETY: `NONE` has no bytes.
     assert_eq!(unsafe { abi::Str::NONE.text(9) }, None);
 }

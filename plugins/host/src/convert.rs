@@ -31,7 +31,7 @@ impl Id {
     }
 
     fn as_str(&self) -> Str {
-        Str::of_bytes(&self.bytes[..self.len])
+        Str::from_bytes(&self.bytes[..self.len])
     }
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn with_message<T>(message: &Message, call: impl FnOnce(&abi::Message
 }
 
 fn raw_message(message: &Message, texts: &Texts) -> abi::Message {
-    let secret = |secret: &Option<Secret>| Str::of_option(secret.as_ref().map(Secret::expose));
+    let secret = |secret: &Option<Secret>| Str::from_option(secret.as_ref().map(Secret::expose));
     let (act, call, voip) = match &message.act {
         Act::Show => (abi::ACT_SHOW, None, false),
         Act::Ring { call, voip } => (abi::ACT_RING, Some(call.as_str()), *voip),
@@ -69,16 +69,16 @@ fn raw_message(message: &Message, texts: &Texts) -> abi::Message {
     abi::Message {
         struct_size: size_of::<abi::Message>(),
         id: texts.id.as_str(),
-        app: Str::of(message.app.as_str()),
-        title: Str::of(message.title.expose()),
-        content: Str::of(message.content.expose()),
+        app: Str::new(message.app.as_str()),
+        title: Str::new(message.title.expose()),
+        content: Str::new(message.content.expose()),
         payload: secret(&message.payload),
         image: secret(&message.image),
         link: secret(&message.link),
-        collapse_key: Str::of_option(message.collapse_key.as_deref()),
-        thread: Str::of_option(message.thread.as_deref()),
-        category: Str::of_option(message.category.as_deref()),
-        overrides: Str::of_option(texts.overrides.as_deref()),
+        collapse_key: Str::from_option(message.collapse_key.as_deref()),
+        thread: Str::from_option(message.thread.as_deref()),
+        category: Str::from_option(message.category.as_deref()),
+        overrides: Str::from_option(texts.overrides.as_deref()),
         created_at_ms: message.created_at.as_millis(),
         expires_at_ms: message.expires_at().as_millis(),
         ttl_s: message.ttl.as_secs(),
@@ -90,8 +90,8 @@ fn raw_message(message: &Message, texts: &Texts) -> abi::Message {
         },
         silent: message.silent.into(),
         // The same text as `Message::tag`, borrowed.
-        tag: message.collapse_key.as_deref().map_or(texts.id.as_str(), Str::of),
-        call: Str::of_option(call),
+        tag: message.collapse_key.as_deref().map_or(texts.id.as_str(), Str::new),
+        call: Str::from_option(call),
         act,
         voip: voip.into(),
     }
@@ -138,9 +138,9 @@ pub(crate) fn with_delivery<T>(
 fn raw_target(target: &Target) -> abi::Target {
     abi::Target {
         struct_size: size_of::<abi::Target>(),
-        token: Str::of(target.address.token.expose()),
-        device: Str::of_option(target.device.as_ref().map(|device| device.as_str())),
-        user: Str::of_option(target.user.as_ref().map(|user| user.as_str())),
+        token: Str::new(target.address.token.expose()),
+        device: Str::from_option(target.device.as_ref().map(|device| device.as_str())),
+        user: Str::from_option(target.user.as_ref().map(|user| user.as_str())),
         kind: match target.address.kind {
             TokenKind::Token => abi::TOKEN,
             TokenKind::Fid => abi::FID,

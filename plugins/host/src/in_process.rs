@@ -187,8 +187,8 @@ fn open_instance(
     let open = abi::Open {
         struct_size: size_of::<abi::Open>(),
         channel,
-        name: abi::Str::of(info.name.as_str()),
-        config: abi::Str::of(&config),
+        name: abi::Str::new(info.name.as_str()),
+        config: abi::Str::new(&config),
     };
     let mut instance = std::ptr::null_mut();
     let mut refusal = SinkBuffer::default();

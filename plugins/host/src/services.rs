@@ -144,7 +144,7 @@ fn report(done: abi::HttpDone, user: &UserData, response: &abi::HttpResponse) {
 }
 
 fn report_cancelled(done: abi::HttpDone, user: &UserData) {
-    let detail = Str::of("the channel is being closed");
+    let detail = Str::new("the channel is being closed");
     report(done, user, &abi::HttpResponse { detail, ..NO_RESPONSE });
 }
 
@@ -158,7 +158,7 @@ fn report_error(done: abi::HttpDone, user: &UserData, error: &TransportError) {
         TransportError::GoneAway { .. } => abi::HTTP_GONE_AWAY,
         TransportError::AnswerTooLong { .. } => abi::HTTP_TOO_LONG,
     };
-    report(done, user, &abi::HttpResponse { error, detail: Str::of(&detail), ..NO_RESPONSE });
+    report(done, user, &abi::HttpResponse { error, detail: Str::new(&detail), ..NO_RESPONSE });
 }
 
 fn report_response(done: abi::HttpDone, user: &UserData, response: &Response) {
@@ -170,14 +170,14 @@ fn report_response(done: abi::HttpDone, user: &UserData, response: &Response) {
         .collect();
     let headers: Vec<_> = values
         .iter()
-        .map(|(name, value)| abi::Header { name: Str::of(name.as_str()), value: Str::of(value) })
+        .map(|(name, value)| abi::Header { name: Str::new(name.as_str()), value: Str::new(value) })
         .collect();
     let raw = abi::HttpResponse {
         error: abi::HTTP_OK,
         status: response.status.as_u16().into(),
         headers: headers.as_ptr(),
         header_count: headers.len(),
-        body: Str::of_bytes(&response.body),
+        body: Str::from_bytes(&response.body),
         ..NO_RESPONSE
     };
     report(done, user, &raw);

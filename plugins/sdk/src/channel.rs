@@ -1,102 +1,102 @@
-//! The trait a plugin implements, and what it declares about itself.
+//! Trait of a plugin's channel, and the plugin's description and capability.
 
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::delivery::{Delivery, Message};
 use crate::host::Host;
 use crate::outcome::{Fault, Outcome};
-use crate::sent::{Delivery, Message};
 
-/// One configured way to a vendor.
+/// Channel of a push service.
 ///
-/// It never waits but in `.await` on its [`Host`], never retries (the gateway does), and guards its own state: its functions
-/// run on the gateway's threads, several at the same time. A panic becomes faults and is told to the operator.
+/// A channel waits only in `.await` on its [`Host`] and never retries, because the gateway does. It synchronizes its own
+/// state: the gateway's threads call its functions concurrently. A panic becomes faults and a log line.
 pub trait Channel: Sized + Send + Sync + 'static {
-    /// The channel's table in the configuration. It must refuse unknown keys, with `#[serde(deny_unknown_fields)]`: otherwise
-    /// an operator's mistyped key goes unnoticed. `pushgate plugin check` checks it.
-    /// References (`env:`, `file:`) are resolved before: it holds secrets, so do not derive `Debug`.
+    /// Configuration of the channel. It must refuse unknown keys with `#[serde(deny_unknown_fields)]`, because a mistyped key
+    /// would go unnoticed. `pushgate plugin check` tests this. References (`env:`, `file:`) are resolved, so the
+    /// configuration contains secrets. Do not derive `Debug`.
     type Config: DeserializeOwned;
 
-    /// What the plugin is and can do.
+    /// Description and capability of the plugin.
     const INFO: Info;
 
-    /// Opens a channel. Opens no connection: the vendor may be away.
+    /// Opens a channel. Must not connect, because the push service may be unreachable.
     ///
     /// # Errors
-    /// A sentence for the operator: which key is wrong and what would be right, without any value.
+    /// A sentence for the operator that names the wrong key and a valid form, but no value.
     fn open(config: Self::Config, host: Host) -> Result<Self, String>;
 
-    /// What would be sent for `message`, without address and credentials. Pure and quick.
+    /// Renders a message without address and credentials. Must be fast and free of side effects.
     fn render(&self, message: &Message) -> Rendered;
 
-    /// Sends one delivery: one outcome for each target, in their order. Every failure is an outcome.
+    /// Sends a delivery. Returns one outcome for each target, in their order. Every failure is an outcome.
     fn send(&self, delivery: &Delivery) -> impl Future<Output = Vec<Outcome>> + Send;
 
-    /// Are the credentials good? Reaches no user.
+    /// Checks the credentials without reaching a user.
     fn probe(&self) -> impl Future<Output = Result<Probe, Fault>> + Send;
 }
 
-/// What a plugin is.
+/// Description of a plugin.
 #[derive(Debug, Clone, Copy)]
 pub struct Info {
-    /// `kind = "…"` of its channels in the configuration: 1 to 64 of a–z 0–9 -.
+    /// Value of `kind` in the configuration of its channels: 1 to 64 characters of a–z, 0–9 and -.
     pub kind: &'static str,
-    /// The plugin's own version; `env!("CARGO_PKG_VERSION")`.
+    /// Version of the plugin, such as `env!("CARGO_PKG_VERSION")`.
     pub version: &'static str,
-    /// One sentence.
+    /// One sentence for the operator.
     pub description: &'static str,
-    /// JSON Schema of the configuration, for `pushgate plugin inspect`. Optional.
+    /// JSON Schema of the configuration, for `pushgate plugin inspect`. `None` gives no schema.
     pub config_schema: Option<&'static str>,
-    /// What its channels can do.
+    /// Capability of the plugin's channels.
     pub capability: Capability,
 }
 
-/// What kind of token an address holds.
+/// Kind of the token in an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenKind {
-    /// A registration or device token, opaque to the gateway.
+    /// Registration or device token, opaque to the gateway.
     Token,
-    /// An installation id.
+    /// Installation id.
     Fid,
-    /// A Web Push subscription, as JSON.
+    /// Web Push subscription, as JSON.
     Subscription,
 }
 
-/// What a channel can do. `pushgate plugin check` holds it to this, so declare what is true.
+/// Capability of a channel. The gateway relies on it, and `pushgate plugin check` tests it.
 #[derive(Debug, Clone, Copy)]
 pub struct Capability {
-    /// The most addresses in one delivery. 1 to 10,000.
+    /// Maximum number of addresses in one delivery. 1 to 10,000.
     pub max_batch: u32,
-    /// The most bytes [`Rendered::counted`] may reach; the gateway cuts contents and titles to it.
+    /// Maximum of [`Rendered::counted`], in bytes. The gateway cuts contents and titles to it.
     pub max_bytes: u64,
-    /// The longest time to live the vendor honours.
+    /// Maximum time to live that the push service honours.
     pub max_ttl: Duration,
-    /// How long one send may take before the gateway answers for it. At most ten minutes.
+    /// Maximum duration of one send. At most ten minutes.
     pub timeout: Duration,
-    /// The shortest wait before any retry that the vendor tolerates.
+    /// Minimum delay of a retry. At most 24 hours.
     pub retry_floor: Duration,
-    /// How long to pause when the vendor throttles without saying how long.
+    /// Pause after the push service throttles without a delay. At most 24 hours.
     pub throttle_pause: Duration,
-    /// What tokens it understands.
+    /// Kinds of tokens that the channel accepts. At least one.
     pub tokens: &'static [TokenKind],
-    /// A later message replaces an earlier one with the same collapse key.
+    /// A message replaces an earlier one with the same collapse key.
     pub collapse: bool,
-    /// It tells priorities apart.
+    /// The channel distinguishes priorities.
     pub priority: bool,
-    /// It can set the number on the icon.
+    /// The channel sets the number on the icon.
     pub badge: bool,
-    /// It can send data without showing anything; without this, silent messages are not handed over.
+    /// The channel sends data that is not shown. Without it the channel gets no silent messages.
     pub silent: bool,
-    /// It can show a picture.
+    /// The channel shows an image.
     pub image: bool,
-    /// The vendor reports arrival by itself.
+    /// The push service reports arrivals.
     pub receipts: bool,
 }
 
 impl Capability {
-    /// A capability that promises little: one address at a time, 4,096 bytes, opaque tokens, ten seconds. Add what is true.
+    /// Minimal capability: one address per delivery, 4,096 bytes, opaque tokens and a timeout of ten seconds.
     pub const BASIC: Self = Self {
         max_batch: 1,
         max_bytes: 4096,
@@ -114,20 +114,20 @@ impl Capability {
     };
 }
 
-/// What a channel would send.
+/// Rendered message.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rendered {
-    /// The vendor's request body, as its documentation shows it.
+    /// Request body, as the push service's documentation shows it.
     pub body: Value,
-    /// How many bytes of it count against [`Capability::max_bytes`].
+    /// Number of its bytes that count against [`Capability::max_bytes`].
     pub counted: u64,
 }
 
-/// What a probe learned.
+/// Result of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
-    /// Whom the vendor takes us for: an account, a bot, a project. No secret.
+    /// Identity at the push service, such as an account, a bot or a project. Not secret.
     pub identity: String,
-    /// When the credentials end, where that is known: milliseconds since 1970.
+    /// Expiry of the credentials in milliseconds since 1970. `None` if it is unknown.
     pub expires_at_ms: Option<i64>,
 }

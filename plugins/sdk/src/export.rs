@@ -1,4 +1,4 @@
-//! The plugin's table around a [`Channel`]: the functions the gateway calls, each behind a guard that no panic passes.
+//! Table of a plugin with a [`Channel`]: the C functions that the gateway calls. Each one catches panics.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -7,47 +7,47 @@ use pushgate_plugin_abi as abi;
 use pushgate_plugin_abi::Str;
 
 use crate::channel::{Capability, Channel, TokenKind};
+use crate::delivery::{Delivery, Message};
 use crate::host::{Host, Level, Table};
-use crate::outcome::{Fault, Kind, Outcome, UNSET, crossing};
+use crate::outcome::{Fault, Kind, Outcome, UNSET, raw_outcome};
 use crate::runtime::spawn;
-use crate::sent::{Delivery, Message};
 
-/// Runs what the gateway called; a panic ends here.
-pub(crate) fn guarded<T>(otherwise: T, run: impl FnOnce() -> T) -> T {
+/// Runs a function and returns `otherwise` if it panics.
+pub(crate) fn catch_panic<T>(otherwise: T, run: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or(otherwise)
 }
 
-/// An opened channel: what the gateway knows as the instance.
-struct Opened<C> {
+/// Open channel, which the gateway knows as the instance.
+struct OpenChannel<C> {
     channel: C,
     host: Host,
 }
 
-/// The plugin's entry. See [`crate::export_channel!`].
+/// Implementation of the plugin's entry function. See [`crate::export_channel!`].
 ///
 /// # Safety
-/// Called by the gateway: `host` lives as long as the process, `plugin` may be written to as far as it says.
+/// `host` is null or lives as long as the process. `plugin` is null or writable for the size that it states.
 pub unsafe fn entry<C: Channel>(host: *const abi::Host, plugin: *mut abi::Plugin) -> i32 {
-    guarded(abi::REFUSED, || {
-        // SAFETY: the gateway's own table, and its room for ours.
-        let (theirs, room) = match unsafe { (host.as_ref(), plugin.as_mut()) } {
+    catch_panic(abi::REFUSED, || {
+        // SAFETY: the caller guarantees null or valid pointers.
+        let (host, plugin) = match unsafe { (host.as_ref(), plugin.as_mut()) } {
             (Some(host), Some(plugin)) => (host, plugin),
             _ => return abi::REFUSED,
         };
-        // Both sizes: what we know must be there, whatever comes behind it.
-        if theirs.struct_size < size_of::<abi::Host>() || room.struct_size < size_of::<abi::Plugin>() {
+        // Both structs must have all fields that this version knows. Later versions may have more.
+        if host.struct_size < size_of::<abi::Host>() || plugin.struct_size < size_of::<abi::Plugin>() {
             return abi::REFUSED;
         }
-        *room = table::<C>();
+        *plugin = table::<C>();
         abi::OK
     })
 }
 
-/// The capability as it crosses, which must live as long as the process.
-struct Declared<C>(std::marker::PhantomData<C>);
+/// C struct of the capability. It must live as long as the process, so it is a constant.
+struct StaticCapability<C>(std::marker::PhantomData<C>);
 
-impl<C: Channel> Declared<C> {
-    const CAPABILITY: abi::Capability = declared(&C::INFO.capability);
+impl<C: Channel> StaticCapability<C> {
+    const CAPABILITY: abi::Capability = raw_capability(&C::INFO.capability);
 }
 
 fn table<C: Channel>() -> abi::Plugin {
@@ -56,11 +56,11 @@ fn table<C: Channel>() -> abi::Plugin {
         abi_major: abi::ABI_MAJOR,
         abi_minor: abi::ABI_MINOR,
         struct_size: size_of::<abi::Plugin>(),
-        kind: Str::of(info.kind),
-        version: Str::of(info.version),
-        description: Str::of(info.description),
-        config_schema: Str::of_option(info.config_schema),
-        capability: &Declared::<C>::CAPABILITY,
+        kind: Str::new(info.kind),
+        version: Str::new(info.version),
+        description: Str::new(info.description),
+        config_schema: Str::from_option(info.config_schema),
+        capability: &StaticCapability::<C>::CAPABILITY,
         open: Some(open::<C>),
         close: Some(close::<C>),
         render: Some(render::<C>),
@@ -69,12 +69,12 @@ fn table<C: Channel>() -> abi::Plugin {
     }
 }
 
-const fn declared(capability: &Capability) -> abi::Capability {
-    const fn bit(has: bool, bit: u32) -> u32 {
-        if has { bit } else { 0 }
+const fn raw_capability(capability: &Capability) -> abi::Capability {
+    const fn bit(is_set: bool, bit: u32) -> u32 {
+        if is_set { bit } else { 0 }
     }
-    const fn millis(span: std::time::Duration) -> u64 {
-        span.as_secs() * 1000 + span.subsec_millis() as u64
+    const fn millis(duration: std::time::Duration) -> u64 {
+        duration.as_secs() * 1000 + duration.subsec_millis() as u64
     }
     let mut tokens = 0;
     let mut i = 0;
@@ -111,17 +111,17 @@ unsafe extern "C" fn open<C: Channel>(
     instance: *mut *mut abi::Instance,
     error: *const abi::Sink,
 ) -> i32 {
-    // SAFETY: all of it is lent by the gateway for the call.
-    guarded(abi::REFUSED, || unsafe {
+    // SAFETY: the gateway guarantees that its arguments are valid for the call.
+    catch_panic(abi::REFUSED, || unsafe {
         let host = Host { table: Table(host), channel: (*args).channel };
         let config = (*args).config.text(usize::MAX).unwrap_or_default();
         let opened = match serde_json::from_str::<C::Config>(&config) {
             Ok(config) => C::open(config, host),
-            Err(error) => Err(plain(&error)),
+            Err(error) => Err(config_error(&error)),
         };
         match opened {
             Ok(channel) => {
-                *instance = Arc::into_raw(Arc::new(Opened { channel, host })).cast_mut().cast();
+                *instance = Arc::into_raw(Arc::new(OpenChannel { channel, host })).cast_mut().cast();
                 abi::OK
             }
             Err(why) => {
@@ -132,31 +132,33 @@ unsafe extern "C" fn open<C: Channel>(
     })
 }
 
-/// serde's words without the place in a text that no operator has seen.
-fn plain(error: &serde_json::Error) -> String {
+/// Returns serde's message without the position, because it refers to JSON that no operator has seen.
+fn config_error(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.rfind(" at line ").map_or(text.clone(), |end| text[..end].to_owned())
 }
 
+/// Writes a text into a sink.
+///
 /// # Safety
-/// `sink` is null or as lent by the gateway.
+/// `sink` is null or valid for the call.
 unsafe fn write(sink: *const abi::Sink, text: &str) {
-    // SAFETY: the caller says so.
+    // SAFETY: the caller guarantees it.
     if let Some(sink) = unsafe { sink.as_ref() }
         && let Some(write) = sink.write
     {
-        // SAFETY: the gateway's own function and state; the text is lent for the call.
-        unsafe { write(sink.state, Str::of(text)) }
+        // SAFETY: function and state belong to the gateway; the text is valid for the call.
+        unsafe { write(sink.state, Str::new(text)) }
     }
 }
 
-/// The instance, for as long as a task needs it.
+/// Returns a new reference to the instance, which keeps it alive for a task.
 ///
 /// # Safety
-/// `instance` is what `open` gave, and is not closed.
-unsafe fn held<C>(instance: *mut abi::Instance) -> Arc<Opened<C>> {
-    let instance = instance.cast_const().cast::<Opened<C>>();
-    // SAFETY: the gateway holds one reference until `close`; this is one more.
+/// `instance` is a pointer of `open` and is not closed.
+unsafe fn instance_ref<C>(instance: *mut abi::Instance) -> Arc<OpenChannel<C>> {
+    let instance = instance.cast_const().cast::<OpenChannel<C>>();
+    // SAFETY: the gateway holds one reference until `close`, and this adds another.
     unsafe {
         Arc::increment_strong_count(instance);
         Arc::from_raw(instance)
@@ -164,8 +166,8 @@ unsafe fn held<C>(instance: *mut abi::Instance) -> Arc<Opened<C>> {
 }
 
 unsafe extern "C" fn close<C: Channel>(instance: *mut abi::Instance) {
-    // SAFETY: the reference that `open` handed over, taken back once.
-    guarded((), || drop(unsafe { Arc::from_raw(instance.cast_const().cast::<Opened<C>>()) }));
+    // SAFETY: takes back the reference that `open` has given to the gateway, once.
+    catch_panic((), || drop(unsafe { Arc::from_raw(instance.cast_const().cast::<OpenChannel<C>>()) }));
 }
 
 unsafe extern "C" fn render<C: Channel>(
@@ -174,9 +176,9 @@ unsafe extern "C" fn render<C: Channel>(
     counted: *mut u64,
     body: *const abi::Sink,
 ) {
-    // SAFETY: all of it is lent by the gateway for the call.
-    guarded((), || unsafe {
-        let rendered = held::<C>(instance).channel.render(&Message::copied(&*message));
+    // SAFETY: the gateway guarantees that its arguments are valid for the call.
+    catch_panic((), || unsafe {
+        let rendered = instance_ref::<C>(instance).channel.render(&Message::from_raw(&*message));
         *counted = rendered.counted;
         write(body, &rendered.body.to_string());
     });
@@ -187,63 +189,63 @@ unsafe extern "C" fn send<C: Channel>(
     delivery: *const abi::Delivery,
     tag: abi::Tag,
 ) {
-    // SAFETY: all of it is lent by the gateway for the call, and copied here.
-    guarded((), || unsafe {
-        let opened = held::<C>(instance);
-        let delivery = Delivery::copied(&*delivery);
-        let owed = Owed { host: opened.host, tag, count: delivery.targets.len() };
+    // SAFETY: the gateway guarantees that its arguments are valid for the call; they are copied here.
+    catch_panic((), || unsafe {
+        let opened = instance_ref::<C>(instance);
+        let delivery = Delivery::from_raw(&*delivery);
+        let completion = PendingCompletion { host: opened.host, tag, count: delivery.targets.len() };
         spawn(async move {
             let outcomes = opened.channel.send(&delivery).await;
-            owed.pay(&outcomes.iter().map(crossing).collect::<Vec<_>>());
+            completion.complete(&outcomes.iter().map(raw_outcome).collect::<Vec<_>>());
         });
     });
 }
 
 unsafe extern "C" fn probe<C: Channel>(instance: *mut abi::Instance, tag: abi::Tag) {
-    guarded((), || {
+    catch_panic((), || {
         // SAFETY: the instance is open.
-        let opened = unsafe { held::<C>(instance) };
-        let owed = Owed { host: opened.host, tag, count: 1 };
+        let opened = unsafe { instance_ref::<C>(instance) };
+        let completion = PendingCompletion { host: opened.host, tag, count: 1 };
         spawn(async move {
             match opened.channel.probe().await {
-                Ok(probe) => owed.pay(&[abi::Outcome {
+                Ok(probe) => completion.complete(&[abi::Outcome {
                     code: abi::ACCEPTED,
-                    vendor_id: Str::of(&probe.identity),
+                    vendor_id: Str::new(&probe.identity),
                     expires_at_ms: probe.expires_at_ms.unwrap_or(0),
                     ..UNSET
                 }]),
-                Err(fault) => owed.pay(&[crossing(&Outcome::Failed(fault))]),
+                Err(fault) => completion.complete(&[raw_outcome(&Outcome::Failed(fault))]),
             }
         });
     });
 }
 
-/// An answer that is owed to the gateway. Whoever drops it, because his future panicked, has answered, too.
-struct Owed {
+/// Call of the gateway that must be completed. When it is dropped because the future panicked, it reports faults.
+struct PendingCompletion {
     host: Host,
     tag: abi::Tag,
     count: usize,
 }
 
-impl Owed {
-    fn pay(self, outcomes: &[abi::Outcome]) {
-        self.complete(outcomes);
-        // It is plain data: forgetting it leaks nothing.
+impl PendingCompletion {
+    fn complete(self, outcomes: &[abi::Outcome]) {
+        self.report(outcomes);
+        // Skips `drop`. The struct owns nothing, so nothing leaks.
         std::mem::forget(self);
     }
 
-    fn complete(&self, outcomes: &[abi::Outcome]) {
+    fn report(&self, outcomes: &[abi::Outcome]) {
         if let Some(complete) = self.host.table.functions().complete {
-            // SAFETY: the gateway's own function and table; the outcomes are lent for the call.
+            // SAFETY: function and table belong to the gateway; the outcomes are valid for the call.
             unsafe { complete(self.host.table.0, self.tag, outcomes.as_ptr(), outcomes.len()) }
         }
     }
 }
 
-impl Drop for Owed {
+impl Drop for PendingCompletion {
     fn drop(&mut self) {
-        self.host.log(Level::Error, "the plugin panicked while sending; its deliveries are tried again");
+        self.host.log(Level::Error, "the plugin panicked; the delivery will be retried");
         let panicked = Outcome::Failed(Fault::new(Kind::Bug, "the plugin panicked"));
-        self.complete(&vec![crossing(&panicked); self.count]);
+        self.report(&vec![raw_outcome(&panicked); self.count]);
     }
 }

@@ -1,4 +1,4 @@
-//! The gateway's services, in types. Everything asynchronous ends, whatever happens: with an answer, or cancelled at close.
+//! Functions of the gateway for a channel. Every asynchronous one ends, at the latest when the channel closes.
 
 use std::ffi::c_void;
 use std::future::poll_fn;
@@ -11,73 +11,74 @@ use pushgate_plugin_abi::Str;
 
 use crate::outcome::{Fault, Kind};
 
-/// The gateway, as one channel sees it. Cheap to clone.
+/// Functions of the gateway for one channel. Cheap to copy.
 #[derive(Debug, Clone, Copy)]
 pub struct Host {
     pub(crate) table: Table,
     pub(crate) channel: abi::Channel,
 }
 
-/// The gateway's table, which lives as long as the process.
+/// Pointer to the gateway's table, which lives as long as the process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Table(pub(crate) *const abi::Host);
 
-// SAFETY: the gateway promises that its functions may be called from any thread.
+// SAFETY: the contract allows calls of the gateway's functions from any thread.
 unsafe impl Send for Table {}
 // SAFETY: as above.
 unsafe impl Sync for Table {}
 
 impl Table {
     pub(crate) const fn functions(&self) -> &abi::Host {
-        // SAFETY: the gateway's table is never freed; its size was checked when the plugin was loaded.
+        // SAFETY: the gateway's table is never freed, and the entry function has checked its size.
         unsafe { &*self.0 }
     }
 }
 
-/// How loud a line of the log is.
+/// Level of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Level {
-    /// Somebody should act.
+    /// Needs action.
     Error = abi::LOG_ERROR,
-    /// Worth a look.
+    /// May need action.
     Warn = abi::LOG_WARN,
-    /// Worth knowing.
+    /// For operators.
     Info = abi::LOG_INFO,
-    /// For the author.
+    /// For the plugin's developer.
     Debug = abi::LOG_DEBUG,
 }
 
-/// One HTTP request.
+/// HTTP request.
 #[derive(Clone)]
 pub struct Request {
-    /// The verb.
+    /// Method, such as `POST`.
     pub method: &'static str,
-    /// Absolute, http or https; goes out byte for byte.
+    /// Absolute URL, http or https, sent unchanged. At most 8 KiB.
     pub url: String,
-    /// At most 100. What a message's length and end are is the gateway's to say.
+    /// Headers: at most 100, each value at most 16 KiB. The gateway sets `host`, `content-length` and those of the
+    /// connection.
     pub headers: Vec<(&'static str, String)>,
-    /// At most 4 MiB.
+    /// Body. At most 4 MiB.
     pub body: Vec<u8>,
-    /// From now to the last byte of the answer; without one, the capability's timeout.
+    /// Time until the last byte of the response. `None` selects the capability's timeout.
     pub timeout: Option<Duration>,
 }
 
 impl Request {
-    /// A POST of JSON.
+    /// Returns a POST with a JSON body.
     #[must_use]
     pub fn post_json(url: impl Into<String>, body: impl Into<Vec<u8>>) -> Self {
         let headers = vec![("content-type", "application/json".to_owned())];
         Self { method: "POST", url: url.into(), headers, body: body.into(), timeout: None }
     }
 
-    /// A GET.
+    /// Returns a GET.
     #[must_use]
     pub fn get(url: impl Into<String>) -> Self {
         Self { method: "GET", url: url.into(), headers: Vec::new(), body: Vec::new(), timeout: None }
     }
 
-    /// With one more header.
+    /// Returns the request with a further header.
     #[must_use]
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
@@ -85,32 +86,32 @@ impl Request {
     }
 }
 
-/// One HTTP answer, at most 64 KiB of it.
+/// HTTP response.
 #[derive(Clone)]
 pub struct Response {
-    /// The status. Redirects are not followed.
+    /// Status code. Redirects are not followed.
     pub status: u16,
-    /// Names in lower case.
+    /// Headers. Names are in lower case.
     pub headers: Vec<(String, String)>,
-    /// The body.
+    /// Body. At most 64 KiB; a longer one is an [`HttpError`].
     pub body: Vec<u8>,
 }
 
 impl Response {
-    /// The first header of that name, in lower case.
+    /// Returns the first header with this name in lower case. `None` means that there is none.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
     }
 
-    /// The wait a `Retry-After` in seconds asks for.
+    /// Returns the delay of a `Retry-After` header in seconds. `None` means that there is none, or that it is a date.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.header("retry-after")?.trim().parse().ok().map(Duration::from_secs)
     }
 }
 
-/// Why there is no answer.
+/// Error of an HTTP request without a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpError {
     kind: Kind,
@@ -132,78 +133,79 @@ impl std::fmt::Display for HttpError {
 impl std::error::Error for HttpError {}
 
 impl Host {
-    /// Sends one request through the gateway's own client: pooled, HTTP/2 where the peer has it, TLS with the roots and the
-    /// proxy of the channel's configuration. Dropping the future does not call the request back.
+    /// Sends a request through the gateway's client, with pooled connections and HTTP/2 if the server supports it. The roots
+    /// and the proxy of the channel's configuration apply. Dropping the future does not cancel the request.
     ///
     /// # Errors
-    /// [`HttpError`], which is a [`Fault`] of the right kind.
+    /// [`HttpError`], which converts to a [`Fault`] of the right kind.
     pub async fn http(&self, request: Request) -> Result<Response, HttpError> {
         let refused = |detail: &str| HttpError { kind: Kind::Bug, detail: detail.to_owned() };
         let Some(send) = self.table.functions().http_request else {
             return Err(refused("this gateway has no http_request"));
         };
-        let answer = Arc::new(Slot::default());
-        match begin_request(self, send, &request, &answer) {
-            abi::OK => answer.filled().await,
+        let result = Arc::new(Slot::default());
+        match start_request(self, send, &request, &result) {
+            abi::OK => result.wait().await,
             abi::BUSY => Err(HttpError {
                 kind: Kind::Unreachable,
-                detail: "too many requests are under way for this channel".to_owned(),
+                detail: "this channel has too many running requests".to_owned(),
             }),
             abi::CLOSED => {
-                Err(HttpError { kind: Kind::Unreachable, detail: "the channel is being closed".to_owned() })
+                Err(HttpError { kind: Kind::Unreachable, detail: "the channel is closing".to_owned() })
             }
             _ => Err(refused(
-                "the gateway does not take this request: is its address absolute, http or https?",
+                "the gateway refuses the request as invalid: use an absolute http or https URL and check the limits",
             )),
         }
     }
 
-    /// Waits. Ends early when the channel is being closed, and then says `false`.
-    pub async fn sleep(&self, span: Duration) -> bool {
+    /// Waits. Returns `true` after the duration, and `false` earlier when the channel closes. The maximum is 24 hours; a longer
+    /// duration returns `false` at once.
+    pub async fn sleep(&self, duration: Duration) -> bool {
         let Some(timer) = self.table.functions().timer else { return false };
-        let rung: Arc<Slot<bool>> = Arc::new(Slot::default());
-        let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-        if !begin_timer(self, timer, millis, &rung) {
+        let slot: Arc<Slot<bool>> = Arc::new(Slot::default());
+        let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        if !start_timer(self, timer, millis, &slot) {
             return false;
         }
-        rung.filled().await
+        slot.wait().await
     }
 
-    /// The wall clock, in milliseconds since 1970.
+    /// Returns the wall clock time in milliseconds since 1970.
     #[must_use]
     pub fn now_ms(&self) -> i64 {
-        // SAFETY: the gateway's own function and table.
+        // SAFETY: function and table belong to the gateway.
         self.table.functions().now_ms.map_or(0, |now| unsafe { now(self.table.0) })
     }
 
-    /// A line for the operator. No token, no text of a user, no credential; at most 1,000 bytes are kept.
+    /// Writes a log line, which is cut to 1,000 bytes. It must contain no token, text of a user or credential.
     pub fn log(&self, level: Level, text: &str) {
         if let Some(log) = self.table.functions().log {
-            // SAFETY: the gateway's own function and table; the text is lent for the call.
-            unsafe { log(self.table.0, self.channel, level as u32, Str::of(text)) }
+            // SAFETY: function and table belong to the gateway; the text is valid for the call.
+            unsafe { log(self.table.0, self.channel, level as u32, Str::new(text)) }
         }
     }
 
-    /// Adds to a counter; its name is 1 to 64 of a–z 0–9 _, and a channel has at most 64 of them.
+    /// Adds to a counter. Its name has 1 to 64 characters of a–z, 0–9 and _. A channel may use 64 names.
     pub fn count(&self, name: &str, by: u64) {
         if let Some(counter) = self.table.functions().counter {
-            // SAFETY: as for the log.
-            unsafe { counter(self.table.0, self.channel, Str::of(name), by) }
+            // SAFETY: as in `log`.
+            unsafe { counter(self.table.0, self.channel, Str::new(name), by) }
         }
     }
 
-    /// Records a value under a name, which is as for [`Host::count`].
+    /// Records a value in a histogram. The rules for its name are those of [`Host::count`].
     pub fn record(&self, name: &str, value: f64) {
         if let Some(histogram) = self.table.functions().histogram {
-            // SAFETY: as for the log.
-            unsafe { histogram(self.table.0, self.channel, Str::of(name), value) }
+            // SAFETY: as in `log`.
+            unsafe { histogram(self.table.0, self.channel, Str::new(name), value) }
         }
     }
 }
 
-type Answer = Result<Response, HttpError>;
+type HttpResult = Result<Response, HttpError>;
 
-fn begin_request(
+fn start_request(
     host: &Host,
     send: unsafe extern "C" fn(
         *const abi::Host,
@@ -213,53 +215,55 @@ fn begin_request(
         *mut c_void,
     ) -> i32,
     request: &Request,
-    answer: &Arc<Slot<Answer>>,
+    result: &Arc<Slot<HttpResult>>,
 ) -> i32 {
     let headers: Vec<_> = request
         .headers
         .iter()
-        .map(|(name, value)| abi::Header { name: Str::of(name), value: Str::of(value) })
+        .map(|(name, value)| abi::Header { name: Str::new(name), value: Str::new(value) })
         .collect();
     let raw = abi::HttpRequest {
         struct_size: size_of::<abi::HttpRequest>(),
-        method: Str::of(request.method),
-        url: Str::of(&request.url),
+        method: Str::new(request.method),
+        url: Str::new(&request.url),
         headers: headers.as_ptr(),
         header_count: headers.len(),
-        body: Str::of_bytes(&request.body),
+        body: Str::from_bytes(&request.body),
         timeout_ms: request
             .timeout
-            .map_or(0, |span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX).max(1)),
+            .map_or(0, |duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1)),
         max_answer: 0,
     };
-    let user = Arc::into_raw(Arc::clone(answer)).cast_mut().cast();
-    // SAFETY: all of it is lent for the call; `user` is a reference that `answered` takes back, once.
-    let begun = unsafe { send(host.table.0, host.channel, &raw, Some(answered), user) };
-    if begun != abi::OK {
-        // SAFETY: refused, so nobody else will take the reference back.
-        drop(unsafe { Arc::from_raw(user.cast::<Slot<Answer>>()) });
+    let user = Arc::into_raw(Arc::clone(result)).cast_mut().cast();
+    // SAFETY: all arguments are valid for the call; `user` is a reference that `http_done` takes back, once.
+    let code = unsafe { send(host.table.0, host.channel, &raw, Some(http_done), user) };
+    if code != abi::OK {
+        // SAFETY: the gateway has refused, so it never calls the callback that would take the reference back.
+        drop(unsafe { Arc::from_raw(user.cast::<Slot<HttpResult>>()) });
     }
-    begun
+    code
 }
 
-unsafe extern "C" fn answered(user: *mut c_void, response: *const abi::HttpResponse) {
-    crate::export::guarded((), || {
-        // SAFETY: the reference that was handed over, taken back once.
-        let answer = unsafe { Arc::from_raw(user.cast_const().cast::<Slot<Answer>>()) };
-        // SAFETY: lent by the gateway for the call.
-        answer.fill(unsafe { response.as_ref() }.map_or_else(
-            || Err(HttpError { kind: Kind::VendorDown, detail: "no answer".to_owned() }),
+unsafe extern "C" fn http_done(user: *mut c_void, response: *const abi::HttpResponse) {
+    crate::export::catch_panic((), || {
+        // SAFETY: takes back the reference that was given to the gateway, once.
+        let result = unsafe { Arc::from_raw(user.cast_const().cast::<Slot<HttpResult>>()) };
+        // SAFETY: the gateway guarantees null or a response that is valid for the call.
+        result.fill(unsafe { response.as_ref() }.map_or_else(
+            || Err(HttpError { kind: Kind::VendorDown, detail: "the gateway gave no response".to_owned() }),
             // SAFETY: as above.
-            |response| unsafe { copied(response) },
+            |response| unsafe { read_response(response) },
         ));
     });
 }
 
+/// Copies a response.
+///
 /// # Safety
-/// As lent by the gateway.
-unsafe fn copied(raw: &abi::HttpResponse) -> Answer {
-    // SAFETY: texts are lent for the call; also below.
-    let text = |lent: Str| unsafe { lent.text(usize::MAX) }.unwrap_or_default();
+/// The response is valid for the call, as the contract demands.
+unsafe fn read_response(raw: &abi::HttpResponse) -> HttpResult {
+    // SAFETY: the caller guarantees that the texts are valid for the call.
+    let text = |raw: Str| unsafe { raw.text(usize::MAX) }.unwrap_or_default();
     if raw.error != abi::HTTP_OK {
         let kind = match raw.error {
             abi::HTTP_UNREACHABLE => Kind::Unreachable,
@@ -271,7 +275,7 @@ unsafe fn copied(raw: &abi::HttpResponse) -> Answer {
     }
     let headers = match raw.header_count {
         0 => &[],
-        // SAFETY: so many are lent for the call.
+        // SAFETY: the caller guarantees `header_count` headers.
         count => unsafe { std::slice::from_raw_parts(raw.headers, count) },
     };
     Ok(Response {
@@ -282,7 +286,7 @@ unsafe fn copied(raw: &abi::HttpResponse) -> Answer {
     })
 }
 
-fn begin_timer(
+fn start_timer(
     host: &Host,
     timer: unsafe extern "C" fn(
         *const abi::Host,
@@ -292,32 +296,37 @@ fn begin_timer(
         *mut c_void,
     ) -> i32,
     millis: u64,
-    rung: &Arc<Slot<bool>>,
+    slot: &Arc<Slot<bool>>,
 ) -> bool {
-    let user = Arc::into_raw(Arc::clone(rung)).cast_mut().cast();
-    // SAFETY: `user` is a reference that `rang` takes back, once.
-    let begun = unsafe { timer(host.table.0, host.channel, millis, Some(rang), user) } == abi::OK;
-    if !begun {
-        // SAFETY: refused, so nobody else will take the reference back.
+    let user = Arc::into_raw(Arc::clone(slot)).cast_mut().cast();
+    // SAFETY: `user` is a reference that `timer_done` takes back, once.
+    let is_started = unsafe { timer(host.table.0, host.channel, millis, Some(timer_done), user) } == abi::OK;
+    if !is_started {
+        // SAFETY: the gateway has refused, so it never calls the callback that would take the reference back.
         drop(unsafe { Arc::from_raw(user.cast::<Slot<bool>>()) });
     }
-    begun
+    is_started
 }
 
-unsafe extern "C" fn rang(user: *mut c_void, cancelled: u32) {
-    crate::export::guarded((), || {
-        // SAFETY: the reference that was handed over, taken back once.
-        let rung = unsafe { Arc::from_raw(user.cast_const().cast::<Slot<bool>>()) };
-        rung.fill(cancelled == 0);
+unsafe extern "C" fn timer_done(user: *mut c_void, cancelled: u32) {
+    crate::export::catch_panic((), || {
+        // SAFETY: takes back the reference that was given to the gateway, once.
+        let slot = unsafe { Arc::from_raw(user.cast_const().cast::<Slot<bool>>()) };
+        slot.fill(cancelled == 0);
     });
 }
 
-/// Where an answer is put, and who is woken for it.
-struct Slot<T>(Mutex<(Option<T>, Option<Waker>)>);
+/// Place for one value that a callback of the gateway delivers to a waiting task.
+struct Slot<T>(Mutex<SlotState<T>>);
+
+struct SlotState<T> {
+    value: Option<T>,
+    waker: Option<Waker>,
+}
 
 impl<T> Default for Slot<T> {
     fn default() -> Self {
-        Self(Mutex::new((None, None)))
+        Self(Mutex::new(SlotState { value: None, waker: None }))
     }
 }
 
@@ -325,22 +334,22 @@ impl<T> Slot<T> {
     fn fill(&self, value: T) {
         let waker = {
             let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            slot.0 = Some(value);
-            slot.1.take()
+            slot.value = Some(value);
+            slot.waker.take()
         };
-        // Outside of the lock: the task may run here and now, and look into it.
+        // Outside the lock: `wake` may run the task on this thread, which locks the slot.
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 
-    async fn filled(&self) -> T {
+    async fn wait(&self) -> T {
         poll_fn(|context| {
             let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            match slot.0.take() {
+            match slot.value.take() {
                 Some(value) => Poll::Ready(value),
                 None => {
-                    slot.1 = Some(context.waker().clone());
+                    slot.waker = Some(context.waker().clone());
                     Poll::Pending
                 }
             }

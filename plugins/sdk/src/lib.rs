@@ -1,39 +1,39 @@
-//! Write a channel plugin for the push gateway in Rust: implement [`Channel`], name it in [`export_channel!`], build a
-//! `cdylib`. No unsafe code, no runtime, no TLS: HTTP, timers, clock, log and metrics are the gateway's, through [`Host`].
+//! SDK for channel plugins in Rust. Implement [`Channel`], pass the type to [`export_channel!`] and build a `cdylib`.
+//! A plugin needs no unsafe code, runtime or TLS library. [`Host`] offers HTTP, timers, a clock, the log and metrics.
 //! `README.md` is the tutorial.
 
 mod channel;
+mod delivery;
 mod export;
 mod host;
 mod outcome;
 mod runtime;
-mod sent;
 
 pub use channel::{Capability, Channel, Info, Probe, Rendered, TokenKind};
+pub use delivery::{Act, Delivery, Message, Priority, Target};
 pub use host::{Host, HttpError, Level, Request, Response};
 pub use outcome::{Fault, Kind, Outcome};
-pub use sent::{Act, Delivery, Message, Priority, Target};
 
-/// Makes the crate a plugin whose channels are of this type. Once in a crate, which has `crate-type = ["cdylib"]`.
+/// Exports the entry function of a plugin with this [`Channel`]. Use it once in a crate with `crate-type = ["cdylib"]`.
 #[macro_export]
 macro_rules! export_channel {
     ($channel:ty) => {
-        /// What the gateway calls after loading.
+        /// Entry function that the gateway calls after loading.
         ///
         /// # Safety
-        /// Called by the gateway, with its table and room for ours.
+        /// The gateway calls it with its table and writable memory for the plugin's table.
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn pushgate_plugin_v1(
             host: *const $crate::private::abi::Host,
             plugin: *mut $crate::private::abi::Plugin,
         ) -> i32 {
-            // SAFETY: handed on as it came.
+            // SAFETY: the gateway guarantees valid arguments.
             unsafe { $crate::private::entry::<$channel>(host, plugin) }
         }
     };
 }
 
-/// For [`export_channel!`] alone.
+/// Implementation details of [`export_channel!`].
 #[doc(hidden)]
 pub mod private {
     pub use crate::export::entry;

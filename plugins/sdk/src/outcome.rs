@@ -1,31 +1,31 @@
-//! What became of each address: the words the gateway understands. Their meaning, row by row, stands in the header.
+//! Outcomes of a delivery and their faults.
 
 use std::time::Duration;
 
 use pushgate_plugin_abi as abi;
 use pushgate_plugin_abi::Str;
 
-/// What one attempt gave for one address.
+/// Result of one attempt for one address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The vendor took it.
+    /// The push service accepted the message.
     Accepted {
-        /// The vendor's name for the message, where it gives one.
+        /// Id of the message at the push service. `None` if it gives none.
         vendor_id: Option<String>,
     },
-    /// The vendor took it, and says that the device has a new token.
+    /// The push service accepted the message and reported a new token of the device.
     Replaced {
-        /// The vendor's name for the message, where it gives one.
+        /// Id of the message at the push service. `None` if it gives none.
         vendor_id: Option<String>,
-        /// The token to use from now on.
+        /// New token.
         token: String,
     },
-    /// It was not taken, or nobody can know.
+    /// The push service did not accept the message, or its decision is unknown.
     Failed(Fault),
 }
 
 impl Outcome {
-    /// Accepted under a vendor's id.
+    /// Returns [`Outcome::Accepted`] with the message's id at the push service.
     #[must_use]
     pub fn accepted(vendor_id: impl Into<String>) -> Self {
         Self::Accepted { vendor_id: Some(vendor_id.into()) }
@@ -38,43 +38,43 @@ impl From<Fault> for Outcome {
     }
 }
 
-/// What went wrong. The kind says whose fault it is, and so what the gateway does next.
+/// Kind of a fault. It decides what the gateway does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Kind {
-    /// The vendor will never take this content. Given up.
+    /// The push service never accepts this content. Not retried.
     BadMessage = abi::BAD_MESSAGE,
-    /// Larger than the channel can carry. Given up.
+    /// The message is larger than the channel allows. Not retried.
     TooLarge = abi::TOO_LARGE,
-    /// The vendor proves the token dead. Given up, and the address is forgotten: be sure.
+    /// The token is certainly dead. Not retried, and the gateway removes the address.
     TokenGone = abi::TOKEN_GONE,
-    /// The token lives, but the device shows nothing. Given up, the address is kept.
+    /// The token is valid, but the device shows nothing. Not retried; the address is kept.
     TokenMuted = abi::TOKEN_MUTED,
-    /// The token belongs to another app or sender. Given up, the address is kept.
+    /// The token belongs to another app or sender. Not retried; the address is kept.
     WrongApp = abi::WRONG_APP,
-    /// A bearer aged: get a new one before the next attempt. Tried again at once, once.
+    /// An access token has expired: get a new one before the next attempt. Retried once, at once.
     AuthExpired = abi::AUTH_EXPIRED,
-    /// The vendor refuses the credentials; a human must act. Tried again slowly.
+    /// The push service refuses the credentials, and the operator must act. Retried slowly.
     Credentials = abi::CREDENTIALS,
-    /// Too fast. Tried again after [`Fault::retry_after`], or the channel's pause.
+    /// Too many requests. Retried after [`Fault::retry_after`] or the channel's pause.
     Throttled = abi::THROTTLED,
-    /// The day's quota is used up. Given up.
+    /// The daily quota is used up. Not retried.
     Quota = abi::QUOTA,
-    /// The vendor says that it is in trouble. Tried again with growing pauses.
+    /// The push service reports an error of its own. Retried with growing pauses.
     VendorDown = abi::VENDOR_DOWN,
-    /// No answer in time; it may have been taken. Tried again under the same id.
+    /// No response in time; the message may be accepted. Retried under the same id.
     Timeout = abi::TIMEOUT,
-    /// No connection could be had. Tried again.
+    /// No connection. Retried.
     Unreachable = abi::UNREACHABLE,
-    /// Its time to live ran out. Given up.
+    /// The time to live has ended. Not retried.
     Expired = abi::EXPIRED,
-    /// The channel cannot do what is asked. Given up.
+    /// The channel lacks a required feature. Not retried.
     Unsupported = abi::UNSUPPORTED,
-    /// The plugin found itself in a state that should not be. Tried again, and alarmed.
+    /// Internal error of the plugin. Retried, and the operator is alerted.
     Bug = abi::BUG,
 }
 
-/// A failure for one address. Carries no token and no text of a user.
+/// Failure for one address. Contains no token and no text of a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     pub(crate) kind: Kind,
@@ -82,18 +82,18 @@ pub struct Fault {
     pub(crate) vendor_code: Option<String>,
     pub(crate) retry_after: Option<Duration>,
     pub(crate) since_ms: Option<i64>,
-    pub(crate) lane: Lane,
+    pub(crate) scope: Scope,
 }
 
-/// How far a fault reaches.
+/// Scope of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lane {
+pub(crate) enum Scope {
     Address,
-    Whole,
+    Lane,
 }
 
 impl Fault {
-    /// A fault of one address. `detail`: what was being done and what was said, safe to log; cut after 500 bytes.
+    /// Returns a fault of one address. `detail` says what failed and why, and is safe to log. It is cut to 500 bytes.
     #[must_use]
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
         Self {
@@ -102,52 +102,52 @@ impl Fault {
             vendor_code: None,
             retry_after: None,
             since_ms: None,
-            lane: Lane::Address,
+            scope: Scope::Address,
         }
     }
 
-    /// The same, for everything that goes through this channel: credentials, a throttle of the whole account.
+    /// Returns the fault with the whole channel as its scope, as for wrong credentials or a throttle of the account.
     #[must_use]
     pub const fn of_lane(mut self) -> Self {
-        self.lane = Lane::Whole;
+        self.scope = Scope::Lane;
         self
     }
 
-    /// With the vendor's own code, as its documentation writes it.
+    /// Returns the fault with an error code, as the push service's documentation writes it.
     #[must_use]
     pub fn with_code(mut self, code: impl Into<String>) -> Self {
         self.vendor_code = Some(code.into());
         self
     }
 
-    /// With the vendor's wish to be left alone for so long.
+    /// Returns the fault with the delay that the push service requests. The gateway cuts it to 24 hours.
     #[must_use]
-    pub const fn retry_after(mut self, wait: Option<Duration>) -> Self {
-        self.retry_after = wait;
+    pub const fn retry_after(mut self, delay: Option<Duration>) -> Self {
+        self.retry_after = delay;
         self
     }
 
-    /// With the time since when the vendor knows it: milliseconds since 1970.
+    /// Returns the fault with the time since which the token is dead, in milliseconds since 1970.
     #[must_use]
     pub const fn since_ms(mut self, at: i64) -> Self {
         self.since_ms = Some(at);
         self
     }
 
-    /// What went wrong.
+    /// Returns the kind.
     #[must_use]
     pub const fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// The words about it.
+    /// Returns the detail.
     #[must_use]
     pub fn detail(&self) -> &str {
         &self.detail
     }
 }
 
-/// Nothing known yet.
+/// Raw outcome without any information.
 pub(crate) const UNSET: abi::Outcome = abi::Outcome {
     struct_size: size_of::<abi::Outcome>(),
     vendor_id: Str::NONE,
@@ -161,29 +161,29 @@ pub(crate) const UNSET: abi::Outcome = abi::Outcome {
     scope: abi::SCOPE_ADDRESS,
 };
 
-/// The outcome as it crosses, borrowed from `outcome`.
-pub(crate) fn crossing(outcome: &Outcome) -> abi::Outcome {
+/// Returns the raw outcome, which borrows its texts from `outcome`.
+pub(crate) fn raw_outcome(outcome: &Outcome) -> abi::Outcome {
     match outcome {
         Outcome::Accepted { vendor_id } => {
-            abi::Outcome { code: abi::ACCEPTED, vendor_id: Str::of_option(vendor_id.as_deref()), ..UNSET }
+            abi::Outcome { code: abi::ACCEPTED, vendor_id: Str::from_option(vendor_id.as_deref()), ..UNSET }
         }
         Outcome::Replaced { vendor_id, token } => abi::Outcome {
             code: abi::REPLACED,
-            vendor_id: Str::of_option(vendor_id.as_deref()),
-            token: Str::of(token),
+            vendor_id: Str::from_option(vendor_id.as_deref()),
+            token: Str::new(token),
             ..UNSET
         },
         Outcome::Failed(fault) => abi::Outcome {
             code: fault.kind as u32,
-            scope: match fault.lane {
-                Lane::Address => abi::SCOPE_ADDRESS,
-                Lane::Whole => abi::SCOPE_LANE,
+            scope: match fault.scope {
+                Scope::Address => abi::SCOPE_ADDRESS,
+                Scope::Lane => abi::SCOPE_LANE,
             },
-            detail: Str::of(&fault.detail),
-            vendor_code: Str::of_option(fault.vendor_code.as_deref()),
+            detail: Str::new(&fault.detail),
+            vendor_code: Str::from_option(fault.vendor_code.as_deref()),
             retry_after_ms: fault
                 .retry_after
-                .map_or(0, |wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+                .map_or(0, |delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
             since_ms: fault.since_ms.unwrap_or(0),
             ..UNSET
         },

@@ -1,5 +1,5 @@
-//! The smallest runtime that does: a task runs on the thread that wakes it, which is the gateway's thread that brings its
-//! answer. No thread of our own, so nothing to stop, and no hop between threads on the way.
+//! Minimal runtime. A task runs on the thread that wakes it, which is a thread of the gateway. The runtime has no threads of
+//! its own, so nothing must be stopped and no task moves between threads without need.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -11,70 +11,70 @@ use std::task::{Context, Poll, Wake, Waker};
 
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Nobody has it in hand.
+/// State of a task that waits for a wake-up.
 const IDLE: u8 = 0;
-/// It stands in a queue.
+/// State of a task in a queue.
 const QUEUED: u8 = 1;
-/// A thread polls it.
+/// State of a task that a thread polls.
 const RUNNING: u8 = 2;
-/// A thread polls it, and it was woken meanwhile.
+/// State of a task that was woken while a thread polls it.
 const WOKEN: u8 = 3;
-/// It has ended.
+/// State of a task that has ended.
 const DONE: u8 = 4;
 
 struct Task {
     state: AtomicU8,
-    /// Locked by the one thread that runs it; the state says which.
+    /// Future of the task. Only the thread that runs the task locks it, so the lock is never contended.
     work: Mutex<Option<Work>>,
 }
 
-/// Starts a task: it runs now, on this thread, until it has to wait.
+/// Starts a task and runs it on this thread until it has to wait.
 pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) {
     let task = Task { state: AtomicU8::new(QUEUED), work: Mutex::new(Some(Box::pin(work))) };
     enqueue(Arc::new(task));
 }
 
-/// The tasks that are due on a thread; none while nobody works them off.
+/// Tasks that are ready to run on a thread.
 #[derive(Default)]
-struct Due {
+struct RunQueue {
     tasks: VecDeque<Arc<Task>>,
-    working: Working,
+    state: QueueState,
 }
 
 #[derive(Default, PartialEq)]
-enum Working {
+enum QueueState {
     #[default]
-    No,
-    Yes,
+    Idle,
+    Draining,
 }
 
 thread_local! {
-    static DUE: RefCell<Due> = RefCell::default();
+    static QUEUE: RefCell<RunQueue> = RefCell::default();
 }
 
-/// Queues a task on this thread, and works the queue off unless that is being done further up this very stack.
+/// Queues a task on this thread and drains the queue, unless a caller further up the stack already drains it.
 fn enqueue(task: Arc<Task>) {
-    let mut first = Some(task);
-    let begin = DUE.try_with(|due| {
-        let mut due = due.borrow_mut();
-        due.tasks.extend(first.take());
-        std::mem::replace(&mut due.working, Working::Yes) == Working::No
+    let mut task = Some(task);
+    let is_drain_needed = QUEUE.try_with(|queue| {
+        let mut queue = queue.borrow_mut();
+        queue.tasks.extend(task.take());
+        std::mem::replace(&mut queue.state, QueueState::Draining) == QueueState::Idle
     });
-    match begin {
-        Ok(true) => work_off(),
+    match is_drain_needed {
+        Ok(true) => drain(),
         Ok(false) => {}
-        // The thread is ending: there is no queue any more.
-        Err(_) => first.into_iter().for_each(run),
+        // The thread is ending and its queue is gone.
+        Err(_) => task.into_iter().for_each(run),
     }
 }
 
-fn work_off() {
+fn drain() {
     let next = || {
-        DUE.with(|due| {
-            let mut due = due.borrow_mut();
-            let task = due.tasks.pop_front();
+        QUEUE.with(|queue| {
+            let mut queue = queue.borrow_mut();
+            let task = queue.tasks.pop_front();
             if task.is_none() {
-                due.working = Working::No;
+                queue.state = QueueState::Idle;
             }
             task
         })
@@ -89,7 +89,7 @@ fn run(task: Arc<Task>) {
     let waker = Waker::from(Arc::clone(&task));
     let mut work = task.work.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(running) = work.as_mut() else { return };
-    // A panic ends the task; what it owed is answered when its future is dropped.
+    // A panic ends the task. Dropping its future completes the call with faults.
     let polled = catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(&mut Context::from_waker(&waker))));
     if matches!(polled, Ok(Poll::Pending)) {
         drop(work);
@@ -102,7 +102,7 @@ fn run(task: Arc<Task>) {
     task.state.store(DONE, Ordering::Release);
     let ended = work.take();
     drop(work);
-    // Dropping may panic as polling may.
+    // Dropping the future may panic, too.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(ended)));
 }
 
@@ -124,32 +124,33 @@ mod tests {
     use super::*;
     use std::sync::atomic::AtomicUsize;
 
-    /// Waits until it has been woken so often.
-    struct Rounds {
-        left: usize,
+    /// Future that ends after `remaining` wake-ups.
+    struct WakeCount {
+        remaining: usize,
         wakers: Arc<Mutex<Vec<Waker>>>,
     }
 
-    impl Future for Rounds {
+    impl Future for WakeCount {
         type Output = ();
         fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-            if self.left == 0 {
+            if self.remaining == 0 {
                 return Poll::Ready(());
             }
-            self.left -= 1;
+            self.remaining -= 1;
             self.wakers.lock().unwrap().push(context.waker().clone());
             Poll::Pending
         }
     }
 
     #[test]
-    fn a_task_runs_where_it_is_woken_and_once_at_a_time() {
+    fn woken_tasks_run_to_their_end_and_on_one_thread_at_a_time() {
         let wakers = Arc::new(Mutex::new(Vec::new()));
         let ended = Arc::new(AtomicUsize::new(0));
         for _ in 0..100 {
-            let (rounds, ended) = (Rounds { left: 10, wakers: Arc::clone(&wakers) }, Arc::clone(&ended));
+            let (wakes, ended) =
+                (WakeCount { remaining: 10, wakers: Arc::clone(&wakers) }, Arc::clone(&ended));
             spawn(async move {
-                rounds.await;
+                wakes.await;
                 ended.fetch_add(1, Ordering::AcqRel);
             });
         }
@@ -159,7 +160,7 @@ mod tests {
                     while ended.load(Ordering::Acquire) < 100 {
                         let waker = wakers.lock().unwrap().pop();
                         waker.iter().for_each(Waker::wake_by_ref);
-                        // Twice, as an impatient host might.
+                        // A second wake-up must have no effect.
                         waker.into_iter().for_each(Waker::wake);
                     }
                 });
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_wakes_itself_goes_on_without_deepening_the_stack() {
+    fn a_task_that_wakes_itself_does_not_grow_the_stack() {
         let ended = Arc::new(AtomicUsize::new(0));
         let seen = Arc::clone(&ended);
         spawn(async move {
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_ends_its_task_and_no_other() {
+    fn a_panic_ends_only_its_own_task() {
         let dropped = Arc::new(AtomicUsize::new(0));
         struct Counts(Arc<AtomicUsize>);
         impl Drop for Counts {
@@ -198,13 +199,13 @@ mod tests {
                 self.0.fetch_add(1, Ordering::AcqRel);
             }
         }
-        let held = Counts(Arc::clone(&dropped));
+        let guard = Counts(Arc::clone(&dropped));
         spawn(async move {
-            let _held = held;
+            let _guard = guard;
             panic!("on purpose");
         });
-        let held = Counts(Arc::clone(&dropped));
-        spawn(async move { drop(held) });
+        let guard = Counts(Arc::clone(&dropped));
+        spawn(async move { drop(guard) });
         assert_eq!(dropped.load(Ordering::Acquire), 2);
     }
 }

@@ -1,4 +1,4 @@
-//! No panic of a channel leaves the plugin: each becomes an answer, and the next call finds the channel as it was.
+//! No panic of a channel leaves the plugin. Each one becomes a completion or a refusal, and later calls still work.
 
 #![expect(clippy::unwrap_used, reason = "the failure of a test is its message")]
 
@@ -9,19 +9,19 @@ use pushgate_plugin_sdk::{
     Capability, Channel, Delivery, Fault, Host, Info, Message, Outcome, Probe, Rendered,
 };
 
-struct Panics;
+struct PanickingChannel;
 
 #[derive(serde::Deserialize)]
 struct Config {
     open: bool,
 }
 
-impl Channel for Panics {
+impl Channel for PanickingChannel {
     type Config = Config;
     const INFO: Info = Info {
         kind: "panics",
         version: "1",
-        description: "Panics.",
+        description: "PanickingChannel.",
         config_schema: None,
         capability: Capability::BASIC,
     };
@@ -41,13 +41,13 @@ impl Channel for Panics {
     }
 }
 
-/// What was answered: the tag, and the codes.
-static ANSWERS: Mutex<Vec<(u64, Vec<u32>)>> = Mutex::new(Vec::new());
+/// Recorded completions: tag and outcome codes.
+static COMPLETIONS: Mutex<Vec<(u64, Vec<u32>)>> = Mutex::new(Vec::new());
 
 unsafe extern "C" fn complete(_: *const abi::Host, tag: u64, outcomes: *const abi::Outcome, count: usize) {
-    // SAFETY: so many outcomes, lent for the call.
+    // SAFETY: the plugin passes `count` outcomes that are valid for the call.
     let outcomes = unsafe { std::slice::from_raw_parts(outcomes, count) };
-    ANSWERS.lock().unwrap().push((tag, outcomes.iter().map(|outcome| outcome.code).collect()));
+    COMPLETIONS.lock().unwrap().push((tag, outcomes.iter().map(|outcome| outcome.code).collect()));
 }
 
 static HOST: abi::Host = abi::Host {
@@ -69,7 +69,7 @@ fn message(title: &'static str) -> abi::Message {
         struct_size: size_of::<abi::Message>(),
         id: none,
         app: none,
-        title: abi::Str::of(title),
+        title: abi::Str::new(title),
         content: none,
         payload: none,
         image: none,
@@ -91,12 +91,12 @@ fn message(title: &'static str) -> abi::Message {
     }
 }
 
-/// Sends to two addresses.
+/// Sends a delivery to two addresses.
 fn send(plugin: &abi::Plugin, instance: *mut abi::Instance, title: &'static str, tag: u64) {
     let message = message(title);
     let target = abi::Target {
         struct_size: size_of::<abi::Target>(),
-        token: abi::Str::of("token"),
+        token: abi::Str::new("token"),
         device: abi::Str::NONE,
         user: abi::Str::NONE,
         kind: abi::TOKEN,
@@ -113,7 +113,7 @@ fn send(plugin: &abi::Plugin, instance: *mut abi::Instance, title: &'static str,
         attempt: 1,
         reserved: 0,
     };
-    // SAFETY: all of it is lent for the call.
+    // SAFETY: all arguments are valid for the call.
     unsafe { plugin.send.unwrap()(instance, &raw const delivery, tag) };
 }
 
@@ -121,27 +121,27 @@ fn open(plugin: &abi::Plugin, config: &'static str) -> (i32, *mut abi::Instance)
     let args = abi::Open {
         struct_size: size_of::<abi::Open>(),
         channel: 1,
-        name: abi::Str::of("test"),
-        config: abi::Str::of(config),
+        name: abi::Str::new("test"),
+        config: abi::Str::new(config),
     };
     let mut instance = std::ptr::null_mut();
-    // SAFETY: all of it is lent for the call.
+    // SAFETY: all arguments are valid for the call.
     let code = unsafe { plugin.open.unwrap()(&HOST, &args, &mut instance, std::ptr::null()) };
     (code, instance)
 }
 
 #[test]
-fn every_panic_becomes_an_answer_or_a_refusal() {
+fn every_panic_becomes_a_completion_or_a_refusal() {
     let mut plugin = abi::Plugin::EMPTY;
-    // SAFETY: a host's table for ever, and room for the plugin's.
-    let code = unsafe { pushgate_plugin_sdk::private::entry::<Panics>(&HOST, &mut plugin) };
+    // SAFETY: the host's table is static, and the plugin's table is writable.
+    let code = unsafe { pushgate_plugin_sdk::private::entry::<PanickingChannel>(&HOST, &mut plugin) };
     assert_eq!(code, abi::OK);
     let (code, instance) = open(&plugin, r#"{"open":false}"#);
     assert!(code == abi::REFUSED && instance.is_null());
     let (code, instance) = open(&plugin, r#"{"open":true}"#);
     assert_eq!(code, abi::OK);
     let (mut counted, message) = (7, message("title"));
-    // SAFETY: all of it is lent for the calls; the instance is open.
+    // SAFETY: all arguments are valid for the calls; the instance is open.
     unsafe {
         plugin.render.unwrap()(instance, &message, &mut counted, std::ptr::null());
         plugin.probe.unwrap()(instance, 1);
@@ -149,8 +149,8 @@ fn every_panic_becomes_an_answer_or_a_refusal() {
     assert_eq!(counted, 7, "nothing was rendered");
     send(&plugin, instance, "panic", 2);
     send(&plugin, instance, "title", 3);
-    // SAFETY: it was opened, and is closed once.
+    // SAFETY: the instance is open, and is closed once.
     unsafe { plugin.close.unwrap()(instance) };
     let expected = vec![(1, vec![abi::BUG]), (2, vec![abi::BUG; 2]), (3, vec![abi::ACCEPTED; 2])];
-    assert_eq!(*ANSWERS.lock().unwrap(), expected);
+    assert_eq!(*COMPLETIONS.lock().unwrap(), expected);
 }

@@ -1,5 +1,5 @@
-//! What is sent, copied from the gateway's memory: it is lent for the call only, and sending takes longer.
-//! Tokens and texts of users never print.
+//! Deliveries and messages, copied from the gateway's memory, which is borrowed only for the call. `Debug` prints no tokens
+//! and no texts of users.
 
 use std::fmt;
 
@@ -9,73 +9,73 @@ use serde_json::Value;
 
 use crate::channel::TokenKind;
 
-/// How urgent it is.
+/// Priority of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Priority {
-    /// Wakes the device: somebody wrote or calls.
+    /// Wakes the device, as for a chat message or a call.
     High,
-    /// At the device's convenience.
+    /// Delivered when the device is awake.
     Normal,
-    /// When it costs nothing.
+    /// Delivered when it costs no extra power.
     Low,
 }
 
-/// What the device is to do with a message.
+/// Action of the device on a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
-    /// Show it, unless it is silent.
+    /// Shows the message, unless it is silent.
     Show,
-    /// Ring.
+    /// Rings for a call.
     Ring {
-        /// The call's id, as server and app know it.
+        /// Id of the call for server and app.
         call: String,
-        /// By the platform's own call screen, where that can be.
+        /// `true` to use the platform's call screen if possible.
         voip: bool,
     },
-    /// Take off the screen what is shown under [`Message::tag`]. Such a message is silent.
+    /// Removes the message that is shown under [`Message::tag`]. Always silent.
     Remove,
 }
 
-/// One notification, rendered for one language and cut to what the channel can carry.
+/// Notification, rendered for one language and cut to the limits of the channel.
 #[derive(Clone, PartialEq)]
 pub struct Message {
-    /// The same for every attempt and every address: hand it to the vendor where there is a field for it.
+    /// Id of the notification, the same for all attempts and addresses. Send it if the push service has a field for it.
     pub id: String,
-    /// The app it belongs to.
+    /// App of the gateway.
     pub app: String,
-    /// Shown first; may be empty.
+    /// Title; may be empty.
     pub title: String,
-    /// Shown below; may be empty.
+    /// Text below the title; may be empty.
     pub content: String,
-    /// Handed to the app as it is, never cut.
+    /// Data for the app, unchanged and never cut.
     pub payload: Option<String>,
-    /// HTTPS address of a picture.
+    /// HTTPS URL of an image.
     pub image: Option<String>,
-    /// Where a click leads.
+    /// URL that a click opens.
     pub link: Option<String>,
-    /// A later message with the same key replaces this one.
+    /// Key of replacement: a later message with the same key replaces this one.
     pub collapse_key: Option<String>,
-    /// Groups messages of one conversation.
+    /// Group of messages, such as a conversation.
     pub thread: Option<String>,
-    /// What kind of notification it is, for the device's settings.
+    /// Category of the notification in the device's settings.
     pub category: Option<String>,
-    /// Native options for this channel, merged last into what is sent.
+    /// Native options of this channel, to be merged last into the request.
     pub overrides: Option<Value>,
-    /// When the caller asked: milliseconds since 1970.
+    /// Time of the caller's request, in milliseconds since 1970.
     pub created_at_ms: i64,
-    /// From when on it must not be sent any more: milliseconds since 1970.
+    /// Time after which the message must not be sent, in milliseconds since 1970.
     pub expires_at_ms: i64,
-    /// The time to live as it was asked for, in seconds. Zero: now or never.
+    /// Requested time to live, in seconds. Zero means to deliver now or not at all.
     pub ttl_s: u64,
-    /// The number on the icon.
+    /// Number on the icon. `None` leaves it unchanged.
     pub badge: Option<u32>,
-    /// How urgent it is.
+    /// Priority.
     pub priority: Priority,
-    /// Shows nothing: data for the app.
+    /// `true` for data for the app, which is not shown.
     pub silent: bool,
-    /// Under which name the device shows it: showing the same name again replaces.
+    /// Name of the shown notification. A new one with the same name replaces it.
     pub tag: String,
-    /// What the device is to do with it.
+    /// Action of the device.
     pub act: Act,
 }
 
@@ -85,18 +85,18 @@ impl fmt::Debug for Message {
     }
 }
 
-/// One address.
+/// Recipient: one device and its address.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Target {
-    /// A secret: never log it.
+    /// Token, which is secret. Never log it.
     pub token: String,
-    /// What kind of token it is.
+    /// Kind of the token.
     pub kind: TokenKind,
-    /// The gateway's name for the device.
+    /// Id of the device. `None` if it is unknown.
     pub device: Option<String>,
-    /// The user.
+    /// Id of the user. `None` if it is unknown.
     pub user: Option<String>,
-    /// Its number within the notification, the same at every attempt.
+    /// Index within the notification, the same for all attempts.
     pub index: u32,
 }
 
@@ -106,34 +106,38 @@ impl fmt::Debug for Target {
     }
 }
 
-/// One notification on its way to a batch of addresses.
+/// Notification and a batch of its recipients.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Delivery {
-    /// Names this attempt of this batch.
+    /// Id of the delivery.
     pub id: String,
-    /// What is sent.
+    /// Message to send.
     pub message: Message,
-    /// To whom: at least one, at most the capability's `max_batch`.
+    /// Recipients: at least one, and at most [`crate::Capability::max_batch`].
     pub targets: Vec<Target>,
-    /// By when to answer: milliseconds since 1970. Half a second later the gateway does.
+    /// Deadline in milliseconds since 1970. The gateway reports a timeout half a second after it.
     pub deadline_ms: i64,
-    /// Which try this is, from 1.
+    /// Number of the attempt, from 1.
     pub attempt: u32,
 }
 
+/// Returns a copy of the text. `None` means that there is no text.
+///
 /// # Safety
-/// The text is good for the call.
+/// The text is valid for the call.
 unsafe fn text(text: Str) -> Option<String> {
-    // SAFETY: the gateway lends it for the call.
+    // SAFETY: the caller guarantees it.
     unsafe { text.text(usize::MAX) }
 }
 
 impl Message {
+    /// Copies the C struct.
+    ///
     /// # Safety
-    /// As lent by the gateway.
-    pub(crate) unsafe fn copied(raw: &abi::Message) -> Self {
-        // SAFETY: each is lent for the call.
-        let copy = |lent| unsafe { text(lent) };
+    /// The struct is valid for the call, as the contract demands.
+    pub(crate) unsafe fn from_raw(raw: &abi::Message) -> Self {
+        // SAFETY: the caller guarantees that the texts are valid for the call.
+        let copy = |field| unsafe { text(field) };
         Self {
             id: copy(raw.id).unwrap_or_default(),
             app: copy(raw.app).unwrap_or_default(),
@@ -167,11 +171,13 @@ impl Message {
 }
 
 impl Target {
+    /// Copies the C struct.
+    ///
     /// # Safety
-    /// As lent by the gateway.
-    unsafe fn copied(raw: &abi::Target) -> Self {
-        // SAFETY: each is lent for the call.
-        let copy = |lent| unsafe { text(lent) };
+    /// The struct is valid for the call, as the contract demands.
+    unsafe fn from_raw(raw: &abi::Target) -> Self {
+        // SAFETY: the caller guarantees that the texts are valid for the call.
+        let copy = |field| unsafe { text(field) };
         Self {
             token: copy(raw.token).unwrap_or_default(),
             kind: match raw.kind {
@@ -187,16 +193,18 @@ impl Target {
 }
 
 impl Delivery {
+    /// Copies the C struct.
+    ///
     /// # Safety
-    /// As lent by the gateway.
-    pub(crate) unsafe fn copied(raw: &abi::Delivery) -> Self {
-        // SAFETY: so many pointers, each to a target, and a message; all lent for the call.
+    /// The struct is valid for the call, as the contract demands.
+    pub(crate) unsafe fn from_raw(raw: &abi::Delivery) -> Self {
+        // SAFETY: the caller guarantees `target_count` pointers to targets, and a message.
         unsafe {
             let targets = std::slice::from_raw_parts(raw.targets, raw.target_count);
             Self {
                 id: text(raw.id).unwrap_or_default(),
-                message: Message::copied(&*raw.message),
-                targets: targets.iter().map(|target| Target::copied(&**target)).collect(),
+                message: Message::from_raw(&*raw.message),
+                targets: targets.iter().map(|target| Target::from_raw(&**target)).collect(),
                 deadline_ms: raw.deadline_ms,
                 attempt: raw.attempt,
             }
