@@ -226,7 +226,7 @@ fn kinds(
         let plugin = match loader.load(&source(configured)) {
             Ok(plugin) => plugin,
             Err(error) => {
-                let key = if matches!(error, LoadError::OtherFile { .. }) { "sha256" } else { "path" };
+                let key = if matches!(error, LoadError::HashMismatch { .. }) { "sha256" } else { "path" };
                 missing.push(Missing { index, key, why: error.to_string() });
                 continue;
             }

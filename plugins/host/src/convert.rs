@@ -254,8 +254,9 @@ mod tests {
     #[test]
     fn every_kind_of_fault_that_a_plugin_may_report_has_its_number() {
         let kinds: std::collections::BTreeSet<_> = (0..1000).filter_map(kind).collect();
-        // Only the gateway itself knows that a message was revoked, or that the queue cannot decode it.
-        let internal = [Kind::Revoked, Kind::Quarantined];
+        // Only the gateway itself knows that a message was revoked, that the queue cannot decode it, or that a plugin does
+        // not run.
+        let internal = [Kind::Revoked, Kind::Quarantined, Kind::ChannelDown];
         assert_eq!(kinds, Kind::ALL.into_iter().filter(|kind| !internal.contains(kind)).collect());
     }
 
