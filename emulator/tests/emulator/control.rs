@@ -1,4 +1,4 @@
-//! The control API, which tests in any language use, and the inbox page.
+//! The control API and the inbox page.
 
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use pushgate_emulator::WrongSuffix;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use crate::client::{App, emulator};
+use crate::fcm_client::{AppServer, emulator};
 
-/// A status and a body.
+/// Calls the control API. Returns status and body.
 async fn call(url: &str, method: &str, path: &str, body: &Value) -> (u16, Value) {
-    let (status, body) = raw(url, method, path, body.to_string()).await;
+    let (status, body) = call_raw(url, method, path, body.to_string()).await;
     (status, serde_json::from_slice(&body).unwrap_or_default())
 }
 
-async fn raw(url: &str, method: &str, path: &str, body: impl Into<Bytes>) -> (u16, Bytes) {
-    with_headers(url, method, path, &[("host", "localhost")], body).await
+async fn call_raw(url: &str, method: &str, path: &str, body: impl Into<Bytes>) -> (u16, Bytes) {
+    call_with_headers(url, method, path, &[("host", "localhost")], body).await
 }
 
-async fn with_headers(
+async fn call_with_headers(
     url: &str,
     method: &str,
     path: &str,
@@ -35,13 +35,13 @@ async fn with_headers(
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let answer = send.send_request(request.body(Full::new(body.into())).unwrap()).await.unwrap();
-    (answer.status().as_u16(), answer.into_body().collect().await.unwrap().to_bytes())
+    let response = send.send_request(request.body(Full::new(body.into())).unwrap()).await.unwrap();
+    (response.status().as_u16(), response.into_body().collect().await.unwrap().to_bytes())
 }
 
 #[tokio::test]
-async fn a_device_is_made_changed_and_read_over_the_api() {
-    let app = App::new().await;
+async fn a_device_is_created_changed_and_read_over_the_api() {
+    let app = AppServer::new().await;
     let url = app.emulator.control_url();
     let (status, device) =
         call(&url, "POST", "/control/fcm/devices", &json!({"id": "ann", "platform": "android"})).await;
@@ -51,20 +51,20 @@ async fn a_device_is_made_changed_and_read_over_the_api() {
     app.send(&json!({"message": {"token": device["token"], "notification": {"title": "hi"}}})).await.unwrap();
     let (_, devices) = call(&url, "GET", "/control/fcm/devices", &Value::Null).await;
     assert_eq!(devices[1]["state"], json!({"registered": true, "online": false, "muted": false, "held": 1}));
-    assert!(!devices.to_string().contains(device["token"].as_str().unwrap()), "a list gives no token away");
+    assert!(!devices.to_string().contains(device["token"].as_str().unwrap()), "a list contains no token");
     call(&url, "POST", "/control/fcm/devices/ann", &json!({"online": true})).await;
     let (_, inbox) = call(&url, "GET", "/control/fcm/devices/ann/inbox", &Value::Null).await;
     assert_eq!(inbox[0]["title"], "hi");
 }
 
 #[tokio::test]
-async fn every_effect_the_manual_names_can_be_asked_for_and_taken_back() {
+async fn every_effect_of_the_manual_can_be_added_and_removed() {
     let emulator = emulator().await;
     let url = emulator.control_url();
     let (_, manual) = call(&url, "GET", "/control", &Value::Null).await;
     let effects = manual["effects"].as_array().unwrap();
     for effect in effects {
-        // Where the manual names alternatives, the first.
+        // If the manual names alternatives, one of them is used.
         let effect: Value = match effect.get("goaway") {
             Some(_) => json!({"goaway": {"last": "before", "then": "abrupt"}}),
             None => effect.clone(),
@@ -75,15 +75,15 @@ async fn every_effect_the_manual_names_can_be_asked_for_and_taken_back() {
     }
     let (_, rules) = call(&url, "GET", "/control/fcm/faults", &Value::Null).await;
     assert_eq!(rules.as_array().unwrap().len(), effects.len());
-    let one = format!("/control/fcm/faults/{}", rules[0]["rule"]);
-    assert_eq!(call(&url, "DELETE", &one, &Value::Null).await.0, 204);
-    assert_eq!(call(&url, "DELETE", &one, &Value::Null).await.0, 404);
+    let rule_path = format!("/control/fcm/faults/{}", rules[0]["rule"]);
+    assert_eq!(call(&url, "DELETE", &rule_path, &Value::Null).await.0, 204);
+    assert_eq!(call(&url, "DELETE", &rule_path, &Value::Null).await.0, 404);
     assert_eq!(call(&url, "DELETE", "/control/fcm/faults", &Value::Null).await.0, 204);
     assert_eq!(call(&url, "GET", "/control/fcm/faults", &Value::Null).await.1, json!([]));
 }
 
 #[tokio::test]
-async fn every_example_of_a_vendors_own_verbs_works() {
+async fn the_example_of_every_verb_works() {
     let emulator = emulator().await;
     let url = emulator.control_url();
     let (_, manual) = call(&url, "GET", "/control", &Value::Null).await;
@@ -126,7 +126,7 @@ async fn every_example_of_a_device_works_and_its_fields_are_described() {
 }
 
 #[tokio::test]
-async fn rules_are_changed_one_by_one_and_an_unknown_one_is_named_with_its_neighbour() {
+async fn rules_are_changed_one_by_one_and_an_unknown_one_gets_a_suggestion() {
     let emulator = emulator().await;
     let url = emulator.control_url();
     let path = "/control/apns/do/rules";
@@ -149,57 +149,60 @@ async fn rules_are_changed_one_by_one_and_an_unknown_one_is_named_with_its_neigh
 async fn a_page_of_another_site_cannot_call_the_api() {
     let emulator = emulator().await;
     let url = emulator.control_url();
-    let here = url.strip_prefix("http://").unwrap();
+    let address = url.strip_prefix("http://").unwrap();
     let foreign: [(&[(&str, &str)], &str); 6] = [
         (&[("host", "evil.example"), ("content-type", "text/plain")], "foreign_host"),
         (&[("host", "evil.example:8444"), ("origin", "http://evil.example:8444")], "foreign_host"),
         (
-            &[("host", here), ("origin", "https://evil.example"), ("content-type", "text/plain")],
+            &[("host", address), ("origin", "https://evil.example"), ("content-type", "text/plain")],
             "cross_site_request",
         ),
-        (&[("host", here), ("origin", "null"), ("content-type", "text/plain")], "cross_site_request"),
-        (&[("host", here), ("origin", "http://localhost:3000")], "cross_site_request"),
-        (&[("host", here), ("sec-fetch-site", "cross-site")], "cross_site_request"),
+        (&[("host", address), ("origin", "null"), ("content-type", "text/plain")], "cross_site_request"),
+        (&[("host", address), ("origin", "http://localhost:3000")], "cross_site_request"),
+        (&[("host", address), ("sec-fetch-site", "cross-site")], "cross_site_request"),
     ];
     let bob = json!({"id": "bob", "platform": "web"}).to_string();
     for path in ["/control/fcm/devices", "/control/webpush/subscriptions"] {
         for (headers, code) in foreign {
-            let (status, body) = with_headers(&url, "POST", path, headers, bob.clone()).await;
+            let (status, body) = call_with_headers(&url, "POST", path, headers, bob.clone()).await;
             let body: Value = serde_json::from_slice(&body).unwrap();
             assert_eq!((status, &body["code"]), (403, &json!(code)), "{headers:?}");
             assert!(body["detail"].as_str().unwrap().contains(&url), "{body}");
         }
     }
-    assert_eq!(emulator.fcm().devices(), [], "nothing was done");
-    let rebound = with_headers(&url, "GET", "/", &[("host", "evil.example")], "").await;
-    assert_eq!(rebound.0, 403);
+    assert_eq!(emulator.fcm().devices(), [], "no device was created");
+    let rebound_host = call_with_headers(&url, "GET", "/", &[("host", "evil.example")], "").await;
+    assert_eq!(rebound_host.0, 403);
 }
 
 #[tokio::test]
 async fn the_inbox_page_and_programs_on_this_machine_may_call_the_api() {
     let emulator = emulator().await;
     let url = emulator.control_url();
-    let here = url.strip_prefix("http://").unwrap();
-    let named = here.replace("127.0.0.1", "localhost");
-    let origin = format!("http://{named}");
-    let page = [("host", named.as_str()), ("origin", &origin), ("sec-fetch-site", "same-origin")];
+    let address = url.strip_prefix("http://").unwrap();
+    let local_name = address.replace("127.0.0.1", "localhost");
+    let origin = format!("http://{local_name}");
+    let page = [("host", local_name.as_str()), ("origin", &origin), ("sec-fetch-site", "same-origin")];
     let bob = json!({"id": "bob", "platform": "web"}).to_string();
-    for headers in [&page[..], &[("host", here)]] {
-        assert_eq!(with_headers(&url, "POST", "/control/fcm/devices", headers, bob.clone()).await.0, 201);
+    for headers in [&page[..], &[("host", address)]] {
+        assert_eq!(
+            call_with_headers(&url, "POST", "/control/fcm/devices", headers, bob.clone()).await.0,
+            201
+        );
     }
-    // By a link of another site.
-    let link = [("host", named.as_str()), ("sec-fetch-site", "cross-site")];
-    assert_eq!(with_headers(&url, "GET", "/", &link, "").await.0, 200);
+    // A link of another site may open the page.
+    let link = [("host", local_name.as_str()), ("sec-fetch-site", "cross-site")];
+    assert_eq!(call_with_headers(&url, "GET", "/", &link, "").await.0, 200);
 }
 
 #[tokio::test]
-async fn connections_and_time_are_steered_over_the_api() {
-    let app = App::new().await;
+async fn connections_and_time_are_controlled_over_the_api() {
+    let app = AppServer::new().await;
     let url = app.emulator.control_url();
     call(&url, "POST", "/control/fcm/connections", &json!({"streams": 5})).await;
-    app.client.knows_limit(5).await;
-    let (_, told) = call(&url, "GET", "/control/fcm/connections", &Value::Null).await;
-    assert_eq!(told, json!({"living": 1, "streams": 5}));
+    app.client.wait_for_stream_limit(5).await;
+    let (_, connections) = call(&url, "GET", "/control/fcm/connections", &Value::Null).await;
+    assert_eq!(connections, json!({"living": 1, "streams": 5}));
     call(&url, "POST", "/control/fcm/connections", &json!({"goaway": {}})).await;
     drop(app.client.send);
     let ended = tokio::time::timeout(Duration::from_secs(10), app.client.ended).await;
@@ -210,10 +213,10 @@ async fn connections_and_time_are_steered_over_the_api() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_call_is_said() {
+async fn invalid_calls_have_their_own_error_codes() {
     let emulator = emulator().await;
     let url = emulator.control_url();
-    let wrong = [
+    let invalid_calls = [
         ("POST", "/control/fcm/faults", json!({"effect": "explode"}), 400, "bad_request"),
         ("POST", "/control/fcm/faults", json!({"effect": "hang", "share": 2}), 400, "bad_request"),
         ("POST", "/control/fcm/faults", json!({"effect": "hang", "nxet": 2}), 400, "bad_request"),
@@ -222,20 +225,20 @@ async fn what_is_wrong_with_a_call_is_said() {
         ("GET", "/control/fcm/devices/nobody/inbox", json!({}), 404, "unknown_device"),
         ("GET", "/control/acme/events", json!({}), 404, "unknown_vendor"),
     ];
-    for (method, path, body, status, code) in wrong {
-        let answer = call(&url, method, path, &body).await;
-        assert_eq!((answer.0, &answer.1["code"]), (status, &Value::from(code)), "{method} {path} {body}");
+    for (method, path, body, status, code) in invalid_calls {
+        let response = call(&url, method, path, &body).await;
+        assert_eq!((response.0, &response.1["code"]), (status, &Value::from(code)), "{method} {path} {body}");
     }
-    assert_eq!(raw(&url, "POST", "/control/fcm/faults", "x".repeat(70_000)).await.0, 413);
+    assert_eq!(call_raw(&url, "POST", "/control/fcm/faults", "x".repeat(70_000)).await.0, 413);
 }
 
 #[tokio::test]
-async fn the_inbox_page_needs_nothing_from_elsewhere() {
+async fn the_inbox_page_loads_nothing_from_other_hosts() {
     let emulator = emulator().await;
-    let (status, page) = raw(&emulator.control_url(), "GET", "/", "").await;
+    let (status, page) = call_raw(&emulator.control_url(), "GET", "/", "").await;
     let page = String::from_utf8(page.to_vec()).unwrap();
     assert_eq!(status, 200);
-    for elsewhere in ["http://", "https://", "//cdn", "@import", "innerHTML"] {
-        assert!(!page.contains(elsewhere), "the page has {elsewhere}");
+    for foreign in ["http://", "https://", "//cdn", "@import", "innerHTML"] {
+        assert!(!page.contains(foreign), "the page contains {foreign}");
     }
 }

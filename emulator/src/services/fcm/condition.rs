@@ -1,5 +1,5 @@
-//! The `condition` of a message: topics joined by `&&`, `||`, `!` and parentheses, as in `'news' in topics && ('sports'
-//! in topics || 'weather' in topics)`. FCM evaluates parentheses first, and the rest from left to right.
+//! The `condition` of a message: topics joined by `&&`, `||`, `!` and parentheses. An example is `'news' in topics &&
+//! ('sports' in topics || 'weather' in topics)`. FCM evaluates parentheses first, and the rest from left to right.
 
 use super::topics::is_topic_name;
 

@@ -427,8 +427,8 @@ fn authority(head: &Parts) -> String {
 }
 
 /// Returns `true` if two targets are the same, byte for byte.
-/// Only the digits of an escape may differ in case (RFC 3986 §6.2.2.1), because the HTTP library of many Python senders
-/// writes them in upper case.
+/// Only the digits of an escape may differ in case (RFC 3986 §6.2.2.1). The HTTP library of many Python senders writes
+/// them in upper case.
 fn is_same_target(a: &str, b: &str) -> bool {
     let with_lower_case_escapes = |text: &str| {
         let mut escape_digits = 0;

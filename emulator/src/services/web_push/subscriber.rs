@@ -228,8 +228,8 @@ impl VirtualBrowser {
     }
 }
 
-/// Returns the push in FCM's format, as a page's service worker would read it: FCM's format itself, a flat object as a
-/// notification, any other text as the body.
+/// Returns the push in FCM's format, as a page's service worker would read it.
+/// Data in that format stays as it is. A flat object becomes a notification, and any other text becomes its body.
 fn notification(text: Option<&str>) -> Value {
     let Some(text) = text else { return json!({}) };
     let Ok(Value::Object(fields)) = serde_json::from_str::<Value>(text) else {

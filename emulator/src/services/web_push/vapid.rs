@@ -169,9 +169,9 @@ mod tests {
 
     /// Verifies a correctly signed header with these claims.
     fn verify_token_with(claims: &Value) -> Result<(), VapidError> {
-        let sender = AppServer::new();
-        verify(Some(&sender.authorization_with_claims(claims)), requirements(now())).map(|key| {
-            assert_eq!(key, sender.public);
+        let app_server = AppServer::new();
+        verify(Some(&app_server.authorization_with_claims(claims)), requirements(now())).map(|key| {
+            assert_eq!(key, app_server.public);
         })
     }
 
@@ -244,8 +244,8 @@ mod tests {
 
     #[test]
     fn a_header_that_is_not_vapid_is_refused() {
-        let sender = AppServer::new();
-        let good = sender.authorization_with_claims(&json!({"aud": ORIGIN, "exp": now() + 60}));
+        let app_server = AppServer::new();
+        let good = app_server.authorization_with_claims(&json!({"aud": ORIGIN, "exp": now() + 60}));
         let read = |header: &str| verify(Some(header), requirements(now()));
         assert!(read(&good).is_ok());
         assert_eq!(verify(None, requirements(now())), Err(VapidError::Missing));
@@ -262,17 +262,17 @@ mod tests {
 
     #[test]
     fn another_key_or_another_algorithm_is_refused() {
-        let (sender, other) = (AppServer::new(), AppServer::new());
+        let (app_server, other) = (AppServer::new(), AppServer::new());
         let claims = json!({"aud": ORIGIN, "exp": now() + 60});
-        let token = sender.jwt(&json!({"alg": "ES256"}), &claims);
+        let token = app_server.jwt(&json!({"alg": "ES256"}), &claims);
         let read = |token: &str, key: &[u8]| {
             verify(Some(&format!("vapid t={token}, k={}", URL_SAFE_NO_PAD.encode(key))), requirements(now()))
         };
-        assert!(read(&token, &sender.public).is_ok());
+        assert!(read(&token, &app_server.public).is_ok());
         assert_eq!(read(&token, &other.public), Err(VapidError::Signature));
-        assert_eq!(read(&token, &sender.public[..64]), Err(VapidError::Key));
-        assert_eq!(read(&format!("{token}x"), &sender.public), Err(VapidError::Signature));
-        let none = sender.jwt(&json!({"alg": "none"}), &claims);
-        assert_eq!(read(&none, &sender.public), Err(VapidError::Algorithm));
+        assert_eq!(read(&token, &app_server.public[..64]), Err(VapidError::Key));
+        assert_eq!(read(&format!("{token}x"), &app_server.public), Err(VapidError::Signature));
+        let none = app_server.jwt(&json!({"alg": "none"}), &claims);
+        assert_eq!(read(&none, &app_server.public), Err(VapidError::Algorithm));
     }
 }

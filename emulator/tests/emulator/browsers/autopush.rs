@@ -1,4 +1,4 @@
-//! Autopush over WebSocket, asked by a client of a few lines that is not the emulator's library (RFC 6455).
+//! Autopush over WebSocket (RFC 6455), used by a small client that does not share the emulator's library.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -7,7 +7,7 @@ use super::*;
 
 const CHANNEL: &str = "5f0774ac-09a3-45d9-91e4-f4ebebe6c7e0";
 
-/// A Firefox, as far as autopush sees it.
+/// Firefox as autopush sees it.
 pub(super) struct Firefox {
     stream: TcpStream,
 }
@@ -31,32 +31,35 @@ impl Firefox {
         assert!(head.starts_with("http/1.1 101"), "{head}");
         assert!(
             head.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo="),
-            "the one of RFC 6455 §1.3"
+            "the example of RFC 6455 §1.3"
         );
         assert!(head.contains("sec-websocket-protocol: push-notification"), "{head}");
         Self { stream }
     }
 
-    /// Connects and says hello; the connection and its identity.
+    /// Connects and sends a hello. Returns the connection and its identity.
     pub(super) async fn hello(emulator: &Emulator, uaid: Option<&str>) -> (Self, String) {
         let mut firefox = Self::connect(emulator).await;
         let mut hello = json!({"messageType": "hello", "broadcasts": {}, "use_webpush": true});
         if let Some(uaid) = uaid {
             hello["uaid"] = uaid.into();
         }
-        firefox.say(&hello).await;
-        let welcome = firefox.read().await.unwrap();
-        assert_eq!((&welcome["messageType"], &welcome["status"]), (&json!("hello"), &json!(200)));
-        assert_eq!(welcome["use_webpush"], true);
-        let uaid = welcome["uaid"].as_str().unwrap().to_owned();
+        firefox.send(&hello).await;
+        let hello_response = firefox.read().await.unwrap();
+        assert_eq!(
+            (&hello_response["messageType"], &hello_response["status"]),
+            (&json!("hello"), &json!(200))
+        );
+        assert_eq!(hello_response["use_webpush"], true);
+        let uaid = hello_response["uaid"].as_str().unwrap().to_owned();
         assert_eq!(uaid.len(), 32);
         (firefox, uaid)
     }
 
-    async fn say(&mut self, message: &serde_json::Value) {
+    async fn send(&mut self, message: &serde_json::Value) {
         let text = message.to_string().into_bytes();
         let length = u16::try_from(text.len()).unwrap();
-        // A whole text message, masked with zeros: legal, and readable on the wire.
+        // A complete text message with a mask of zeros, which is valid and readable on the wire.
         let mut frame = vec![0x81];
         match u8::try_from(length) {
             Ok(short) if short < 126 => frame.push(0x80 | short),
@@ -67,13 +70,13 @@ impl Firefox {
         self.stream.write_all(&frame).await.unwrap();
     }
 
-    /// The next message; none at the end of the connection.
+    /// Returns the next message. `None` at the end of the connection.
     pub(super) async fn read(&mut self) -> Option<serde_json::Value> {
         let head = self.stream.read_u16().await.ok()?;
         if head >> 8 == 0x88 {
             return None;
         }
-        assert_eq!(head & 0xff80, 0x8100, "a whole text message, not masked");
+        assert_eq!(head & 0xff80, 0x8100, "a complete text message without mask");
         let length = match head & 0x7f {
             126 => self.stream.read_u16().await.unwrap(),
             short => short,
@@ -83,83 +86,89 @@ impl Firefox {
         Some(serde_json::from_slice(&text).unwrap())
     }
 
-    /// The endpoint for an application server, behind the emulator's own port.
+    /// Registers for an application server. Returns the endpoint.
     pub(super) async fn register(&mut self, key: &str) -> String {
         // Firefox pads the key.
-        self.say(&json!({"messageType": "register", "channelID": CHANNEL, "key": format!("{key}=")})).await;
-        let answer = self.read().await.unwrap();
-        assert_eq!((&answer["status"], &answer["channelID"]), (&json!(200), &json!(CHANNEL)));
-        answer["pushEndpoint"].as_str().unwrap().to_owned()
+        self.send(&json!({"messageType": "register", "channelID": CHANNEL, "key": format!("{key}=")})).await;
+        let response = self.read().await.unwrap();
+        assert_eq!((&response["status"], &response["channelID"]), (&json!(200), &json!(CHANNEL)));
+        response["pushEndpoint"].as_str().unwrap().to_owned()
     }
 
     async fn acknowledge(&mut self, push: &serde_json::Value) {
         let update = json!({"channelID": CHANNEL, "version": push["version"], "code": 100});
-        self.say(&json!({"messageType": "ack", "updates": [update]})).await;
+        self.send(&json!({"messageType": "ack", "updates": [update]})).await;
     }
 }
 
-async fn push(stage: &Stage, endpoint: &str, body: &'static [u8]) -> u16 {
+async fn push(setup: &TestSetup, endpoint: &str, body: &'static [u8]) -> u16 {
     let path = endpoint.strip_prefix("https://updates.push.services.mozilla.com").unwrap();
-    let authorization = stage.sender.authorization(&stage.emulator);
+    let authorization = setup.app_server.authorization(&setup.emulator);
     let headers = [("ttl", "60"), ("authorization", &authorization), ("content-encoding", "aes128gcm")];
-    stage.client.ask(path, &headers, body).await.unwrap().status
+    setup.client.post(path, &headers, body).await.unwrap().status
 }
 
 #[tokio::test]
-async fn a_push_to_firefox_comes_as_it_was_sent_and_again_until_it_is_acknowledged() {
-    let stage = Stage::new().await;
-    let (mut firefox, uaid) = Firefox::hello(&stage.emulator, None).await;
-    let endpoint = firefox.register(&stage.sender.key()).await;
-    assert_eq!(firefox.register(&stage.sender.key()).await, endpoint, "asked again");
+async fn a_push_to_firefox_is_delivered_unchanged_until_it_is_acknowledged() {
+    let setup = TestSetup::new().await;
+    let (mut firefox, uaid) = Firefox::hello(&setup.emulator, None).await;
+    let endpoint = firefox.register(&setup.app_server.key()).await;
+    assert_eq!(
+        firefox.register(&setup.app_server.key()).await,
+        endpoint,
+        "the same registration keeps its endpoint"
+    );
     for body in [&b"one"[..], b"two"] {
-        assert_eq!(push(&stage, &endpoint, body).await, 201);
+        assert_eq!(push(&setup, &endpoint, body).await, 201);
     }
     let first = firefox.read().await.unwrap();
     assert_eq!((&first["messageType"], &first["channelID"]), (&json!("notification"), &json!(CHANNEL)));
     assert_eq!((&first["data"], &first["headers"]), (&json!("b25l"), &json!({"encoding": "aes128gcm"})));
     assert_eq!(firefox.read().await.unwrap()["data"], "dHdv");
     firefox.acknowledge(&first).await;
-    stage.arrived().await;
-    let (mut again, same) = Firefox::hello(&stage.emulator, Some(&uaid)).await;
-    assert_eq!(same, uaid);
-    assert_eq!(again.read().await.unwrap()["data"], "dHdv");
+    setup.wait_for_arrival().await;
+    let (mut second_connection, confirmed) = Firefox::hello(&setup.emulator, Some(&uaid)).await;
+    assert_eq!(confirmed, uaid);
+    assert_eq!(second_connection.read().await.unwrap()["data"], "dHdv");
     assert!(firefox.read().await.is_none(), "a later hello ends the earlier connection");
 }
 
 #[tokio::test]
 async fn a_push_without_data_to_firefox_has_neither_data_nor_headers() {
-    let stage = Stage::new().await;
-    let (mut firefox, _) = Firefox::hello(&stage.emulator, None).await;
-    let endpoint = firefox.register(&stage.sender.key()).await;
-    assert_eq!(push(&stage, &endpoint, b"").await, 201);
+    let setup = TestSetup::new().await;
+    let (mut firefox, _) = Firefox::hello(&setup.emulator, None).await;
+    let endpoint = firefox.register(&setup.app_server.key()).await;
+    assert_eq!(push(&setup, &endpoint, b"").await, 201);
     let push = firefox.read().await.unwrap();
     assert!(push.get("data").is_none() && push.get("headers").is_none(), "{push}");
 }
 
 #[tokio::test]
-async fn an_unregistered_channel_is_gone_and_a_ping_is_answered() {
-    let stage = Stage::new().await;
-    let (mut firefox, _) = Firefox::hello(&stage.emulator, None).await;
-    let endpoint = firefox.register(&stage.sender.key()).await;
-    firefox.say(&json!({})).await;
+async fn an_unregistered_channel_is_refused_and_a_ping_gets_a_response() {
+    let setup = TestSetup::new().await;
+    let (mut firefox, _) = Firefox::hello(&setup.emulator, None).await;
+    let endpoint = firefox.register(&setup.app_server.key()).await;
+    firefox.send(&json!({})).await;
     assert_eq!(firefox.read().await.unwrap(), json!({}));
-    firefox.say(&json!({"messageType": "unregister", "channelID": CHANNEL})).await;
+    firefox.send(&json!({"messageType": "unregister", "channelID": CHANNEL})).await;
     assert_eq!(firefox.read().await.unwrap()["status"], 200);
-    assert_eq!(push(&stage, &endpoint, b"late").await, 410);
-    assert_ne!(firefox.register(&stage.sender.key()).await, endpoint);
+    assert_eq!(push(&setup, &endpoint, b"late").await, 410);
+    assert_ne!(firefox.register(&setup.app_server.key()).await, endpoint);
 }
 
 #[tokio::test]
-async fn a_channel_needs_a_key_and_a_connection_a_hello() {
-    let stage = Stage::new().await;
-    let (mut firefox, uaid) = Firefox::hello(&stage.emulator, None).await;
-    firefox.say(&json!({"messageType": "register", "channelID": CHANNEL})).await;
+async fn a_registration_needs_a_key_and_a_connection_needs_a_hello() {
+    let setup = TestSetup::new().await;
+    let (mut firefox, uaid) = Firefox::hello(&setup.emulator, None).await;
+    firefox.send(&json!({"messageType": "register", "channelID": CHANNEL})).await;
     assert_eq!(firefox.read().await.unwrap()["status"], 400);
-    let mut rude = Firefox::connect(&stage.emulator).await;
-    rude.say(&json!({"messageType": "register", "channelID": CHANNEL, "key": stage.sender.key()})).await;
-    assert!(rude.read().await.is_none());
-    // Another secret under the same id: the identity is lost, and a new one is given.
+    let mut without_hello = Firefox::connect(&setup.emulator).await;
+    without_hello
+        .send(&json!({"messageType": "register", "channelID": CHANNEL, "key": setup.app_server.key()}))
+        .await;
+    assert!(without_hello.read().await.is_none());
+    // With another secret for the same id, a new identity is issued.
     let forged = format!("{}{:016x}", &uaid[..16], 1);
-    let (_, given) = Firefox::hello(&stage.emulator, Some(&forged)).await;
-    assert_ne!(given[..16], uaid[..16]);
+    let (_, new_uaid) = Firefox::hello(&setup.emulator, Some(&forged)).await;
+    assert_ne!(new_uaid[..16], uaid[..16]);
 }

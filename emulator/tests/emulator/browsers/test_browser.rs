@@ -1,23 +1,24 @@
-//! A browser as far as Google sees it: check-in, registration and MCS, written from what Chromium was seen to send. It has its
-//! own few lines of protobuf, so that the emulator's cannot be wrong in the same place.
+//! Browser for tests: check-in, registration and MCS, written from recordings of Chromium. It has its own protobuf
+//! code, so that a mistake in the emulator's cannot go unnoticed.
 
 use pushgate_emulator::Emulator;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use crate::client::{Answer, Client, tls};
+use crate::fcm_client::{Client, Response, tls};
 
 pub(super) const APP: &str = "org.chromium.linux";
 pub(super) const SUBTYPE: &str = "wp:http://localhost:40103/#C292EE9E-F0A0-4F-V2";
 
-/// A field of a message: its number, and its bytes or its number's value.
+/// Value of a message field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Value {
     Number(u64),
     Bytes(Vec<u8>),
 }
 
+/// Fields of a message with their numbers.
 pub(super) type Fields = Vec<(u64, Value)>;
 
 fn varint(mut value: u64) -> Vec<u8> {
@@ -45,8 +46,8 @@ fn fixed(field: u64, value: u64) -> Vec<u8> {
     [varint(field * 8 + 1), value.to_le_bytes().to_vec()].concat()
 }
 
-pub(super) fn fields(mut bytes: &[u8]) -> Fields {
-    fn take(bytes: &mut &[u8]) -> u64 {
+pub(super) fn parse_fields(mut bytes: &[u8]) -> Fields {
+    fn take_varint(bytes: &mut &[u8]) -> u64 {
         let mut value = 0;
         for shift in (0..).step_by(7) {
             let byte = bytes[0];
@@ -58,90 +59,90 @@ pub(super) fn fields(mut bytes: &[u8]) -> Fields {
         }
         value
     }
-    let mut all = Vec::new();
+    let mut fields = Vec::new();
     while !bytes.is_empty() {
-        let key = take(&mut bytes);
+        let key = take_varint(&mut bytes);
         let value = match key % 8 {
-            0 => Value::Number(take(&mut bytes)),
+            0 => Value::Number(take_varint(&mut bytes)),
             1 => {
                 let (number, rest) = bytes.split_at(8);
                 bytes = rest;
                 Value::Number(u64::from_le_bytes(number.try_into().unwrap()))
             }
             2 => {
-                let length = usize::try_from(take(&mut bytes)).unwrap();
+                let length = usize::try_from(take_varint(&mut bytes)).unwrap();
                 let (value, rest) = bytes.split_at(length);
                 bytes = rest;
                 Value::Bytes(value.to_vec())
             }
             kind => panic!("wire type {kind}"),
         };
-        all.push((key / 8, value));
+        fields.push((key / 8, value));
     }
-    all
+    fields
 }
 
-/// Every byte string of a field.
-pub(super) fn bytes_of(fields: &Fields, wanted: u64) -> Vec<Vec<u8>> {
-    let one = |(field, value): &(u64, Value)| match value {
-        Value::Bytes(bytes) if *field == wanted => Some(bytes.clone()),
+/// Returns every byte string of a field.
+pub(super) fn bytes_of(fields: &Fields, number: u64) -> Vec<Vec<u8>> {
+    let matching = |(field, value): &(u64, Value)| match value {
+        Value::Bytes(bytes) if *field == number => Some(bytes.clone()),
         _ => None,
     };
-    fields.iter().filter_map(one).collect()
+    fields.iter().filter_map(matching).collect()
 }
 
-pub(super) fn number_of(fields: &Fields, wanted: u64) -> Option<u64> {
+pub(super) fn number_of(fields: &Fields, number: u64) -> Option<u64> {
     fields.iter().find_map(|(field, value)| match value {
-        Value::Number(number) if *field == wanted => Some(*number),
+        Value::Number(value) if *field == number => Some(*value),
         _ => None,
     })
 }
 
-/// A browser's profile.
+/// Profile of a browser: the identity that Google has issued.
 pub(super) struct Profile {
     pub(super) id: u64,
     pub(super) secret: u64,
 }
 
 impl Profile {
-    /// A new one, as Google gives it out.
+    /// Checks in without an identity and gets a new one.
     pub(super) async fn new(client: &Client) -> Self {
         let body = [number(2, 0), fixed(13, 0), number(14, 3)].concat();
-        Self::of(client, body).await.unwrap()
+        Self::check_in_with(client, body).await.unwrap()
     }
 
-    /// Shows an identity; gives the one the answer names.
-    pub(super) async fn of(client: &Client, body: Vec<u8>) -> Result<Self, u16> {
-        let answer =
-            client.ask("/checkin", &[("content-type", "application/x-protobuf")], body).await.unwrap();
-        if answer.status != 200 {
-            return Err(answer.status);
+    /// Checks in with this body. Returns the identity in the response, or its status if it is an error.
+    pub(super) async fn check_in_with(client: &Client, body: Vec<u8>) -> Result<Self, u16> {
+        let response =
+            client.post("/checkin", &[("content-type", "application/x-protobuf")], body).await.unwrap();
+        if response.status != 200 {
+            return Err(response.status);
         }
-        let fields = fields(&answer.body);
+        let fields = parse_fields(&response.body);
         assert_eq!(number_of(&fields, 1), Some(1), "stats_ok");
         Ok(Self { id: number_of(&fields, 7).unwrap(), secret: number_of(&fields, 8).unwrap() })
     }
 
-    pub(super) fn check_in(&self) -> Vec<u8> {
+    pub(super) fn check_in_body(&self) -> Vec<u8> {
         [number(2, self.id), fixed(13, self.secret)].concat()
     }
 
-    pub(super) async fn register3(&self, client: &Client, form: &str) -> Answer {
+    pub(super) async fn register3(&self, client: &Client, form: &str) -> Response {
         let login = format!("AidLogin {}:{}", self.id, self.secret);
-        let kind = ("content-type", "application/x-www-form-urlencoded");
+        let content_type = ("content-type", "application/x-www-form-urlencoded");
         let form = format!("{form}&device={}", self.id);
-        client.ask("/c2dm/register3", &[("authorization", &login), kind], form).await.unwrap()
+        client.post("/c2dm/register3", &[("authorization", &login), content_type], form).await.unwrap()
     }
 
-    /// Subscribes for an application server; the token at the end of the endpoint.
+    /// Registers for an application server. Returns the token at the end of the endpoint.
     pub(super) async fn subscribe(&self, client: &Client, key: &str) -> String {
         let subtype = SUBTYPE.replace('#', "%23");
         let form =
             format!("app={APP}&X-subtype={subtype}&scope=GCM&X-scope=GCM&gmsv=156&appid=fZ3x&sender={key}");
-        let answer = self.register3(client, &form).await;
-        assert_eq!(answer.status, 200);
-        let said = String::from_utf8(answer.body.to_vec()).unwrap();
-        said.strip_prefix("token=").unwrap().to_owned()
+        let response = self.register3(client, &form).await;
+        assert_eq!(response.status, 200);
+        let body = String::from_utf8(response.body.to_vec()).unwrap();
+        body.strip_prefix("token=").unwrap().to_owned()
     }
 
     pub(super) async fn connect(&self, emulator: &Emulator, received: &[&str]) -> Connection {
@@ -157,7 +158,7 @@ impl Profile {
             number(14, 1),
         ]
         .concat();
-        received.iter().for_each(|one| login.extend(text(10, one)));
+        received.iter().for_each(|id| login.extend(text(10, id)));
         connection.stream.write_all(&[41]).await.unwrap();
         connection.write(2, login).await;
         let mut version = [0];
@@ -166,17 +167,17 @@ impl Profile {
         connection
     }
 
-    /// Connects and is welcome.
+    /// Connects and expects a successful login.
     pub(super) async fn log_in(&self, emulator: &Emulator, received: &[&str]) -> Connection {
         let mut connection = self.connect(emulator, received).await;
         let (tag, fields) = connection.read().await.unwrap();
-        assert_eq!((tag, bytes_of(&fields, 3).len()), (3, 0), "a welcome has no error field");
+        assert_eq!((tag, bytes_of(&fields, 3).len()), (3, 0), "a successful login has no error field");
         assert_eq!(bytes_of(&fields, 1), [b"chrome-156.0.8078.79"]);
         connection
     }
 }
 
-/// An MCS connection.
+/// MCS connection.
 pub(super) struct Connection {
     stream: TlsStream<TcpStream>,
     buffer: Vec<u8>,
@@ -188,10 +189,10 @@ impl Connection {
         self.stream.write_all(&frame).await.unwrap();
     }
 
-    /// The next frame; none when the connection has ended.
+    /// Returns the next frame. `None` if the connection has ended.
     pub(super) async fn read(&mut self) -> Option<(u8, Fields)> {
         loop {
-            if let Some(frame) = self.buffered() {
+            if let Some(frame) = self.take_buffered() {
                 return Some(frame);
             }
             let mut piece = [0; 1024];
@@ -202,24 +203,25 @@ impl Connection {
         }
     }
 
-    fn buffered(&mut self) -> Option<(u8, Fields)> {
+    fn take_buffered(&mut self) -> Option<(u8, Fields)> {
         let (tag, rest) = self.buffer.split_first()?;
-        let digits = rest.iter().position(|byte| *byte < 0x80)? + 1;
-        let length = rest[..digits].iter().rev().fold(0, |sum, byte| sum << 7 | usize::from(byte & 0x7f));
-        let body = rest.get(digits..digits + length)?;
-        let frame = (*tag, fields(body));
-        self.buffer.drain(..1 + digits + length);
+        let varint_length = rest.iter().position(|byte| *byte < 0x80)? + 1;
+        let length =
+            rest[..varint_length].iter().rev().fold(0, |sum, byte| sum << 7 | usize::from(byte & 0x7f));
+        let body = rest.get(varint_length..varint_length + length)?;
+        let frame = (*tag, parse_fields(body));
+        self.buffer.drain(..1 + varint_length + length);
         Some(frame)
     }
 
-    /// The next push.
+    /// Returns the next push.
     pub(super) async fn push(&mut self) -> Push {
-        let (tag, fields) = self.read().await.expect("the connection stands");
+        let (tag, fields) = self.read().await.expect("the connection is open");
         assert_eq!(tag, 8);
         Push(fields)
     }
 
-    /// Says that so many frames have come.
+    /// Acknowledges this number of frames.
     pub(super) async fn acknowledge(&mut self, frames: u64) {
         let extension = [number(1, 13), text(2, "")].concat();
         let stanza =
@@ -228,7 +230,7 @@ impl Connection {
     }
 }
 
-/// A DataMessageStanza.
+/// DataMessageStanza, which delivers a push.
 pub(super) struct Push(Fields);
 
 impl Push {
@@ -244,13 +246,13 @@ impl Push {
         self.text(9)
     }
 
-    pub(super) fn wants_ack(&self) -> bool {
+    pub(super) fn requests_ack(&self) -> bool {
         number_of(&self.0, 24) == Some(1)
     }
 
-    /// A value of app_data.
+    /// Returns a value of `app_data`.
     pub(super) fn data(&self, key: &str) -> Option<String> {
-        let pairs = bytes_of(&self.0, 7).into_iter().map(|pair| Push(fields(&pair)));
+        let pairs = bytes_of(&self.0, 7).into_iter().map(|pair| Push(parse_fields(&pair)));
         pairs.into_iter().find(|pair| pair.text(1) == key).map(|pair| pair.text(2))
     }
 }

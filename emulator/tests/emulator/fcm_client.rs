@@ -1,4 +1,4 @@
-//! What the tests ask with: the `h2` crate on a socket of its own, and an app server's part of Google's OAuth2.
+//! Client of the tests: the `h2` crate on a socket of its own, and an application server's part of Google's OAuth 2.0.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,20 +19,20 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// Long enough for anything that is going to happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// Timeout for events that are certain to happen.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(crate) async fn emulator() -> Emulator {
     Emulator::start(Options::default()).await.unwrap()
 }
 
-/// A TLS connection that offers these protocols.
+/// Opens a TLS connection that offers these ALPN protocols.
 pub(crate) async fn tls(url: &str, ca_pem: &str, alpn: &[&str]) -> TlsStream<TcpStream> {
-    tls_as(None, url, ca_pem, alpn).await.unwrap()
+    tls_with_certificate(None, url, ca_pem, alpn).await.unwrap()
 }
 
-/// The same for one who shows a certificate, or may be refused.
-pub(crate) async fn tls_as(
+/// Opens a TLS connection, with a client certificate if one is given. The server may refuse it.
+pub(crate) async fn tls_with_certificate(
     certificate: Option<&str>,
     url: &str,
     ca_pem: &str,
@@ -59,24 +59,26 @@ pub(crate) async fn tls_as(
     TlsConnector::from(Arc::new(config)).connect(name, tcp).await
 }
 
-/// A request on its way.
-pub(crate) type Asked = Pin<Box<dyn Future<Output = Result<Answer, h2::Error>> + Send>>;
+/// Response to a request that is already sent.
+pub(crate) type PendingResponse = Pin<Box<dyn Future<Output = Result<Response, h2::Error>> + Send>>;
 
-/// An HTTP/2 connection.
+/// HTTP/2 connection.
 pub(crate) struct Client {
     pub(crate) send: SendRequest<Bytes>,
+    /// Completes when the connection has ended.
     pub(crate) ended: JoinHandle<Result<(), h2::Error>>,
     authority: String,
 }
 
+/// Response with its whole body.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: http::HeaderMap,
     pub(crate) body: Bytes,
 }
 
-impl Answer {
+impl Response {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
@@ -88,99 +90,115 @@ impl Answer {
 
 impl Client {
     pub(crate) async fn connect(emulator: &Emulator) -> Self {
-        Self::at(&emulator.url(), emulator.ca_pem(), None).await
+        Self::connect_to(&emulator.url(), emulator.ca_pem(), None).await
     }
 
-    /// Anywhere, with a certificate or without.
-    pub(crate) async fn at(url: &str, ca_pem: &str, certificate: Option<&str>) -> Self {
-        Self::on(tls_as(certificate, url, ca_pem, &["h2"]).await.unwrap(), url).await
+    /// Connects to a URL, with a client certificate or without.
+    pub(crate) async fn connect_to(url: &str, ca_pem: &str, certificate: Option<&str>) -> Self {
+        Self::with_stream(tls_with_certificate(certificate, url, ca_pem, &["h2"]).await.unwrap(), url).await
     }
 
-    /// On a TLS connection that there is already.
-    pub(crate) async fn on(stream: TlsStream<TcpStream>, url: &str) -> Self {
+    /// Starts HTTP/2 on an existing TLS connection.
+    pub(crate) async fn with_stream(stream: TlsStream<TcpStream>, url: &str) -> Self {
         let (send, connection) = h2::client::handshake(stream).await.unwrap();
         let ended = tokio::spawn(connection);
         Self { send, ended, authority: url.to_owned() }
     }
 
-    /// Once the peer's settings have come: until then a client may open as many streams as it likes.
-    pub(crate) async fn knows_limit(&self, streams: usize) {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+    /// Waits until the peer's SETTINGS announce this limit of streams. Before that a client may open any number.
+    pub(crate) async fn wait_for_stream_limit(&self, streams: usize) {
+        let deadline = tokio::time::Instant::now() + TIMEOUT;
         while self.send.current_max_send_streams() != streams {
             assert!(tokio::time::Instant::now() < deadline, "no limit of {streams} came");
             tokio::task::yield_now().await;
         }
     }
 
-    /// Sends a request now; the answer comes when it is awaited.
-    pub(crate) fn ask(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Asked {
+    /// Sends a POST request at once. The returned future resolves to the response.
+    pub(crate) fn post(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> PendingResponse {
         self.request(http::Method::POST, path, headers, body.into())
     }
 
-    /// The same with another method, and no body.
-    pub(crate) fn method(&self, method: http::Method, path: &str, headers: &[(&str, &str)]) -> Asked {
+    /// Sends a request with another method and without a body.
+    pub(crate) fn request_without_body(
+        &self,
+        method: http::Method,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> PendingResponse {
         self.request(method, path, headers, Bytes::new())
     }
 
-    fn request(&self, method: http::Method, path: &str, headers: &[(&str, &str)], body: Bytes) -> Asked {
+    fn request(
+        &self,
+        method: http::Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> PendingResponse {
         let mut request = http::Request::builder().method(method).uri(format!("{}{path}", self.authority));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let (request, body, mut send) = (request.body(()).unwrap(), body, self.send.clone());
-        let sent = send.send_request(request, body.is_empty()).and_then(|(answer, mut stream)| {
+        let sent = send.send_request(request, body.is_empty()).and_then(|(response, mut stream)| {
             if !body.is_empty() {
                 stream.send_data(body, true)?;
             }
-            Ok(answer)
+            Ok(response)
         });
         Box::pin(async move {
             let (head, mut body) = sent?.await?.into_parts();
-            let mut all = Vec::new();
+            let mut content = Vec::new();
             while let Some(chunk) = body.data().await {
-                all.extend_from_slice(&chunk?);
+                content.extend_from_slice(&chunk?);
             }
-            Ok(Answer { status: head.status.as_u16(), headers: head.headers, body: all.into() })
+            Ok(Response { status: head.status.as_u16(), headers: head.headers, body: content.into() })
         })
     }
 }
 
-/// An app server: a bearer, a connection, a device to send to.
-pub(crate) struct App {
+/// Application server with a bearer, a connection, and the device `bob` to send to.
+pub(crate) struct AppServer {
     pub(crate) emulator: Emulator,
     pub(crate) client: Client,
     pub(crate) device: FcmDevice,
     pub(crate) bearer: String,
 }
 
-impl App {
+impl AppServer {
     pub(crate) async fn new() -> Self {
-        Self::of(emulator().await).await
+        Self::with_emulator(emulator().await).await
     }
 
-    pub(crate) async fn of(emulator: Emulator) -> Self {
+    pub(crate) async fn with_emulator(emulator: Emulator) -> Self {
         let client = Client::connect(&emulator).await;
         let device = emulator.fcm().add_device("bob", Platform::Web).unwrap();
         let bearer = bearer(&client, &emulator).await;
         Self { emulator, client, device, bearer }
     }
 
-    /// A message to bob.
-    pub(crate) fn hello(&self) -> Value {
+    /// Returns a valid message to bob.
+    pub(crate) fn valid_message(&self) -> Value {
         json!({"message": {"token": self.device.token, "notification": {"title": "Ann", "body": "hello"}}})
     }
 
-    pub(crate) fn send(&self, request: &Value) -> Asked {
+    pub(crate) fn send(&self, request: &Value) -> PendingResponse {
         self.send_on(&self.client, request)
     }
 
-    pub(crate) fn send_on(&self, client: &Client, request: &Value) -> Asked {
+    pub(crate) fn send_on(&self, client: &Client, request: &Value) -> PendingResponse {
         let bearer = format!("Bearer {}", self.bearer);
-        client.ask(SEND, &[("authorization", &bearer)], request.to_string())
+        client.post(SEND, &[("authorization", &bearer)], request.to_string())
     }
 
-    /// How many notifications bob sees.
-    pub(crate) fn seen(&self) -> usize {
+    /// Returns the number of notifications that bob shows.
+    pub(crate) fn shown_count(&self) -> usize {
         self.emulator.fcm().inbox("bob").unwrap().len()
     }
 }
@@ -188,18 +206,19 @@ impl App {
 pub(crate) const SEND: &str = "/v1/projects/demo/messages:send";
 
 pub(crate) async fn bearer(client: &Client, emulator: &Emulator) -> String {
-    let answer = token(client, &assertion(emulator, &json!({}))).await;
-    answer.json()["access_token"].as_str().unwrap().to_owned()
+    let response = request_token(client, &assertion(emulator, &json!({}))).await;
+    response.json()["access_token"].as_str().unwrap().to_owned()
 }
 
-pub(crate) async fn token(client: &Client, assertion: &str) -> Answer {
+/// Requests a bearer with an assertion.
+pub(crate) async fn request_token(client: &Client, assertion: &str) -> Response {
     let form =
         format!("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion={assertion}");
-    let kind = ("content-type", "application/x-www-form-urlencoded");
-    client.ask("/token", &[kind], form).await.unwrap()
+    let content_type = ("content-type", "application/x-www-form-urlencoded");
+    client.post("/token", &[content_type], form).await.unwrap()
 }
 
-/// The signed assertion of an app server, with some claims changed.
+/// Returns the signed assertion of the service account, with some claims changed.
 pub(crate) fn assertion(emulator: &Emulator, changed: &Value) -> String {
     let account: Value = serde_json::from_str(&emulator.service_account_json()).unwrap();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
@@ -207,8 +226,8 @@ pub(crate) fn assertion(emulator: &Emulator, changed: &Value) -> String {
         "scope": "https://www.googleapis.com/auth/firebase.messaging"});
     claims.as_object_mut().unwrap().extend(changed.as_object().unwrap().clone());
     let header = json!({"alg": "RS256", "typ": "JWT", "kid": account["private_key_id"]});
-    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let input = format!("{}.{}", part(&header), part(&claims));
+    let base64url = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let input = format!("{}.{}", base64url(&header), base64url(&claims));
     let pem: String =
         account["private_key"].as_str().unwrap().lines().filter(|l| !l.starts_with('-')).collect();
     let key = RsaKeyPair::from_pkcs8(&STANDARD.decode(pem).unwrap()).unwrap();

@@ -1,5 +1,5 @@
-//! A real Chromium, where there is one: a page subscribes, its worker gets a push and shows it. No driver: page and worker
-//! tell a small server of the test what they see.
+//! A real Chromium, if one is installed: a page subscribes, and its service worker gets a push and shows it.
+//! There is no driver. Page and worker report to a small server of the test.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -16,11 +16,11 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::firebase::derived;
+use super::firebase::hkdf;
 use super::*;
 
-/// A first start on a busy machine takes its time.
-const START: Duration = Duration::from_secs(90);
+/// Timeout of the first start, which is slow on a busy machine.
+const START_TIMEOUT: Duration = Duration::from_secs(90);
 
 const PAGE: &str = r#"<!doctype html><title>page</title><script>
 const say = (what, value) => fetch("/said", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify([what, value]) });
@@ -40,44 +40,44 @@ self.addEventListener("push", event => event.waitUntil((async () => {
   await fetch("/said", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(["shown", shown]) });
 })()));"#;
 
-/// Where the page comes from and what it says.
-struct Site {
+/// Server of the page, and receiver of its reports.
+struct ReportServer {
     port: u16,
-    said: UnboundedReceiver<(String, Value)>,
+    reports: UnboundedReceiver<(String, Value)>,
 }
 
-impl Site {
+impl ReportServer {
     async fn open(key: &str) -> Self {
-        async fn note(
-            State(said): State<UnboundedSender<(String, Value)>>,
-            Json(what): Json<(String, Value)>,
+        async fn record(
+            State(reports): State<UnboundedSender<(String, Value)>>,
+            Json(report): Json<(String, Value)>,
         ) {
-            let _ = said.send(what);
+            let _ = reports.send(report);
         }
-        let (sender, said) = unbounded_channel();
+        let (app_server, reports) = unbounded_channel();
         let page = PAGE.replace("KEY", key);
         let worker = async || ([("content-type", "text/javascript")], WORKER).into_response();
         let router = Router::new()
             .route("/", get(async || Html(page)))
             .route("/worker.js", get(worker))
-            .route("/said", post(note))
-            .with_state(sender);
+            .route("/said", post(record))
+            .with_state(app_server);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { port, said }
+        Self { port, reports }
     }
 
-    /// What is said next, which has to be this.
-    async fn hear(&mut self, wanted: &str, patience: Duration) -> Value {
-        let heard = tokio::time::timeout(patience, self.said.recv()).await;
-        let (what, value) = heard.unwrap_or_else(|_| panic!("nothing of {wanted:?}")).unwrap();
-        assert_eq!(what, wanted, "{value}");
+    /// Returns the value of the next report, which must have this name.
+    async fn expect_report(&mut self, expected: &str, timeout: Duration) -> Value {
+        let report = tokio::time::timeout(timeout, self.reports.recv()).await;
+        let (name, value) = report.unwrap_or_else(|_| panic!("no report {expected:?}")).unwrap();
+        assert_eq!(name, expected, "{value}");
         value
     }
 }
 
-/// A browser with a profile of its own; it ends with all its processes when dropped.
+/// Browser with a profile of its own. Dropping it ends all of its processes.
 struct Chromium {
     process: Child,
     _profile: tempfile::TempDir,
@@ -118,7 +118,7 @@ fn skipped(why: &str) -> Option<&'static Path> {
     None
 }
 
-/// The browser to test with; none, with the reason said, where it could not work.
+/// Returns the browser to test with. If there is none that can work, prints the reason and returns `None`.
 fn chromium() -> Option<&'static Path> {
     let binary =
         ["/usr/bin/chromium", "/usr/bin/google-chrome"].map(Path::new).into_iter().find(|at| at.exists());
@@ -129,25 +129,25 @@ fn chromium() -> Option<&'static Path> {
     }
 }
 
-/// Whether an interface beside loopback leads anywhere: without one Chromium never opens its push connection.
+/// Returns `true` if there is a route beside loopback. Without one Chromium never opens its push connection.
 fn is_online() -> bool {
-    // The first line is the heading.
+    // The first line is the header of the table.
     std::fs::read_to_string("/proc/self/net/route").is_ok_and(|routes| routes.lines().count() > 1)
 }
 
-/// RFC 8291, for the keys a page gives.
-fn encrypted(keys: &Value, plaintext: &[u8]) -> Vec<u8> {
-    let part = |name: &str| URL_SAFE_NO_PAD.decode(keys[name].as_str().unwrap()).unwrap();
-    let (theirs, auth) = (part("p256dh"), part("auth"));
-    let own = PrivateKey::generate(&ECDH_P256).unwrap();
-    let public = own.compute_public_key().unwrap();
-    let peer = UnparsedPublicKey::new(&ECDH_P256, &theirs);
-    let secret = agree(&own, peer, (), |secret| Ok(secret.to_vec())).unwrap();
-    let info = [b"WebPush: info\0", theirs.as_slice(), public.as_ref()].concat();
-    let material = derived(&auth, &secret, &info, 32);
+/// Encrypts a message for the keys of a page by RFC 8291.
+fn encrypt(keys: &Value, plaintext: &[u8]) -> Vec<u8> {
+    let key = |name: &str| URL_SAFE_NO_PAD.decode(keys[name].as_str().unwrap()).unwrap();
+    let (page_public, auth) = (key("p256dh"), key("auth"));
+    let key_pair = PrivateKey::generate(&ECDH_P256).unwrap();
+    let public = key_pair.compute_public_key().unwrap();
+    let peer = UnparsedPublicKey::new(&ECDH_P256, &page_public);
+    let secret = agree(&key_pair, peer, (), |secret| Ok(secret.to_vec())).unwrap();
+    let info = [b"WebPush: info\0", page_public.as_slice(), public.as_ref()].concat();
+    let key_material = hkdf(&auth, &secret, &info, 32);
     let salt = [5; 16];
-    let key = derived(&salt, &material, b"Content-Encoding: aes128gcm\0", 16);
-    let nonce = derived(&salt, &material, b"Content-Encoding: nonce\0", 12);
+    let key = hkdf(&salt, &key_material, b"Content-Encoding: aes128gcm\0", 16);
+    let nonce = hkdf(&salt, &key_material, b"Content-Encoding: nonce\0", 12);
     let key = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &key).unwrap());
     let mut record = [plaintext, &[2]].concat();
     let nonce = Nonce::try_assume_unique_for_key(&nonce).unwrap();
@@ -156,20 +156,20 @@ fn encrypted(keys: &Value, plaintext: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_real_chromium_shows_a_real_push() {
+async fn a_real_chromium_shows_a_push() {
     let Some(binary) = chromium() else { return };
     let emulator = emulator().await;
-    let (client, sender) = (Client::connect(&emulator).await, Sender::new());
-    let mut site = Site::open(&sender.key()).await;
+    let (client, app_server) = (Client::connect(&emulator).await, AppServer::new());
+    let mut site = ReportServer::open(&app_server.key()).await;
     let _chromium = Chromium::start(binary, &emulator, &format!("http://localhost:{}/", site.port));
-    let subscription = site.hear("subscribed", START).await;
+    let subscription = site.expect_report("subscribed", START_TIMEOUT).await;
     let endpoint = subscription["endpoint"].as_str().unwrap();
     let path = &endpoint[endpoint.find("/fcm/send/").expect("an endpoint of Google")..];
-    let authorization = sender.authorization(&emulator);
+    let authorization = app_server.authorization(&emulator);
     let headers = [("ttl", "60"), ("authorization", &authorization), ("content-encoding", "aes128gcm")];
-    let body = encrypted(&subscription["keys"], br#"{"title": "Ann", "body": "hello"}"#);
-    assert_eq!(client.ask(path, &headers, body).await.unwrap().status, 201);
-    assert_eq!(site.hear("shown", START).await, json!([["Ann", "hello"]]));
-    let arrived = |what: &EventKind| matches!(what, EventKind::Arrived { .. });
-    emulator.browsers().wait_for(arrived, PATIENCE).await.expect("the browser acknowledges it");
+    let body = encrypt(&subscription["keys"], br#"{"title": "Ann", "body": "hello"}"#);
+    assert_eq!(client.post(path, &headers, body).await.unwrap().status, 201);
+    assert_eq!(site.expect_report("shown", START_TIMEOUT).await, json!([["Ann", "hello"]]));
+    let arrived = |event: &EventKind| matches!(event, EventKind::Arrived { .. });
+    emulator.browsers().wait_for(arrived, TIMEOUT).await.expect("the browser acknowledges it");
 }
