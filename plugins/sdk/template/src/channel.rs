@@ -1,4 +1,4 @@
-//! The channel: encode, send, decode. Nothing is repeated here: the gateway does that, as the outcomes say.
+//! Channel of Acme: encodes, sends and decodes. It never retries, because the gateway retries by the outcomes.
 
 use pushgate_plugin_sdk::{
     Capability, Channel, Delivery, Fault, Host, Info, Message, Outcome, Probe, Rendered,
@@ -7,7 +7,7 @@ use pushgate_plugin_sdk::{
 use crate::config::{Config, SCHEMA};
 use crate::{decode, encode};
 
-/// A channel to the vendor.
+/// Channel of Acme.
 pub struct Acme {
     config: Config,
     host: Host,
@@ -21,13 +21,13 @@ impl Channel for Acme {
         version: env!("CARGO_PKG_VERSION"),
         description: "Sends notifications through Acme.",
         config_schema: Some(SCHEMA),
-        // Declare what is true: the gateway plans with it, and `pushgate plugin check` holds you to it.
+        // The gateway relies on the capability, and `pushgate plugin check` tests it.
         capability: Capability::BASIC,
     };
 
     fn open(config: Config, host: Host) -> Result<Self, String> {
         Ok(Self {
-            config: config.checked()?,
+            config: config.validate()?,
             host,
         })
     }
@@ -51,7 +51,7 @@ impl Channel for Acme {
         outcomes
     }
 
-    // Ask the vendor something that reaches no user, if it has such a call.
+    // If Acme has a call that checks the credentials without reaching a user, send it here.
     async fn probe(&self) -> Result<Probe, Fault> {
         Ok(Probe {
             identity: "acme".to_owned(),

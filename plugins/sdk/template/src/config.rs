@@ -1,14 +1,14 @@
-//! What the channel is configured with. It holds secrets: it has no `Debug`, and no error repeats a value.
+//! Configuration of the channel. It contains secrets, so it has no `Debug` and no error repeats a value.
 
 use serde::Deserialize;
 
-/// The channel's table in the gateway's configuration.
+/// Configuration of the channel.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Where to send to.
+    /// URL of Acme's API, https.
     pub url: String,
-    /// What the vendor knows us by.
+    /// API key.
     pub api_key: String,
 }
 
@@ -18,22 +18,22 @@ pub const SCHEMA: &str = r#"{
   "additionalProperties": false,
   "required": ["url", "api_key"],
   "properties": {
-    "url": {"type": "string", "description": "where to send to, https"},
-    "api_key": {"type": "string", "description": "the key; use env: or file:"}
+    "url": {"type": "string", "description": "URL of the API, https"},
+    "api_key": {"type": "string", "description": "API key; use env: or file:"}
   }
 }"#;
 
 impl Config {
-    /// Refuses what cannot be right.
+    /// Returns the configuration if its values are valid.
     ///
     /// # Errors
-    /// Which key is wrong and what would be right, without its value.
-    pub fn checked(self) -> Result<Self, String> {
+    /// A sentence that names the wrong key and a valid form, but no value.
+    pub fn validate(self) -> Result<Self, String> {
         if !self.url.starts_with("https://") {
-            return Err("url: write the whole address, https://host/path".to_owned());
+            return Err("url: write a complete https URL, such as https://host/path".to_owned());
         }
         if self.api_key.is_empty() {
-            return Err("api_key: it is empty".to_owned());
+            return Err("api_key: write the API key, which is empty".to_owned());
         }
         Ok(self)
     }

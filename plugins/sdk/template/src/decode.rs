@@ -1,30 +1,30 @@
-//! From the vendor's answer to an outcome. Pure, and the only place that knows the vendor's errors.
+//! Conversion of Acme's responses to outcomes. The only place that knows Acme's errors.
 
 use pushgate_plugin_sdk::{Fault, Kind, Outcome, Response};
 
-/// What became of one address.
+/// Returns the outcome of one address.
 pub fn outcome(response: &Response) -> Outcome {
     let kind = match response.status {
         200..=299 => return Outcome::Accepted { vendor_id: None },
         401 | 403 => {
-            return Fault::new(Kind::Credentials, told(response))
+            return Fault::new(Kind::Credentials, detail(response))
                 .of_lane()
                 .into();
         }
-        // Be sure before you say so: the gateway forgets the address.
+        // Only if the token is certainly dead, because the gateway removes the address.
         404 | 410 => Kind::TokenGone,
         429 => Kind::Throttled,
         400..=499 => Kind::BadMessage,
         _ => Kind::VendorDown,
     };
-    Fault::new(kind, told(response))
+    Fault::new(kind, detail(response))
         .retry_after(response.retry_after())
         .into()
 }
 
-/// Words that are safe to log: no body, which may repeat what was sent.
-fn told(response: &Response) -> String {
-    format!("the vendor answered {}", response.status)
+/// Returns a detail that is safe to log. It leaves out the body, which may repeat the message.
+fn detail(response: &Response) -> String {
+    format!("acme responded with status {}", response.status)
 }
 
 #[cfg(test)]
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dead_token_is_told_apart_from_a_vendor_in_trouble() {
+    fn a_dead_token_and_a_failing_service_have_different_kinds() {
         let kind = |status| match outcome(&Response {
             status,
             headers: Vec::new(),

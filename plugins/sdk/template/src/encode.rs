@@ -1,13 +1,14 @@
-//! From a message to what the vendor is sent. Pure.
+//! Conversion of messages to requests.
 
 use pushgate_plugin_sdk::{Act, Message, Request};
 use serde_json::{Value, json};
 
 use crate::config::Config;
 
-/// The body, without whom it is for.
+/// Returns the request body without the recipient.
 pub fn body(message: &Message) -> Value {
-    // The app answers a call by this id. Removals are silent: declare `silent` and tell `message.tag` to get them.
+    // The app uses this id to answer the call. To support `Act::Remove`, declare `silent` in the
+    // capability and send `message.tag`.
     let call = match &message.act {
         Act::Ring { call, .. } => Some(call),
         Act::Show | Act::Remove => None,
@@ -21,7 +22,7 @@ pub fn body(message: &Message) -> Value {
     })
 }
 
-/// The request for one address.
+/// Returns the request for one address.
 pub fn request(config: &Config, mut body: Value, token: &str) -> Request {
     body["to"] = json!(token);
     Request::post_json(&config.url, body.to_string())

@@ -1,5 +1,5 @@
-//! A channel plugin for the push gateway. What is Acme's own is in `encode` (what it is sent) and `decode` (what its answers
-//! mean); both are pure, so both are tested without a network.
+//! Channel plugin for the push gateway. `encode` builds the requests and `decode` interprets the
+//! responses. Both do no I/O, so they are tested without a network.
 
 mod channel;
 mod config;
