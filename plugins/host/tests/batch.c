@@ -1,6 +1,6 @@
-/* A channel to an invented service that takes a batch in one request and answers token by token:
+/* Channel to an invented service that accepts a batch in one request and returns one result for each token:
  *   {"tokens":["a","b"],"message":{"title":"..","content":".."}}  ->  {"results":[{"id":"1"},{"error":"gone"}]}
- * It keeps every promise of `pushgate plugin check`. Built by the tests, with the JSON of the sample beside it. */
+ * It passes `pushgate plugin check`. The tests compile it with the JSON code of the sample. */
 #include <stdlib.h>
 
 #include "../../samples/telegram/json.h"
@@ -15,16 +15,16 @@ struct pushgate_instance {
   char url[256];
 };
 
-/* One delivery under way. */
+/* Delivery that is not completed. */
 typedef struct batch {
   pushgate_tag tag;
   size_t count;
 } batch;
 
-static pushgate_str text(const char *words) {
+static pushgate_str text(const char *literal) {
   pushgate_str str;
-  str.ptr = words;
-  str.len = strlen(words);
+  str.ptr = literal;
+  str.len = strlen(literal);
   return str;
 }
 
@@ -36,11 +36,11 @@ static void encode(json_out *out, const pushgate_message *message) {
   json_raw(out, "}");
 }
 
-/* Answers every address alike, or a probe. */
+/* Completes a call with the same outcome for every address. */
 static void complete_all(pushgate_tag tag, size_t count, uint32_t code, pushgate_str detail) {
   pushgate_outcome *outcomes = calloc(count, sizeof *outcomes);
   size_t i;
-  if (outcomes == NULL) return; /* the gateway answers at the deadline */
+  if (outcomes == NULL) return; /* the gateway reports a timeout */
   for (i = 0; i < count; i++) {
     outcomes[i].struct_size = sizeof *outcomes;
     outcomes[i].code = code;
@@ -50,7 +50,7 @@ static void complete_all(pushgate_tag tag, size_t count, uint32_t code, pushgate
   free(outcomes);
 }
 
-/* The end of the value that begins at `at` with a brace; NULL where there is none. */
+/* Returns the end of the object that starts at `at`, or NULL if there is none. */
 static const char *object_end(const char *at, const char *end) {
   size_t len;
   for (len = 1; at + len <= end; len++)
@@ -58,10 +58,10 @@ static const char *object_end(const char *at, const char *end) {
   return NULL;
 }
 
-/* Reads one outcome for each result. Returns how many there were, or one more than `count` for too many. */
+/* Sets one outcome for each result. Returns the number of results, or count + 1 if there are more than `count`. */
 static size_t decode(json_str results, pushgate_outcome *outcomes, size_t count) {
   const char *at = results.ptr, *end = results.ptr + results.len;
-  size_t seen = 0;
+  size_t index = 0;
   while (at != NULL && at < end) {
     const char *close;
     json_str result, id;
@@ -69,55 +69,55 @@ static size_t decode(json_str results, pushgate_outcome *outcomes, size_t count)
       at++;
       continue;
     }
-    if (seen == count) return count + 1;
+    if (index == count) return count + 1;
     close = object_end(at, end);
     if (close == NULL) return 0;
     result = json_document(at, (size_t)(close - at));
     id = json_at(result, "id");
-    outcomes[seen].struct_size = sizeof *outcomes;
+    outcomes[index].struct_size = sizeof *outcomes;
     if (id.ptr != NULL) {
-      outcomes[seen].code = PUSHGATE_ACCEPTED;
-      outcomes[seen].vendor_id.ptr = id.ptr;
-      outcomes[seen].vendor_id.len = id.len;
+      outcomes[index].code = PUSHGATE_ACCEPTED;
+      outcomes[index].vendor_id.ptr = id.ptr;
+      outcomes[index].vendor_id.len = id.len;
     } else if (json_is(json_at(result, "error"), "gone")) {
-      outcomes[seen].code = PUSHGATE_TOKEN_GONE;
+      outcomes[index].code = PUSHGATE_TOKEN_GONE;
     } else {
-      outcomes[seen].code = PUSHGATE_BAD_MESSAGE;
+      outcomes[index].code = PUSHGATE_BAD_MESSAGE;
     }
-    seen++;
+    index++;
     at = close;
   }
-  return seen;
+  return index;
 }
 
-static void answered(void *user, const pushgate_http_response *response) {
-  batch *asked = user;
-  pushgate_outcome *outcomes = calloc(asked->count, sizeof *outcomes);
+static void send_done(void *user, const pushgate_http_response *response) {
+  batch *call = user;
+  pushgate_outcome *outcomes = calloc(call->count, sizeof *outcomes);
   json_str results = json_at(json_document(response->body.ptr, response->body.len), "results");
   if (response->error != PUSHGATE_HTTP_OK) {
-    complete_all(asked->tag, asked->count, pushgate_code_of_http_error(response->error), response->detail);
+    complete_all(call->tag, call->count, pushgate_code_of_http_error(response->error), response->detail);
   } else if (response->status == 429) {
-    complete_all(asked->tag, asked->count, PUSHGATE_THROTTLED, text("the service is too busy"));
+    complete_all(call->tag, call->count, PUSHGATE_THROTTLED, text("the service is too busy"));
   } else if (response->status == 400) {
-    complete_all(asked->tag, asked->count, PUSHGATE_BAD_MESSAGE, text("the service refused the request"));
-  } else if (outcomes == NULL || response->status != 200 || decode(results, outcomes, asked->count) != asked->count) {
-    /* Nobody can say whose the results are. */
-    complete_all(asked->tag, asked->count, PUSHGATE_VENDOR_DOWN, text("no result for each token"));
+    complete_all(call->tag, call->count, PUSHGATE_BAD_MESSAGE, text("the service refused the request"));
+  } else if (outcomes == NULL || response->status != 200 || decode(results, outcomes, call->count) != call->count) {
+    /* The results cannot be assigned to the tokens. */
+    complete_all(call->tag, call->count, PUSHGATE_VENDOR_DOWN, text("no result for each token"));
   } else {
-    host->complete(host, asked->tag, outcomes, asked->count);
+    host->complete(host, call->tag, outcomes, call->count);
   }
   free(outcomes);
-  free(asked);
+  free(call);
 }
 
 static void batch_send(pushgate_instance *self, const pushgate_delivery *delivery, pushgate_tag tag) {
   json_out body = JSON_OUT;
   pushgate_http_request request;
-  batch *asked = calloc(1, sizeof *asked);
+  batch *call = calloc(1, sizeof *call);
   size_t i;
-  if (asked == NULL) return;
-  asked->tag = tag;
-  asked->count = delivery->target_count;
+  if (call == NULL) return;
+  call->tag = tag;
+  call->count = delivery->target_count;
   json_raw(&body, "{\"tokens\":[");
   for (i = 0; i < delivery->target_count; i++) {
     if (i > 0) json_raw(&body, ",");
@@ -131,9 +131,9 @@ static void batch_send(pushgate_instance *self, const pushgate_delivery *deliver
   request.url = text(self->url);
   request.body.ptr = body.ptr;
   request.body.len = body.len;
-  if (body.failed || host->http_request(host, self->channel, &request, answered, asked) != PUSHGATE_OK) {
-    complete_all(tag, asked->count, PUSHGATE_UNREACHABLE, text("the gateway does not take requests at present"));
-    free(asked);
+  if (body.failed || host->http_request(host, self->channel, &request, send_done, call) != PUSHGATE_OK) {
+    complete_all(tag, call->count, PUSHGATE_UNREACHABLE, text("the gateway accepts no request now"));
+    free(call);
   }
   free(body.ptr);
 }
@@ -177,7 +177,7 @@ static void batch_close(pushgate_instance *self) { free(self); }
 static const pushgate_capability capability = {
     sizeof(pushgate_capability), 4096, 0, 0, 0, 0, MAX_BATCH, PUSHGATE_TOKEN, 0, 0};
 
-/* Without a schema of its configuration, which is optional. */
+/* Has no configuration schema, which is optional. */
 static const pushgate_plugin table = {
     PUSHGATE_ABI_MAJOR, PUSHGATE_ABI_MINOR, sizeof(pushgate_plugin),
     PUSHGATE_TEXT("batch"), PUSHGATE_TEXT("0.1.0"), PUSHGATE_TEXT("Sends to many tokens in one request."), {NULL, 0},

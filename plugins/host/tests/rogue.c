@@ -1,4 +1,4 @@
-/* A plugin that keeps no promise: what it does is chosen by `"mode"` in its configuration. Built by the tests. */
+/* Plugin that violates the contract. `"mode"` in its configuration selects the violation. The tests compile it. */
 #include "pushgate_plugin.h"
 
 #include <pthread.h>
@@ -23,19 +23,19 @@ static const pushgate_host *host;
 struct pushgate_instance {
   pushgate_channel channel;
   char mode[32];
-  pushgate_tag last; /* for being late, twice, after close */
+  pushgate_tag last; /* last tag, for late and repeated completions */
 };
 
-static int is(const pushgate_instance *self, const char *mode) { return strcmp(self->mode, mode) == 0; }
+static int has_mode(const pushgate_instance *self, const char *mode) { return strcmp(self->mode, mode) == 0; }
 
-static pushgate_str text(const char *words) {
+static pushgate_str text(const char *literal) {
   pushgate_str str;
-  str.ptr = words;
-  str.len = strlen(words);
+  str.ptr = literal;
+  str.len = strlen(literal);
   return str;
 }
 
-/* Accepts `count` addresses; the vendor's id is the token, so that a test sees the order. */
+/* Accepts `count` addresses. The vendor's id is the token, so that tests can check the order. */
 static void accept(pushgate_tag tag, const pushgate_delivery *delivery, size_t count) {
   pushgate_outcome *outcomes = calloc(count + 1, sizeof *outcomes);
   size_t i;
@@ -49,19 +49,19 @@ static void accept(pushgate_tag tag, const pushgate_delivery *delivery, size_t c
   free(outcomes);
 }
 
-static void *from_a_thread(void *tag) {
+static void *accept_in_thread(void *tag) {
   accept((pushgate_tag)(uintptr_t)tag, NULL, 1);
   return NULL;
 }
 
-static void in_ten_threads(pushgate_tag tag) {
+static void accept_in_ten_threads(pushgate_tag tag) {
   pthread_t threads[10];
   int i;
-  for (i = 0; i < 10; i++) pthread_create(&threads[i], NULL, from_a_thread, (void *)(uintptr_t)tag);
+  for (i = 0; i < 10; i++) pthread_create(&threads[i], NULL, accept_in_thread, (void *)(uintptr_t)tag);
   for (i = 0; i < 10; i++) pthread_join(threads[i], NULL);
 }
 
-static void answered(void *user, const pushgate_http_response *response) {
+static void http_done(void *user, const pushgate_http_response *response) {
   pushgate_outcome outcome;
   memset(&outcome, 0, sizeof outcome);
   outcome.struct_size = sizeof outcome;
@@ -77,53 +77,53 @@ static void fetch(pushgate_instance *self, pushgate_tag tag) {
   memset(&request, 0, sizeof request);
   request.struct_size = sizeof request;
   request.url = text("https://vendor.example/send");
-  if (host->http_request(host, self->channel, &request, answered, (void *)(uintptr_t)tag) != PUSHGATE_OK)
+  if (host->http_request(host, self->channel, &request, http_done, (void *)(uintptr_t)tag) != PUSHGATE_OK)
     accept(tag, NULL, 0);
 }
 
-static void rang(void *user, uint32_t cancelled) {
+static void timer_done(void *user, uint32_t cancelled) {
   if (!cancelled) accept((pushgate_tag)(uintptr_t)user, NULL, 1);
 }
 
-static void quarrel(pushgate_instance *self) {
+static void send_bad_arguments(pushgate_instance *self) {
   pushgate_http_request request;
   memset(&request, 0, sizeof request);
   request.struct_size = sizeof request;
   host->complete(NULL, 1, NULL, 1);
   host->complete(host, 0, NULL, 0);
   host->complete(host, UINT64_MAX, NULL, 7);
-  host->log(host, 99999, PUSHGATE_LOG_ERROR, text("nobody's"));
+  host->log(host, 99999, PUSHGATE_LOG_ERROR, text("unknown channel"));
   host->log(host, self->channel, 77, text("two\nlines"));
   host->counter(host, self->channel, text("Not A Name"), 1);
-  host->http_request(host, self->channel, NULL, answered, NULL);
-  host->http_request(host, self->channel, &request, answered, NULL);
+  host->http_request(host, self->channel, NULL, http_done, NULL);
+  host->http_request(host, self->channel, &request, http_done, NULL);
   request.url = text("file:///etc/passwd");
-  host->http_request(host, self->channel, &request, answered, NULL);
+  host->http_request(host, self->channel, &request, http_done, NULL);
   host->http_request(host, self->channel, &request, NULL, NULL);
-  host->timer(host, self->channel, UINT64_MAX, rang, NULL);
+  host->timer(host, self->channel, UINT64_MAX, timer_done, NULL);
   host->timer(host, self->channel, 0, NULL, NULL);
 }
 
-static void die(const pushgate_instance *self) {
+static void crash(const pushgate_instance *self) {
   volatile int *nowhere = NULL;
-  if (is(self, "segfault")) *nowhere = 1;
-  if (is(self, "abort")) abort();
-  if (is(self, "exit")) _exit(3);
-  if (is(self, "loop"))
+  if (has_mode(self, "segfault")) *nowhere = 1;
+  if (has_mode(self, "abort")) abort();
+  if (has_mode(self, "exit")) _exit(3);
+  if (has_mode(self, "loop"))
     for (;;) nowhere = NULL;
-  if (is(self, "leak"))
+  if (has_mode(self, "leak"))
     for (;;) {
-      char *some = malloc(16 << 20);
-      if (some == NULL) abort();
-      memset(some, 1, 16 << 20);
+      char *block = malloc(16 << 20);
+      if (block == NULL) abort();
+      memset(block, 1, 16 << 20);
     }
 }
 
-/* What the process was born with: the vendor's id is how many descriptors beyond the first three point to something other
- * than a socket, a pipe of the runtime's or the library itself, and two variables of the environment. */
-static void look_around(pushgate_tag tag) {
-  char words[256], path[64], target[256];
-  int fd, strange = 0;
+/* Reports inherited resources as the vendor's id: two environment variables, and the number of descriptors from 3 that are
+ * not a socket, a pipe of the runtime or the library itself. */
+static void inspect_process(pushgate_tag tag) {
+  char text_buffer[256], path[64], target[256];
+  int fd, unexpected = 0;
   const char *acme = getenv("ACME"), *home = getenv("HOME");
   pushgate_outcome outcome;
   for (fd = 3; fd < 1024; fd++) {
@@ -134,13 +134,13 @@ static void look_around(pushgate_tag tag) {
     target[n] = 0;
     if (strncmp(target, "socket:", 7) && strncmp(target, "anon_inode:", 11) && strncmp(target, "/memfd:", 7) &&
         strcmp(target, "/dev/null") && strncmp(target, "pipe:", 5))
-      strange++;
+      unexpected++;
   }
-  snprintf(words, sizeof words, "strange=%d ACME=%s HOME=%s", strange, acme ? acme : "-", home ? home : "-");
+  snprintf(text_buffer, sizeof text_buffer, "strange=%d ACME=%s HOME=%s", unexpected, acme ? acme : "-", home ? home : "-");
   memset(&outcome, 0, sizeof outcome);
   outcome.struct_size = sizeof outcome;
   outcome.code = PUSHGATE_ACCEPTED;
-  outcome.vendor_id = text(words);
+  outcome.vendor_id = text(text_buffer);
   host->complete(host, tag, &outcome, 1);
 }
 
@@ -148,16 +148,16 @@ static void rogue_send(pushgate_instance *self, const pushgate_delivery *deliver
   size_t count = delivery->target_count;
   pushgate_outcome outcome;
   memset(&outcome, 0, sizeof outcome);
-  die(self);
-  if (is(self, "never")) return;
-  if (is(self, "late")) { self->last = tag; return; }
-  if (is(self, "null")) { host->complete(host, tag, NULL, count); return; }
-  if (is(self, "unset")) { outcome.struct_size = sizeof outcome; host->complete(host, tag, &outcome, count); return; }
-  if (is(self, "unsized")) { host->complete(host, tag, &outcome, count); return; }
-  if (is(self, "few")) { accept(tag, delivery, count - 1); return; }
-  if (is(self, "many")) { accept(tag, delivery, count + 1); return; }
-  if (is(self, "threads")) { in_ten_threads(tag); return; }
-  if (is(self, "wait-for-ever")) {
+  crash(self);
+  if (has_mode(self, "never")) return;
+  if (has_mode(self, "late")) { self->last = tag; return; }
+  if (has_mode(self, "null")) { host->complete(host, tag, NULL, count); return; }
+  if (has_mode(self, "unset")) { outcome.struct_size = sizeof outcome; host->complete(host, tag, &outcome, count); return; }
+  if (has_mode(self, "unsized")) { host->complete(host, tag, &outcome, count); return; }
+  if (has_mode(self, "few")) { accept(tag, delivery, count - 1); return; }
+  if (has_mode(self, "many")) { accept(tag, delivery, count + 1); return; }
+  if (has_mode(self, "threads")) { accept_in_ten_threads(tag); return; }
+  if (has_mode(self, "endless-pause")) {
     outcome.struct_size = sizeof outcome;
     outcome.code = PUSHGATE_THROTTLED;
     outcome.scope = PUSHGATE_SCOPE_LANE;
@@ -165,17 +165,17 @@ static void rogue_send(pushgate_instance *self, const pushgate_delivery *deliver
     host->complete(host, tag, &outcome, 1);
     return;
   }
-  if (is(self, "http")) { fetch(self, tag); return; }
-  if (is(self, "timer")) { host->timer(host, self->channel, 5, rang, (void *)(uintptr_t)tag); return; }
-  if (is(self, "look")) { look_around(tag); return; }
-  if (is(self, "slow")) usleep(150 * 1000);
-  if (is(self, "quarrel")) quarrel(self);
-  if (is(self, "stdout")) { fclose(stdout); close(0); close(1); close(2); }
-  if (is(self, "chatter")) { puts("noise on stdout"); fflush(stdout); fputs("a line on stderr\n", stderr); }
-  if (is(self, "stranger")) accept(tag + 1000000, delivery, count);
+  if (has_mode(self, "http")) { fetch(self, tag); return; }
+  if (has_mode(self, "timer")) { host->timer(host, self->channel, 5, timer_done, (void *)(uintptr_t)tag); return; }
+  if (has_mode(self, "inspect-process")) { inspect_process(tag); return; }
+  if (has_mode(self, "slow")) usleep(150 * 1000);
+  if (has_mode(self, "bad-arguments")) send_bad_arguments(self);
+  if (has_mode(self, "stdout")) { fclose(stdout); close(0); close(1); close(2); }
+  if (has_mode(self, "chatter")) { puts("noise on stdout"); fflush(stdout); fputs("a line on stderr\n", stderr); }
+  if (has_mode(self, "unknown-tag")) accept(tag + 1000000, delivery, count);
   accept(tag, delivery, count);
-  if (is(self, "twice")) accept(tag, delivery, count);
-  if (is(self, "metrics")) {
+  if (has_mode(self, "twice")) accept(tag, delivery, count);
+  if (has_mode(self, "metrics")) {
     host->counter(host, self->channel, text("sent"), 2);
     host->histogram(host, self->channel, text("size"), 1.5);
     host->log(host, self->channel, PUSHGATE_LOG_INFO, text("sent one"));
@@ -186,9 +186,9 @@ static void rogue_send(pushgate_instance *self, const pushgate_delivery *deliver
 static void rogue_probe(pushgate_instance *self, pushgate_tag tag) {
   pushgate_outcome outcome;
   memset(&outcome, 0, sizeof outcome);
-  if (is(self, "late")) accept(self->last, NULL, 1);
+  if (has_mode(self, "late")) accept(self->last, NULL, 1);
   outcome.struct_size = sizeof outcome;
-  outcome.code = is(self, "credentials") ? PUSHGATE_CREDENTIALS : PUSHGATE_ACCEPTED;
+  outcome.code = has_mode(self, "credentials") ? PUSHGATE_CREDENTIALS : PUSHGATE_ACCEPTED;
   outcome.vendor_id = text("the rogue");
   outcome.expires_at_ms = 1800000000000;
   outcome.detail = text("the key is not known");
@@ -197,10 +197,10 @@ static void rogue_probe(pushgate_instance *self, pushgate_tag tag) {
 
 static void rogue_render(pushgate_instance *self, const pushgate_message *message, uint64_t *counted,
                          const pushgate_sink *body) {
-  if (is(self, "render-loop"))
+  if (has_mode(self, "render-loop"))
     for (;;) *counted = 1;
   *counted = message->title.len + message->content.len + message->payload.len;
-  if (is(self, "no-json")) { body->write(body->state, text("{\"half\":")); return; }
+  if (has_mode(self, "no-json")) { body->write(body->state, text("{\"half\":")); return; }
   body->write(body->state, text("{\"pieces\":"));
   body->write(body->state, text("2}"));
 }
@@ -217,19 +217,19 @@ static int32_t rogue_open(const pushgate_host *table, const pushgate_open *args,
       const char *value = args->config.ptr + i + sizeof key - 1;
       while (value[n] != '"' && n + 1 < sizeof self->mode) { self->mode[n] = value[n]; n++; }
     }
-  if (is(self, "refuse") || is(self, "refuse-mutely")) {
-    if (is(self, "refuse")) error->write(error->state, text("mode: this one is refused"));
+  if (has_mode(self, "refuse") || has_mode(self, "refuse-silently")) {
+    if (has_mode(self, "refuse")) error->write(error->state, text("mode: this one is refused"));
     free(self);
     return PUSHGATE_REFUSED;
   }
-  if (is(self, "open-crash")) abort();
+  if (has_mode(self, "open-crash")) abort();
   *instance = self;
   return PUSHGATE_OK;
 }
 
 static void rogue_close(pushgate_instance *self) {
   pushgate_tag last = self->last;
-  int after = is(self, "after-close");
+  int after = has_mode(self, "after-close");
   free(self);
   if (after) accept(last, NULL, 1);
 }
@@ -255,7 +255,7 @@ PUSHGATE_EXPORT int32_t ENTRY(const pushgate_host *gateway, pushgate_plugin *plu
 PUSHGATE_EXPORT int32_t ENTRY(const pushgate_host *gateway, pushgate_plugin *plugin) {
   host = gateway;
 #ifdef GROWN_HOST
-  /* What 1.1 brings is used where it is there, and done without where it is not. */
+  /* Uses the function of version 1.1 only if the host has it. */
   if (PUSHGATE_HAS(gateway, pushgate_host, later)) {
     if (gateway->later != NULL) gateway->later();
   }

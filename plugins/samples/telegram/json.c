@@ -1,4 +1,4 @@
-/* See json.h. Reading never goes beyond the length it was given, and never deeper than MAX_DEPTH. */
+/* See json.h. Reading stays within the given length and within MAX_DEPTH levels. */
 #include "json.h"
 
 #include <stdlib.h>
@@ -10,15 +10,15 @@ enum { MAX_DEPTH = 32 };
 
 void json_bytes(json_out *out, const char *text, size_t len) {
   if (out->failed) return;
-  if (out->room - out->len < len) {
-    size_t room = (out->room + len) * 2;
-    char *ptr = realloc(out->ptr, room);
+  if (out->capacity - out->len < len) {
+    size_t capacity = (out->capacity + len) * 2;
+    char *ptr = realloc(out->ptr, capacity);
     if (ptr == NULL) {
       out->failed = 1;
       return;
     }
     out->ptr = ptr;
-    out->room = room;
+    out->capacity = capacity;
   }
   if (len > 0) memcpy(out->ptr + out->len, text, len);
   out->len += len;
@@ -56,7 +56,7 @@ void json_string(json_out *out, const char *text, size_t len) {
 
 /* -- reading --------------------------------------------------------------------------------------------------------- */
 
-/* Where a value ends, or NULL when it is none. Leaves out what does not matter for finding ends: 01 and nul pass. */
+/* Returns the end of a value, or NULL if there is none. Does not validate numbers and literals: 01 and nul pass. */
 static const char *skip_value(const char *at, const char *end, int depth);
 
 static const char *skip_space(const char *at, const char *end) {
@@ -64,7 +64,7 @@ static const char *skip_space(const char *at, const char *end) {
   return at;
 }
 
-/* `at` is behind the opening quote; gives the closing one. */
+/* Returns the closing quote of a string, or NULL. `at` is the first character after the opening quote. */
 static const char *string_end(const char *at, const char *end) {
   for (; at < end && *at != '"'; at++)
     if (*at == '\\' && at + 1 < end) at++;
@@ -96,7 +96,7 @@ static const char *skip_value(const char *at, const char *end, int depth) {
   return at == start ? NULL : at;
 }
 
-/* Goes through the members of an object. Gives the next key, and its value in `value`; a NULL key ends it. */
+/* Iterates over the members of an object. Returns the next key and sets `value`. A NULL key ends the iteration. */
 static json_str next_member(const char **at, const char *end, json_str *value) {
   json_str key = {NULL, 0};
   const char *name, *close;
@@ -132,15 +132,15 @@ json_str json_document(const char *text, size_t len) {
 json_str json_at(json_str document, const char *path) {
   static const json_str none = {NULL, 0};
   while (document.ptr != NULL && *path != '\0') {
-    size_t wanted = strcspn(path, ".");
+    size_t key_len = strcspn(path, ".");
     const char *at = document.ptr, *end = document.ptr + document.len;
     json_str key, value = none;
     if (at >= end || *at != '{') return none;
     do key = next_member(&at, end, &value);
-    while (key.ptr != NULL && (key.len != wanted || memcmp(key.ptr, path, wanted) != 0));
+    while (key.ptr != NULL && (key.len != key_len || memcmp(key.ptr, path, key_len) != 0));
     if (key.ptr == NULL) return none;
     document = value;
-    path += wanted;
+    path += key_len;
     if (*path == '.') path++;
   }
   if (document.len >= 2 && document.ptr[0] == '"') {
@@ -150,16 +150,16 @@ json_str json_at(json_str document, const char *path) {
   return document;
 }
 
-int json_is(json_str value, const char *word) {
-  return value.ptr != NULL && value.len == strlen(word) && memcmp(value.ptr, word, value.len) == 0;
+int json_is(json_str value, const char *text) {
+  return value.ptr != NULL && value.len == strlen(text) && memcmp(value.ptr, text, value.len) == 0;
 }
 
-int64_t json_int(json_str value, int64_t otherwise) {
+int64_t json_int(json_str value, int64_t fallback) {
   int64_t number = 0;
   size_t i = value.ptr != NULL && value.len > 0 && value.ptr[0] == '-' ? 1 : 0;
-  if (value.ptr == NULL || value.len == i || value.len > 18) return otherwise;
+  if (value.ptr == NULL || value.len == i || value.len > 18) return fallback;
   for (; i < value.len; i++) {
-    if (value.ptr[i] < '0' || value.ptr[i] > '9') return otherwise;
+    if (value.ptr[i] < '0' || value.ptr[i] > '9') return fallback;
     number = number * 10 + (value.ptr[i] - '0');
   }
   return value.ptr[0] == '-' ? -number : number;
@@ -170,15 +170,15 @@ const char *json_other_key(json_str document, const char *known) {
   json_str key, value;
   if (at == NULL || at >= end || *at != '{') return NULL;
   for (key = next_member(&at, end, &value); key.ptr != NULL; key = next_member(&at, end, &value)) {
-    const char *word = known;
-    int found = 0;
-    while (*word != '\0') {
-      size_t len = strcspn(word, " ");
-      if (len == key.len && memcmp(word, key.ptr, len) == 0) found = 1;
-      word += len;
-      if (*word == ' ') word++;
+    const char *name = known;
+    int is_known = 0;
+    while (*name != '\0') {
+      size_t len = strcspn(name, " ");
+      if (len == key.len && memcmp(name, key.ptr, len) == 0) is_known = 1;
+      name += len;
+      if (*name == ' ') name++;
     }
-    if (!found) return key.ptr;
+    if (!is_known) return key.ptr;
   }
   return NULL;
 }

@@ -1,5 +1,5 @@
-/* A channel plugin in C, with the header alone: sends each notification as a message of a Telegram bot.
- * Bot API: https://core.telegram.org/bots/api#sendmessage - an address's token is the id of a chat.
+/* Channel plugin in C that needs only the header. Sends each notification as a message of a Telegram bot. The token of an
+ * address is the id of a chat. Bot API: https://core.telegram.org/bots/api#sendmessage
  *
  *   cc -std=c99 -O2 -shared -fPIC -fvisibility=hidden -I../../abi/include telegram.c json.c -o libpushgate_telegram.so
  *
@@ -14,27 +14,27 @@
 #include "json.h"
 #include "pushgate_plugin.h"
 
-/* "1-4096 characters after entities parsing". We count bytes, which are never fewer. */
+/* Limit of the Bot API: "1-4096 characters after entities parsing". Bytes are counted, which are never fewer. */
 enum { MAX_TEXT = 4096, MAX_URL = 1024 };
 
 static const pushgate_host *host;
 
 struct pushgate_instance {
   pushgate_channel channel;
-  char send_url[MAX_URL]; /* with the bot's token in it: never logged */
+  char send_url[MAX_URL]; /* contains the bot's token: never log it */
   char probe_url[MAX_URL];
 };
 
-static pushgate_str text(const char *words) {
+static pushgate_str text(const char *literal) {
   pushgate_str str;
-  str.ptr = words;
-  str.len = strlen(words);
+  str.ptr = literal;
+  str.len = strlen(literal);
   return str;
 }
 
 /* -- encode ---------------------------------------------------------------------------------------------------------- */
 
-/* The members of sendMessage after the target. Gives how many bytes the text has that the limit is about. */
+/* Writes the fields of sendMessage other than `chat_id`. Returns the number of bytes that count against the limit. */
 static size_t encode(json_out *out, const pushgate_message *message) {
   size_t counted;
   json_raw(out, "\"text\":\"");
@@ -48,7 +48,7 @@ static size_t encode(json_out *out, const pushgate_message *message) {
   counted = out->unescaped;
   json_raw(out, "\",\"disable_notification\":");
   json_raw(out, message->priority == PUSHGATE_PRIORITY_HIGH ? "false" : "true");
-  /* A JSON object without its braces: its members come last, so they win. */
+  /* Appends the object without its braces. Of duplicate fields the last one counts, so native options have priority. */
   if (message->overrides.len > 2 && message->overrides.ptr[0] == '{') {
     json_raw(out, ",");
     json_bytes(out, message->overrides.ptr + 1, message->overrides.len - 2);
@@ -56,8 +56,8 @@ static size_t encode(json_out *out, const pushgate_message *message) {
   return counted;
 }
 
-/* The whole body: the target, then what `encode` wrote. */
-static void address(json_out *out, const char *chat, size_t len, const json_out *members) {
+/* Writes the whole body: `chat_id` and the fields of `encode`. */
+static void write_body(json_out *out, const char *chat, size_t len, const json_out *members) {
   json_raw(out, "{\"chat_id\":");
   json_string(out, chat, len);
   json_raw(out, ",");
@@ -66,17 +66,17 @@ static void address(json_out *out, const char *chat, size_t len, const json_out 
   out->failed |= members->failed;
 }
 
-/* -- decode: the only place that knows Telegram's errors --------------------------------------------------------------- */
+/* -- decode: the only place that knows the errors of Telegram ---------------------------------------------------------- */
 
-static int says(json_str description, const char *words) {
-  size_t i, n = strlen(words);
+static int contains(json_str description, const char *literal) {
+  size_t i, n = strlen(literal);
   for (i = 0; i + n <= description.len; i++)
-    if (memcmp(description.ptr + i, words, n) == 0) return 1;
+    if (memcmp(description.ptr + i, literal, n) == 0) return 1;
   return 0;
 }
 
-/* Texts of an outcome must live until `complete` returns: they are in `room`. */
-static void decode(const pushgate_http_response *response, pushgate_outcome *outcome, char *room, size_t size) {
+/* Sets the outcome of a response. Its texts are in the response or in `buffer` and live until `complete` returns. */
+static void decode(const pushgate_http_response *response, pushgate_outcome *outcome, char *buffer, size_t size) {
   json_str body = json_document(response->body.ptr, response->body.len);
   json_str description = json_at(body, "description");
   int64_t retry_after = json_int(json_at(body, "parameters.retry_after"), 0);
@@ -91,12 +91,12 @@ static void decode(const pushgate_http_response *response, pushgate_outcome *out
     }
     return;
   }
-  /* "description" tells of the request and not of its content: safe to log. It is JSON text still, escapes and all. */
+  /* "description" does not contain the message, so it is safe to log. Its JSON escapes remain. */
   outcome->detail.ptr = description.ptr;
   outcome->detail.len = description.len;
   if (description.ptr == NULL) {
-    snprintf(room, size, "telegram answered %u without a description", (unsigned)response->status);
-    outcome->detail = text(room);
+    snprintf(buffer, size, "telegram responded with status %u without a description", (unsigned)response->status);
+    outcome->detail = text(buffer);
   }
   if (code.ptr != NULL) {
     outcome->vendor_code.ptr = code.ptr;
@@ -104,22 +104,22 @@ static void decode(const pushgate_http_response *response, pushgate_outcome *out
   }
   switch (response->status) {
     case 400:
-      if (says(description, "chat not found")) {
+      if (contains(description, "chat not found")) {
         outcome->code = PUSHGATE_TOKEN_GONE;
       } else {
         outcome->code = PUSHGATE_BAD_MESSAGE;
       }
       break;
     case 401:
-    case 404: /* "Not Found" is what a malformed bot token gets */
+    case 404: /* "Not Found", for a malformed bot token */
       outcome->code = PUSHGATE_CREDENTIALS;
       outcome->scope = PUSHGATE_SCOPE_LANE;
       break;
-    case 403: /* blocked, deactivated, kicked, never started: in each case the user has to write to the bot first */
+    case 403: /* the bot is blocked, or the user is deactivated: the user must write to the bot first */
       outcome->code = PUSHGATE_TOKEN_GONE;
       break;
     case 429:
-      /* A chat may be too fast alone, and the bot as a whole; Telegram does not say which. */
+      /* The limit may concern the chat or the whole bot. Telegram does not say which. */
       outcome->code = PUSHGATE_THROTTLED;
       outcome->scope = PUSHGATE_SCOPE_LANE;
       outcome->retry_after_ms = retry_after > 0 && retry_after < 86400 ? (uint64_t)retry_after * 1000 : 0;
@@ -131,127 +131,127 @@ static void decode(const pushgate_http_response *response, pushgate_outcome *out
 
 /* -- the channel ------------------------------------------------------------------------------------------------------- */
 
-/* One question under way: what `user` of its requests points to. */
-typedef struct question {
+/* Call that is not completed. It is the `user` of its requests. */
+typedef struct telegram_call {
   pushgate_instance *self;
   pushgate_tag tag;
-  json_out members; /* of the body, should it have to go to another chat; a probe has none */
-  char moved_to[24]; /* the chat's new id; empty while it has none */
-} question;
+  json_out members;  /* fields of the body, for a second request to another chat; empty for a probe */
+  char new_chat[24]; /* new id of the chat; empty if there is none */
+} telegram_call;
 
-static void settle(question *asked, const pushgate_outcome *outcome) {
-  host->complete(host, asked->tag, outcome, 1);
-  free(asked->members.ptr);
-  free(asked);
+static void complete(telegram_call *call, const pushgate_outcome *outcome) {
+  host->complete(host, call->tag, outcome, 1);
+  free(call->members.ptr);
+  free(call);
 }
 
-static void fail(question *asked, uint32_t code, const char *detail) {
+static void fail(telegram_call *call, uint32_t code, const char *detail) {
   pushgate_outcome outcome;
   memset(&outcome, 0, sizeof outcome);
   outcome.struct_size = sizeof outcome;
   outcome.code = code;
   outcome.detail = text(detail);
-  settle(asked, &outcome);
+  complete(call, &outcome);
 }
 
-static void request(question *asked, const char *url, const json_out *body, pushgate_http_done done) {
+static void start_request(telegram_call *call, const char *url, const json_out *body, pushgate_http_done done) {
   static const pushgate_header json = {PUSHGATE_TEXT("content-type"), PUSHGATE_TEXT("application/json")};
-  pushgate_http_request ask;
+  pushgate_http_request request;
   if (body->failed) {
-    fail(asked, PUSHGATE_BUG, "out of memory");
+    fail(call, PUSHGATE_BUG, "out of memory");
     return;
   }
-  memset(&ask, 0, sizeof ask);
-  ask.struct_size = sizeof ask;
-  ask.url = text(url);
-  ask.headers = &json;
-  ask.header_count = 1;
-  ask.body.ptr = body->ptr;
-  ask.body.len = body->len;
-  if (host->http_request(host, asked->self->channel, &ask, done, asked) != PUSHGATE_OK)
-    fail(asked, PUSHGATE_UNREACHABLE, "the gateway does not take requests at present");
+  memset(&request, 0, sizeof request);
+  request.struct_size = sizeof request;
+  request.url = text(url);
+  request.headers = &json;
+  request.header_count = 1;
+  request.body.ptr = body->ptr;
+  request.body.len = body->len;
+  if (host->http_request(host, call->self->channel, &request, done, call) != PUSHGATE_OK)
+    fail(call, PUSHGATE_UNREACHABLE, "the gateway accepts no request now");
 }
 
-static void answered(void *user, const pushgate_http_response *response);
+static void send_done(void *user, const pushgate_http_response *response);
 
-static void send_to(question *asked, const char *chat, size_t len) {
+static void send_to(telegram_call *call, const char *chat, size_t len) {
   json_out body = JSON_OUT;
-  address(&body, chat, len, &asked->members);
-  request(asked, asked->self->send_url, &body, answered);
+  write_body(&body, chat, len, &call->members);
+  start_request(call, call->self->send_url, &body, send_done);
   free(body.ptr);
 }
 
-/* What both kinds of questions make of an answer. */
-static void read_answer(const pushgate_http_response *response, pushgate_outcome *outcome, char *room, size_t size) {
+/* Sets the outcome of a response or of a missing response. */
+static void read_response(const pushgate_http_response *response, pushgate_outcome *outcome, char *buffer, size_t size) {
   memset(outcome, 0, sizeof *outcome);
   outcome->struct_size = sizeof *outcome;
   if (response->error == PUSHGATE_HTTP_OK) {
-    decode(response, outcome, room, size);
+    decode(response, outcome, buffer, size);
   } else {
     outcome->code = pushgate_code_of_http_error(response->error);
     outcome->detail = response->detail;
   }
 }
 
-static void answered(void *user, const pushgate_http_response *response) {
-  question *asked = user;
+static void send_done(void *user, const pushgate_http_response *response) {
+  telegram_call *call = user;
   pushgate_outcome outcome;
-  char room[64];
+  char buffer[64];
   json_str body = json_document(response->body.ptr, response->body.len);
-  json_str moved_to = json_at(body, "parameters.migrate_to_chat_id");
-  /* The group has become a supergroup under another id, and nothing was sent: it goes there, once. */
-  if (response->status == 400 && json_int(moved_to, 0) != 0 && asked->moved_to[0] == '\0') {
-    snprintf(asked->moved_to, sizeof asked->moved_to, "%.*s", (int)moved_to.len, moved_to.ptr);
-    send_to(asked, asked->moved_to, strlen(asked->moved_to));
+  json_str new_chat = json_at(body, "parameters.migrate_to_chat_id");
+  /* The group has become a supergroup with another id, and nothing was sent. Sends to the new id, once. */
+  if (response->status == 400 && json_int(new_chat, 0) != 0 && call->new_chat[0] == '\0') {
+    snprintf(call->new_chat, sizeof call->new_chat, "%.*s", (int)new_chat.len, new_chat.ptr);
+    send_to(call, call->new_chat, strlen(call->new_chat));
     return;
   }
-  read_answer(response, &outcome, room, sizeof room);
-  if (outcome.code == PUSHGATE_ACCEPTED && asked->moved_to[0] != '\0') {
+  read_response(response, &outcome, buffer, sizeof buffer);
+  if (outcome.code == PUSHGATE_ACCEPTED && call->new_chat[0] != '\0') {
     outcome.code = PUSHGATE_REPLACED;
-    outcome.token = text(asked->moved_to);
+    outcome.token = text(call->new_chat);
   }
-  settle(asked, &outcome);
+  complete(call, &outcome);
 }
 
-/* A probe is told the bot's name where a send is told the message's id. */
-static void probed(void *user, const pushgate_http_response *response) {
+/* Completes a probe with the bot's name as the identity. */
+static void probe_done(void *user, const pushgate_http_response *response) {
   pushgate_outcome outcome;
-  char room[64];
+  char buffer[64];
   json_str body = json_document(response->body.ptr, response->body.len);
   json_str name = json_at(body, "result.username");
-  read_answer(response, &outcome, room, sizeof room);
+  read_response(response, &outcome, buffer, sizeof buffer);
   if (outcome.code == PUSHGATE_ACCEPTED) {
     outcome.vendor_id.ptr = name.ptr;
     outcome.vendor_id.len = name.len;
   }
-  settle(user, &outcome);
+  complete(user, &outcome);
 }
 
-static question *ask(pushgate_instance *self, pushgate_tag tag) {
-  question *asked = calloc(1, sizeof *asked);
-  if (asked != NULL) {
-    asked->self = self;
-    asked->tag = tag;
+static telegram_call *new_call(pushgate_instance *self, pushgate_tag tag) {
+  telegram_call *call = calloc(1, sizeof *call);
+  if (call != NULL) {
+    call->self = self;
+    call->tag = tag;
   }
-  /* Without memory for a question there is none for an answer: the gateway gives it at the deadline. */
-  return asked;
+  /* Without memory the call is never completed, and the gateway reports a timeout. */
+  return call;
 }
 
-/* One address at a time, so one request is one answer: max_batch is 1. */
+/* Sends to one address: max_batch is 1. */
 static void telegram_send(pushgate_instance *self, const pushgate_delivery *delivery, pushgate_tag tag) {
   const pushgate_str chat = delivery->targets[0]->token;
-  question *asked = ask(self, tag);
-  if (asked == NULL) return;
-  encode(&asked->members, delivery->message);
-  send_to(asked, chat.ptr, chat.len);
+  telegram_call *call = new_call(self, tag);
+  if (call == NULL) return;
+  encode(&call->members, delivery->message);
+  send_to(call, chat.ptr, chat.len);
 }
 
 static void telegram_probe(pushgate_instance *self, pushgate_tag tag) {
   json_out body = JSON_OUT;
-  question *asked = ask(self, tag);
-  if (asked == NULL) return;
+  telegram_call *call = new_call(self, tag);
+  if (call == NULL) return;
   json_raw(&body, "{}");
-  request(asked, self->probe_url, &body, probed);
+  start_request(call, self->probe_url, &body, probe_done);
   free(body.ptr);
 }
 
@@ -275,7 +275,8 @@ static int32_t refuse(const pushgate_sink *error, pushgate_instance *self, const
   return PUSHGATE_REFUSED;
 }
 
-/* A bot token is digits, a colon, and 35 or so of A-Z a-z 0-9 _ -: nothing that could change a URL's meaning. */
+/* Returns 1 for a valid bot token: digits, a colon, and about 35 characters of A-Z, a-z, 0-9, _ and -. None of these can
+ * change the meaning of a URL. */
 static int is_bot_token(json_str token) {
   size_t i;
   int colons = 0;
@@ -288,9 +289,9 @@ static int is_bot_token(json_str token) {
   return colons == 1 && token.len >= 10 && token.len <= 128;
 }
 
-static int begins(json_str value, const char *words) {
-  size_t n = strlen(words);
-  return value.len > n && memcmp(value.ptr, words, n) == 0;
+static int starts_with(json_str value, const char *literal) {
+  size_t n = strlen(literal);
+  return value.len > n && memcmp(value.ptr, literal, n) == 0;
 }
 
 static int32_t telegram_open(const pushgate_host *table, const pushgate_open *args, pushgate_instance **instance,
@@ -302,15 +303,15 @@ static int32_t telegram_open(const pushgate_host *table, const pushgate_open *ar
   (void)table;
   if (self == NULL) return PUSHGATE_REFUSED;
   if (json_other_key(config, "bot_token base_url") != NULL)
-    return refuse(error, self, "there is a key that is neither bot_token nor base_url");
+    return refuse(error, self, "unknown key: write only bot_token and base_url");
   if (token.ptr == NULL || !is_bot_token(token))
-    return refuse(error, self, "bot_token: write the token that @BotFather gave, like 123456:ABC-DEF");
+    return refuse(error, self, "bot_token: write the token from @BotFather, such as 123456:ABC-DEF");
   if (base.ptr == NULL) {
     base.ptr = standard;
     base.len = sizeof standard - 1;
   }
   while (base.len > 0 && base.ptr[base.len - 1] == '/') base.len--;
-  if (base.len > 512 || !(begins(base, "https://") || begins(base, "http://")))
+  if (base.len > 512 || !(starts_with(base, "https://") || starts_with(base, "http://")))
     return refuse(error, self, "base_url: write https://host");
   self->channel = args->channel;
   snprintf(self->send_url, MAX_URL, "%.*s/bot%.*s/sendMessage", (int)base.len, base.ptr, (int)token.len, token.ptr);
@@ -325,10 +326,10 @@ static void telegram_close(pushgate_instance *self) { free(self); }
 
 static const pushgate_capability capability = {
     sizeof(pushgate_capability), MAX_TEXT,
-    0,     /* Telegram keeps a message for ever */
-    15000, /* ms for one send */
-    1000,  /* "avoid sending more than one message per second" to one chat */
-    30000,
+    0,     /* max_ttl_s: Telegram keeps messages without limit */
+    15000, /* timeout_ms */
+    1000,  /* retry_floor_ms: "avoid sending more than one message per second" to one chat */
+    30000, /* throttle_pause_ms */
     1, PUSHGATE_TOKEN, PUSHGATE_PRIORITY, 0};
 
 static const pushgate_plugin table = {
@@ -336,7 +337,7 @@ static const pushgate_plugin table = {
     PUSHGATE_TEXT("telegram"), PUSHGATE_TEXT("0.1.0"),
     PUSHGATE_TEXT("Sends notifications as messages of a Telegram bot; an address is the id of a chat."),
     PUSHGATE_TEXT("{\"type\":\"object\",\"additionalProperties\":false,\"required\":[\"bot_token\"],\"properties\":{"
-                  "\"bot_token\":{\"type\":\"string\",\"description\":\"what @BotFather gave; use env: or file:\"},"
+                  "\"bot_token\":{\"type\":\"string\",\"description\":\"token from @BotFather; use env: or file:\"},"
                   "\"base_url\":{\"type\":\"string\",\"default\":\"https://api.telegram.org\"}}}"),
     &capability, telegram_open, telegram_close, telegram_render, telegram_probe, telegram_send};
 

@@ -150,7 +150,7 @@ async fn a_child_has_no_descriptor_and_no_variable_but_what_it_was_given() {
     let bench = Bench::new();
     let limits = Limits { environment: vec![("ACME".to_owned(), "yes".to_owned())], ..Limits::default() };
     let plugin = rogue(bench.folder.path());
-    let channel = bench.open_with(plugin, limits, json!({"mode": "look"})).unwrap();
+    let channel = bench.open_with(plugin, limits, json!({"mode": "inspect-process"})).unwrap();
     let report = channel.send(&delivery(1)).await;
     assert_eq!(report.outcomes(), [Outcome::accepted("strange=0 ACME=yes HOME=-")]);
 }
@@ -199,7 +199,7 @@ async fn a_plugin_that_dies_again_and_again_is_left_alone() {
 
 #[tokio::test]
 async fn a_plugin_that_wants_to_be_left_alone_for_ever_is_asked_again_tomorrow() {
-    let channel = Bench::new().open("wait-for-ever").unwrap();
+    let channel = Bench::new().open("endless-pause").unwrap();
     let report = channel.send(&delivery(1)).await;
     let fault = report.outcomes()[0].fault().unwrap();
     assert_eq!((fault.kind, fault.scope), (Kind::Throttled, Scope::Lane));
@@ -212,7 +212,7 @@ async fn an_attempt_at_such_a_plugin_is_written_down_and_its_lease_given_back() 
     let demo = AppId::new("demo").unwrap();
     let (seen, mut receipts) = mpsc::unbounded_channel();
     let gateway = Gateway::builder()
-        .app(demo.clone(), App::default().install(bench.open("wait-for-ever").unwrap(), 16))
+        .app(demo.clone(), App::default().install(bench.open("endless-pause").unwrap(), 16))
         .observer(move |event: &Event| {
             if let Event::Receipt { receipt, .. } = event {
                 // The test may have ended.

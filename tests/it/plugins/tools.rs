@@ -46,7 +46,7 @@ fn a_new_plugin_builds_and_passes_the_check() {
     let library = build(&dir).join("libacme_push.so");
     let checked = check(&library, &dir.join("check.toml"), &["--dead", "410 {}", "--in-process"]);
     assert!(checked.status.success(), "{}", told(&checked));
-    assert!(told(&checked).contains("ok    ten thousand sends at once"), "{}", told(&checked));
+    assert!(told(&checked).contains("ok    ten thousand concurrent sends"), "{}", told(&checked));
     let again = plugin(&["new", "acme-push", "--dir", dir.to_str().unwrap()]);
     assert!(!again.status.success() && told(&again).contains("is there already"), "{}", told(&again));
     let unfit = plugin(&["new", "Acme Push"]);

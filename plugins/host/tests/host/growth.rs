@@ -25,7 +25,7 @@ fn grown_header() -> TempDir {
 
 async fn works(bench: &Bench, path: &Path) -> (u32, u32) {
     let plugin = bench.loader.load(&source(path.to_owned())).unwrap();
-    let channel = bench.open(&plugin, "quarrel").unwrap();
+    let channel = bench.open(&plugin, "bad-arguments").unwrap();
     let report = channel.send(&delivery(3)).await;
     assert!(report.outcomes().iter().all(|outcome| outcome.code() == "accepted"));
     assert_eq!(channel.probe().await.unwrap().identity, "the rogue");

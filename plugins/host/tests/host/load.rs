@@ -55,7 +55,7 @@ async fn a_refused_configuration_is_reported_with_the_plugins_own_message() {
     let plugin = bench.loader.load(&source(built.path())).unwrap();
     let refused = |mode| bench.open(&plugin, mode).map(|_| ()).unwrap_err();
     assert_eq!(refused("refuse"), LoadError::Refused("mode: this one is refused".to_owned()));
-    assert!(refused("refuse-mutely").to_string().contains("does not say why"));
+    assert!(refused("refuse-silently").to_string().contains("does not say why"));
 }
 
 #[test]

@@ -93,14 +93,14 @@ async fn of_ten_concurrent_completions_one_is_accepted() {
 
 #[tokio::test]
 async fn an_unknown_tag_is_counted_and_has_no_effect() {
-    let rogue = Rogue::new("stranger");
+    let rogue = Rogue::new("unknown-tag");
     assert_eq!(rogue.send_codes(1).await, ["accepted"]);
     assert_eq!(rogue.misuses(Misuse::UnknownTag), 1);
 }
 
 #[tokio::test]
 async fn invalid_arguments_are_refused_and_counted() {
-    let rogue = Rogue::new("quarrel");
+    let rogue = Rogue::new("bad-arguments");
     assert_eq!(rogue.send_codes(1).await, ["accepted"]);
     assert_eq!(rogue.misuses(Misuse::UnknownTag), 2);
     assert_eq!(rogue.misuses(Misuse::UnknownChannel), 1);

@@ -81,7 +81,7 @@ async fn plugins_in_one_process_are_independent_of_each_other() {
         [&first_plugin, &second_plugin, &webhook_plugin].map(|plugin| plugin.description().kind.clone());
     assert_eq!(kinds, ["one", "two", "webhook"]);
     let (first, second) =
-        (bench.open(&first_plugin, "well").unwrap(), bench.open(&second_plugin, "stranger").unwrap());
+        (bench.open(&first_plugin, "well").unwrap(), bench.open(&second_plugin, "unknown-tag").unwrap());
     let delivery = delivery(1);
     let (accepted, other) = (first.send(&delivery).await, second.send(&delivery).await);
     assert_eq!((accepted.outcomes()[0].code(), other.outcomes()[0].code()), ("accepted", "accepted"));

@@ -173,7 +173,7 @@ async fn an_error_about_the_configuration_does_not_contain_the_token() {
     assert!(refused(json!({"bot_token": "1:a/../evil"})).starts_with("bot_token: write the token"));
     assert_eq!(
         refused(json!({"bot_token": TOKEN, "bas_url": 1})),
-        "there is a key that is neither bot_token nor base_url"
+        "unknown key: write only bot_token and base_url"
     );
     assert_eq!(refused(json!({"bot_token": TOKEN, "base_url": "ftp://a"})), "base_url: write https://host");
     assert!(

@@ -1,4 +1,4 @@
-//! The channel: `a2` works on a runtime of its own, whose futures a plugin may wait for from any thread.
+//! Channel to APNs through `a2`. The client runs on its own tokio runtime, and the plugin waits for the join handles.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,29 +11,29 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
 use crate::config::{Config, SCHEMA};
-use crate::decode::{fault, knows_us, outcome};
+use crate::decode::{fault, proves_credentials, outcome};
 use crate::encode::{Encoded, body};
 
-/// How long `a2` waits for Apple. Less than the capability says, so that its own word for it arrives.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(9);
-/// The longest that Apple keeps a notification.
-const LONGEST_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
-/// Provider tokens may change every 20 minutes; whoever is too quick with that is left alone for so long.
-const PAUSE: Duration = Duration::from_secs(20 * 60);
+/// Timeout of `a2`. Less than the capability's timeout, so that the plugin reports `a2`'s own error.
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(9);
+/// Maximum time that APNs stores a notification.
+const MAX_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Pause after a throttle. APNs refuses provider tokens that change more often than every 20 minutes.
+const THROTTLE_PAUSE: Duration = Duration::from_secs(20 * 60);
 
-/// A channel to Apple.
+/// Channel to APNs.
 pub struct A2 {
     config: Config,
     client: Client,
-    runtime: Own,
+    runtime: OwnRuntime,
 }
 
-/// A runtime that can be dropped anywhere.
-struct Own(Option<Runtime>);
+/// Runtime that may be dropped on any thread.
+struct OwnRuntime(Option<Runtime>);
 
-impl Drop for Own {
+impl Drop for OwnRuntime {
     fn drop(&mut self) {
-        // The last to let go of the channel may be a task on this very runtime, which must not wait for itself.
+        // A task of this runtime may drop the channel. It must not wait for itself, as the default `drop` does.
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
@@ -51,9 +51,9 @@ impl Channel for A2 {
         capability: Capability {
             max_batch: 100,
             max_bytes: 4096,
-            max_ttl: LONGEST_LIFE,
+            max_ttl: MAX_TTL,
             timeout: Duration::from_secs(10),
-            throttle_pause: PAUSE,
+            throttle_pause: THROTTLE_PAUSE,
             collapse: true,
             priority: true,
             badge: true,
@@ -67,7 +67,7 @@ impl Channel for A2 {
         let client = config.client()?;
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("a2").enable_all().build();
         let runtime = runtime.map_err(|error| format!("no runtime for a2: {error}"))?;
-        Ok(Self { config, client, runtime: Own(Some(runtime)) })
+        Ok(Self { config, client, runtime: OwnRuntime(Some(runtime)) })
     }
 
     fn render(&self, message: &Message) -> Rendered {
@@ -83,64 +83,65 @@ impl Channel for A2 {
             Ok(encoded) => Arc::new(encoded),
             Err(fault) => return vec![fault.into(); count],
         };
-        // All are begun before the first is waited for.
-        let begun: Vec<_> =
-            delivery.targets.iter().map(|target| self.begin(&encoded, target.token.clone())).collect();
+        // Starts all sends before waiting for the first, so that they run concurrently.
+        let tasks: Vec<_> =
+            delivery.targets.iter().map(|target| self.start_send(&encoded, target.token.clone())).collect();
         let mut outcomes = Vec::with_capacity(count);
-        for one in begun {
-            outcomes.push(match one {
-                Ok(sending) => ended(sending).await.map_or_else(Outcome::from, outcome),
+        for task in tasks {
+            outcomes.push(match task {
+                Ok(task) => join(task).await.map_or_else(Outcome::from, outcome),
                 Err(fault) => fault.into(),
             });
         }
         outcomes
     }
 
-    // Apple has no call for it: a background push to a device that cannot be is refused, in words that tell whether it knows us.
+    // APNs has no call that checks credentials. It refuses a background push to an impossible device, and the reason shows
+    // whether it accepts the credentials.
     async fn probe(&self) -> Result<Probe, Fault> {
-        let encoded = Arc::new(Encoded::new(&nothing(), &self.config.topic, None)?);
-        let answer = ended(self.begin(&encoded, "0".repeat(64))?).await?;
-        match answer {
-            answer if knows_us(&answer) => {
+        let encoded = Arc::new(Encoded::new(&probe_message(), &self.config.topic, None)?);
+        let result = join(self.start_send(&encoded, "0".repeat(64))?).await?;
+        match result {
+            result if proves_credentials(&result) => {
                 Ok(Probe { identity: self.config.identity(), expires_at_ms: None })
             }
-            Ok(_) => Err(Fault::new(Kind::Bug, "an answer that is neither yes nor no")),
+            Ok(_) => Err(Fault::new(Kind::Bug, "the response to the probe is unexpected")),
             Err(error) => Err(fault(&error)),
         }
     }
 }
 
-type Sending = JoinHandle<Result<Response, Error>>;
+type SendTask = JoinHandle<Result<Response, Error>>;
 
 impl A2 {
-    /// Sends to one device, on a2's own runtime.
-    fn begin(&self, encoded: &Arc<Encoded>, token: String) -> Result<Sending, Fault> {
-        // a2 puts it into the path as it is: anything but hexadecimal could lead elsewhere.
+    /// Starts a send to one device on the runtime of `a2`.
+    fn start_send(&self, encoded: &Arc<Encoded>, token: String) -> Result<SendTask, Fault> {
+        // `a2` copies the token into the path, where other characters could change the URL.
         if token.is_empty() || !token.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(Fault::new(
                 Kind::WrongApp,
-                "it is no device token of Apple's: these are hexadecimal",
+                "the token is not an APNs device token, which is hexadecimal",
             ));
         }
         let runtime = self.runtime.0.as_ref();
-        let runtime = runtime.ok_or_else(|| Fault::new(Kind::Unreachable, "the channel is being closed"))?;
+        let runtime = runtime.ok_or_else(|| Fault::new(Kind::Unreachable, "the channel is closing"))?;
         let (client, encoded) = (self.client.clone(), Arc::clone(encoded));
         Ok(runtime.spawn(async move { client.send(encoded.push(&token)).await }))
     }
 }
 
-async fn ended(sending: Sending) -> Result<Result<Response, Error>, Fault> {
-    sending.await.map_err(|error| {
+async fn join(task: SendTask) -> Result<Result<Response, Error>, Fault> {
+    task.await.map_err(|error| {
         if error.is_panic() {
             Fault::new(Kind::Bug, "a2 panicked")
         } else {
-            Fault::new(Kind::Unreachable, "the channel is being closed")
+            Fault::new(Kind::Unreachable, "the channel is closing")
         }
     })
 }
 
-/// A message that says nothing and is kept for nobody.
-fn nothing() -> Message {
+/// Returns an empty background message that APNs does not store.
+fn probe_message() -> Message {
     Message {
         id: "00000000-0000-0000-0000-000000000000".to_owned(),
         app: String::new(),

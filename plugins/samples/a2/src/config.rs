@@ -1,28 +1,28 @@
-//! What the channel is configured with. It holds a private key: it has no `Debug`, and no error repeats a value.
+//! Configuration of the channel. It contains a private key, so it has no `Debug` and no error repeats a value.
 
 use a2::{Client, ClientConfig, Endpoint};
 use serde::Deserialize;
 
-use crate::channel::PATIENCE;
+use crate::channel::REQUEST_TIMEOUT;
 
-/// The channel's table in the gateway's configuration. It proves itself by `certificate`, or by `key`, `key_id` and `team_id`.
+/// Configuration of the channel. The credentials are `certificate`, or `key` with `key_id` and `team_id`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// A push certificate with its private key, as PEM text.
+    /// Push certificate and its private key, in PEM.
     certificate: Option<String>,
-    /// The private key of provider tokens, the whole text of the .p8 file.
+    /// Private key of provider tokens: the text of the .p8 file.
     key: Option<String>,
-    /// The key's id.
+    /// Id of the key.
     key_id: Option<String>,
-    /// The team's id.
+    /// Id of the team.
     team_id: Option<String>,
-    /// The app's bundle id.
+    /// Bundle id of the app.
     pub(crate) topic: String,
-    /// Which of Apple's two services.
+    /// Environment of APNs.
     #[serde(default)]
     environment: Environment,
-    /// What is heard when something is shown.
+    /// Sound of shown notifications. `None` means no sound.
     pub(crate) sound: Option<String>,
 }
 
@@ -47,15 +47,15 @@ pub(crate) const SCHEMA: &str = r#"{
     "team_id": {"type": "string", "description": "the team's id, ten letters and digits"},
     "topic": {"type": "string", "description": "the app's bundle id"},
     "environment": {"enum": ["production", "sandbox"], "default": "production"},
-    "sound": {"type": "string", "description": "what is heard when something is shown; without it, nothing"}
+    "sound": {"type": "string", "description": "sound of shown notifications; none by default"}
   }
 }"#;
 
 impl Config {
-    /// The client for it, which connects when it is first used.
+    /// Returns the client, which connects on first use.
     ///
     /// # Errors
-    /// Which key is wrong and what would be right, without its value.
+    /// A sentence that names the wrong key and a valid form, but no value.
     pub(crate) fn client(&self) -> Result<Client, String> {
         let is_topic = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'-';
         if self.topic.is_empty() || !self.topic.bytes().all(is_topic) {
@@ -79,7 +79,7 @@ impl Config {
             }
         }
         Client::token(key.as_bytes(), key_id, team_id, self.endpoint())
-            .map_err(|_| "key: it is no PKCS #8 key in PEM, as Apple's .p8 file has it".to_owned())
+            .map_err(|_| "key: write a PKCS #8 key in PEM, the text of Apple's .p8 file".to_owned())
     }
 
     fn endpoint(&self) -> ClientConfig {
@@ -87,10 +87,10 @@ impl Config {
             Environment::Production => Endpoint::Production,
             Environment::Sandbox => Endpoint::Sandbox,
         };
-        ClientConfig { request_timeout_secs: Some(PATIENCE.as_secs()), ..ClientConfig::new(endpoint) }
+        ClientConfig { request_timeout_secs: Some(REQUEST_TIMEOUT.as_secs()), ..ClientConfig::new(endpoint) }
     }
 
-    /// Whom Apple takes us for. No secret.
+    /// Returns the identity at APNs. Not secret.
     pub(crate) fn identity(&self) -> String {
         match (&self.key_id, &self.team_id) {
             (Some(key), Some(team)) => format!("key {key} of team {team} for {}", self.topic),

@@ -1,21 +1,21 @@
-//! From `a2`'s answer to an outcome. Pure; calls no token dead that Apple does not call dead. Source:
+//! Conversion of results of `a2` to outcomes. Treats a token as dead only if APNs says so. Source:
 //! <https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns>.
 
 use a2::{Error, ErrorBody, ErrorReason, Response};
 use pushgate_plugin_sdk::{Fault, Kind, Outcome};
 
-/// What became of one device.
-pub(crate) fn outcome(answer: Result<Response, Error>) -> Outcome {
-    match answer {
+/// Returns the outcome of one device.
+pub(crate) fn outcome(result: Result<Response, Error>) -> Outcome {
+    match result {
         Ok(response) => Outcome::Accepted { vendor_id: response.apns_id },
         Err(error) => fault(&error).into(),
     }
 }
 
-/// Whether a refusal proves that Apple knows us and looked at the device: what a probe asks.
-pub(crate) fn knows_us(answer: &Result<Response, Error>) -> bool {
+/// Returns `true` if the result proves that APNs has accepted the credentials and checked the device.
+pub(crate) fn proves_credentials(result: &Result<Response, Error>) -> bool {
     use ErrorReason::{BadDeviceToken, DeviceTokenNotForTopic, Unregistered};
-    match answer {
+    match result {
         Ok(_) => true,
         Err(Error::ResponseError(Response { error: Some(body), .. })) => {
             matches!(body.reason, BadDeviceToken | DeviceTokenNotForTopic | Unregistered)
@@ -24,56 +24,56 @@ pub(crate) fn knows_us(answer: &Result<Response, Error>) -> bool {
     }
 }
 
-/// The fault an error is.
+/// Returns the fault of an error.
 pub(crate) fn fault(error: &Error) -> Fault {
     match error {
-        Error::ResponseError(Response { error: Some(body), code, .. }) => by_reason(body, *code),
-        Error::ResponseError(Response { code, .. }) => by_status(*code),
+        Error::ResponseError(Response { error: Some(body), code, .. }) => fault_by_reason(body, *code),
+        Error::ResponseError(Response { code, .. }) => fault_by_status(*code),
         Error::RequestTimeout(seconds) => {
-            Fault::new(Kind::Timeout, format!("apns did not answer within {seconds} s"))
+            Fault::new(Kind::Timeout, format!("apns did not respond within {seconds} s"))
         }
         Error::ClientError(error) if error.is_connect() => {
-            Fault::new(Kind::Unreachable, format!("no connection to apns: {}", chain(error)))
+            Fault::new(Kind::Unreachable, format!("no connection to apns: {}", error_chain(error)))
         }
         Error::ClientError(error) => {
-            Fault::new(Kind::VendorDown, format!("the connection to apns broke: {}", chain(error)))
+            Fault::new(Kind::VendorDown, format!("the connection to apns broke: {}", error_chain(error)))
         }
         Error::ConnectionError(error) => {
-            Fault::new(Kind::VendorDown, format!("the connection to apns broke: {}", chain(error)))
+            Fault::new(Kind::VendorDown, format!("the connection to apns broke: {}", error_chain(error)))
         }
         Error::SerializeError(_) | Error::InvalidOptions(_) | Error::BuildRequestError(_) => {
             Fault::new(Kind::BadMessage, "a2 can make no request of this message")
         }
-        // What is left concerns key and certificate, and so everybody.
+        // The remaining errors concern the key or the certificate, so they affect all devices.
         _ => Fault::new(Kind::Credentials, "a2 cannot sign with this key").of_lane(),
     }
 }
 
-/// The table: what each of Apple's reasons means.
-fn by_reason(body: &ErrorBody, code: u16) -> Fault {
+/// Returns the fault of one of APNs' documented reasons.
+fn fault_by_reason(body: &ErrorBody, code: u16) -> Fault {
     use ErrorReason as R;
-    let of = |kind| {
+    let with_kind = |kind| {
         Fault::new(kind, format!("apns says: {:?} ({code})", body.reason))
             .with_code(format!("{:?}", body.reason))
     };
     match body.reason {
-        // Apple's word for a death, and only with its status.
+        // The only proof of a dead token, and only together with this status.
         R::Unregistered if code == 410 => {
-            let fault = of(Kind::TokenGone);
+            let fault = with_kind(Kind::TokenGone);
             match body.timestamp.and_then(|at| i64::try_from(at).ok()) {
                 Some(since) => fault.since_ms(since),
                 None => fault,
             }
         }
-        // The same answer for a token of the other environment and for one that never was: no proof of a death.
+        // APNs gives the same response for tokens of the other environment, so this does not prove a dead token.
         R::Unregistered | R::BadDeviceToken | R::DeviceTokenNotForTopic | R::MissingDeviceToken => {
-            of(Kind::WrongApp)
+            with_kind(Kind::WrongApp)
         }
-        R::PayloadTooLarge => of(Kind::TooLarge),
-        // One device gets too much; the others do not wait for it.
-        R::TooManyRequests => of(Kind::Throttled),
-        R::TooManyProviderTokenUpdates => of(Kind::Throttled).of_lane(),
-        // a2 signs anew by its own clock alone, so that trying again at once would send the same token.
+        R::PayloadTooLarge => with_kind(Kind::TooLarge),
+        // The limit concerns one device, so the others need not wait.
+        R::TooManyRequests => with_kind(Kind::Throttled),
+        R::TooManyProviderTokenUpdates => with_kind(Kind::Throttled).of_lane(),
+        // `a2` renews its token only by its own schedule. An immediate retry would send the same token.
         R::ExpiredProviderToken
         | R::InvalidProviderToken
         | R::MissingProviderToken
@@ -82,7 +82,7 @@ fn by_reason(body: &ErrorBody, code: u16) -> Fault {
         | R::Forbidden
         | R::BadTopic
         | R::MissingTopic
-        | R::TopicDisallowed => of(Kind::Credentials).of_lane(),
+        | R::TopicDisallowed => with_kind(Kind::Credentials).of_lane(),
         R::BadCollapseId
         | R::BadExpirationDate
         | R::BadMessageId
@@ -90,30 +90,30 @@ fn by_reason(body: &ErrorBody, code: u16) -> Fault {
         | R::DuplicateHeaders
         | R::PayloadEmpty
         | R::BadPath
-        | R::MethodNotAllowed => of(Kind::BadMessage),
-        R::IdleTimeout | R::InternalServerError | R::ServiceUnavailable | R::Shutdown => of(Kind::VendorDown),
+        | R::MethodNotAllowed => with_kind(Kind::BadMessage),
+        R::IdleTimeout | R::InternalServerError | R::ServiceUnavailable | R::Shutdown => with_kind(Kind::VendorDown),
     }
 }
 
-/// A reason a2 does not know is lost, and so the status has to do.
-fn by_status(code: u16) -> Fault {
-    let of = |kind| Fault::new(kind, format!("apns answers {code}, for a reason that a2 does not know"));
+/// Returns the fault of a status without a reason. `a2` drops reasons that it does not know.
+fn fault_by_status(code: u16) -> Fault {
+    let with_kind = |kind| Fault::new(kind, format!("apns responded with status {code} and a reason that a2 does not know"));
     match code {
-        403 => of(Kind::Credentials).of_lane(),
-        408 => of(Kind::Timeout),
-        // `ExpiredToken`, as a rule. But only Apple's own word proves a death, and a2 has dropped it.
-        410 => of(Kind::WrongApp),
-        413 => of(Kind::TooLarge),
-        429 => of(Kind::Throttled).of_lane(),
-        400..=499 => of(Kind::BadMessage),
-        _ => of(Kind::VendorDown),
+        403 => with_kind(Kind::Credentials).of_lane(),
+        408 => with_kind(Kind::Timeout),
+        // Usually `ExpiredToken`. But only the reason proves a dead token, and `a2` has dropped it.
+        410 => with_kind(Kind::WrongApp),
+        413 => with_kind(Kind::TooLarge),
+        429 => with_kind(Kind::Throttled).of_lane(),
+        400..=499 => with_kind(Kind::BadMessage),
+        _ => with_kind(Kind::VendorDown),
     }
 }
 
-/// An error and what lies behind it: the outermost alone says `Connect` and no more.
-fn chain(error: &dyn std::error::Error) -> String {
+/// Returns the texts of an error and its sources. The outermost error alone only says `Connect`.
+fn error_chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[cfg(test)]
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_but_apples_own_word_on_a_410_is_a_death() {
+    fn only_the_reason_unregistered_with_status_410_proves_a_dead_token() {
         assert_eq!(
             refused(410, r#"{"reason":"Unregistered","timestamp":1700000000000}"#).kind(),
             Kind::TokenGone
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_reason_the_status_has_to_do() {
+    fn without_a_known_reason_the_status_decides() {
         let rows = [
             (400, Kind::BadMessage),
             (403, Kind::Credentials),

@@ -1,4 +1,4 @@
-//! From a message to what `a2` sends. Pure. Source:
+//! Conversion of messages to pushes of `a2`. Source:
 //! <https://developer.apple.com/documentation/usernotifications/generating-a-remote-notification>.
 
 use std::fmt;
@@ -9,10 +9,10 @@ use pushgate_plugin_sdk::{Act, Fault, Kind, Message};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-/// The longest collapse id Apple takes, in bytes.
-const LONGEST_COLLAPSE_ID: usize = 64;
+/// Maximum length of a collapse id at APNs, in bytes.
+const MAX_COLLAPSE_ID: usize = 64;
 
-/// What every device of one delivery is sent.
+/// Body and headers of a delivery, the same for all devices.
 pub(crate) struct Encoded {
     pub(crate) body: Value,
     id: String,
@@ -24,28 +24,28 @@ pub(crate) struct Encoded {
 }
 
 impl Encoded {
-    /// Body and headers for a message.
+    /// Encodes a message.
     ///
     /// # Errors
-    /// What Apple could never take.
+    /// `bad_message` if APNs would never accept the collapse key.
     pub(crate) fn new(message: &Message, topic: &str, sound: Option<&str>) -> Result<Self, Fault> {
-        // A number on the icon is seen, so Apple counts it as an alert.
-        let background = message.silent && message.badge.is_none();
+        // A number on the icon is visible, so APNs treats it as an alert.
+        let is_background = message.silent && message.badge.is_none();
         Ok(Self {
             body: body(message, sound),
             id: message.id.clone(),
-            kind: if background { a2::PushType::Background } else { a2::PushType::Alert },
+            kind: if is_background { a2::PushType::Background } else { a2::PushType::Alert },
             expiration: expiration(message),
             priority: match message.priority {
-                pushgate_plugin_sdk::Priority::High if !background => a2::Priority::High,
+                pushgate_plugin_sdk::Priority::High if !is_background => a2::Priority::High,
                 _ => a2::Priority::Normal,
             },
             topic: topic.to_owned(),
-            collapse_id: collapse_id(message, background)?,
+            collapse_id: collapse_id(message, is_background)?,
         })
     }
 
-    /// The push for one device.
+    /// Returns the push for one device.
     pub(crate) fn push<'a>(&'a self, token: &'a str) -> Push<'a> {
         let options = NotificationOptions {
             apns_id: Some(&self.id),
@@ -59,7 +59,7 @@ impl Encoded {
     }
 }
 
-/// One push, as `a2` wants it.
+/// Push in the form that `a2` needs.
 pub(crate) struct Push<'a> {
     body: &'a Value,
     options: NotificationOptions<'a>,
@@ -72,7 +72,7 @@ impl Serialize for Push<'_> {
     }
 }
 
-// `a2` asks for it. A push is a user's text and token, so it says nothing.
+// `a2` requires `Debug`. A push contains texts and a token, so it prints neither.
 impl fmt::Debug for Push<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Push")
@@ -89,7 +89,7 @@ impl PayloadLike for Push<'_> {
     }
 }
 
-/// The body, with the caller's native options merged last.
+/// Returns the body, with the caller's native options merged last.
 pub(crate) fn body(message: &Message, sound: Option<&str>) -> Value {
     let mut body = serde_json::to_value(payload(message, sound)).unwrap_or_default();
     if let Some(overrides) = &message.overrides {
@@ -123,53 +123,53 @@ fn payload<'a>(message: &'a Message, sound: Option<&'a str>) -> Payload<'a> {
         ("payload", text(&message.payload)),
         ("link", text(&message.link)),
         ("image", text(&message.image)),
-        ("zego", Some(note(message))),
+        ("zego", Some(app_data(message))),
     ] {
         payload.data.extend(value.map(|value| (key, value)));
     }
     payload
 }
 
-/// What the app looks for beside the payload, as the gateway's own channel for Apple writes it.
-fn note(message: &Message) -> Value {
-    let mut note = json!({"version": 1, "zpns_request_id": message.id});
+/// Returns the gateway's data for the app, in the format of the built-in channel `apns`.
+fn app_data(message: &Message) -> Value {
+    let mut data = json!({"version": 1, "zpns_request_id": message.id});
     match &message.act {
         Act::Show => {}
-        Act::Ring { call, .. } => note["call_id"] = json!(call),
-        Act::Remove => note["revoke"] = json!(message.tag),
+        Act::Ring { call, .. } => data["call_id"] = json!(call),
+        Act::Remove => data["revoke"] = json!(message.tag),
     }
-    note
+    data
 }
 
-/// Zero is Apple's now or never; otherwise the second in which the time to live ends.
+/// Returns `apns-expiration`: the second in which the time to live ends. Zero means to deliver now or not at all.
 fn expiration(message: &Message) -> u64 {
     let millis = u64::try_from(message.expires_at_ms).unwrap_or(0);
     if message.ttl_s == 0 { 0 } else { millis.div_ceil(1000) }
 }
 
-/// Under which name the device shows it. What shows nothing has one only when it is asked for.
-fn collapse_id(message: &Message, background: bool) -> Result<Option<String>, Fault> {
-    let asked = message.collapse_key.clone().or_else(|| (!background).then(|| message.id.clone()));
-    match asked {
-        Some(id) if id.len() > LONGEST_COLLAPSE_ID || !id.bytes().all(|b| b.is_ascii_graphic()) => {
-            let why = "the collapse key is none for Apple: at most 64 printable ASCII characters";
+/// Returns the collapse id. A background push has one only if the caller gives a collapse key.
+fn collapse_id(message: &Message, is_background: bool) -> Result<Option<String>, Fault> {
+    let id = message.collapse_key.clone().or_else(|| (!is_background).then(|| message.id.clone()));
+    match id {
+        Some(id) if id.len() > MAX_COLLAPSE_ID || !id.bytes().all(|b| b.is_ascii_graphic()) => {
+            let why = "the collapse key must have at most 64 printable ASCII characters for APNs";
             Err(Fault::new(Kind::BadMessage, why))
         }
-        other => Ok(other),
+        id => Ok(id),
     }
 }
 
-/// RFC 7396: objects are merged, null removes, everything else replaces.
-fn merge(into: &mut Value, patch: &Value) {
-    let (Value::Object(into), Value::Object(patch)) = (&mut *into, patch) else {
-        patch.clone_into(into);
+/// Merges a JSON Merge Patch (RFC 7396) into `target`.
+fn merge(target: &mut Value, patch: &Value) {
+    let (Value::Object(target), Value::Object(patch)) = (&mut *target, patch) else {
+        patch.clone_into(target);
         return;
     };
     for (key, value) in patch {
         if value.is_null() {
-            into.remove(key);
+            target.remove(key);
         } else {
-            merge(into.entry(key).or_insert(Value::Null), value);
+            merge(target.entry(key).or_insert(Value::Null), value);
         }
     }
 }
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_message_shows_nothing_and_is_never_urgent() {
+    fn a_silent_message_has_no_alert_and_normal_priority() {
         let silent = Message { silent: true, act: Act::Remove, ttl_s: 0, ..message() };
         let body = body(&silent, Some("ping"));
         assert_eq!(body["aps"], json!({"content-available": 1, "mutable-content": 0}));
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_collapse_key_apple_would_refuse_is_a_fault_of_the_message() {
+    fn a_collapse_key_that_apns_would_refuse_is_a_bad_message() {
         for key in ["a".repeat(65), "漢".to_owned()] {
             let message = Message { collapse_key: Some(key), ..message() };
             let fault = Encoded::new(&message, "com.example", None).map(|_| ()).unwrap_err();

@@ -1,5 +1,5 @@
-//! Sends to Apple through the crate `a2`, unmodified: how a client that exists already becomes a channel. It brings its own
-//! HTTP, TLS and runtime, so it is meant for a process of its own; `README.md` says what that costs.
+//! Channel plugin that sends to APNs through the unmodified crate `a2`. Shows how to wrap an existing client that brings its
+//! own HTTP, TLS and runtime. Run it in a child process. `README.md` lists the costs.
 
 mod channel;
 mod config;

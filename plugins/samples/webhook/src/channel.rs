@@ -1,4 +1,4 @@
-//! The channel: encode, sign, send each address, decode. Nothing is judged or repeated here.
+//! Webhook channel: encodes and signs each message, sends one request for each address, and decodes the responses.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::config::{Config, SCHEMA};
 use crate::decode;
 use crate::encode::{Signer, addressed, body};
 
-/// A channel to one receiver.
+/// Channel to one webhook endpoint.
 pub struct Webhook {
     url: String,
     signer: Signer,
@@ -56,7 +56,7 @@ impl Channel for Webhook {
         join_all(delivery.targets.iter().map(send)).await
     }
 
-    // A receiver has no call that asks whether it would take a signature: what is known is that the secret can sign.
+    // Standard Webhooks has no call that checks a signature. `open` has checked that the secret can sign.
     async fn probe(&self) -> Result<Probe, Fault> {
         Ok(Probe { identity: format!("a signer for {}", host_of(&self.url)), expires_at_ms: None })
     }
@@ -73,7 +73,7 @@ impl Webhook {
     }
 }
 
-/// The host alone: a path may hold what nobody should read.
+/// Returns the host of a URL. The path is left out, because it may contain a secret.
 fn host_of(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.split(['/', '?']).next().unwrap_or_default()

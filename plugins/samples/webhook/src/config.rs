@@ -1,16 +1,16 @@
-//! What the channel is configured with, and what can be said about it before anything is sent.
+//! Configuration of the channel and its validation.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-/// The channel's table in the configuration.
+/// Configuration of the channel.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Where to POST to.
+    /// URL of the endpoint, http or https.
     pub url: String,
-    /// The signing secret, `whsec_` and base64 of 24 to 64 bytes.
+    /// Signing secret: `whsec_` and base64 of 24 to 64 bytes.
     pub secret: String,
 }
 
@@ -20,19 +20,19 @@ pub(crate) const SCHEMA: &str = r#"{
   "additionalProperties": false,
   "required": ["url", "secret"],
   "properties": {
-    "url": {"type": "string", "description": "where to POST to, https"},
-    "secret": {"type": "string", "description": "the signing secret: whsec_ and base64 of 24 to 64 bytes; use env: or file:"}
+    "url": {"type": "string", "description": "URL of the endpoint, https"},
+    "secret": {"type": "string", "description": "signing secret: whsec_ and base64 of 24 to 64 bytes; use env: or file:"}
   }
 }"#;
 
 impl Config {
-    /// The bytes of the secret.
+    /// Validates the configuration and returns the bytes of the secret.
     ///
     /// # Errors
-    /// Which key is wrong and what would be right, without its value.
+    /// A sentence that names the wrong key and a valid form, but no value.
     pub(crate) fn key(&self) -> Result<Vec<u8>, String> {
         if !self.url.starts_with("https://") && !self.url.starts_with("http://") {
-            return Err("url: write the whole address, https://host/path".to_owned());
+            return Err("url: write a complete URL, such as https://host/path".to_owned());
         }
         let encoded = self.secret.strip_prefix("whsec_").unwrap_or(&self.secret);
         match STANDARD.decode(encoded) {

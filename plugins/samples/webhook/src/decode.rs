@@ -1,30 +1,30 @@
-//! From the receiver's answer to an outcome. Pure, and the only place that knows what its statuses mean.
+//! Conversion of the endpoint's responses to outcomes. The only place that knows the status codes.
 
 use pushgate_plugin_sdk::{Fault, Kind, Outcome, Response};
 
-/// What became of one address.
+/// Returns the outcome of one address.
 #[must_use]
 pub fn outcome(response: &Response) -> Outcome {
     let kind = match response.status {
         200..=299 => return Outcome::Accepted { vendor_id: None },
-        // Standard Webhooks: 410 is how a receiver says that it wants no more.
+        // Standard Webhooks: with 410 an endpoint asks for no further messages.
         410 => Kind::TokenGone,
-        401 | 403 => return Fault::new(Kind::Credentials, told(response)).of_lane().into(),
-        404 => return Fault::new(Kind::WrongApp, told(response)).into(),
+        401 | 403 => return Fault::new(Kind::Credentials, detail(response)).of_lane().into(),
+        404 => return Fault::new(Kind::WrongApp, detail(response)).into(),
         413 => Kind::TooLarge,
         429 => {
-            let fault = Fault::new(Kind::Throttled, told(response)).retry_after(response.retry_after());
+            let fault = Fault::new(Kind::Throttled, detail(response)).retry_after(response.retry_after());
             return fault.of_lane().into();
         }
         300..=499 => Kind::BadMessage,
         _ => Kind::VendorDown,
     };
-    Fault::new(kind, told(response)).retry_after(response.retry_after()).into()
+    Fault::new(kind, detail(response)).retry_after(response.retry_after()).into()
 }
 
-/// Words that are safe to log: the body may repeat what was sent, so it is left out.
-fn told(response: &Response) -> String {
-    format!("the receiver answered {}", response.status)
+/// Returns a detail that is safe to log. It leaves out the body, which may repeat the message.
+fn detail(response: &Response) -> String {
+    format!("the endpoint responded with status {}", response.status)
 }
 
 #[cfg(test)]

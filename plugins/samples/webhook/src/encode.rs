@@ -1,4 +1,4 @@
-//! From a message to a signed request. Pure. The format: <https://github.com/standard-webhooks/standard-webhooks>.
+//! Conversion of messages to signed requests. Format: <https://github.com/standard-webhooks/standard-webhooks>.
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
@@ -7,8 +7,7 @@ use pushgate_plugin_sdk::{Act, Message, Priority, Request};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// What the receiver is told, without whom it is for. Written straight from the message: a tree of values takes three times
-/// as long.
+/// Request body without the recipient. Serialized directly, because a [`Value`] tree takes three times as long.
 #[derive(Serialize)]
 struct Body<'a> {
     r#type: &'static str,
@@ -44,7 +43,7 @@ struct Data<'a> {
     badge: Option<u32>,
 }
 
-/// The body, as JSON.
+/// Returns the body as JSON, without the recipient.
 #[must_use]
 pub fn body(message: &Message) -> String {
     let (act, call) = match &message.act {
@@ -78,7 +77,7 @@ pub fn body(message: &Message) -> String {
     let body = Body { r#type: "notification", data };
     match &message.overrides {
         Some(Value::Object(overrides)) => {
-            // Native options are rare, and merged where trees are at home.
+            // Native options are rare, so the slower `Value` tree is good enough for merging them.
             let mut body = json!(body);
             if let Some(data) = body["data"].as_object_mut() {
                 data.extend(overrides.clone());
@@ -89,32 +88,33 @@ pub fn body(message: &Message) -> String {
     }
 }
 
-/// The body for one address: `to` comes first.
+/// Returns the body for one address, with `to` as the first field.
 pub(crate) fn addressed(body: &str, token: &str) -> String {
-    let members = body.strip_prefix('{').unwrap_or(body);
-    format!("{{\"to\":{},{members}", Value::from(token))
+    let fields = body.strip_prefix('{').unwrap_or(body);
+    format!("{{\"to\":{},{fields}", Value::from(token))
 }
 
-/// Signs requests with one secret.
+/// Signer of requests with one secret.
 pub struct Signer {
     key: hmac::Key,
 }
 
 impl Signer {
-    /// With the bytes of a secret.
+    /// Returns a signer with the bytes of a secret.
     #[must_use]
     pub fn new(key: &[u8]) -> Self {
         Self { key: hmac::Key::new(hmac::HMAC_SHA256, key) }
     }
 
-    /// The value of `webhook-signature`: the scheme, and HMAC-SHA-256 over id, seconds and body with dots between.
+    /// Returns the value of `webhook-signature`: the scheme `v1`, and the HMAC-SHA-256 of id, timestamp and body, joined by
+    /// dots.
     #[must_use]
     pub fn signature(&self, id: &str, seconds: i64, body: &str) -> String {
         let tag = hmac::sign(&self.key, format!("{id}.{seconds}.{body}").as_bytes());
         format!("v1,{}", STANDARD.encode(tag.as_ref()))
     }
 
-    /// A signed POST. `id` is the same at every attempt, so that the receiver can tell a duplicate.
+    /// Returns a signed POST. `id` must be the same for all attempts, so that the endpoint can detect duplicates.
     #[must_use]
     pub fn request(&self, url: &str, id: &str, seconds: i64, body: String) -> Request {
         let signature = self.signature(id, seconds, &body);
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_signature_is_the_one_of_the_specifications_example() {
+    fn the_signature_matches_the_specifications_example() {
         let key = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
         let signature = Signer::new(&key).signature(
             "msg_p5jXN8AQM9LWM0D4loKWxJek",

@@ -1,5 +1,6 @@
-//! Hands notifications to a server of your own: one signed POST for each address. Signature and headers are those of
-//! Standard Webhooks, so any of its libraries verifies them. An address's token is the receiver's own name for whom it is for.
+//! Channel plugin that sends notifications to your own server: one signed POST for each address. Signature and headers
+//! follow Standard Webhooks, so any of its libraries verifies them. The token of an address is the endpoint's own name for
+//! the recipient.
 
 mod channel;
 mod config;
