@@ -31,7 +31,7 @@ pub use inbox::{DeviceChange, DeviceState, ShownNotification};
 pub use output::ConfigurationFile;
 pub use push_crypto::DecryptionError;
 pub use services::apns::{
-    Apns, ApnsDevice, ApnsKey, ApnsRules, CredentialScope, Environment, MissingPushType, PushType,
+    Apns, ApnsDevice, ApnsKey, AppleRules, CredentialScope, Environment, MissingPushType, PushType,
     TokenComparison, WrongSuffix,
 };
 pub use services::fcm::{BearerLifetime, Fcm, FcmDevice, Platform};
@@ -62,7 +62,7 @@ pub struct Options {
     /// Port of APNs for development (sandbox). 0 takes a free one.
     pub sandbox_port: u16,
     /// Behaviour of APNs where Apple's documentation is silent or ambiguous.
-    pub apple_rules: ApnsRules,
+    pub apple_rules: AppleRules,
     /// Id of the emulated Firebase project.
     pub project: String,
     /// Bundle id of the iOS app that APNs serves.
@@ -80,7 +80,7 @@ impl Default for Options {
             directory: None,
             apple_port: 0,
             sandbox_port: 0,
-            apple_rules: ApnsRules::default(),
+            apple_rules: AppleRules::default(),
             project: "demo".to_owned(),
             bundle: "com.example.demo".to_owned(),
             seed: 0,

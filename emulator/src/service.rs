@@ -1,5 +1,4 @@
-//! Common part of all push services: clock, faults, event log, connections, and the choice of the action for each
-//! request.
+//! Common part of all push services: clock, fault rules, event log, connections, and the action for each request.
 //! This module knows no push service. Each service words its own errors.
 
 use std::sync::Arc;
@@ -133,7 +132,7 @@ pub(crate) fn next_action(service: &dyn PushService, request: &HttpRequest) -> S
         return ServerAction::Respond(service.respond(request));
     };
     context.record(EventKind::Fault { rule, effect: effect.name() });
-    let refused = |response: HttpResponse, code: Option<String>| {
+    let respond = |response: HttpResponse, code: Option<String>| {
         context.record(service.refusal_event(request, response.status, code));
         ServerAction::Respond(response)
     };
@@ -141,16 +140,16 @@ pub(crate) fn next_action(service: &dyn PushService, request: &HttpRequest) -> S
         Effect::Error { status, code, retry_after } => {
             let response = service.error_response(request, status, code.as_deref());
             let retry_after = retry_after.map(|delay| delay.value(context.clock.now()));
-            refused(response.with_optional_header("retry-after", retry_after), code)
+            respond(response.with_optional_header("retry-after", retry_after), code)
         }
         Effect::Raw { status, body } => {
-            refused(HttpResponse::with_body(status, "text/html; charset=UTF-8", body), None)
+            respond(HttpResponse::with_body(status, "text/html; charset=UTF-8", body), None)
         }
-        Effect::Redirect { status, location } => refused(
+        Effect::Redirect { status, location } => respond(
             HttpResponse { status, ..HttpResponse::default() }.with_header("location", location),
             None,
         ),
-        Effect::ExpiredBearer => refused(service.expired_credentials_response(request), None),
+        Effect::ExpiredBearer => respond(service.expired_credentials_response(request), None),
         Effect::Delay { ms } => {
             ServerAction::RespondLater(service.respond(request), Duration::from_millis(ms))
         }

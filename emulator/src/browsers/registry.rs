@@ -10,7 +10,7 @@ use super::push_queue::{Connectivity, EnqueueResult, PushQueue, QueuedPush, Regi
 use crate::event::{DropReason, EventKind};
 use crate::service::ServiceContext;
 
-/// Error for an identity whose secret is not the issued one.
+/// Error for an identity whose secret is not the issued one, or whose id or secret is 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct WrongSecret;
 

@@ -137,8 +137,20 @@ impl Inner {
     }
 }
 
+/// Initial limit of concurrent streams of a connection.
+enum StreamLimit {
+    /// Limit of all connections of the port.
+    Shared(u32),
+    /// Limit of a connection that the service does not trust yet.
+    Restricted(u32),
+}
+
 impl Connection {
-    fn new(limit: u32, is_restricted: bool) -> Self {
+    fn new(limit: StreamLimit) -> Self {
+        let (limit, is_restricted) = match limit {
+            StreamLimit::Shared(limit) => (limit, false),
+            StreamLimit::Restricted(limit) => (limit, true),
+        };
         let inner = Inner {
             limit,
             is_restricted,
@@ -277,8 +289,9 @@ impl Connections {
     pub(super) fn open(&self, restricted_limit: Option<u32>) -> Arc<Connection> {
         let mut list = self.list.lock();
         list.retain(|connection| connection.strong_count() > 0);
-        let limit = restricted_limit.unwrap_or_else(|| self.stream_limit());
-        let connection = Arc::new(Connection::new(limit, restricted_limit.is_some()));
+        let shared = || StreamLimit::Shared(self.stream_limit());
+        let limit = restricted_limit.map_or_else(shared, StreamLimit::Restricted);
+        let connection = Arc::new(Connection::new(limit));
         list.push(Arc::downgrade(&connection));
         drop(list);
         if self.is_stalled.load(Ordering::Acquire) {

@@ -272,15 +272,23 @@ mod tests {
         bytes
     }
 
-    /// Returns kind, flags, stream and payload of each frame.
-    fn parse_frames(mut bytes: &[u8]) -> Vec<(u8, u8, u32, Vec<u8>)> {
+    /// Returns the frames in a sequence of complete frames.
+    fn parse_frames(mut bytes: &[u8]) -> Vec<Frame> {
         let mut frames = Vec::new();
         while !bytes.is_empty() {
             let length = usize::try_from(bytes.get_uint(3)).unwrap();
             let (kind, flags, stream) = (bytes.get_u8(), bytes.get_u8(), bytes.get_u32());
-            frames.push((kind, flags, stream, bytes.split_to_vec(length)));
+            frames.push(Frame { kind, flags, stream, payload: bytes.split_to_vec(length) });
         }
         frames
+    }
+
+    #[derive(Debug, PartialEq)]
+    struct Frame {
+        kind: u8,
+        flags: u8,
+        stream: u32,
+        payload: Vec<u8>,
     }
 
     trait SplitToVec {
@@ -323,10 +331,9 @@ mod tests {
         let TestConnection { mut server, mut peer, .. } = test_connection(7);
         server.write_all(&frame(SETTINGS, 0, 0, &[0, 5, 0, 0, 64, 0])).await.unwrap();
         server.flush().await.unwrap();
-        let [(SETTINGS, 0, 0, settings)] = &parse_frames(&read_available(&mut peer).await)[..] else {
-            panic!("one frame")
-        };
-        assert_eq!(settings, &[0, 3, 0, 0, 0, 7, 0, 5, 0, 0, 64, 0]);
+        let payload = vec![0, 3, 0, 0, 0, 7, 0, 5, 0, 0, 64, 0];
+        let expected = Frame { kind: SETTINGS, flags: 0, stream: 0, payload };
+        assert_eq!(parse_frames(&read_available(&mut peer).await), [expected]);
     }
 
     #[tokio::test]
@@ -346,14 +353,14 @@ mod tests {
         }
         server.flush().await.unwrap();
         let frames = parse_frames(&read_available(&mut peer).await);
-        let kinds: Vec<_> = frames.iter().map(|(kind, ..)| *kind).collect();
+        let kinds: Vec<_> = frames.iter().map(|frame| frame.kind).collect();
         let block = kinds.iter().position(|kind| *kind == HEADERS).unwrap();
         assert_eq!(&kinds[block..block + 3], [HEADERS, CONTINUATION, CONTINUATION]);
-        let injected = frames.iter().filter(|(kind, ..)| *kind == SETTINGS).count() - 1;
+        let injected = frames.iter().filter(|frame| frame.kind == SETTINGS).count() - 1;
         assert!(injected > 20, "{injected} injected frames");
-        let bodies: Vec<_> = frames.iter().filter(|(kind, ..)| *kind != SETTINGS).collect();
-        assert_eq!(bodies.len(), 4, "and all frames of the server");
-        assert_eq!(bodies[3].3, b"body");
+        let others: Vec<_> = frames.iter().filter(|frame| frame.kind != SETTINGS).collect();
+        assert_eq!(others.len(), 4, "all frames of the server are there");
+        assert_eq!(others[3].payload, b"body");
     }
 
     #[tokio::test]
@@ -396,7 +403,7 @@ mod tests {
         server.flush().await.unwrap();
         let mut received = Vec::new();
         peer.read_to_end(&mut received).await.unwrap();
-        let kinds: Vec<_> = parse_frames(&received).into_iter().map(|(kind, ..)| kind).collect();
+        let kinds: Vec<_> = parse_frames(&received).into_iter().map(|frame| frame.kind).collect();
         assert_eq!(kinds, [SETTINGS, 7, HEADERS, DATA], "nothing after the end");
     }
 

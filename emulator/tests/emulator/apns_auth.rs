@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pushgate_emulator::{ApnsRules, CredentialScope, Environment, EventKind, TokenComparison};
+use pushgate_emulator::{AppleRules, CredentialScope, Environment, EventKind, TokenComparison};
 use serde_json::json;
 
 use crate::apns_client::{
@@ -26,7 +26,7 @@ async fn a_provider_token_is_accepted_with_either_signature_format() {
     let apns = app.emulator.apns();
     let (header, claims) =
         (json!({"alg": "ES256", "kid": apns.key().id}), json!({"iss": apns.team_id(), "iat": now()}));
-    app.emulator.apns().set_rules(ApnsRules { mint_every_s: 0, ..ApnsRules::default() });
+    app.emulator.apns().set_rules(AppleRules { mint_every_s: 0, ..AppleRules::default() });
     let der = der_signed_token(apns.key(), &header, &claims);
     assert_eq!(
         app.status_and_reason(&app.valid_push().with_header("authorization", &format!("bearer {der}"))).await,
@@ -135,7 +135,7 @@ async fn a_refused_provider_token_comes_with_remedies_that_work() {
         app.status_and_reason(&push_with_iat(now() - 6)).await,
         expected(429, "TooManyProviderTokenUpdates")
     );
-    apns.set_rules(ApnsRules { mint_every_s: 0, ..ApnsRules::default() });
+    apns.set_rules(AppleRules { mint_every_s: 0, ..AppleRules::default() });
     assert_eq!(app.status_and_reason(&push_with_iat(now() - 6)).await, expected(200, ""));
 }
 
@@ -156,7 +156,7 @@ async fn tokens_with_equal_claims_count_as_one_unless_the_rules_compare_bytes() 
         expected(200, ""),
         "another signature makes another text of the same claims"
     );
-    apns.set_rules(ApnsRules { same_token: TokenComparison::Text, ..ApnsRules::default() });
+    apns.set_rules(AppleRules { same_token: TokenComparison::Text, ..AppleRules::default() });
     assert_eq!(
         app.status_and_reason(&push_with_same_claims()).await,
         expected(429, "TooManyProviderTokenUpdates")

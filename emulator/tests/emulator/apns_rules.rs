@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use pushgate_emulator::{ApnsRules, Environment, EventKind, MissingPushType, PushType, WrongSuffix};
+use pushgate_emulator::{AppleRules, Environment, EventKind, MissingPushType, PushType, WrongSuffix};
 use serde_json::json;
 
 use crate::apns_client::{AppServer, TOPIC, now, send_on, status_and_reason};
@@ -91,7 +91,7 @@ async fn topic_and_push_type_must_agree() {
     for invalid in
         [WrongSuffix::TopicDisallowed, WrongSuffix::InvalidPushType, WrongSuffix::DeviceTokenNotForTopic]
     {
-        app.emulator.apns().set_rules(ApnsRules { wrong_suffix: invalid, ..ApnsRules::default() });
+        app.emulator.apns().set_rules(AppleRules { wrong_suffix: invalid, ..AppleRules::default() });
         assert_eq!(
             app.status_and_reason(&app.valid_push().with_push_type("voip", "")).await,
             expected(400, &format!("{invalid:?}"))
@@ -106,7 +106,7 @@ async fn a_push_without_topic_or_type_is_refused() {
         app.status_and_reason(&app.valid_push().without("apns-topic")).await,
         expected(400, "MissingTopic")
     );
-    let rules = ApnsRules { missing_push_type: MissingPushType::Refused, ..ApnsRules::default() };
+    let rules = AppleRules { missing_push_type: MissingPushType::Refused, ..AppleRules::default() };
     app.emulator.apns().set_rules(rules);
     let response = app.send(&app.valid_push().without("apns-push-type")).await;
     assert_eq!(status_and_reason(&response), expected(400, "InvalidPushType"));
@@ -129,7 +129,7 @@ async fn a_missing_push_type_hides_no_other_error() {
     let dead = apns.add_device("ann", Environment::Production);
     apns.unregister_since("ann", SystemTime::now());
     for rule in [MissingPushType::Alert, MissingPushType::Refused] {
-        apns.set_rules(ApnsRules { missing_push_type: rule, ..ApnsRules::default() });
+        apns.set_rules(AppleRules { missing_push_type: rule, ..AppleRules::default() });
         assert_eq!(
             app.status_and_reason(&untyped.clone().without("apns-topic")).await,
             expected(400, "MissingTopic")

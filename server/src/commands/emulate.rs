@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use pushgate_emulator::{ApnsRules, ConfigurationFile, Emulator, MissingPushType, Options};
+use pushgate_emulator::{AppleRules, ConfigurationFile, Emulator, MissingPushType, Options};
 
 use super::Outcome;
 use crate::say;
@@ -66,10 +66,10 @@ pub(super) async fn run(args: EmulateArgs) -> Outcome {
 }
 
 /// A client that is started again signs another provider token, which Apple would refuse for 20 minutes.
-fn lenient_rules() -> ApnsRules {
-    ApnsRules { mint_every_s: 0, ..ApnsRules::default() }
+fn lenient_rules() -> AppleRules {
+    AppleRules { mint_every_s: 0, ..AppleRules::default() }
 }
 
-fn strict_rules() -> ApnsRules {
-    ApnsRules { missing_push_type: MissingPushType::Refused, ..ApnsRules::default() }
+fn strict_rules() -> AppleRules {
+    AppleRules { missing_push_type: MissingPushType::Refused, ..AppleRules::default() }
 }

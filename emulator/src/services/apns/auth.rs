@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::Environment;
 use super::reason::Reason;
-use super::rules::{ApnsRules, TokenComparison};
+use super::rules::{AppleRules, TokenComparison};
 use crate::wire::HttpRequest;
 
 /// Maximum number of remembered provider tokens. Real senders use few.
@@ -86,7 +86,7 @@ struct Inner {
 pub(super) struct Verification<'a> {
     pub(super) team: &'a str,
     pub(super) now_s: u64,
-    pub(super) rules: &'a ApnsRules,
+    pub(super) rules: &'a AppleRules,
 }
 
 /// Parsed provider token. Its signature is not verified yet.

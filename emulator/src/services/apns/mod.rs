@@ -1,6 +1,6 @@
 //! APNs as application servers see it: HTTP/2 only, provider tokens or certificates, the rules of Apple's reference,
 //! and virtual devices behind it.
-//! Where Apple's documentation is silent, [`ApnsRules`] selects the behaviour.
+//! Where Apple's documentation is silent, [`AppleRules`] selects the behaviour.
 
 mod auth;
 mod broadcast;
@@ -30,7 +30,7 @@ use broadcast::Channels;
 use device::Devices;
 pub use device::{ApnsDevice, Environment};
 pub use push_type::PushType;
-pub use rules::{ApnsRules, MissingPushType, TokenComparison, WrongSuffix};
+pub use rules::{AppleRules, MissingPushType, TokenComparison, WrongSuffix};
 pub(crate) use server::ApnsServer;
 
 /// Host names of the service.
@@ -60,7 +60,7 @@ pub struct Apns {
     credentials: Credentials,
     devices: Devices,
     channels: Channels,
-    rules: Mutex<ApnsRules>,
+    rules: Mutex<AppleRules>,
     context: ServiceContext,
 }
 
@@ -182,12 +182,12 @@ impl Apns {
 
     /// Returns the current rules.
     #[must_use]
-    pub fn rules(&self) -> ApnsRules {
+    pub fn rules(&self) -> AppleRules {
         *self.rules.lock()
     }
 
     /// Sets the rules.
-    pub fn set_rules(&self, rules: ApnsRules) {
+    pub fn set_rules(&self, rules: AppleRules) {
         *self.rules.lock() = rules;
     }
 

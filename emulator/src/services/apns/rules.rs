@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 /// Adjustable rules of APNs. The control API names them as this struct does, except where `serde` renames a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct ApnsRules {
+pub struct AppleRules {
     /// Maximum age of a provider token, in seconds.
     pub token_life_s: u32,
     /// Maximum time by which a provider token may be issued in the future, in seconds.
@@ -35,7 +35,7 @@ pub struct ApnsRules {
     pub max_channels: usize,
 }
 
-impl Default for ApnsRules {
+impl Default for AppleRules {
     fn default() -> Self {
         Self {
             token_life_s: 3600,
@@ -53,7 +53,7 @@ impl Default for ApnsRules {
     }
 }
 
-impl ApnsRules {
+impl AppleRules {
     /// Returns these rules with some values changed. The other rules stay as they are.
     ///
     /// # Errors
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn exactly_the_existing_rules_are_described() {
-        let Value::Object(rules) = json!(ApnsRules::default()) else { panic!("rules are no object") };
+        let Value::Object(rules) = json!(AppleRules::default()) else { panic!("rules are no object") };
         let described: std::collections::BTreeSet<_> = MEANINGS.iter().map(|(name, _)| *name).collect();
         assert_eq!(described, rules.keys().map(String::as_str).collect());
     }

@@ -106,23 +106,23 @@ impl ApnsServer {
 fn hint(request: &HttpRequest, reason: Reason) -> Option<&'static str> {
     match reason {
         Reason::TooManyProviderTokenUpdates => Some(
-            "this key showed another provider token within the last mint_every_s seconds; \
+            "this key used another provider token within the last mint_every_s seconds; \
              POST /control/apns/do/rules {\"mint_every_s\": 0} switches the rule off, \
-             POST /control/apns/do/forget_provider_tokens lets every key begin anew",
+             POST /control/apns/do/forget_provider_tokens forgets the used tokens of every key",
         ),
         Reason::InvalidPushType if request.header("apns-push-type").is_none() => Some(
             "the push has no apns-push-type; \
-             POST /control/apns/do/rules {\"missing_push_type\": \"alert\"} takes it as an alert",
+             POST /control/apns/do/rules {\"missing_push_type\": \"alert\"} accepts it as an alert",
         ),
         _ => None,
     }
 }
 
 /// Returns the response to a refused request.
-fn refused(status: u16, reason: &str, since_ms: Option<u64>) -> HttpResponse {
+fn refusal_response(status: u16, reason: &str, since_ms: Option<u64>) -> HttpResponse {
     let mut body = json!({"reason": reason});
-    if let Some(since) = since_ms {
-        body["timestamp"] = since.into();
+    if let Some(since_ms) = since_ms {
+        body["timestamp"] = since_ms.into();
     }
     HttpResponse::with_body(status, "application/json", body.to_string())
 }
@@ -160,7 +160,7 @@ impl PushService for ApnsServer {
         };
         let (status, code) = reason.status_and_code();
         self.context().record(self.refusal_event(request, status, Some(code.to_owned())));
-        let response = self.with_apns_id(request, refused(status, code, reason.since_ms()));
+        let response = self.with_apns_id(request, refusal_response(status, code, reason.since_ms()));
         match hint(request, reason) {
             Some(text) => {
                 self.context().record(EventKind::Hint { text: text.to_owned() });
@@ -171,7 +171,7 @@ impl PushService for ApnsServer {
     }
 
     fn error_response(&self, request: &HttpRequest, status: u16, code: Option<&str>) -> HttpResponse {
-        let usual = match status {
+        let default_reason = match status {
             400 => "BadDeviceToken",
             403 => "InvalidProviderToken",
             410 => "Unregistered",
@@ -180,12 +180,12 @@ impl PushService for ApnsServer {
             503 => "ServiceUnavailable",
             _ => "InternalServerError",
         };
-        let since = (status == 410).then(|| self.context().clock.now_ms());
-        self.with_apns_id(request, refused(status, code.unwrap_or(usual), since))
+        let since_ms = (status == 410).then(|| self.context().clock.now_ms());
+        self.with_apns_id(request, refusal_response(status, code.unwrap_or(default_reason), since_ms))
     }
 
     fn expired_credentials_response(&self, request: &HttpRequest) -> HttpResponse {
-        self.with_apns_id(request, refused(403, "ExpiredProviderToken", None))
+        self.with_apns_id(request, refusal_response(403, "ExpiredProviderToken", None))
     }
 
     fn refusal_event(&self, request: &HttpRequest, status: u16, code: Option<String>) -> EventKind {

@@ -8,7 +8,7 @@ use super::Environment;
 use super::PushType;
 use super::auth::Sender;
 use super::reason::Reason;
-use super::rules::{ApnsRules, WrongSuffix};
+use super::rules::{AppleRules, WrongSuffix};
 use crate::wire::HttpRequest;
 
 /// Maximum length of a collapse id, in bytes.
@@ -70,7 +70,7 @@ pub(super) fn validate(
     request: &HttpRequest,
     sender: &Sender,
     bundle: &str,
-    rules: &ApnsRules,
+    rules: &AppleRules,
 ) -> Result<PushRequest, Reason> {
     let headers = Headers::parse(request)?;
     let push_type = headers.push_type.unwrap_or(PushType::Alert);
@@ -119,7 +119,7 @@ fn verify_topic(
     push_type: PushType,
     sender: &Sender,
     bundle: &str,
-    rules: &ApnsRules,
+    rules: &AppleRules,
 ) -> Result<(), Reason> {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
     if topic.is_empty() || !topic.chars().all(is_allowed) {

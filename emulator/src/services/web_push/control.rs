@@ -65,12 +65,12 @@ pub(super) fn route_descriptions() -> Value {
 
 type SharedWebPush = State<Arc<WebPush>>;
 
-fn refused(status: StatusCode, code: &str, detail: &str) -> Response {
+fn error_response(status: StatusCode, code: &str, detail: &str) -> Response {
     (status, Json(json!({"code": code, "detail": detail}))).into_response()
 }
 
 fn unknown_subscription() -> Response {
-    refused(
+    error_response(
         StatusCode::NOT_FOUND,
         "unknown_subscription",
         "no subscription has this id; GET /control/webpush/subscriptions lists them",
@@ -88,11 +88,11 @@ struct NewSubscription {
 async fn subscribe(State(web_push): SharedWebPush, body: Bytes) -> Response {
     let request = match serde_json::from_slice(&body) {
         Ok(request) => request,
-        Err(error) => return refused(StatusCode::BAD_REQUEST, "bad_request", &error.to_string()),
+        Err(error) => return error_response(StatusCode::BAD_REQUEST, "bad_request", &error.to_string()),
     };
     match subscribe_browser(&web_push, request) {
         Ok(subscription) => (StatusCode::CREATED, Json(subscription)).into_response(),
-        Err(error) => refused(StatusCode::BAD_REQUEST, "bad_key", &error.to_string()),
+        Err(error) => error_response(StatusCode::BAD_REQUEST, "bad_key", &error.to_string()),
     }
 }
 

@@ -255,7 +255,7 @@ impl WebPush {
                 response
             }
             Err(refusal) => {
-                let response = profile.refused(refusal);
+                let response = profile.refusal_response(refusal);
                 let code = Some(refusal.code().to_owned());
                 self.context.record(self.response_event(service, head, response.status, code));
                 response
@@ -354,7 +354,7 @@ impl PushService for WebPush {
     fn expired_credentials_response(&self, request: &HttpRequest) -> HttpResponse {
         self.service_or_generic(&request.head)
             .profile()
-            .refused(Refusal::Vapid(vapid::VapidError::Expired))
+            .refusal_response(Refusal::Vapid(vapid::VapidError::Expired))
             .into()
     }
 

@@ -48,7 +48,7 @@ impl ServiceProfile for Apple {
         format!("/message/{}", random_id::<16>())
     }
 
-    fn refused(&self, refusal: Refusal) -> PushResponse {
+    fn refusal_response(&self, refusal: Refusal) -> PushResponse {
         let (status, reason) = match refusal {
             Refusal::Method => (405, "MethodNotAllowed"),
             Refusal::Unknown | Refusal::Mangled => (404, "BadPath"),

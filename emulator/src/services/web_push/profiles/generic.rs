@@ -26,7 +26,7 @@ impl ServiceProfile for Generic {
         format!("/message/{}", random_id::<32>())
     }
 
-    fn refused(&self, refusal: Refusal) -> PushResponse {
+    fn refusal_response(&self, refusal: Refusal) -> PushResponse {
         let (status, text) = match refusal {
             Refusal::Method => return PushResponse::empty(405).with_header("allow", "POST"),
             // RFC 8030 §7.3 requires 404 also for a subscription that has ended.

@@ -28,7 +28,7 @@ impl ServiceProfile for Google {
         format!("/0:{}%7{:x}", rand::random::<u32>(), rand::random::<u64>())
     }
 
-    fn refused(&self, refusal: Refusal) -> PushResponse {
+    fn refusal_response(&self, refusal: Refusal) -> PushResponse {
         let (status, text) = match refusal {
             Refusal::Method => return PushResponse::empty(405).with_header("allow", "POST"),
             Refusal::Unknown | Refusal::Mangled => (404, "invalid push subscription endpoint\n"),

@@ -74,7 +74,7 @@ pub(super) trait ServiceProfile: Sync {
     fn message_path(&self) -> String;
 
     /// Returns the response to a refused push in the service's format.
-    fn refused(&self, refusal: Refusal) -> PushResponse;
+    fn refusal_response(&self, refusal: Refusal) -> PushResponse;
 
     /// Returns the response that a fault rule asks for. `code` is the service's own: an errno, a reason or a line of
     /// text.
@@ -192,10 +192,10 @@ mod tests {
         ];
         for service in WebPushService::ALL {
             for refusal in refusals {
-                let status = service.profile().refused(refusal).status;
+                let status = service.profile().refusal_response(refusal).status;
                 assert!((400..500).contains(&status), "{service:?} {refusal:?} {status}");
             }
-            assert_eq!(service.profile().refused(Refusal::TooLarge).status, 413);
+            assert_eq!(service.profile().refusal_response(Refusal::TooLarge).status, 413);
         }
     }
 }

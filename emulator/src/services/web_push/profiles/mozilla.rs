@@ -31,7 +31,7 @@ impl ServiceProfile for Mozilla {
         format!("/m/gAAAA{}", random_id::<60>())
     }
 
-    fn refused(&self, refusal: Refusal) -> PushResponse {
+    fn refusal_response(&self, refusal: Refusal) -> PushResponse {
         let (status, errno, message) = match refusal {
             Refusal::Method => return PushResponse::empty(405).with_header("allow", "POST"),
             Refusal::Unknown | Refusal::Mangled => (404, 102, "Invalid URL endpoint"),

@@ -56,7 +56,7 @@ impl ServiceProfile for Windows {
         format!("/m/{:X}", rand::random::<u64>())
     }
 
-    fn refused(&self, refusal: Refusal) -> PushResponse {
+    fn refusal_response(&self, refusal: Refusal) -> PushResponse {
         let (status, description) = match refusal {
             Refusal::Method => (405, "The HTTP method is not POST."),
             Refusal::Unknown => (404, "The channel URI is not valid or is not recognized."),

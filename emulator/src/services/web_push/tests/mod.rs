@@ -75,8 +75,15 @@ fn encrypted(subscription: &Subscription, text: &str) -> Vec<u8> {
     UserAgentPublicKeys { public, auth }.encrypt(text.as_bytes()).unwrap()
 }
 
-fn subscribed(service: WebPushService) -> (WebPush, AppServer, Subscription) {
+/// Services with one virtual browser, and the application server that it has subscribed for.
+struct TestSetup {
+    web_push: WebPush,
+    app_server: AppServer,
+    subscription: Subscription,
+}
+
+fn subscribed(service: WebPushService) -> TestSetup {
     let (web_push, app_server) = (WebPush::default(), AppServer::new());
     let subscription = web_push.subscribe(service, &app_server.application_server_key()).unwrap();
-    (web_push, app_server, subscription)
+    TestSetup { web_push, app_server, subscription }
 }

@@ -19,7 +19,7 @@ fn error_text(response: &PushResponse) -> String {
 
 fn assert_refused(modify: impl Fn(Request, &AppServer) -> Request, expected: ExpectedErrors) {
     for (service, (status, text)) in WebPushService::ALL.into_iter().zip(expected) {
-        let (web_push, app_server, subscription) = subscribed(service);
+        let TestSetup { web_push, app_server, subscription } = subscribed(service);
         let request = modify(Request::valid(&subscription, &app_server, "hi"), &app_server);
         let response = request.send(&web_push);
         assert_eq!(response.status, status, "{service:?}: {response:?}");
@@ -31,7 +31,7 @@ fn assert_refused(modify: impl Fn(Request, &AppServer) -> Request, expected: Exp
 #[test]
 fn a_valid_push_arrives_at_every_service() {
     for service in WebPushService::ALL {
-        let (web_push, app_server, subscription) = subscribed(service);
+        let TestSetup { web_push, app_server, subscription } = subscribed(service);
         let request = Request::valid(&subscription, &app_server, "hi").with_header("urgency", Some("high"));
         let response = request.with_header("topic", Some("upd8")).send(&web_push);
         assert_eq!((response.status, response.header("ttl")), (201, Some("60")), "{service:?}");
@@ -145,7 +145,7 @@ fn vapid_with_another_key_has_its_own_error() {
         (403, "does not match"),
         (403, "another key"),
     ]) {
-        let (web_push, _, subscription) = subscribed(service);
+        let TestSetup { web_push, subscription, .. } = subscribed(service);
         let response = Request::valid(&subscription, &AppServer::new(), "hi").send(&web_push);
         assert_eq!(response.status, status, "{service:?}");
         assert!(error_text(&response).contains(text), "{service:?}: {response:?}");
@@ -176,7 +176,7 @@ fn an_expired_subscription_is_gone() {
         (410, "expired"),
         (404, "no such"),
     ]) {
-        let (web_push, app_server, subscription) = subscribed(service);
+        let TestSetup { web_push, app_server, subscription } = subscribed(service);
         assert!(web_push.expire(&subscription));
         let response = Request::valid(&subscription, &app_server, "hi").send(&web_push);
         assert_eq!(response.status, status, "{service:?}");
@@ -187,7 +187,7 @@ fn an_expired_subscription_is_gone() {
 
 #[test]
 fn a_push_that_cannot_be_decrypted_is_accepted_and_recorded() {
-    let (web_push, app_server, subscription) = subscribed(WebPushService::Mozilla);
+    let TestSetup { web_push, app_server, subscription } = subscribed(WebPushService::Mozilla);
     let other = web_push.subscribe(WebPushService::Mozilla, &app_server.application_server_key()).unwrap();
     let mut request = Request::valid(&subscription, &app_server, "hi");
     request.body = encrypted(&other, "hi");
@@ -204,7 +204,7 @@ fn a_push_that_cannot_be_decrypted_is_accepted_and_recorded() {
 
 #[test]
 fn the_event_names_the_violated_rule() {
-    let (web_push, app_server, subscription) = subscribed(WebPushService::Google);
+    let TestSetup { web_push, app_server, subscription } = subscribed(WebPushService::Google);
     let expired = json!({"aud": "https://fcm.googleapis.com", "exp": now() - 1});
     let request = Request::valid(&subscription, &app_server, "hi");
     request
@@ -218,7 +218,7 @@ fn the_event_names_the_violated_rule() {
 
 #[test]
 fn apple_requires_a_positive_ttl_a_contact_and_base64url_topics() {
-    let (web_push, app_server, subscription) = subscribed(WebPushService::Apple);
+    let TestSetup { web_push, app_server, subscription } = subscribed(WebPushService::Apple);
     let valid = || Request::valid(&subscription, &app_server, "hi");
     let reason = |request: Request| -> Value {
         serde_json::from_str::<Value>(&request.send(&web_push).body).unwrap_or_default()["reason"].clone()
@@ -237,7 +237,7 @@ fn apple_requires_a_positive_ttl_a_contact_and_base64url_topics() {
 #[test]
 fn other_services_accept_a_ttl_of_0_and_no_contact() {
     for service in [WebPushService::Mozilla, WebPushService::Google, WebPushService::Generic] {
-        let (web_push, app_server, subscription) = subscribed(service);
+        let TestSetup { web_push, app_server, subscription } = subscribed(service);
         let claims = json!({"aud": service.profile().origin(), "exp": now() + 60});
         let request = Request::valid(&subscription, &app_server, "hi").with_header("ttl", Some("0"));
         let response = request
@@ -249,7 +249,7 @@ fn other_services_accept_a_ttl_of_0_and_no_contact() {
 
 #[test]
 fn windows_requires_ttl_and_cache_policy_to_agree() {
-    let (web_push, app_server, subscription) = subscribed(WebPushService::Windows);
+    let TestSetup { web_push, app_server, subscription } = subscribed(WebPushService::Windows);
     let send = |ttl: &str, policy: Option<&str>| {
         let request = Request::valid(&subscription, &app_server, "hi").with_header("ttl", Some(ttl));
         request.with_header("x-wns-cache-policy", policy).send(&web_push)
@@ -275,7 +275,7 @@ fn windows_requires_ttl_and_cache_policy_to_agree() {
 
 #[test]
 fn windows_requires_the_query_unchanged() {
-    let (web_push, app_server, subscription) = subscribed(WebPushService::Windows);
+    let TestSetup { web_push, app_server, subscription } = subscribed(WebPushService::Windows);
     assert!(subscription.endpoint.contains("%2b") && subscription.endpoint.contains("%2f"));
     let url = &subscription.endpoint;
     for (url, change) in [
@@ -299,14 +299,14 @@ fn windows_requires_the_query_unchanged() {
 
 #[test]
 fn a_ttl_above_the_maximum_of_the_service_is_shortened() {
-    let (web_push, app_server, subscription) = subscribed(WebPushService::Mozilla);
+    let TestSetup { web_push, app_server, subscription } = subscribed(WebPushService::Mozilla);
     let request = Request::valid(&subscription, &app_server, "hi").with_header("ttl", Some("9999999999"));
     assert_eq!(request.send(&web_push).header("ttl"), Some("2592000"));
 }
 
 #[test]
 fn a_browser_that_comes_online_gets_the_newest_push_of_a_topic() {
-    let (web_push, app_server, subscription) = subscribed(WebPushService::Mozilla);
+    let TestSetup { web_push, app_server, subscription } = subscribed(WebPushService::Mozilla);
     assert!(web_push.go_offline(&subscription));
     for text in ["rings", "missed"] {
         let request = Request::valid(&subscription, &app_server, text).with_header("topic", Some("call"));
@@ -339,7 +339,7 @@ fn injected_errors_have_the_format_of_the_service() {
         (WebPushService::Windows, 500, "\"ErrCode\":500"),
         (WebPushService::Generic, 503, "Fault injected"),
     ] {
-        let (web_push, app_server, subscription) = subscribed(service);
+        let TestSetup { web_push, app_server, subscription } = subscribed(service);
         web_push.add_fault(error(status, Some("7")));
         let response = Request::valid(&subscription, &app_server, "hi").send(&web_push);
         assert_eq!((response.status, response.header("retry-after")), (status, Some("7")), "{service:?}");
@@ -354,7 +354,7 @@ fn injected_errors_have_the_format_of_the_service() {
 
 #[test]
 fn mozilla_sends_a_retry_after_of_two_minutes_when_it_throttles() {
-    let (web_push, app_server, subscription) = subscribed(WebPushService::Mozilla);
+    let TestSetup { web_push, app_server, subscription } = subscribed(WebPushService::Mozilla);
     web_push.add_fault(error(429, None));
     assert_eq!(
         Request::valid(&subscription, &app_server, "hi").send(&web_push).header("retry-after"),
@@ -364,7 +364,7 @@ fn mozilla_sends_a_retry_after_of_two_minutes_when_it_throttles() {
 
 #[test]
 fn an_injected_redirect_has_the_given_location() {
-    let (web_push, app_server, subscription) = subscribed(WebPushService::Generic);
+    let TestSetup { web_push, app_server, subscription } = subscribed(WebPushService::Generic);
     let location = "https://169.254.169.254/latest".to_owned();
     web_push.add_fault(fault(Effect::Redirect { status: 307, location: location.clone() }));
     let response = Request::valid(&subscription, &app_server, "hi").send(&web_push);
