@@ -295,7 +295,10 @@ async fn an_address_that_was_registered_after_apples_news_is_kept_and_its_status
 #[tokio::test(flavor = "multi_thread")]
 async fn for_hours_no_provider_token_is_too_old_or_too_new_even_where_each_text_counts() {
     let bench = Bench::new().await;
-    bench.emulator.apns().set_rules(AppleRules { same_token: TokenComparison::Text, ..AppleRules::default() });
+    bench
+        .emulator
+        .apns()
+        .set_rules(AppleRules { same_token: TokenComparison::Text, ..AppleRules::default() });
     for minutes in 0..40 {
         assert_eq!(bench.sent().await, (State::Sent, None), "after {} minutes", minutes * 7);
         bench.advance(MINUTE * 7);
@@ -305,7 +308,10 @@ async fn for_hours_no_provider_token_is_too_old_or_too_new_even_where_each_text_
 #[tokio::test(flavor = "multi_thread")]
 async fn channels_with_one_key_share_the_provider_token_that_apple_counts() {
     let bench = Bench::new().await;
-    bench.emulator.apns().set_rules(AppleRules { same_token: TokenComparison::Text, ..AppleRules::default() });
+    bench
+        .emulator
+        .apns()
+        .set_rules(AppleRules { same_token: TokenComparison::Text, ..AppleRules::default() });
     assert_eq!(bench.sent().await.0, State::Sent);
     let other = channel(&bench.emulator, &config(&bench.emulator), bench.clock.clone(), &bench.tokens);
     other.probe().await.unwrap();
