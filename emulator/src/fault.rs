@@ -331,6 +331,7 @@ impl FaultRules {
         Self { seed, list: Mutex::default() }
     }
 
+    /// Adds a rule and returns its number. A rule for 0 requests is dropped at once.
     pub(crate) fn add(&self, fault: Fault) -> u64 {
         let mut list = self.list.lock();
         list.last_number += 1;
@@ -344,6 +345,7 @@ impl FaultRules {
         number
     }
 
+    /// Returns the rules that are not used up, with their numbers.
     pub(crate) fn all(&self) -> Vec<(u64, Fault)> {
         self.list.lock().rules.iter().map(|rule| (rule.number, rule.fault.clone())).collect()
     }
@@ -356,6 +358,7 @@ impl FaultRules {
         list.rules.len() < old_length
     }
 
+    /// Removes all rules.
     pub(crate) fn clear(&self) {
         self.list.lock().rules.clear();
     }
@@ -387,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_hits_about_so_many_and_the_same_ones_for_the_same_seed() {
+    fn a_share_hits_about_that_many_requests_and_the_same_for_the_same_seed() {
         let fault = Fault::always(Effect::Hang).share(0.3);
         let first = hits(7, fault.clone(), 1000);
         let hit = first.iter().filter(|hit| **hit).count();
@@ -397,19 +400,19 @@ mod tests {
     }
 
     #[test]
-    fn the_next_n_after_k_go_wrong_and_no_others() {
+    fn exactly_the_next_n_requests_after_k_others_fail() {
         let fault = Fault::next(2, Effect::Hang).skip(3);
         assert_eq!(hits(0, fault, 7), [false, false, false, true, true, false, false]);
     }
 
     #[test]
-    fn a_rule_for_a_device_leaves_others_alone_and_is_not_used_up_by_them() {
+    fn a_rule_for_a_device_ignores_requests_for_others_and_is_not_used_up_by_them() {
         assert_eq!(hits(0, Fault::next(1, Effect::Hang).device("ann"), 2), [false, false]);
         assert_eq!(hits(0, Fault::next(1, Effect::Hang).device("bob"), 2), [true, false]);
     }
 
     #[test]
-    fn the_oldest_rule_that_is_due_applies_alone() {
+    fn only_the_oldest_due_rule_applies() {
         let faults = FaultRules::new(0);
         let (first, second) =
             (faults.add(Fault::next(1, Effect::Hang)), faults.add(Fault::next(1, Effect::Close)));
@@ -428,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_seconds_a_date_or_anything_else() {
+    fn retry_after_is_seconds_a_date_or_any_text() {
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_747);
         let value = |json: &str| serde_json::from_str::<RetryAfter>(json).unwrap().value(at);
         assert_eq!(value("30"), "30");

@@ -115,6 +115,7 @@ struct Inner {
 }
 
 impl DeviceInbox {
+    /// Returns the inbox of a new device: registered, online and not muted.
     pub(crate) fn new(device: &str) -> Self {
         let inner = Inner {
             registered: true,
@@ -126,6 +127,7 @@ impl DeviceInbox {
         Self { device: device.to_owned(), inner: Mutex::new(inner) }
     }
 
+    /// Returns `true` while the app is installed.
     pub(crate) fn is_registered(&self) -> bool {
         self.inner.lock().registered
     }
@@ -184,6 +186,7 @@ impl DeviceInbox {
         EventKind::Dropped { device: self.device.clone(), why }
     }
 
+    /// Stores a push and drops those above the limits of its policy. Returns the events to record.
     fn store(
         &self,
         inner: &mut Inner,
@@ -213,6 +216,7 @@ impl DeviceInbox {
         events
     }
 
+    /// Shows a notification, unless the device is muted. Returns the event to record.
     fn show(&self, inner: &mut Inner, mut notification: ShownNotification, now_ms: u64) -> EventKind {
         // A muted device still gets pushes that show nothing.
         if inner.muted && !notification.silent {

@@ -34,7 +34,7 @@ async fn upgrade(State(browsers): State<Arc<Browsers>>, upgrade: WebSocketUpgrad
     let upgrade = upgrade.protocols(["push-notification"]).max_message_size(MAX_MESSAGE_SIZE);
     upgrade.on_upgrade(async move |socket| {
         if let Err(error) = serve(socket, &browsers).await {
-            tracing::debug!(%error, "autopush connection ended");
+            tracing::debug!(%error, "autopush connection ended with an error");
         }
     })
 }

@@ -10,12 +10,14 @@ pub(super) struct Malformed;
 pub(super) struct Writer(Vec<u8>);
 
 impl Writer {
+    /// Appends a number as a varint.
     pub(super) fn varint(mut self, field: u32, value: u64) -> Self {
         self.key(field, 0);
         write_varint(&mut self.0, value);
         self
     }
 
+    /// Appends a number as 64 bits.
     pub(super) fn fixed64(mut self, field: u32, value: u64) -> Self {
         self.key(field, 1);
         self.0.extend_from_slice(&value.to_le_bytes());
@@ -31,6 +33,7 @@ impl Writer {
         self
     }
 
+    /// Returns the encoded message.
     pub(super) fn finish(self) -> Vec<u8> {
         self.0
     }
@@ -106,7 +109,7 @@ impl<'a> Message<'a> {
     }
 
     /// Returns every byte string of a repeated field.
-    pub(super) fn all(&self, field: u32) -> impl Iterator<Item = &'a [u8]> {
+    pub(super) fn all_bytes(&self, field: u32) -> impl Iterator<Item = &'a [u8]> {
         self.0.iter().filter_map(move |(at, value)| match value {
             Value::Bytes(bytes) if *at == field => Some(*bytes),
             _ => None,
@@ -115,7 +118,7 @@ impl<'a> Message<'a> {
 
     /// Returns a string. Of several, the last one.
     pub(super) fn text(&self, field: u32) -> Option<&'a str> {
-        self.all(field).last().and_then(|bytes| std::str::from_utf8(bytes).ok())
+        self.all_bytes(field).last().and_then(|bytes| std::str::from_utf8(bytes).ok())
     }
 }
 
@@ -140,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_examples_of_the_protobuf_encoding_guide_are_written_and_read() {
+    fn the_examples_of_the_protobuf_encoding_guide_are_written_and_parsed() {
         assert_eq!(Writer::default().varint(1, 150).finish(), [0x08, 0x96, 0x01]);
         assert_eq!(Writer::default().bytes(2, "testing").finish(), b"\x12\x07testing");
         let message = Message::parse(b"\x08\x96\x01\x12\x07testing").unwrap();
@@ -148,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn every_number_comes_back() {
+    fn every_written_number_is_parsed_back() {
         for value in [0, 1, 127, 128, 300, u64::from(u32::MAX), u64::MAX] {
             let bytes = Writer::default().varint(3, value).fixed64(4, value).finish();
             let message = Message::parse(&bytes).unwrap();
@@ -157,16 +160,16 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_several_counts_and_a_repeated_field_has_all() {
+    fn the_last_of_several_values_counts_and_a_repeated_field_returns_all() {
         let bytes = Writer::default().varint(1, 1).varint(1, 2).bytes(2, "a").bytes(2, "b").finish();
         let message = Message::parse(&bytes).unwrap();
         assert_eq!((message.number(1), message.text(2)), (Some(2), Some("b")));
-        assert_eq!(message.all(2).collect::<Vec<_>>(), [b"a", b"b"]);
+        assert_eq!(message.all_bytes(2).collect::<Vec<_>>(), [b"a", b"b"]);
         assert_eq!((message.number(2), message.text(1), message.number(9)), (None, None, None));
     }
 
     #[test]
-    fn cut_overlong_and_group_messages_are_refused() {
+    fn truncated_overlong_and_group_messages_are_refused() {
         let whole = Writer::default().fixed64(7, 1).bytes(2, "abc").varint(70_000, 300).finish();
         assert!(Message::parse(&whole).is_ok());
         for end in [1, 5, 10, 12, whole.len() - 1] {
@@ -178,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_not_complete_asks_for_more() {
+    fn an_incomplete_varint_needs_more_bytes() {
         assert_eq!(read_varint(&[0x96]), Ok(None));
         assert_eq!(read_varint(&[0x96, 0x01, 0xff]), Ok(Some((2, 150))));
         assert_eq!(read_varint(&[0xff; 11]), Err(Malformed));

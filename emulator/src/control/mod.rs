@@ -62,7 +62,7 @@ pub(crate) async fn serve(port: ControlPort, control: Control) {
         .merge(port.guarded_routes);
     let router = with_origin_check(router, port.address).merge(port.browser_routes);
     if let Err(error) = axum::serve(port.listener, router).await {
-        tracing::error!(%error, "control API ended");
+        tracing::error!(%error, "control API failed");
     }
 }
 

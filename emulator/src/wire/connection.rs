@@ -123,6 +123,7 @@ impl Inner {
         self.injected.put_u32(value);
     }
 
+    /// Adds a GOAWAY frame.
     fn inject_goaway(&mut self, last: u32, code: u32, debug: &[u8]) {
         self.inject_head(7, 8 + debug.len());
         self.injected.put_u32(last);

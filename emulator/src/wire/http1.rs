@@ -18,11 +18,12 @@ use crate::service::{ServerAction, next_action};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// Serves one connection until it ends.
 pub(super) async fn serve(stream: TlsStream<TcpStream>, peer: Peer, port: Arc<ServedPort>) {
     let default_service = Arc::clone(&port.default_service);
     let service = service_fn(move |request| exchange(Arc::clone(&port), peer.clone(), request));
     if let Err(error) = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await {
-        tracing::debug!(%error, "connection ended");
+        tracing::debug!(%error, "HTTP/1.1 connection ended with an error");
         if error.is_parse() {
             let reason = format!("the client does not speak HTTP/1.1: {error}");
             default_service.context().record(EventKind::ConnectionRefused { reason });

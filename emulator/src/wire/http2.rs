@@ -31,6 +31,7 @@ struct StreamHandler {
     sender: SendResponse<Bytes>,
 }
 
+/// Serves one connection until it ends.
 pub(super) async fn serve(
     stream: TlsStream<TcpStream>,
     peer: Peer,
@@ -59,10 +60,10 @@ pub(super) async fn serve(
                     while handlers.try_join_next().is_some() {}
                 }
                 Some(Err(error)) => {
-                    tracing::debug!(%error, "connection ended");
+                    tracing::debug!(%error, "HTTP/2 connection ended with an error");
                     // Other errors were sent by the peer, or mean that the socket is closed.
                     if error.is_library() {
-                        record_refusal(format!("the client broke HTTP/2: {error}"));
+                        record_refusal(format!("the client violated HTTP/2: {error}"));
                     }
                     return;
                 }
@@ -94,7 +95,7 @@ impl StreamHandler {
         }
         let (head, body) = request.into_parts();
         let Some(body) = read_body(body).await else {
-            let reason = "its body is longer than 1 MiB, or was broken off";
+            let reason = "its body is longer than 1 MiB, or was cut off";
             self.port
                 .default_service
                 .context()

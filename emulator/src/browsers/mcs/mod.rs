@@ -45,7 +45,7 @@ pub(super) async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, registr
         let (acceptor, registry) = (acceptor.clone(), Arc::clone(&registry));
         connections.spawn(async move {
             if let Err(error) = connection(tcp, acceptor, &registry).await {
-                tracing::debug!(%error, "MCS connection ended");
+                tracing::debug!(%error, "MCS connection ended with an error");
             }
         });
         while connections.try_join_next().is_some() {}

@@ -24,7 +24,7 @@ impl Login {
             id: message.text(1).ok_or(Malformed)?.to_owned(),
             android_id: decimal(3)?,
             security_token: decimal(5)?,
-            received: message.all(10).map(|id| String::from_utf8_lossy(id).into_owned()).collect(),
+            received: message.all_bytes(10).map(|id| String::from_utf8_lossy(id).into_owned()).collect(),
         })
     }
 
@@ -106,7 +106,7 @@ mod tests {
         let response = login.response(5);
         let message = Message::parse(&response.body).unwrap();
         assert_eq!((message.text(1), message.number(6)), (Some("chrome-156.0.8078.79"), Some(1)));
-        assert_eq!(message.all(3).count(), 0, "an error field means a failure");
+        assert_eq!(message.all_bytes(3).count(), 0, "an error field means a failure");
         assert!(Login::parse(&Writer::default().bytes(1, "x").bytes(3, "me").finish()).is_err());
     }
 
@@ -135,12 +135,12 @@ mod tests {
         );
         assert_eq!((stanza.text(6), stanza.number(11), stanza.number(24)), (Some("t"), Some(3), Some(1)));
         let pairs: Vec<_> = stanza
-            .all(7)
+            .all_bytes(7)
             .map(|pair| Message::parse(pair).unwrap())
             .map(|pair| (pair.text(1), pair.text(2)))
             .collect();
         assert_eq!(pairs, [(Some("subtype"), Some("wp:x")), (Some("content-encoding"), Some("aes128gcm"))]);
-        assert_eq!(stanza.all(21).next(), Some(&[9; 10][..]));
+        assert_eq!(stanza.all_bytes(21).next(), Some(&[9; 10][..]));
     }
 
     #[test]

@@ -48,6 +48,7 @@ pub struct Fcm {
 }
 
 impl Fcm {
+    /// Returns a project without devices. `url` is the base URL of the token endpoint.
     pub(crate) fn new(project: &str, url: &str, context: ServiceContext) -> Result<Self, Error> {
         let key = KeyPair::generate(KeySize::Rsa2048).map_err(|e| Error::new("generating a key", e))?;
         Ok(Self {

@@ -178,10 +178,12 @@ impl WebPush {
         true
     }
 
+    /// Returns the notifications that a browser shows. `None` if the id is unknown.
     fn shown_by(&self, id: &str) -> Option<Vec<ShownNotification>> {
         self.with_subscriber(id, |subscriber| subscriber.shown())
     }
 
+    /// Records what happened to an accepted push.
     fn record_outcome(&self, device: &str, outcome: PushOutcome) {
         let device = device.to_owned();
         let event = match outcome {
