@@ -273,7 +273,7 @@ impl Emulator {
     #[must_use]
     pub fn listen_addresses(&self) -> Vec<(&'static str, String)> {
         vec![
-            ("FCM, Web Push", self.url()),
+            ("services", self.url()),
             ("browsers", self.mcs_url()),
             ("APNs", self.apns.url().to_owned()),
             ("  sandbox", self.apns.sandbox_url().to_owned()),
