@@ -190,7 +190,7 @@ impl Connection {
         self.changed.notify_one();
     }
 
-    /// Returns `true` if the connection is used for the same sender as at the first call.
+    /// Binds the connection to its first sender. Returns `true` if `sender` is the one it is bound to.
     pub(crate) fn bind_sender(&self, sender: &str) -> bool {
         let mut inner = self.inner.lock();
         inner.sender.get_or_insert_with(|| sender.to_owned()) == sender

@@ -167,6 +167,7 @@ impl Credentials {
         self.authenticate_token(request, token.trim(), verification)
     }
 
+    /// Returns the sender of a provider token, or the reason to refuse it. Records the token as used.
     fn authenticate_token(
         &self,
         request: &HttpRequest,
@@ -212,6 +213,7 @@ impl Credentials {
     }
 }
 
+/// Parses a provider token. `None` if it is malformed or not signed with ES256.
 fn parse_token(token: &str) -> Option<ProviderToken<'_>> {
     let (signed, signature) = token.rsplit_once('.')?;
     let (header, claims) = signed.split_once('.')?;
