@@ -1,5 +1,5 @@
-//! What is done to the tree by hand and would be done wrong: a new channel, the tables of the READMEs. Changes files of
-//! the tree it is pointed at, and nothing else.
+//! Tasks that change the source tree: creating a channel, and updating the tables in the READMEs. They change only files of
+//! the tree that they are given.
 
 pub mod new_channel;
 pub mod readme;
@@ -8,37 +8,37 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why a task was not done. Nothing is half done: what can be wrong is looked at first.
+/// Error of a task. Tasks check their input before they write, so a refused task changes nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// What was asked for makes no sense.
+    /// The arguments are invalid.
     #[error("{0}")]
-    Asked(String),
-    /// The tree is not as it should be.
+    Usage(String),
+    /// A file of the tree does not have the expected content.
     #[error("{}: {why}", file.display())]
     Tree {
-        /// Where.
+        /// Path of the file.
         file: PathBuf,
-        /// What is missing.
+        /// Description of the problem.
         why: String,
     },
     /// A file cannot be read or written.
     #[error("{}: {error}", file.display())]
     Io {
-        /// Which file.
+        /// Path of the file.
         file: PathBuf,
-        /// Why not.
+        /// Error of the system.
         error: io::Error,
     },
 }
 
-/// The tree this program was built from.
+/// Returns the root of the source tree that this program was built from.
 ///
 /// # Panics
-/// Never: this crate stands in a folder of the tree.
+/// Never, because the crate's directory has a parent.
 #[must_use]
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate stands in a folder of the tree")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate's directory has a parent")
 }
 
 fn read(file: &Path) -> Result<String, Error> {
@@ -46,10 +46,10 @@ fn read(file: &Path) -> Result<String, Error> {
 }
 
 fn write(file: &Path, text: &str) -> Result<(), Error> {
-    let written = file.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(file, text));
-    written.map_err(|error| Error::Io { file: file.to_owned(), error })
+    let result = file.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(file, text));
+    result.map_err(|error| Error::Io { file: file.to_owned(), error })
 }
 
-fn missing(file: &Path, what: &str) -> Error {
-    Error::Tree { file: file.to_owned(), why: format!("{what} is missing") }
+fn missing(file: &Path, text: &str) -> Error {
+    Error::Tree { file: file.to_owned(), why: format!("{text} is missing") }
 }

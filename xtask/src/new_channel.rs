@@ -1,5 +1,5 @@
-//! A new channel: a copy of `channels/dummy` under another name, known to the server and to the READMEs. The copy compiles
-//! and keeps every promise of the conformance suite; what it lacks is a vendor.
+//! Creation of a channel: copies `channels/dummy` under another name, and adds it to the server and the READMEs. The copy
+//! compiles and passes the conformance suite, but has no push service yet.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -8,18 +8,18 @@ use std::process::{Command, Stdio};
 
 use crate::{Error, missing, read, readme, write};
 
-const MOULD: &str = "channels/dummy";
-/// From here on `lib.rs` is about the vendor that dummy plays itself.
-const NOT_COPIED: &str = "\n// Of this channel alone";
+const TEMPLATE: &str = "channels/dummy";
+/// Item of dummy's `lib.rs` that begins the part about its simulated push service, which is not copied.
+const END_OF_TEMPLATE: &str = "\nmod vendor;";
 
-/// The names a channel goes by.
+/// Spellings of a channel's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Name {
-    /// `acme-push`: kind, folder, package.
+    /// `acme-push`: kind, directory and part of the package's name.
     kind: String,
-    /// `acme_push`: the crate in Rust.
+    /// `acme_push`: part of the crate's name in Rust.
     ident: String,
-    /// `AcmePush`: the type.
+    /// `AcmePush`: type of the channel.
     channel: String,
 }
 
@@ -30,7 +30,9 @@ impl Name {
                 && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
         };
         if !text.split('-').all(is_word) {
-            return Err(Error::Asked(format!("{text:?} is no name: words of a-z and 0-9, joined by dashes")));
+            return Err(Error::Usage(format!(
+                "invalid name {text:?}: write words of a-z and 0-9, joined by dashes"
+            )));
         }
         let capital = |word: &str| format!("{}{}", word[..1].to_ascii_uppercase(), &word[1..]);
         Ok(Self {
@@ -40,49 +42,55 @@ impl Name {
         })
     }
 
-    /// A text of the mould under this name.
-    fn put_into(&self, text: &str) -> String {
+    /// Returns a text of the template with this name.
+    fn apply(&self, text: &str) -> String {
         let text = text.replace("pushgate_dummy", &format!("pushgate_{}", self.ident));
         text.replace("dummy", &self.kind).replace("Dummy", &self.channel)
     }
 }
 
-/// Writes `channels/NAME` and what else has to know it.
+/// Creates `channels/NAME`, and adds the channel to the server and the READMEs.
 ///
 /// # Errors
-/// When there is one already, or the tree is not as it was when this was written; then nothing was written.
+/// [`Error`] if the name is invalid or taken, or the tree does not have the expected files. Then nothing is written.
 pub fn create(root: &Path, name: &str) -> Result<(), Error> {
     let name = Name::new(name)?;
-    let folder = root.join("channels").join(&name.kind);
-    if folder.exists() {
-        return Err(Error::Asked(format!("{} is there already", folder.display())));
+    let directory = root.join("channels").join(&name.kind);
+    if directory.exists() {
+        return Err(Error::Usage(format!("{} already exists: choose another name", directory.display())));
     }
     let mut files = Vec::new();
-    for file in files_of(&root.join(MOULD))? {
-        let inside = file.strip_prefix(root.join(MOULD)).unwrap_or(&file).to_owned();
-        if let Some(text) = copied(&inside, &read(&file)?, &name) {
-            files.push((folder.join(inside), text));
+    for file in files_of(&root.join(TEMPLATE))? {
+        let relative = file.strip_prefix(root.join(TEMPLATE)).unwrap_or(&file).to_owned();
+        if let Some(text) = copy_of(&relative, &read(&file)?, &name) {
+            files.push((directory.join(relative), text));
         }
     }
     files.push(server_manifest(root, &name)?);
-    files.push(assembly(root, &name)?);
-    for (file, text) in files.iter_mut().filter(|(file, _)| file.extension().is_some_and(|it| it == "rs")) {
+    files.push(server_kinds(root, &name)?);
+    for (file, text) in
+        files.iter_mut().filter(|(file, _)| file.extension().is_some_and(|extension| extension == "rs"))
+    {
         *text = formatted(root, file, text)?;
     }
     files.iter().try_for_each(|(file, text)| write(file, text))?;
     readme::update(root)
 }
 
-/// What a file of the mould becomes; `None` for what is not copied.
-fn copied(file: &Path, text: &str, name: &Name) -> Option<String> {
+/// Returns the text of a copied file. `None` means that the file is not copied.
+fn copy_of(file: &Path, text: &str, name: &Name) -> Option<String> {
     let kind = &name.kind;
     match file.to_str() {
         Some("src/vendor.rs") => None,
         Some("src/lib.rs") => {
-            let (ours, _) = text.split_once(NOT_COPIED)?;
-            let code = ours.lines().skip_while(|line| line.starts_with("//!")).collect::<Vec<_>>().join("\n");
-            let head = format!("//! {kind}: which devices it reaches, and where its vendor documents it.");
-            Some(name.put_into(&format!("{head}\n{code}\n")))
+            let (template, _) = text.split_once(END_OF_TEMPLATE)?;
+            let mut code: Vec<_> = template.lines().skip_while(|line| line.starts_with("//!")).collect();
+            // Also leaves out the comment of `mod vendor`.
+            while code.pop_if(|line| line.is_empty() || line.starts_with("//")).is_some() {}
+            let code = code.join("\n");
+            let head =
+                format!("//! {kind}: the devices that it reaches, and the push service's documentation.");
+            Some(name.apply(&format!("{head}\n{code}\n")))
         }
         Some("Cargo.toml") => {
             let line = |line: &str| match line.split_once(" = ").map(|(key, _)| key) {
@@ -90,18 +98,18 @@ fn copied(file: &Path, text: &str, name: &Name) -> Option<String> {
                 Some("zh") => format!("zh = \"{kind}\"\n"),
                 _ => format!("{line}\n"),
             };
-            Some(name.put_into(&text.lines().map(line).collect::<String>()))
+            Some(name.apply(&text.lines().map(line).collect::<String>()))
         }
         Some("README.md") => Some(format!(
-            "# {kind}\n\n## Credentials\n\n`key`: where it is had.\n\n## Limits\n\nOf size, rate, time to live and \
-             batch, each with its source.\n\n## Sources\n\nThe vendor's pages.\n"
+            "# {kind}\n\n## Credentials\n\n`key`: where to get it.\n\n## Limits\n\nSize, rate, time to live and \
+             batch, each with its source.\n\n## Sources\n\nPages of the push service.\n"
         )),
-        _ => Some(name.put_into(text)),
+        _ => Some(name.apply(text)),
     }
 }
 
-fn files_of(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let entries = fs::read_dir(folder).map_err(|error| Error::Io { file: folder.to_owned(), error })?;
+fn files_of(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries = fs::read_dir(directory).map_err(|error| Error::Io { file: directory.to_owned(), error })?;
     let mut files = Vec::new();
     for path in entries.flatten().map(|entry| entry.path()) {
         if path.is_dir() {
@@ -114,13 +122,15 @@ fn files_of(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(files)
 }
 
-/// Returns the source as `rustfmt` writes it. Another name sorts its import to another line, so no mould fits every name.
+/// Formats the source with `rustfmt`. The order of imports and the line breaks depend on the name.
 fn formatted(root: &Path, file: &Path, text: &str) -> Result<String, Error> {
     let failed = |why: &str| Error::Tree {
         file: file.to_owned(),
-        why: format!("rustfmt does not format it: {why}; `rustup component add rustfmt` installs rustfmt"),
+        why: format!("rustfmt failed: {why}; `rustup component add rustfmt` installs rustfmt"),
     };
-    rustfmt(root, text).map_err(|error| failed(&error.to_string()))?.ok_or_else(|| failed("it has an error"))
+    rustfmt(root, text)
+        .map_err(|error| failed(&error.to_string()))?
+        .ok_or_else(|| failed("the source has a syntax error"))
 }
 
 /// Runs `rustfmt` with the tree's settings. `None` means that it refuses the text.
@@ -132,29 +142,29 @@ fn rustfmt(root: &Path, text: &str) -> io::Result<Option<String>> {
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()?;
-    // It reads all of its input before it writes, so neither side waits for the other. The pipe closes when this is dropped.
+    // rustfmt reads all of its input before it writes, so no deadlock is possible. Dropping `input` closes the pipe.
     child.stdin.take().map_or(Ok(()), |mut input| input.write_all(text.as_bytes()))?;
     let output = child.wait_with_output()?;
     Ok(String::from_utf8(output.stdout).ok().filter(|_| output.status.success()))
 }
 
-/// The server's manifest with the new package among the others.
+/// Returns the server's manifest with the new package.
 fn server_manifest(root: &Path, name: &Name) -> Result<(PathBuf, String), Error> {
     let line = format!("pushgate-{} = {{ path = \"../channels/{}\" }}", name.kind, name.kind);
     with_line(&root.join("server/Cargo.toml"), "pushgate-dummy = ", &line)
 }
 
-/// The server's list of kinds with the new one.
-fn assembly(root: &Path, name: &Name) -> Result<(PathBuf, String), Error> {
+/// Returns the server's list of kinds with the new one.
+fn server_kinds(root: &Path, name: &Name) -> Result<(PathBuf, String), Error> {
     let line = format!("    (\"{}\", made!(pushgate_{}::{})),", name.kind, name.ident, name.channel);
     with_line(&root.join("server/src/assemble.rs"), "    (\"dummy\", ", &line)
 }
 
-/// The file with `line` before the one that begins with `before`.
+/// Returns the file with `line` inserted before the line that begins with `before`.
 fn with_line(file: &Path, before: &str, line: &str) -> Result<(PathBuf, String), Error> {
     let text = read(file)?;
-    let at = text.find(&format!("\n{before}")).ok_or_else(|| missing(file, before))? + 1;
-    Ok((file.to_owned(), format!("{}{line}\n{}", &text[..at], &text[at..])))
+    let offset = text.find(&format!("\n{before}")).ok_or_else(|| missing(file, before))? + 1;
+    Ok((file.to_owned(), format!("{}{line}\n{}", &text[..offset], &text[offset..])))
 }
 
 #[cfg(test)]
@@ -162,22 +172,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_words_joined_by_dashes() {
+    fn a_name_consists_of_words_joined_by_dashes() {
         let name = Name::new("acme-push2").unwrap();
         assert_eq!((name.ident.as_str(), name.channel.as_str()), ("acme_push2", "AcmePush2"));
-        for wrong in ["", "Acme", "acme_push", "-acme", "acme-", "2acme", "../evil", "acme push"] {
-            assert!(Name::new(wrong).is_err(), "{wrong}");
+        for invalid in ["", "Acme", "acme_push", "-acme", "acme-", "2acme", "../evil", "acme push"] {
+            assert!(Name::new(invalid).is_err(), "{invalid}");
         }
     }
 
-    /// What `create` reads of the tree.
-    fn copy_of_the_tree(to: &Path) {
+    /// Copies the files that `create` reads.
+    fn copy_tree(target: &Path) {
         let mut files = files_of(&crate::root().join("channels")).unwrap();
         let others =
             ["server/Cargo.toml", "server/src/assemble.rs", "rustfmt.toml", "README.md", "README.zh-CN.md"];
         files.extend(others.map(|file| crate::root().join(file)));
         for file in files {
-            let copied = to.join(file.strip_prefix(crate::root()).unwrap());
+            let copied = target.join(file.strip_prefix(crate::root()).unwrap());
             fs::create_dir_all(copied.parent().unwrap()).unwrap();
             fs::copy(&file, copied).unwrap();
         }
@@ -186,11 +196,11 @@ mod tests {
     #[test]
     fn a_new_channel_is_formatted_whatever_its_name() {
         let tree = tempfile::tempdir().unwrap();
-        copy_of_the_tree(tree.path());
+        copy_tree(tree.path());
         for name in ["acme", "zeta", "a-service-whose-name-is-long-enough-to-break-a-line-of-code"] {
             create(tree.path(), name).unwrap();
             let mut sources = files_of(&tree.path().join("channels").join(name)).unwrap();
-            sources.retain(|file| file.extension().is_some_and(|it| it == "rs"));
+            sources.retain(|file| file.extension().is_some_and(|extension| extension == "rs"));
             assert!(sources.len() > 5, "{sources:?}");
             sources.push(tree.path().join("server/src/assemble.rs"));
             for file in sources {
@@ -202,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_that_is_there_is_not_written_over() {
+    fn an_existing_channel_is_not_overwritten() {
         assert!(create(crate::root(), "fcm").is_err());
         assert!(create(crate::root(), "transport").is_err());
     }

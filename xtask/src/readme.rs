@@ -1,4 +1,5 @@
-//! The tables of channels in both READMEs, made of what the channels declare. Writes between the two marks only.
+//! Tables of channels in both READMEs, generated from the channels' capabilities. Changes only the text between the two
+//! markers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,9 +11,9 @@ use crate::{Error, missing, read, write};
 const BEGIN: &str = "<!-- channels: `cargo xtask readme` writes this table -->\n";
 const END: &str = "<!-- channels: end -->\n";
 
-/// What stands in a channel's `capability.json`, as far as the tables show it.
+/// Content of a channel's `capability.json` that the tables show.
 #[derive(Debug, Deserialize)]
-struct Declared {
+struct Declaration {
     kind: String,
     capability: Capability,
 }
@@ -37,18 +38,21 @@ impl Capability {
 }
 
 struct Channel {
-    folder: String,
-    /// What the package says of itself, in English, and in Chinese where it does.
+    directory: String,
+    /// Description of the package in English and Chinese. Without a Chinese one, the English one is used for both.
     service: [String; 2],
-    declared: Declared,
+    declaration: Declaration,
 }
 
-/// One README: its file, the head of its table, the words for what a channel can do, what stands between two words.
+/// Language of a README.
 struct Language {
     file: &'static str,
+    /// Header rows of the table.
     head: &'static str,
+    /// Names of the options, in the order of [`Capability::options`].
     options: [&'static str; 6],
-    comma: &'static str,
+    /// Separator in lists.
+    separator: &'static str,
 }
 
 const LANGUAGES: [Language; 2] = [
@@ -56,34 +60,34 @@ const LANGUAGES: [Language; 2] = [
         file: "README.md",
         head: "| kind | push service | tokens | batch | bytes | can |\n|---|---|---|---|---|---|\n",
         options: ["collapse", "priority", "badge", "silent", "image", "receipts"],
-        comma: ", ",
+        separator: ", ",
     },
     Language {
         file: "README.zh-CN.md",
         head: "| kind | 推送服务 | 令牌 | 批量 | 字节 | 支持 |\n|---|---|---|---|---|---|\n",
         options: ["折叠", "优先级", "角标", "静默", "图片", "回执"],
-        comma: "、",
+        separator: "、",
     },
 ];
 
-/// Both READMEs as they should be: file and text.
+/// Returns both READMEs with current tables: path and text.
 ///
 /// # Errors
-/// When a channel or a README has not what the table is made of.
+/// [`Error`] if a channel has no valid `capability.json` or description, or a README has no markers.
 pub fn texts(root: &Path) -> Result<Vec<(PathBuf, String)>, Error> {
     let channels = channels(root)?;
-    let text = |(number, language): (usize, &Language)| {
+    let update = |(language_index, language): (usize, &Language)| {
         let file = root.join(language.file);
-        let old = read(&file)?;
-        let (before, rest) = old.split_once(BEGIN).ok_or_else(|| missing(&file, BEGIN.trim()))?;
+        let text = read(&file)?;
+        let (before, rest) = text.split_once(BEGIN).ok_or_else(|| missing(&file, BEGIN.trim()))?;
         let (_, after) = rest.split_once(END).ok_or_else(|| missing(&file, END.trim()))?;
-        let rows: String = channels.iter().map(|channel| row(channel, number, language)).collect();
+        let rows: String = channels.iter().map(|channel| row(channel, language_index, language)).collect();
         Ok((file, format!("{before}{BEGIN}\n{}{rows}\n{END}{after}", language.head)))
     };
-    LANGUAGES.iter().enumerate().map(text).collect()
+    LANGUAGES.iter().enumerate().map(update).collect()
 }
 
-/// Writes both.
+/// Writes both READMEs with current tables.
 ///
 /// # Errors
 /// As for [`texts`].
@@ -91,19 +95,23 @@ pub fn update(root: &Path) -> Result<(), Error> {
     texts(root)?.into_iter().try_for_each(|(file, text)| write(&file, &text))
 }
 
-fn row(channel: &Channel, number: usize, language: &Language) -> String {
-    let Declared { kind, capability } = &channel.declared;
+fn row(channel: &Channel, language_index: usize, language: &Language) -> String {
+    let Declaration { kind, capability } = &channel.declaration;
     let tokens: Vec<_> = capability.tokens.iter().map(|token| format!("`{token}`")).collect();
-    let can =
-        language.options.iter().zip(capability.options()).filter(|(_, can)| *can).map(|(word, _)| *word);
+    let supported = language
+        .options
+        .iter()
+        .zip(capability.options())
+        .filter(|(_, is_supported)| *is_supported)
+        .map(|(word, _)| *word);
     format!(
         "| [`{kind}`](channels/{}) | {} | {} | {} | {} | {} |\n",
-        channel.folder,
-        channel.service[number],
-        tokens.join(language.comma),
+        channel.directory,
+        channel.service[language_index],
+        tokens.join(language.separator),
         thousands(capability.max_batch),
         thousands(capability.max_bytes),
-        can.collect::<Vec<_>>().join(language.comma),
+        supported.collect::<Vec<_>>().join(language.separator),
     )
 }
 
@@ -115,22 +123,22 @@ fn thousands(number: u64) -> String {
     }
 }
 
-/// Every folder that declares something, by kind; the one without a vendor last.
+/// Returns the channels that have a `capability.json`, sorted by kind. Dummy comes last.
 fn channels(root: &Path) -> Result<Vec<Channel>, Error> {
-    let folder = root.join("channels");
-    let entries = fs::read_dir(&folder).map_err(|error| Error::Io { file: folder, error })?;
-    let folders =
+    let directory = root.join("channels");
+    let entries = fs::read_dir(&directory).map_err(|error| Error::Io { file: directory, error })?;
+    let directories =
         entries.flatten().map(|entry| entry.path()).filter(|path| path.join("capability.json").exists());
-    let mut channels = folders.map(|path| channel(&path)).collect::<Result<Vec<_>, _>>()?;
-    channels.sort_by_key(|channel| (channel.declared.kind == "dummy", channel.declared.kind.clone()));
+    let mut channels = directories.map(|path| channel(&path)).collect::<Result<Vec<_>, _>>()?;
+    channels.sort_by_key(|channel| (channel.declaration.kind == "dummy", channel.declaration.kind.clone()));
     Ok(channels)
 }
 
-fn channel(folder: &Path) -> Result<Channel, Error> {
-    let file = folder.join("capability.json");
-    let declared = serde_json::from_str(&read(&file)?)
+fn channel(directory: &Path) -> Result<Channel, Error> {
+    let file = directory.join("capability.json");
+    let declaration = serde_json::from_str(&read(&file)?)
         .map_err(|error| Error::Tree { file: file.clone(), why: error.to_string() })?;
-    let manifest = folder.join("Cargo.toml");
+    let manifest = directory.join("Cargo.toml");
     let text = read(&manifest)?;
     let value = |key: &str| {
         let line =
@@ -139,8 +147,8 @@ fn channel(folder: &Path) -> Result<Channel, Error> {
     };
     let english = value("description").ok_or_else(|| missing(&manifest, "a description"))?;
     let chinese = value("zh").unwrap_or_else(|| english.clone());
-    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(Channel { folder: name, service: [english, chinese], declared })
+    let name = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Channel { directory: name, service: [english, chinese], declaration })
 }
 
 #[cfg(test)]
@@ -150,12 +158,17 @@ mod tests {
     #[test]
     fn the_tables_of_channels_say_what_the_channels_declare() {
         for (file, text) in texts(crate::root()).unwrap() {
-            assert_eq!(read(&file).unwrap(), text, "{}: `cargo xtask readme` writes it", file.display());
+            assert_eq!(
+                read(&file).unwrap(),
+                text,
+                "{} is outdated: run `cargo xtask readme`",
+                file.display()
+            );
         }
     }
 
     #[test]
-    fn numbers_are_written_in_threes() {
+    fn numbers_have_thousands_separators() {
         assert_eq!([1, 999, 4096, 1_000_007].map(thousands), ["1", "999", "4,096", "1,000,007"]);
     }
 }

@@ -1,5 +1,5 @@
-//! The stranger's day: on a copy of the tree, the seven steps of CONTRIBUTING.md for a vendor that was invented for this
-//! test. What the steps change outside the new folder is counted, and what they make is built and tested.
+//! The seven steps of CONTRIBUTING.md on a copy of the tree, for an invented push service. The test counts the changed lines
+//! outside the new directory, and builds and tests the new channel.
 
 #![expect(clippy::unwrap_used, reason = "the failure of a test is its message")]
 
@@ -11,11 +11,10 @@ use std::process::Command;
 use pushgate_xtask::{new_channel, readme, root};
 
 const NAME: &str = "acme";
-/// What may change outside the new folder, in lines. `Cargo.lock` is Cargo's own.
-const MOST: usize = 4;
+/// Maximum number of changed lines outside the new directory, without `Cargo.lock`.
+const MAX_CHANGED_LINES: usize = 4;
 
-/// Copies what is tracked or could be. At a place that stays, and with the times of the files, so that a second run
-/// builds only what has changed.
+/// Copies the tree without build output. Keeps the modification times, so that a second run builds only changed files.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().flatten() {
@@ -33,36 +32,36 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Every file below, by its path from here.
-fn files(folder: &Path, below: &Path, found: &mut BTreeSet<PathBuf>) {
-    for entry in fs::read_dir(folder.join(below)).unwrap().flatten() {
+/// Collects the paths of all files in a directory, relative to `directory`.
+fn files(directory: &Path, relative: &Path, paths: &mut BTreeSet<PathBuf>) {
+    for entry in fs::read_dir(directory.join(relative)).unwrap().flatten() {
         let name = entry.file_name();
         if entry.path().is_dir() {
             if !matches!(name.to_str(), Some("target" | ".git" | "node_modules")) {
-                files(folder, &below.join(name), found);
+                files(directory, &relative.join(name), paths);
             }
         } else {
-            found.insert(below.join(name));
+            paths.insert(relative.join(name));
         }
     }
 }
 
-/// Lines that are in one of the two and not in the other.
+/// Returns the number of lines that differ between two files.
 fn changed_lines(old: &Path, new: &Path) -> usize {
     let text = |file: &Path| fs::read(file).unwrap_or_default();
     let (old, new) = (text(old), text(new));
     let lines =
         |text: &'_ [u8]| -> Vec<Vec<u8>> { text.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect() };
-    let (mut gone, mut come) = (lines(&old), lines(&new));
-    come.retain(|line| match gone.iter().position(|old| old == line) {
-        Some(at) => {
-            gone.remove(at);
+    let (mut removed, mut added) = (lines(&old), lines(&new));
+    added.retain(|line| match removed.iter().position(|old| old == line) {
+        Some(index) => {
+            removed.remove(index);
             false
         }
         None => true,
     });
-    // A line that was replaced is one changed line.
-    gone.len().max(come.len())
+    // A replaced line counts once.
+    removed.len().max(added.len())
 }
 
 fn edit(file: &Path, changes: &[(&str, &str)]) {
@@ -74,10 +73,10 @@ fn edit(file: &Path, changes: &[(&str, &str)]) {
     fs::write(file, text).unwrap();
 }
 
-/// Steps two to seven, for a vendor that takes one token at a time under a key of its own header, and has its own words.
-fn write_the_channel(folder: &Path) {
+/// Does steps two to seven for a service with one token per request, its own header for the key, and its own field names.
+fn write_the_channel(directory: &Path) {
     edit(
-        &folder.join("src/config.rs"),
+        &directory.join("src/config.rs"),
         &[
             ("pub key: Secret", "pub api_key: Secret"),
             ("self.key.expose()", "self.api_key.expose()"),
@@ -87,18 +86,18 @@ fn write_the_channel(folder: &Path) {
         ],
     );
     edit(
-        &folder.join("src/encode.rs"),
+        &directory.join("src/encode.rs"),
         &[
             ("    content: Option<&'a str>,", "    text: Option<&'a str>,"),
-            ("content: shown(", "text: shown("),
+            ("        content: ", "        text: "),
         ],
     );
     edit(
-        &folder.join("src/decode.rs"),
+        &directory.join("src/decode.rs"),
         &[("(\"token_gone\", Kind::TokenGone)", "(\"E404\", Kind::TokenGone)")],
     );
     edit(
-        &folder.join("src/channel.rs"),
+        &directory.join("src/channel.rs"),
         &[
             ("max_batch: 100", "max_batch: 1"),
             ("config.key.expose()", "config.api_key.expose()"),
@@ -109,30 +108,30 @@ fn write_the_channel(folder: &Path) {
             ("insert(AUTHORIZATION,", "insert(API_KEY,"),
             ("header::{AUTHORIZATION, CONTENT_TYPE}", "header::{CONTENT_TYPE, HeaderName}"),
             (
-                "/// How long one send",
-                "const API_KEY: HeaderName = HeaderName::from_static(\"x-api-key\");\n/// How long one send",
+                "#[async_trait]\nimpl",
+                "const API_KEY: HeaderName = HeaderName::from_static(\"x-api-key\");\n\n#[async_trait]\nimpl",
             ),
         ],
     );
     edit(
-        &folder.join("src/conformance.rs"),
+        &directory.join("src/conformance.rs"),
         &[
             ("\"key\": KEY", "\"api_key\": KEY"),
             ("message[\"content\"]", "message[\"text\"]"),
             ("\"token_gone\"", "\"E404\""),
         ],
     );
-    edit(&folder.join("src/golden.rs"), &[("\"key\": \"(the key)\"", "\"api_key\": \"(the key)\"")]);
-    // One token a request: a case about several is none any more.
-    fs::remove_dir_all(folder.join("golden/batch-one-dead")).unwrap();
+    edit(&directory.join("src/golden.rs"), &[("\"key\": \"(the key)\"", "\"api_key\": \"(the key)\"")]);
+    // This service has one token per request, so the case with several does not apply.
+    fs::remove_dir_all(directory.join("golden/batch-one-dead")).unwrap();
     edit(
-        &folder.join("Cargo.toml"),
+        &directory.join("Cargo.toml"),
         &[("description = \"acme\"", "description = \"Acme's phones and watches\"")],
     );
-    edit(&folder.join("README.md"), &[("where it is had", "Acme's console, under Keys")]);
+    edit(&directory.join("README.md"), &[("where to get it", "Acme's console, under Keys")]);
 }
 
-/// Runs cargo in the copy, in the target folder of the tree: what others have written is built already.
+/// Runs cargo in the copy with the target directory of the tree, so that dependencies are already built.
 fn cargo(copy: &Path, arguments: &[&str], golden: Option<&str>) {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let mut command = Command::new(env!("CARGO"));
@@ -143,18 +142,18 @@ fn cargo(copy: &Path, arguments: &[&str], golden: Option<&str>) {
         .env("CARGO_NET_OFFLINE", "true");
     command.envs(golden.map(|value| ("UPDATE_GOLDEN", value)));
     let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
+    let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success(),
-        "cargo {arguments:?}: {}{said}",
+        "cargo {arguments:?}: {}{stderr}",
         String::from_utf8_lossy(&output.stdout)
     );
 }
 
 #[test]
-fn a_stranger_adds_a_channel_in_seven_steps_and_changes_four_lines_outside_its_folder() {
-    let tree = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stranger");
-    let folder = tree.join("channels").join(NAME);
+fn a_new_channel_takes_seven_steps_and_changes_four_lines_outside_its_directory() {
+    let tree = Path::new(env!("CARGO_TARGET_TMPDIR")).join("new-contributor");
+    let directory = tree.join("channels").join(NAME);
     let _ = fs::remove_dir_all(&tree);
     copy(root(), &tree);
 
@@ -162,7 +161,7 @@ fn a_stranger_adds_a_channel_in_seven_steps_and_changes_four_lines_outside_its_f
     let package = format!("pushgate-{NAME}");
     cargo(&tree, &["fmt", "--all", "--check"], None);
     cargo(&tree, &["clippy", "--package", &package, "--all-targets", "--", "-D", "warnings"], None);
-    write_the_channel(&folder);
+    write_the_channel(&directory);
     cargo(&tree, &["fmt", "--package", &package], None);
     cargo(&tree, &["test", "--package", &package], Some("1"));
     readme::update(&tree).unwrap();
@@ -180,7 +179,7 @@ fn a_stranger_adds_a_channel_in_seven_steps_and_changes_four_lines_outside_its_f
         .filter(|(_, lines)| *lines > 0)
         .collect();
     let lines: usize = changes.iter().map(|(_, lines)| lines).sum();
-    assert!(lines <= MOST, "{lines} lines outside the new folder: {changes:?}");
+    assert!(lines <= MAX_CHANGED_LINES, "{lines} lines changed outside the new directory: {changes:?}");
 }
 
 #[test]
@@ -192,7 +191,7 @@ fn there_are_seven_steps_and_each_names_a_file_of_a_channel() {
         let file = step.split('`').nth(1).unwrap();
         assert!(
             root().join("channels/dummy").join(file).exists(),
-            "step {step} names {file}, which a channel has not"
+            "step {step} names {file}, which does not exist in channels/dummy"
         );
     }
 }
