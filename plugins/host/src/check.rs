@@ -159,7 +159,7 @@ impl Checker {
         })
     }
 
-    fn batch(&self) -> usize {
+    fn max_batch(&self) -> usize {
         self.plugin.description().capability.max_batch as usize
     }
 
@@ -170,7 +170,7 @@ impl Checker {
         }
         match described.config_schema.as_deref().map(serde_json::from_str::<Value>) {
             None => Verdict::PassedWithNote(
-                "without config_schema `pushgate plugin inspect` cannot tell an operator what to configure",
+                "without config_schema `pushgate plugin inspect` cannot show an operator the configuration keys",
             ),
             Some(Err(error)) => Verdict::Failed(format!("config_schema is not JSON: {error}")),
             Some(Ok(_)) => Verdict::Passed,
@@ -183,7 +183,7 @@ impl Checker {
         match self.open(config) {
             Err(LoadError::Refused(_)) => Ok(()),
             Err(other) => Err(other.to_string()),
-            Ok(_) => Err("`open` takes a configuration with the unknown key no_such_key, so an operator's mistyped key \
+            Ok(_) => Err("`open` accepts a configuration with the unknown key no_such_key, so a mistyped key \
                           goes unnoticed; refuse unknown keys, as `open` in pushgate_plugin.h and the plugin guide say"
                 .to_owned()),
         }
@@ -206,7 +206,7 @@ impl Checker {
 
     async fn check_texts(&self, channel: &dyn PushChannel) -> CheckResult {
         for text in UNUSUAL_TEXTS {
-            let sent = channel.send(&delivery(message(text, text), self.service.live(1))).await;
+            let sent = channel.send(&delivery(message(text, text), self.service.live_tokens(1))).await;
             if channel.render(&message(text, text)).body.is_null() {
                 return Err(format!("the rendered body for {text:?} is not JSON"));
             }
@@ -217,18 +217,18 @@ impl Checker {
     }
 
     async fn check_order(&self, channel: &dyn PushChannel) -> CheckResult {
-        let max_batch = self.batch();
+        let max_batch = self.max_batch();
         for size in
             [1, 2, 3, max_batch / 2, max_batch].into_iter().filter(|size| (1..=max_batch).contains(size))
         {
             let sent = channel
-                .send(&delivery(message("Ann", "hello"), self.service.live(size)))
+                .send(&delivery(message("Ann", "hello"), self.service.live_tokens(size)))
                 .await
                 .into_outcomes();
             check_outcomes(&sent, size, |outcome| outcome.fault().is_none())?;
             let Some(mixed) = self.service.every_third_dead(size) else { continue };
-            let sent = channel.send(&delivery(message("Ann", "hello"), mixed)).await.into_outcomes();
-            for (i, outcome) in sent.iter().enumerate() {
+            let outcomes = channel.send(&delivery(message("Ann", "hello"), mixed)).await.into_outcomes();
+            for (i, outcome) in outcomes.iter().enumerate() {
                 if outcome.fault().is_some() != (i % 3 == 0) {
                     return Err(format!("address {i} of {size} got {}", outcome.code()));
                 }
@@ -242,8 +242,10 @@ impl Checker {
             [Behaviour::Unreachable, Behaviour::Broken, Behaviour::Status(500), Behaviour::Status(503)]
         {
             self.service.set_behaviour(behaviour);
-            let sent =
-                channel.send(&delivery(message("Ann", "hello"), self.service.live(1))).await.into_outcomes();
+            let sent = channel
+                .send(&delivery(message("Ann", "hello"), self.service.live_tokens(1)))
+                .await
+                .into_outcomes();
             self.service.set_behaviour(Behaviour::Normal);
             check_outcomes(&sent, 1, |outcome| outcome.fault().is_some())
                 .map_err(|why| format!("{behaviour:?}: {why}"))?;
@@ -256,8 +258,10 @@ impl Checker {
             (0..MALFORMED_BODIES.len()).flat_map(|index| [200, 400, 429].map(|status| (index, status)))
         {
             self.service.set_behaviour(Behaviour::Malformed(status, index));
-            let sent =
-                channel.send(&delivery(message("Ann", "hello"), self.service.live(1))).await.into_outcomes();
+            let sent = channel
+                .send(&delivery(message("Ann", "hello"), self.service.live_tokens(1)))
+                .await
+                .into_outcomes();
             self.service.set_behaviour(Behaviour::Normal);
             check_outcomes(&sent, 1, |outcome| status == 200 || outcome.fault().is_some())
                 .map_err(|why| format!("{status} {:?}: {why}", MALFORMED_BODIES[index]))?;
@@ -267,7 +271,8 @@ impl Checker {
 
     async fn check_long_message(&self, channel: &dyn PushChannel) -> CheckResult {
         let long = "long ".repeat(channel.info().capability.max_bytes.min(1 << 20));
-        let sent = channel.send(&delivery(message("Ann", &long), self.service.live(1))).await.into_outcomes();
+        let sent =
+            channel.send(&delivery(message("Ann", &long), self.service.live_tokens(1))).await.into_outcomes();
         check_outcomes(&sent, 1, |_| true)
     }
 
@@ -276,7 +281,7 @@ impl Checker {
         self.service.set_behaviour(Behaviour::Silent);
         let sent = tokio::time::timeout(
             limit,
-            channel.send(&delivery(message("Ann", "hello"), self.service.live(1))),
+            channel.send(&delivery(message("Ann", "hello"), self.service.live_tokens(1))),
         )
         .await;
         self.service.set_behaviour(Behaviour::Normal);
@@ -287,13 +292,13 @@ impl Checker {
     }
 
     async fn check_concurrency(&self, channel: &Arc<dyn PushChannel>, count: usize) -> CheckResult {
-        let max_batch = self.batch().min(3);
+        let max_batch = self.max_batch().min(3);
         let max_attempts = if self.service.is_scripted() { 1 } else { MAX_ATTEMPTS };
         let sends: Vec<_> = (0..count)
             .map(|i| {
                 let channel = Arc::clone(channel);
                 let size = i % max_batch + 1;
-                let tokens = self.service.live(size);
+                let tokens = self.service.live_tokens(size);
                 tokio::spawn(async move { send_with_retries(&*channel, tokens, max_attempts).await })
             })
             .collect();
@@ -305,8 +310,8 @@ impl Checker {
 
     async fn check_reopening(&self, channel: Arc<dyn PushChannel>) -> CheckResult {
         self.service.set_behaviour(Behaviour::Silent);
-        let requests_before = self.service.requests();
-        let delivery_under_test = delivery(message("Ann", "hello"), self.service.live(1));
+        let requests_before = self.service.request_count();
+        let delivery_under_test = delivery(message("Ann", "hello"), self.service.live_tokens(1));
         {
             let mut sending = channel.send(&delivery_under_test);
             let mut requests = self.service.subscribe();
@@ -322,7 +327,7 @@ impl Checker {
         drop(channel);
         self.service.set_behaviour(Behaviour::Normal);
         let channel = self.open(self.config.clone()).map_err(|error| error.to_string())?;
-        let sent = channel.send(&delivery(message("Ann", "hello"), self.service.live(1))).await;
+        let sent = channel.send(&delivery(message("Ann", "hello"), self.service.live_tokens(1))).await;
         check_outcomes(sent.outcomes(), 1, |outcome| outcome.fault().is_none())
     }
 

@@ -18,7 +18,7 @@ pub(crate) fn find_problem(image: &[u8]) -> Option<String> {
         return Some("is empty".to_owned());
     }
     if !image.starts_with(b"\x7fELF") {
-        let found = if image.starts_with(b"MZ") {
+        let reason = if image.starts_with(b"MZ") {
             "it is a Windows file"
         } else if [&b"\xcf\xfa\xed\xfe"[..], b"\xca\xfe\xba\xbe"].iter().any(|magic| image.starts_with(magic))
         {
@@ -26,7 +26,7 @@ pub(crate) fn find_problem(image: &[u8]) -> Option<String> {
         } else {
             "it has no ELF header"
         };
-        return Some(format!("is not a shared library for this system: {found}"));
+        return Some(format!("is not a shared library for this system: {reason}"));
     }
     match (image.get(4), image.get(5)) {
         (Some(2), Some(1)) => check_headers(image),

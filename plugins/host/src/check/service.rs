@@ -149,7 +149,7 @@ impl ServiceTransport {
     }
 
     /// Returns the number of requests so far.
-    pub(super) fn requests(&self) -> usize {
+    pub(super) fn request_count(&self) -> usize {
         *self.requests.borrow()
     }
 
@@ -165,7 +165,7 @@ impl ServiceTransport {
     }
 
     /// Returns so many tokens that the service accepts.
-    pub(super) fn live(&self, count: usize) -> Vec<String> {
+    pub(super) fn live_tokens(&self, count: usize) -> Vec<String> {
         match &self.service {
             PushService::Scripted(_) => (0..count).map(|i| format!("{LIVE}{i}")).collect(),
             PushService::Real { live, .. } => vec![live.clone(); count],
@@ -178,7 +178,7 @@ impl ServiceTransport {
             PushService::Scripted(script) => script.has_dead_answer().then(|| format!("{DEAD}{i}")),
             PushService::Real { gone, .. } => gone.clone(),
         };
-        let tokens = self.live(count).into_iter().enumerate();
+        let tokens = self.live_tokens(count).into_iter().enumerate();
         tokens.map(|(i, live)| if i % 3 == 0 { dead(i) } else { Some(live) }).collect()
     }
 

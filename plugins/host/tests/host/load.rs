@@ -82,8 +82,8 @@ fn files_that_are_no_library_get_different_errors() {
 #[test]
 fn a_library_for_another_machine_is_refused_and_the_machine_is_named() {
     let mut bytes = BuiltPlugin::rogue(&[]).bytes();
-    let theirs: u16 = if cfg!(target_arch = "aarch64") { 62 } else { 183 };
-    bytes[18..20].copy_from_slice(&theirs.to_le_bytes());
+    let machine: u16 = if cfg!(target_arch = "aarch64") { 62 } else { 183 };
+    bytes[18..20].copy_from_slice(&machine.to_le_bytes());
     let message = refused_bytes(&bytes);
     assert!(message.starts_with("FILE was built for ") && message.contains("this machine is"), "{message}");
     bytes[4] = 1;
