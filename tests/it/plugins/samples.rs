@@ -273,7 +273,7 @@ async fn a_plugin_that_cannot_be_loaded_is_told_and_the_gateway_runs_on() {
     let key = configure(folder.path(), &text);
     let server = Server::start(folder.path(), &key);
     server.log_says("text.so is not a shared library for this system").await;
-    server.log_says("and not the one configured").await;
+    server.log_says("which is not the configured one").await;
     assert_eq!(server.send("dummy", "?wait=20s").await["state"], "sent");
     let receipt = server.send("hook", "?wait=1s").await;
     assert_eq!(receipt["state"], "queued", "it waits for its plugin: {receipt}");
