@@ -23,7 +23,7 @@ use crate::read::{Reader, Rules, list, not_one_of};
 use crate::schema::{RawKey, RawLimits, RawLog, RawPresence, RawServer, RawStorage, RawStorageKind, RawTop};
 use crate::secret::References;
 
-/// A body carries one notification for many devices; 64 MiB hold more than any door takes.
+/// A body carries one notification for many devices; 64 MiB hold more than any API accepts.
 const BODY: RangeInclusive<u64> = 1024..=64 * 1024 * 1024;
 /// HTTP libraries need 8 KiB to work in; more than 1 MiB of head is an attack.
 const HEADER: RangeInclusive<u64> = 8 * 1024..=1024 * 1024;

@@ -15,7 +15,7 @@ use pushgate_sqlite::SqliteStore;
 use pushgate_transport::{BuildError, Destinations, HttpTransport};
 use pushgate_webpush::WebPush;
 
-use crate::doors::native::RECEIPTS;
+use crate::api::v1::handlers::DEVICE_EVENTS;
 use crate::plugins::Plugins;
 use crate::pools::{Owner, Pools};
 use crate::push_id::Row;
@@ -123,7 +123,7 @@ pub fn builder_with(config: &Config, shared: &Shared) -> Result<Builder, Error> 
         .devices_per_user(config.limits.devices_per_user)
         .presence_by_leases();
     if let Some(url) = &config.server.public_url {
-        builder = builder.receipts(format!("{url}{RECEIPTS}"));
+        builder = builder.receipts(format!("{url}{DEVICE_EVENTS}"));
     }
     if let StorageKind::Sqlite { path } = &config.storage.kind {
         builder = builder.store(SqliteStore::open(path)?);

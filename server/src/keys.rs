@@ -23,7 +23,7 @@ impl Keyring {
     }
 
     /// Whether the request carries a key for this app (any app, when none is named) and this verb.
-    pub(crate) fn admit(
+    pub(crate) fn authorize(
         &self,
         headers: &HeaderMap,
         app: Option<&AppId>,

@@ -1,8 +1,8 @@
-//! The standalone gateway: doors, command line and assembly.
+//! The standalone gateway: APIs, command line and assembly.
 
+pub mod api;
 pub mod assemble;
 mod commands;
-pub mod doors;
 pub mod keys;
 pub mod listener;
 pub mod plugins;
@@ -22,7 +22,7 @@ pub fn main() -> std::process::ExitCode {
     commands::run()
 }
 
-/// A line for whoever runs the command. A closed pipe is no reason to fail.
-fn say(line: impl std::fmt::Display) {
+/// Prints a line to standard output. A closed pipe is no error.
+fn print_line(line: impl std::fmt::Display) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }

@@ -9,8 +9,8 @@ use pushgate::Gateway;
 use pushgate_config::{Config, ConfigError};
 use tokio::time::Instant;
 
-use crate::doors::bodies::BodyBudget;
-use crate::doors::{House, router};
+use crate::api::bodies::BodyBudget;
+use crate::api::{AppState, router};
 use crate::keys::Keyring;
 use crate::listener::{Bound, Listener, Shutdown};
 use crate::rotation::RotationLimit;
@@ -42,11 +42,11 @@ pub async fn open(
     let address = bound.address()?;
     let shutdown = Shutdown::default();
     let upkeep = metrics.clone().map(|metrics| Upkeep::every(UPKEEP, move || metrics.run_upkeep()));
-    let house = House {
+    let state = AppState {
         gateway: gateway.clone(),
         user_keys: user_keys(config).map_err(std::io::Error::other)?,
         keys: Keyring::new(&config.keys),
-        lease: config.presence.lease,
+        presence_expiry: config.presence.lease,
         max_body: config.server.max_body,
         bodies: BodyBudget::new(config.server.max_body_bytes_in_flight, shutdown.closing.clone()),
         rotations: RotationLimit::new(
@@ -56,11 +56,11 @@ pub async fn open(
         rotation_proof: config.server.rotation_without_user_token,
         shutdown: shutdown.clone(),
         max_header: config.server.max_header,
-        patience: config.server.request_timeout,
+        request_timeout: config.server.request_timeout,
         public_metrics: config.server.public_metrics,
         metrics,
     };
-    let listener = bound.serve(router(Arc::new(house)), shutdown);
+    let listener = bound.serve(router(Arc::new(state)), shutdown);
     Ok(Running { address, gateway, grace: config.server.shutdown_grace, listener, _upkeep: upkeep })
 }
 

@@ -88,7 +88,7 @@ impl UserKeys {
     }
 
     /// Whose token this is, if it is good for this app now.
-    pub(crate) fn admit(&self, app: &AppId, token: &str, now: Timestamp) -> Result<UserId, Problem> {
+    pub(crate) fn verify(&self, app: &AppId, token: &str, now: Timestamp) -> Result<UserId, Problem> {
         let invalid = || Problem::new(401, "invalid_user_token", "the user token is not signed by this app");
         let (signed, claims) = self.verified(app, token).ok_or_else(invalid)?;
         if claims.app != *app {
@@ -204,9 +204,9 @@ mod tests {
         json!({"app": "demo", "user": "bob", "exp": exp})
     }
 
-    fn admitted(keys: &UserKeys, token: &str) -> Result<String, &'static str> {
+    fn verify(keys: &UserKeys, token: &str) -> Result<String, &'static str> {
         let now = Timestamp::from_millis(NOW * 1000);
-        keys.admit(&app(), token, now).map(|user| user.to_string()).map_err(|problem| problem.code())
+        keys.verify(&app(), token, now).map(|user| user.to_string()).map_err(|problem| problem.code())
     }
 
     const OLD: &str = "old-old-old-old-old-old-old-old-";
@@ -218,12 +218,12 @@ mod tests {
             keys(&[key("old", UserKeyAlgorithm::Hs256, OLD), key("new", UserKeyAlgorithm::Hs256, NEW)]);
         let header = |kid| json!({"alg": "HS256", "kid": kid});
         let good = claims(NOW + 60);
-        assert_eq!(admitted(&both, &hs256(&header("old"), &good, OLD)), Ok("bob".into()));
-        assert_eq!(admitted(&both, &hs256(&header("new"), &good, NEW)), Ok("bob".into()));
-        assert_eq!(admitted(&both, &hs256(&json!({"alg": "HS256"}), &good, NEW)), Ok("bob".into()));
-        assert_eq!(admitted(&both, &hs256(&header("new"), &good, OLD)), Err("invalid_user_token"));
+        assert_eq!(verify(&both, &hs256(&header("old"), &good, OLD)), Ok("bob".into()));
+        assert_eq!(verify(&both, &hs256(&header("new"), &good, NEW)), Ok("bob".into()));
+        assert_eq!(verify(&both, &hs256(&json!({"alg": "HS256"}), &good, NEW)), Ok("bob".into()));
+        assert_eq!(verify(&both, &hs256(&header("new"), &good, OLD)), Err("invalid_user_token"));
         let after = keys(&[key("new", UserKeyAlgorithm::Hs256, NEW)]);
-        assert_eq!(admitted(&after, &hs256(&header("old"), &good, OLD)), Err("invalid_user_token"));
+        assert_eq!(verify(&after, &hs256(&header("old"), &good, OLD)), Err("invalid_user_token"));
     }
 
     #[test]
@@ -233,10 +233,10 @@ mod tests {
         let keys = keys(&[key("k", UserKeyAlgorithm::EdDsa, &public)]);
         let signed = format!("{}.{}", part(&json!({"alg": "EdDSA"})), part(&claims(NOW + 60)));
         let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(pair.sign(signed.as_bytes())));
-        assert_eq!(admitted(&keys, &token), Ok("bob".into()));
+        assert_eq!(verify(&keys, &token), Ok("bob".into()));
         // The classic confusion: the public key taken for a shared secret.
         let forged = hs256(&json!({"alg": "HS256"}), &claims(NOW + 60), &public);
-        assert_eq!(admitted(&keys, &forged), Err("invalid_user_token"));
+        assert_eq!(verify(&keys, &forged), Err("invalid_user_token"));
         let mut spki = vec![0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
         spki.extend(pair.public_key().as_ref());
         let pem =
@@ -249,7 +249,7 @@ mod tests {
         let keys = keys(&[key("k", UserKeyAlgorithm::Hs256, NEW)]);
         let header = json!({"alg": "HS256"});
         let good = hs256(&header, &claims(NOW + 60), NEW);
-        assert_eq!(admitted(&keys, &good), Ok("bob".into()));
+        assert_eq!(verify(&keys, &good), Ok("bob".into()));
         let none = format!("{}.{}.", part(&json!({"alg": "none"})), part(&claims(NOW + 60)));
         let mut foreign = claims(NOW + 60);
         foreign["app"] = "other".into();
@@ -272,9 +272,9 @@ mod tests {
             &hs256(&critical, &claims(NOW + 60), NEW),
             &"x".repeat(LONGEST + 1),
         ] {
-            assert_eq!(admitted(&keys, token), Err("invalid_user_token"), "{token}");
+            assert_eq!(verify(&keys, token), Err("invalid_user_token"), "{token}");
         }
         let old = hs256(&header, &claims(NOW - 31), NEW);
-        assert_eq!(admitted(&keys, &old), Err("expired_user_token"));
+        assert_eq!(verify(&keys, &old), Err("expired_user_token"));
     }
 }

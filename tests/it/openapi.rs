@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::house::House;
 
 fn document() -> Value {
-    serde_json::from_str(include_str!("../../server/src/doors/openapi.json")).unwrap()
+    serde_json::from_str(include_str!("../../server/src/api/openapi.json")).unwrap()
 }
 
 /// Path, method and operation.

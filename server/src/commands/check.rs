@@ -9,7 +9,7 @@ use pushgate_sqlite::{SqliteStore, Usable};
 
 use super::{Outcome, serve};
 use crate::plugins::ABSENT_KIND;
-use crate::{assemble, say};
+use crate::{assemble, print_line};
 
 /// The longest one probe may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,7 +32,9 @@ pub(super) async fn run(config: Config) -> Outcome {
         }
     }
     if config.keys.is_empty() {
-        say("note  there are no [[keys]]: nobody can call this gateway. `pushgate keys new` makes one");
+        print_line(
+            "note  there are no [[keys]]: nobody can call this gateway. `pushgate keys new` makes one",
+        );
     }
     errors.into_result()?;
     if bad > 0 { Err(format!("{bad} of the channels cannot send").into()) } else { Ok(()) }
@@ -52,7 +54,7 @@ async fn probe_all(config: &Config, (id, app): (&AppId, &App), errors: &mut Conf
         let place = format!("apps.{id}.channels.{name} ({})", configured.kind);
         if let Err(why) = probe(&**channel, &place).await {
             bad += 1;
-            say(format!("FAIL  {place}: {why}"));
+            print_line(format!("FAIL  {place}: {why}"));
         }
     }
     bad
@@ -62,7 +64,7 @@ async fn probe(channel: &dyn PushChannel, place: &str) -> Result<(), String> {
     match tokio::time::timeout(PATIENCE, channel.probe()).await {
         Ok(Ok(probe)) => {
             let until = probe.expires_at.map(|at| format!(", until {at}")).unwrap_or_default();
-            say(format!("ok    {place}: {}{until}", probe.identity));
+            print_line(format!("ok    {place}: {}{until}", probe.identity));
             Ok(())
         }
         Ok(Err(fault)) => Err(format!("{fault}\n      {}", fault.row().advice)),
@@ -76,7 +78,7 @@ fn storage(config: &Config, errors: &mut ConfigErrors) {
     match SqliteStore::check(path) {
         Ok(Usable::Free) => {}
         Ok(Usable::InUse) => {
-            say(format!("note  {} is in use, as it is while a gateway runs on it", path.display()));
+            print_line(format!("note  {} is in use, as it is while a gateway runs on it", path.display()));
         }
         Err(error) => errors.push(config.refuse(&["storage", "path"], error.to_string())),
     }

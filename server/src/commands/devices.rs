@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Outcome;
 use super::http::Client;
-use crate::say;
+use crate::print_line;
 
 #[derive(Subcommand)]
 pub(super) enum Devices {
@@ -125,7 +125,7 @@ async fn restore(args: RestoreArgs) -> Outcome {
     }
     table.end("nothing to restore");
     if !args.app.json {
-        say(format!("{restored} restored, {skipped} left as they are"));
+        print_line(format!("{restored} restored, {skipped} left as they are"));
     }
     Ok(())
 }
@@ -146,15 +146,15 @@ impl Table {
     fn rows(&mut self, rows: &Value) -> Outcome {
         for row in rows.as_array().ok_or("the gateway answered without a list; is it of another version?")? {
             if self.is_json {
-                say(row);
+                print_line(row);
             } else {
                 if self.is_empty {
-                    say(line(["AT", "DEVICE", "USER", "CHANNEL", "FAULT", &self.last.to_uppercase()]));
+                    print_line(line(["AT", "DEVICE", "USER", "CHANNEL", "FAULT", &self.last.to_uppercase()]));
                 }
                 let text = |name: &str| row[name].as_str().unwrap_or("-").to_owned();
                 let fault = if row["vendor_code"].is_null() { "fault" } else { "vendor_code" };
                 let cells = ["at", "device", "user", "channel", fault, self.last].map(text);
-                say(line(cells.each_ref().map(String::as_str)));
+                print_line(line(cells.each_ref().map(String::as_str)));
             }
             self.is_empty = false;
         }
@@ -163,7 +163,7 @@ impl Table {
 
     fn end(&self, nothing: &str) {
         if self.is_empty && !self.is_json {
-            say(nothing);
+            print_line(nothing);
         }
     }
 }

@@ -6,7 +6,7 @@ use clap::Args;
 use pushgate_emulator::{AppleRules, ConfigurationFile, Emulator, MissingPushType, Options};
 
 use super::Outcome;
-use crate::say;
+use crate::print_line;
 
 /// How the emulator is started.
 #[derive(Args)]
@@ -48,12 +48,12 @@ pub(super) async fn run(args: EmulateArgs) -> Outcome {
     };
     let emulator = Emulator::start(options).await?;
     for (what, place) in emulator.listen_addresses() {
-        say(format!("{what:<10} {place}"));
+        print_line(format!("{what:<10} {place}"));
     }
     let file = args.dir.join("pushgate.toml");
     let file = file.display();
-    say(format!("gateway    pushgate serve --config {file}"));
-    say(match emulator.configuration() {
+    print_line(format!("gateway    pushgate serve --config {file}"));
+    print_line(match emulator.configuration() {
         Some(ConfigurationFile::Kept) => format!("           {file} was there already and has been kept"),
         Some(ConfigurationFile::Outdated) => format!(
             "           {file} was there already and has been kept, but it does not fit the ports above; \

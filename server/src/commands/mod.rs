@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use pushgate_config::{Config, Sources, process_environment};
 
-use crate::say;
+use crate::print_line;
 
 /// What a command may fail with: a sentence for a human.
 type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
@@ -143,7 +143,7 @@ pub(crate) fn run() -> ExitCode {
             Command::Devices(command) => devices::run(command).await,
             Command::Check(args) => check::run(args.load()?).await,
             Command::Config => {
-                say(pushgate_config::DEFAULT_TOML.trim_end());
+                print_line(pushgate_config::DEFAULT_TOML.trim_end());
                 Ok(())
             }
             Command::Keys(Keys::New { apps, scopes }) => {
@@ -171,8 +171,8 @@ fn new_key(apps: Vec<String>, scopes: Vec<String>) {
     let (key, digest) = crate::keys::new_key();
     let apps = if apps.is_empty() { vec!["*".to_owned()] } else { apps };
     let scopes = if scopes.is_empty() { vec!["send".to_owned(), "devices".to_owned()] } else { scopes };
-    say(format!("The key, shown this once:\n\n  {key}\n\nInto the configuration:\n"));
-    say(format!(
+    print_line(format!("The key, shown this once:\n\n  {key}\n\nInto the configuration:\n"));
+    print_line(format!(
         "[[keys]]\nid = \"{}\"\nhash = \"sha256:{digest}\"\napps = {apps:?}\nscopes = {scopes:?}",
         &digest[..8]
     ));

@@ -13,7 +13,7 @@ use pushgate_plugin_host::{
 
 use super::Outcome;
 use super::plugin_host::Sha256;
-use crate::{assemble, say};
+use crate::{assemble, print_line};
 
 /// What can be done with a plugin.
 #[derive(Subcommand)]
@@ -116,7 +116,7 @@ fn inspect(path: PathBuf, as_json: bool) -> Outcome {
     let source = Source { path, sha256: None, isolation: Isolation::Process(Limits::default()) };
     let plugin = loader.load(&source)?;
     if as_json {
-        say(serde_json::to_string_pretty(plugin.description())?);
+        print_line(serde_json::to_string_pretty(plugin.description())?);
     } else {
         tell(plugin.description());
     }
@@ -127,21 +127,21 @@ fn tell(plugin: &Description) {
     let capability = &plugin.capability;
     let tokens: Vec<_> = capability.token_kinds().iter().map(|kind| kind.as_str()).collect();
     let features: Vec<_> = capability.feature_names().collect();
-    say(format!("kind         {}", plugin.kind));
-    say(format!("version      {}", plugin.version));
-    say(format!("interface    {}.{}", plugin.abi.0, plugin.abi.1));
-    say(format!("description  {}", plugin.description));
-    say(format!("tokens       {}", tokens.join(", ")));
-    say(format!("batch        {}", capability.max_batch));
-    say(format!("bytes        {}", capability.max_bytes));
-    say(format!("timeout      {}", humantime::format_duration(capability.timeout)));
-    say(format!("ttl          {}", humantime::format_duration(capability.max_ttl)));
-    say(format!(
+    print_line(format!("kind         {}", plugin.kind));
+    print_line(format!("version      {}", plugin.version));
+    print_line(format!("interface    {}.{}", plugin.abi.0, plugin.abi.1));
+    print_line(format!("description  {}", plugin.description));
+    print_line(format!("tokens       {}", tokens.join(", ")));
+    print_line(format!("batch        {}", capability.max_batch));
+    print_line(format!("bytes        {}", capability.max_bytes));
+    print_line(format!("timeout      {}", humantime::format_duration(capability.timeout)));
+    print_line(format!("ttl          {}", humantime::format_duration(capability.max_ttl)));
+    print_line(format!(
         "features     {}",
         if features.is_empty() { "none".to_owned() } else { features.join(", ") }
     ));
     if let Some(schema) = &plugin.config_schema {
-        say(format!("configuration\n{schema}"));
+        print_line(format!("configuration\n{schema}"));
     }
 }
 
@@ -185,12 +185,12 @@ async fn check(args: CheckArgs) -> Outcome {
 fn tell_finding(finding: &Finding) -> bool {
     let Finding { promise, verdict } = finding;
     match verdict {
-        Verdict::Passed => say(format!("ok    {promise}")),
-        Verdict::PassedWithNote(note) => say(format!("ok    {promise}\n      {note}")),
+        Verdict::Passed => print_line(format!("ok    {promise}")),
+        Verdict::PassedWithNote(note) => print_line(format!("ok    {promise}\n      {note}")),
         Verdict::NotChecked => {
-            say(format!("-     {promise}: not checked, a real push service cannot be made to fail"))
+            print_line(format!("-     {promise}: not checked, a real push service cannot be made to fail"))
         }
-        Verdict::Failed(why) => say(format!("FAIL  {promise}\n      {why}")),
+        Verdict::Failed(why) => print_line(format!("FAIL  {promise}\n      {why}")),
     }
     matches!(verdict, Verdict::Failed(_))
 }
@@ -198,10 +198,12 @@ fn tell_finding(finding: &Finding) -> bool {
 /// Prints what a real vendor answered.
 fn tell_answers(answers: &[(String, usize)]) {
     if answers.is_empty() {
-        say("no request went through the gateway's client: the plugin has a client of its own".to_owned());
+        print_line(
+            "no request went through the gateway's client: the plugin has a client of its own".to_owned(),
+        );
     }
     for (answer, times) in answers {
-        say(format!("the vendor answered {times} times: {answer}"));
+        print_line(format!("the vendor answered {times} times: {answer}"));
     }
 }
 
@@ -254,7 +256,7 @@ fn new(args: NewArgs) -> Outcome {
         std::fs::write(path, named(text, &name).replace("{ SDK }", &format!("{{ {sdk} }}")))?;
     }
     let folder = folder.display();
-    say(format!(
+    print_line(format!(
         "{folder} is written, with the SDK from {sdk}; --sdk names another. Next:\n  cd {folder} && cargo build --release\n  pushgate plugin check target/release/lib{}.so --config check.toml --dead '410 {{}}'",
         name.replace('-', "_")
     ));

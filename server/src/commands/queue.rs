@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::Outcome;
 use super::http::Client;
-use crate::doors::native::QUARANTINED;
-use crate::say;
+use crate::api::v1::handlers::QUARANTINED;
+use crate::print_line;
 
 /// Views of the queue.
 #[derive(Subcommand)]
@@ -49,11 +49,11 @@ pub(super) async fn run(command: Queue) -> Outcome {
         }
     }
     if args.json {
-        say(serde_json::to_string_pretty(&json!({"rows": rows}))?);
+        print_line(serde_json::to_string_pretty(&json!({"rows": rows}))?);
     } else if rows.is_empty() {
-        say("nothing is quarantined");
+        print_line("nothing is quarantined");
     } else {
-        say(table(&rows));
+        print_line(table(&rows));
     }
     Ok(())
 }

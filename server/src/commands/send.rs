@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::Outcome;
 use super::http::Client;
-use crate::say;
+use crate::print_line;
 
 /// What to send, and through which gateway.
 #[derive(Args)]
@@ -52,7 +52,7 @@ pub(super) async fn run(args: SendArgs) -> Outcome {
     let body = json!({"to": to, "title": args.title, "content": args.content, "payload": args.payload, "when": "always"});
     let path = format!("/v1/apps/{}/notifications?wait={}", args.app, args.wait);
     let answer = Client::new(&args.url, &args.key)?.call(Method::POST, &path, &body).await?;
-    say(serde_json::to_string_pretty(&answer)?);
+    print_line(serde_json::to_string_pretty(&answer)?);
     let counts = &answer["status"]["counts"];
     match (answer["accepted"].as_u64(), counts["sent"].as_u64()) {
         (Some(accepted), Some(sent)) if accepted > 0 && sent == accepted => Ok(()),

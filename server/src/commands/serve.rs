@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 use super::{ConfigArgs, Outcome};
 use crate::assemble::{self, Shared};
 use crate::listener::descriptors;
-use crate::{say, serve};
+use crate::{print_line, serve};
 
 pub(super) async fn run(args: ConfigArgs) -> Outcome {
     let config = args.clone().load()?;
@@ -25,7 +25,7 @@ pub(super) async fn run(args: ConfigArgs) -> Outcome {
     let shared = Shared::of(&config)?;
     let gateway = assemble::builder_with(&config, &shared)?.start().await?;
     let running = serve::open(&config, gateway, metrics).await?;
-    say(format!("listening on http://{}", running.address));
+    print_line(format!("listening on http://{}", running.address));
     loop {
         tokio::select! {
             _ = terminate.recv() => break,

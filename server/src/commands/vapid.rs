@@ -3,13 +3,13 @@
 use pushgate_webpush::KeyPair;
 
 use super::Outcome;
-use crate::say;
+use crate::print_line;
 
 pub(super) fn run() -> Outcome {
     let pair = KeyPair::generate().ok_or("the system gives no randomness")?;
-    say(format!("The page subscribes with this applicationServerKey:\n\n  {}\n", pair.public));
-    say("Into the configuration. Keep it: subscriptions end with their key.\n");
-    say(format!(
+    print_line(format!("The page subscribes with this applicationServerKey:\n\n  {}\n", pair.public));
+    print_line("Into the configuration. Keep it: subscriptions end with their key.\n");
+    print_line(format!(
         "[apps.demo.channels.webpush]\nkind = \"webpush\"\nprivate_key = \"{}\"\nsubject = \"mailto:push@example.com\"   # whom push services may write to",
         pair.private.expose()
     ));

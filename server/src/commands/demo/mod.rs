@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::Outcome;
 use super::http::Client;
-use crate::{assemble, say, serve};
+use crate::{assemble, print_line, serve};
 use devices::{Card, Device};
 use diary::{Diary, Step, now_ms};
 
@@ -77,7 +77,7 @@ pub(super) async fn run(args: DemoArgs) -> Outcome {
     }
     tell(&args, &diary.steps(), began, &cards);
     if !args.once {
-        say(format!(
+        print_line(format!(
             "\nInbox page  {}\nTry         curl -s '{url}/v1/apps/demo/notifications?wait=5s' \\\n  -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\\n  -d '{{\"to\":{{\"users\":[\"bob\"]}},\"title\":\"Ann\",\"content\":\"hello again\"}}'\n\nCtrl-C ends it.",
             emulator.control_url()
         ));
@@ -115,13 +115,13 @@ fn tell(args: &DemoArgs, steps: &[Step], began: u64, cards: &[(&str, Card)]) {
     if args.json {
         let steps = steps.iter().map(|step| json!({"step": step.name, "ms": ms(step), "what": step.what}));
         let shown: Vec<_> = cards.iter().map(|(by, card)| json!({"by": by, "shown": card.json()})).collect();
-        say(json!({"timeline": steps.collect::<Vec<_>>(), "devices": shown}));
+        print_line(json!({"timeline": steps.collect::<Vec<_>>(), "devices": shown}));
         return;
     }
     for step in steps {
-        say(format!("{:>9}  +{:>4} ms  {}", step.name, ms(step), step.what));
+        print_line(format!("{:>9}  +{:>4} ms  {}", step.name, ms(step), step.what));
     }
     for (by, card) in cards {
-        say(format!("\n{by}\n{}", card.drawn()));
+        print_line(format!("\n{by}\n{}", card.drawn()));
     }
 }

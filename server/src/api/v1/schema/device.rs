@@ -1,4 +1,4 @@
-//! What a device registers itself with: addresses, or the push id of a ZPNs client.
+//! Bodies of requests about devices. A device is registered with addresses, or with the push id of a ZPNs client.
 
 use pushgate::app::App;
 use pushgate::rules::QuietHours;
@@ -15,12 +15,12 @@ use super::user::NO_TIME_ZONE;
 use crate::problem::Problem;
 use crate::push_id::PushId;
 
-/// The most addresses a device has.
+/// Largest number of addresses of a device.
 const MAX_ADDRESSES: usize = 16;
-/// Longest text about a device, in bytes.
+/// Largest length of a text about a device, in bytes.
 const MAX_TEXT: usize = 64;
 
-/// An address: its channel, and exactly one of `token`, `fid`, `subscription`, `voip`.
+/// Address: its channel, and exactly one of `token`, `fid`, `subscription`, `voip`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AddressBody {
@@ -31,7 +31,7 @@ pub(crate) struct AddressBody {
     voip: Option<String>,
 }
 
-/// `POST …/devices` and `PUT …/devices/{device}`: addresses, or a push id, which says platform and address by itself.
+/// Body of `POST …/devices` and `PUT …/devices/{device}`. A push id contains the platform and an address.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeviceBody {
@@ -51,17 +51,17 @@ pub(crate) struct DeviceBody {
     replaces: Option<AddressBody>,
 }
 
-/// `PUT …/devices/{device}/user`.
+/// Body of `PUT …/devices/{device}/user`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LoginBody {
     pub(crate) user: UserId,
 }
 
-/// `POST …/devices:unbind`: an address, or a push id.
+/// Address, or a push id instead. Body of `POST …/devices:unbind`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct HeldBody {
+pub(crate) struct AddressOrPushId {
     push_id: Option<String>,
     channel: Option<ChannelName>,
     token: Option<String>,
@@ -70,59 +70,69 @@ pub(crate) struct HeldBody {
     voip: Option<String>,
 }
 
-/// `POST …/devices:rotate`: what takes the place of what, written in the same way.
+/// Body of `POST …/devices:rotate`: the old address and the new one, in the same form.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RotateBody {
-    old: HeldBody,
-    new: HeldBody,
+    old: AddressOrPushId,
+    new: AddressOrPushId,
 }
 
-/// What a device asks for.
-pub(crate) enum Asked {
+/// Device of a request, and how the request named it.
+pub(crate) struct NamedDevice {
+    pub(crate) app: AppId,
+    pub(crate) id: DeviceId,
+    pub(crate) named: Named,
+}
+
+/// Change that a [`DeviceBody`] asks for.
+pub(crate) enum DeviceRequest {
+    /// Register the device.
     Register(Box<Registration>),
-    /// Its push id has no token: it is not reached over these channels any more.
-    Unbind {
-        app: AppId,
-        device: DeviceId,
-        channels: Vec<ChannelName>,
-    },
+    /// Remove the addresses of these channels: the body's push id has no token.
+    Detach { app: AppId, device: DeviceId, channels: Vec<ChannelName> },
 }
 
 impl DeviceBody {
-    pub(crate) fn registration(
+    /// Validates the body and returns the change that it asks for. `app` has the channels of the device's app.
+    pub(crate) fn into_request(
         mut self,
-        served: &App,
-        (app, id, named): (AppId, DeviceId, Named),
+        app: &App,
+        device: NamedDevice,
         now: Timestamp,
-    ) -> Result<Asked, Problem> {
-        let push_id = self.push_id.take().map(|text| decoded(&text)).transpose()?;
-        let mut addresses = self.addresses_given()?;
+    ) -> Result<DeviceRequest, Problem> {
+        let push_id = self.push_id.take().map(|text| decode_push_id(&text)).transpose()?;
+        let mut addresses = self.take_addresses()?;
         if let Some(push_id) = &push_id {
             if push_id.token.expose().is_empty() {
-                if named == Named::ByAddress {
-                    return Err(refused("id", "is missing: an empty push_id unbinds the device of that id"));
+                if device.named == Named::ByAddress {
+                    return Err(refused(
+                        "id",
+                        "is missing; an empty push_id unbinds the device with that id",
+                    ));
                 }
-                return Ok(Asked::Unbind { app, device: id, channels: channels(served, push_id) });
+                let channels = channels(app, push_id);
+                return Ok(DeviceRequest::Detach { app: device.app, device: device.id, channels });
             }
-            addresses.push(address(served, push_id)?);
+            addresses.push(address(app, push_id)?);
             self.platform = self.platform.or(push_id.service.platform());
             self.manufacturer = self.manufacturer.or(push_id.service.manufacturer().map(str::to_owned));
             self.country = self.country.or(Some(push_id.country.clone()).filter(|text| text.len() == 2));
         }
         let replaces = self.replaces.take().map(|body| body.address("replaces")).transpose()?;
         let traits = self.traits()?;
+        let NamedDevice { app, id, named } = device;
         let device = Device { app, id, user: self.user, traits, addresses, registered_at: now };
         let registration = Registration { named, replaces, ..Registration::from(device) };
-        Ok(Asked::Register(Box::new(registration)))
+        Ok(DeviceRequest::Register(Box::new(registration)))
     }
 
-    fn addresses_given(&mut self) -> Result<Vec<Address>, Problem> {
-        let given = std::mem::take(&mut self.addresses);
-        if given.len() > MAX_ADDRESSES {
+    fn take_addresses(&mut self) -> Result<Vec<Address>, Problem> {
+        let bodies = std::mem::take(&mut self.addresses);
+        if bodies.len() > MAX_ADDRESSES {
             return Err(refused("addresses", format!("at most {MAX_ADDRESSES}")));
         }
-        addresses("addresses", given)
+        addresses("addresses", bodies)
     }
 
     fn check_texts(&self) -> Result<(), Problem> {
@@ -145,8 +155,8 @@ impl DeviceBody {
         if self.capabilities.len() > Traits::MAX_CAPABILITIES {
             return Err(refused("capabilities", format!("at most {}", Traits::MAX_CAPABILITIES)));
         }
-        let misfit = self.capabilities.iter().position(|text| !(1..=MAX_TEXT).contains(&text.len()));
-        if let Some(i) = misfit {
+        let wrong_length = self.capabilities.iter().position(|text| !(1..=MAX_TEXT).contains(&text.len()));
+        if let Some(i) = wrong_length {
             return Err(refused(&format!("capabilities[{i}]"), format!("1 to {MAX_TEXT} bytes")));
         }
         Ok(())
@@ -166,22 +176,26 @@ impl DeviceBody {
     }
 }
 
-impl HeldBody {
-    /// The addresses meant: none where the app has no channel of that kind.
-    pub(crate) fn addresses(self, at: &str, served: Option<&App>) -> Result<Vec<Address>, Problem> {
+impl AddressOrPushId {
+    /// Returns the addresses. A push id has one for each channel of `app` that accepts its token, so there may be none.
+    ///
+    /// `at` is the path of the body, for errors.
+    pub(crate) fn addresses(self, at: &str, app: Option<&App>) -> Result<Vec<Address>, Problem> {
         let Self { push_id, channel, token, fid, subscription, voip } = self;
         let has_token =
             token.is_some() || fid.is_some() || subscription.is_some() || voip.is_some() || channel.is_some();
         match (push_id, channel) {
             (Some(push_id), None) if !has_token => {
-                let push_id = decoded(&push_id)?;
-                let channels = served.map(|served| channels(served, &push_id)).unwrap_or_default();
-                Ok(channels.into_iter().map(|channel| held(channel, &push_id)).collect())
+                let push_id = decode_push_id(&push_id)?;
+                let channels = app.map(|app| channels(app, &push_id)).unwrap_or_default();
+                Ok(channels.into_iter().map(|channel| address_of_push_id(channel, &push_id)).collect())
             }
             (None, Some(channel)) => {
                 Ok(vec![AddressBody { channel, token, fid, subscription, voip }.address(at)?])
             }
-            (Some(_), _) => Err(refused(&below(at, "push_id"), "stands alone, without channel and token")),
+            (Some(_), _) => {
+                Err(refused(&below(at, "push_id"), "must be the only field, without channel and token"))
+            }
             (None, None) => Err(refused(&below(at, "channel"), "is missing; write an address or a push_id")),
         }
     }
@@ -205,51 +219,54 @@ impl RotateBody {
         }
     }
 
-    /// Which address takes the place of which, channel by channel: none where the app has no channel of that kind.
-    pub(crate) fn pairs(self, served: Option<&App>) -> Result<Vec<(Address, Address)>, Problem> {
-        let (old, new) = (self.old.addresses("old", served)?, self.new.addresses("new", served)?);
+    /// Returns pairs of an old address and its replacement, one for each channel and kind that both sides have.
+    pub(crate) fn pairs(self, app: Option<&App>) -> Result<Vec<(Address, Address)>, Problem> {
+        let (old, new) = (self.old.addresses("old", app)?, self.new.addresses("new", app)?);
         if new.iter().any(|address| !(1..=Address::MAX_TOKEN).contains(&address.token.expose().len())) {
-            return Err(refused("new", format!("its token has 1 to {} bytes", Address::MAX_TOKEN)));
+            return Err(refused("new", format!("the token must have 1 to {} bytes", Address::MAX_TOKEN)));
         }
-        let with = |old: Address| {
+        let with_replacement = |old: Address| {
             let new = new.iter().find(|new| new.channel == old.channel && new.kind == old.kind)?;
             Some((old, new.clone()))
         };
-        Ok(old.into_iter().filter_map(with).collect())
+        Ok(old.into_iter().filter_map(with_replacement).collect())
     }
 }
 
-fn decoded(text: &str) -> Result<PushId, Problem> {
+fn decode_push_id(text: &str) -> Result<PushId, Problem> {
     PushId::decode(text).map_err(|error| {
         Problem::new(422, "invalid_push_id", format!("push_id: it {error}")).about("push_id")
     })
 }
 
-/// The app's channels that understand the envelope's tokens, the likeliest first.
-fn channels(served: &App, push_id: &PushId) -> Vec<ChannelName> {
+/// Returns the app's channels that accept the push id's token, by preference.
+fn channels(app: &App, push_id: &PushId) -> Vec<ChannelName> {
     let kinds = push_id.kinds();
     let of_kind = |kind: &&'static str| {
-        let named = served.channels().iter();
-        let named = named.filter(|(_, installed)| installed.channel.info().kind == *kind);
-        named.map(|(name, _)| name.clone()).collect::<Vec<_>>()
+        let matching = app.channels().iter().filter(|(_, installed)| installed.channel.info().kind == *kind);
+        matching.map(|(name, _)| name.clone()).collect::<Vec<_>>()
     };
     kinds.iter().flat_map(of_kind).collect()
 }
 
-fn address(served: &App, push_id: &PushId) -> Result<Address, Problem> {
-    let channel = channels(served, push_id).into_iter().next().ok_or_else(|| {
+/// Returns the address of a push id on the preferred channel.
+fn address(app: &App, push_id: &PushId) -> Result<Address, Problem> {
+    let channel = channels(app, push_id).into_iter().next().ok_or_else(|| {
         let kinds = push_id.kinds().join("` or `");
         Problem::new(422, "unknown_channel", format!("push_id: the app has no channel of kind `{kinds}`"))
             .about("push_id")
     })?;
-    let address = held(channel, push_id);
+    let address = address_of_push_id(channel, push_id);
     if address.token.expose().len() > Address::MAX_TOKEN {
-        return Err(refused("push_id", format!("its token has over {} bytes", Address::MAX_TOKEN)));
+        return Err(refused(
+            "push_id",
+            format!("the token in it must have at most {} bytes", Address::MAX_TOKEN),
+        ));
     }
     Ok(address)
 }
 
-fn held(channel: ChannelName, push_id: &PushId) -> Address {
+fn address_of_push_id(channel: ChannelName, push_id: &PushId) -> Address {
     if !push_id.is_subscription() {
         return Address { channel, kind: TokenKind::Token, token: push_id.token.clone() };
     }
@@ -258,42 +275,43 @@ fn held(channel: ChannelName, push_id: &PushId) -> Address {
     Address { channel, kind: TokenKind::Subscription, token: token.into() }
 }
 
-/// What is needed of a subscription, always written in the same way: browsers and libraries add to it and order it as they
-/// like, and what is unbound or exchanged has to be found by its text.
+/// Returns the canonical JSON of a subscription: endpoint and keys, in this order.
+///
+/// Browsers add members and order them differently, but addresses are found by their text.
 fn subscription(value: &Value) -> String {
     let keys = &value["keys"];
     match (value["endpoint"].as_str(), keys["p256dh"].as_str(), keys["auth"].as_str()) {
         (Some(endpoint), Some(p256dh), Some(auth)) => {
             serde_json::json!({"endpoint": endpoint, "keys": {"p256dh": p256dh, "auth": auth}}).to_string()
         }
-        // None that any channel takes; what is wrong with it is the channel's to say.
+        // The channel refuses it, with the reason.
         _ => value.to_string(),
     }
 }
 
-/// Returns the addresses of a list whose path is `at`.
-pub(super) fn addresses(at: &str, given: Vec<AddressBody>) -> Result<Vec<Address>, Problem> {
-    given.into_iter().enumerate().map(|(i, body)| body.address(&format!("{at}[{i}]"))).collect()
+/// Validates a list of addresses. `at` is its path, for errors.
+pub(super) fn addresses(at: &str, bodies: Vec<AddressBody>) -> Result<Vec<Address>, Problem> {
+    bodies.into_iter().enumerate().map(|(i, body)| body.address(&format!("{at}[{i}]"))).collect()
 }
 
-/// Path of a member of the body at `at`.
+/// Returns the path of a member of the body at `at`.
 fn below(at: &str, member: &str) -> String {
     if at.is_empty() { member.to_owned() } else { format!("{at}.{member}") }
 }
 
 impl AddressBody {
-    /// Returns the address. `at` is the path of the body, for errors.
+    /// Validates the address. `at` is the path of the body, for errors.
     pub(super) fn address(self, at: &str) -> Result<Address, Problem> {
         let subscription = self.subscription.map(|members| subscription(&Value::Object(members)));
-        let given = [
+        let tokens = [
             self.token.map(|token| (TokenKind::Token, token)),
             self.fid.map(|fid| (TokenKind::Fid, fid)),
             subscription.map(|subscription| (TokenKind::Subscription, subscription)),
             self.voip.map(|token| (TokenKind::Voip, token)),
         ];
-        let mut given = given.into_iter().flatten();
-        let (Some((kind, token)), None) = (given.next(), given.next()) else {
-            return Err(refused(&below(at, "token"), "exactly one of token, fid, subscription, voip is due"));
+        let mut tokens = tokens.into_iter().flatten();
+        let (Some((kind, token)), None) = (tokens.next(), tokens.next()) else {
+            return Err(refused(&below(at, "token"), "give exactly one of token, fid, subscription, voip"));
         };
         if token.is_empty() || token.len() > Address::MAX_TOKEN {
             let field = below(at, kind.as_str());

@@ -1,4 +1,4 @@
-//! What a notification is asked for with.
+//! Body of a submit: its fields, their validation, and the notification that it becomes.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,7 +18,7 @@ use super::{overrides, refused};
 use crate::problem::Problem;
 use crate::push_config::PushConfig;
 
-/// `POST …/notifications`.
+/// Body of `POST …/notifications`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NotificationBody {
@@ -40,14 +40,14 @@ pub(crate) struct NotificationBody {
     image: Option<String>,
     link: Option<String>,
     collapse_key: Option<String>,
-    ttl: Option<Span>,
+    ttl: Option<DurationBody>,
     priority: Option<Priority>,
-    badge: Option<NumberBody>,
+    badge: Option<BadgeCountBody>,
     #[serde(default)]
     silent: bool,
     #[serde(default)]
     when: When,
-    ack_within: Option<Span>,
+    ack_within: Option<DurationBody>,
     send_at: Option<String>,
     thread: Option<String>,
     category: Option<String>,
@@ -56,10 +56,10 @@ pub(crate) struct NotificationBody {
     idempotency_key: Option<pushgate::IdempotencyKey>,
 }
 
-/// The longest time to wait for acknowledgements: who has not answered by then is away.
-const LONGEST_ACK: Duration = Duration::from_secs(60);
+/// Longest wait for acknowledgements. A user who has not acknowledged by then is treated as offline.
+const MAX_ACK_WAIT: Duration = Duration::from_secs(60);
 
-/// What it is about.
+/// Kind of a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Kind {
@@ -74,13 +74,13 @@ enum Kind {
 #[serde(deny_unknown_fields)]
 struct CallBody {
     id: CallId,
-    timeout: Option<Span>,
-    /// The call is over: its ring is taken back.
+    timeout: Option<DurationBody>,
+    /// `true` ends the call and withdraws its ringing notification.
     #[serde(default)]
     over: bool,
 }
 
-/// Whom it is for: exactly one of the first four.
+/// Audience: exactly one of `users`, `devices`, `addresses` and `all`, without the devices in `except_devices`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct To {
@@ -93,55 +93,55 @@ struct To {
     except_devices: Vec<DeviceId>,
 }
 
-/// Seconds, or a text like `90s` and `7d`.
-pub(crate) enum Span {
+/// Duration: a number of seconds, or a text like `90s` and `7d`.
+pub(crate) enum DurationBody {
     Seconds(u64),
     Text(String),
 }
 
-impl<'de> Deserialize<'de> for Span {
+impl<'de> Deserialize<'de> for DurationBody {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        d.deserialize_any(SpanVisitor)
+        d.deserialize_any(DurationVisitor)
     }
 }
 
-struct SpanVisitor;
+struct DurationVisitor;
 
-impl Visitor<'_> for SpanVisitor {
-    type Value = Span;
+impl Visitor<'_> for DurationVisitor {
+    type Value = DurationBody;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a whole number of seconds, or a text like 90s and 7d")
     }
 
-    fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<Span, E> {
-        Ok(Span::Seconds(seconds))
+    fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<DurationBody, E> {
+        Ok(DurationBody::Seconds(seconds))
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Span, E> {
-        Ok(Span::Text(text.to_owned()))
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<DurationBody, E> {
+        Ok(DurationBody::Text(text.to_owned()))
     }
 }
 
-/// The number on the app's icon: exactly one of both.
+/// Number on the app's icon: exactly one of `set` and `increment`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct NumberBody {
+struct BadgeCountBody {
     set: Option<u32>,
     increment: Option<u32>,
 }
 
-impl NumberBody {
+impl BadgeCountBody {
     fn badge(self) -> Result<Badge, Problem> {
         match (self.set, self.increment) {
             (Some(number), None) => Ok(Badge::Set(number)),
             (None, Some(by)) => Ok(Badge::Increment(by)),
-            _ => Err(refused("badge", "exactly one of set, increment is due")),
+            _ => Err(refused("badge", "give exactly one of set, increment")),
         }
     }
 }
 
-/// A template and its variables.
+/// Template and its variables.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TemplateBody {
@@ -155,29 +155,29 @@ impl NotificationBody {
         self.idempotency_key.is_some()
     }
 
-    /// The notification; none when its `pushConfig` says that nothing is to be pushed.
-    pub(crate) fn notification(mut self, id: AppId, app: &App) -> Result<Option<Notification>, Problem> {
+    /// Validates the body and returns its notification. `None` means that its `pushConfig` asks for no push.
+    pub(crate) fn into_notification(mut self, id: AppId, app: &App) -> Result<Option<Notification>, Problem> {
         overrides::check(&self.overrides, app)?;
         let push_config = self.push_config.take();
-        let asked = self.asked(id)?;
+        let notification = self.without_push_config(id)?;
         if push_config.as_ref().is_some_and(PushConfig::is_empty) {
             return Ok(None);
         }
         match push_config {
-            Some(push_config) => push_config.laid_upon(asked, app).map(Some),
-            None => Ok(Some(asked)),
+            Some(push_config) => push_config.apply(notification, app).map(Some),
+            None => Ok(Some(notification)),
         }
     }
 
-    fn asked(self, app: AppId) -> Result<Notification, Problem> {
-        self.within_limits()?;
+    fn without_push_config(self, app: AppId) -> Result<Notification, Problem> {
+        self.check_limits()?;
         let purpose = purpose(self.kind, self.call)?;
         let (to, except_devices) = self.to.audience()?;
-        let ack_within = self.ack_within.map(|span| span.duration("ack_within", LONGEST_ACK)).transpose()?;
+        let ack_within = self.ack_within.map(|wait| wait.duration("ack_within", MAX_ACK_WAIT)).transpose()?;
         let ttl = self.ttl.map(|ttl| ttl.duration("ttl", Notification::MAX_TTL)).transpose()?;
         let invalid = |error: pushgate::words::InvalidTimestamp| refused("send_at", error);
         let send_at = self.send_at.map(|text| Timestamp::from_rfc3339(&text).map_err(invalid)).transpose()?;
-        // A string is handed over as it is, anything else as its JSON text.
+        // A string is passed on as it is, any other value as its JSON text.
         let payload = self.payload.map(|payload| match payload {
             Value::String(text) => text,
             other => other.to_string(),
@@ -186,7 +186,7 @@ impl NotificationBody {
             purpose,
             sender: self.sender,
             except_devices,
-            ack_within: ack_within.filter(|span| !span.is_zero()),
+            ack_within: ack_within.filter(|wait| !wait.is_zero()),
             send_at,
             conversation: self.conversation,
             mentions: self.mentions,
@@ -200,7 +200,7 @@ impl NotificationBody {
             collapse_key: self.collapse_key,
             ttl,
             priority: self.priority,
-            badge: self.badge.map(NumberBody::badge).transpose()?,
+            badge: self.badge.map(BadgeCountBody::badge).transpose()?,
             silent: self.silent,
             when: self.when,
             thread: self.thread,
@@ -211,7 +211,7 @@ impl NotificationBody {
         })
     }
 
-    fn within_limits(&self) -> Result<(), Problem> {
+    fn check_limits(&self) -> Result<(), Problem> {
         let names = [
             ("collapse_key", &self.collapse_key),
             ("thread", &self.thread),
@@ -233,17 +233,17 @@ impl NotificationBody {
 
 impl To {
     fn audience(self) -> Result<(Audience, Vec<DeviceId>), Problem> {
-        let given = self.addresses.map(|given| addresses("to.addresses", given)).transpose()?;
-        let given = [
+        let addresses = self.addresses.map(|bodies| addresses("to.addresses", bodies)).transpose()?;
+        let audiences = [
             self.users.map(Audience::Users),
             self.devices.map(Audience::Devices),
-            given.map(Audience::Addresses),
+            addresses.map(Audience::Addresses),
             self.all.then_some(Audience::All),
         ];
-        let mut given = given.into_iter().flatten();
-        match (given.next(), given.next()) {
-            (Some(to), None) => Ok((to, self.except_devices)),
-            _ => Err(refused("to", "exactly one of users, devices, addresses, all is due")),
+        let mut audiences = audiences.into_iter().flatten();
+        match (audiences.next(), audiences.next()) {
+            (Some(audience), None) => Ok((audience, self.except_devices)),
+            _ => Err(refused("to", "give exactly one of users, devices, addresses, all")),
         }
     }
 }
@@ -259,7 +259,7 @@ fn purpose(kind: Kind, call: Option<CallBody>) -> Result<Purpose, Problem> {
             };
             Call::new(id, timeout).map(Purpose::Call).map_err(|_| wrong())
         }
-        (Kind::Call, None) => Err(refused("call", "is missing: a call has an id")),
+        (Kind::Call, None) => Err(refused("call", "is missing; give the id of the call")),
         (_, Some(_)) => Err(refused("call", "only a notification of kind `call` has one")),
         (Kind::Message, None) => Ok(Purpose::Message),
         (Kind::Group, None) => Ok(Purpose::Group),
@@ -267,16 +267,18 @@ fn purpose(kind: Kind, call: Option<CallBody>) -> Result<Purpose, Problem> {
     }
 }
 
-impl Span {
+impl DurationBody {
+    /// Returns the duration. `name` is the field, for errors.
+    ///
     /// # Errors
-    /// When it is no time span, or longer than `most`.
-    pub(crate) fn duration(self, name: &str, most: Duration) -> Result<Duration, Problem> {
+    /// A text that is no duration, and a duration over `max`.
+    pub(crate) fn duration(self, name: &str, max: Duration) -> Result<Duration, Problem> {
         let wrong =
-            || refused(name, format!("seconds from 0 to {}, or a text like 90s and 7d", most.as_secs()));
-        let span = match self {
+            || refused(name, format!("must be 0 to {} seconds, or a text like 90s and 7d", max.as_secs()));
+        let duration = match self {
             Self::Seconds(seconds) => Duration::from_secs(seconds),
             Self::Text(text) => humantime::parse_duration(&text).map_err(|_| wrong())?,
         };
-        if span > most { Err(wrong()) } else { Ok(span) }
+        if duration > max { Err(wrong()) } else { Ok(duration) }
     }
 }

@@ -1,10 +1,10 @@
-//! The native door, `/v1`: the API we would want to use. Here are the routes and who may pass; each resource has a file.
+//! Handlers of the native API, one file per resource. This file has the routes and the authorization.
 
-mod dead;
+mod device_events;
 mod devices;
 mod notifications;
+mod pruned;
 mod queue;
-mod receipts;
 mod users;
 
 use std::sync::Arc;
@@ -24,37 +24,39 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use pushgate::{AppId, UserId};
 use pushgate_config::KeyScope;
 
-use super::wire::Parameters;
-use super::{House, refused};
+use crate::api::v1::schema::Parameters;
+use crate::api::{AppState, refused};
 use crate::keys::bearer;
 use crate::listener::Connection;
 use crate::problem::Problem;
 
-/// Where devices tell what became of what they got.
-pub const RECEIPTS: &str = "/v1/receipts";
+/// Path to which devices report device events.
+pub const DEVICE_EVENTS: &str = "/v1/receipts";
 
-/// Where an operator sees which stored rows could not be decoded.
+/// Path that lists the stored rows that could not be decoded.
 pub const QUARANTINED: &str = "/v1/queue/quarantined";
 
-type Answer = Result<Response, Problem>;
+/// Response of a handler, or its refusal.
+type HandlerResult = Result<Response, Problem>;
 
-pub(super) fn routes() -> Router<Arc<House>> {
+/// Returns the routes of the native API.
+pub(crate) fn routes() -> Router<Arc<AppState>> {
     Router::new()
         .route("/v1/apps/{app}/notifications", post(notifications::submit))
         .route("/v1/apps/{app}/notifications:preview", post(notifications::preview))
-        .route("/v1/apps/{app}/notifications/{id}", any(notifications::one))
+        .route("/v1/apps/{app}/notifications/{id}", any(notifications::by_id))
         .route("/v1/apps/{app}/users/{user}/presence", put(users::presence).get(users::connections))
         .route("/v1/apps/{app}/presence", post(users::presences))
         .route("/v1/apps/{app}/users/{user}/rules", put(users::set_rules).get(users::rules))
         .route("/v1/apps/{app}/users/{user}/badge", put(users::badge))
         .route(QUARANTINED, get(queue::quarantined))
-        .route("/v1/apps/{app}/devices:pruned", get(dead::list))
-        .route("/v1/apps/{app}/devices:restore", post(dead::restore))
-        .merge(for_pages())
+        .route("/v1/apps/{app}/devices:pruned", get(pruned::list))
+        .route("/v1/apps/{app}/devices:restore", post(pruned::restore))
+        .merge(cross_origin_routes())
 }
 
 /// Returns the query parameters of an operation. `None` means that the path has no such method, or that its handler checks them.
-pub(super) fn parameters(method: &Method, path: &str) -> Option<&'static [&'static str]> {
+pub(crate) fn parameters(method: &Method, path: &str) -> Option<&'static [&'static str]> {
     match (path, method.as_str()) {
         ("/v1/apps/{app}/notifications", "POST") => Some(&["wait"]),
         ("/v1/apps/{app}/notifications/{id}", "GET" | "HEAD") => Some(&["limit", "after", "devices"]),
@@ -74,8 +76,8 @@ pub(super) fn parameters(method: &Method, path: &str) -> Option<&'static [&'stat
     }
 }
 
-/// What service workers and pages of any site ask: by a user token, or by what they know instead of a key.
-fn for_pages() -> Router<Arc<House>> {
+/// Returns the routes that pages and service workers of any origin may call, with a user token or without credentials.
+fn cross_origin_routes() -> Router<Arc<AppState>> {
     Router::new()
         .route("/v1/apps/{app}/devices", post(devices::register).options(preflight))
         .route(
@@ -87,21 +89,21 @@ fn for_pages() -> Router<Arc<House>> {
             put(devices::login).delete(devices::logout).options(preflight),
         )
         .route("/v1/apps/{app}/users/{user}/devices", get(devices::list).options(preflight))
-        .merge(without_credentials())
-        .layer(from_fn(readable_by_pages))
+        .merge(anonymous_routes())
+        .layer(from_fn(allow_any_origin))
 }
 
-/// Routes that anybody may call who knows a token.
-fn without_credentials() -> Router<Arc<House>> {
+/// Returns the routes that need no credentials. The body contains a token instead.
+fn anonymous_routes() -> Router<Arc<AppState>> {
     Router::new()
-        .route(RECEIPTS, post(receipts::receive).options(preflight))
+        .route(DEVICE_EVENTS, post(device_events::record).options(preflight))
         .route("/v1/apps/{app}/devices:unbind", post(devices::unbind).options(preflight))
         .route("/v1/apps/{app}/devices:rotate", post(devices::rotate).options(preflight))
-        .route_layer(from_fn(evictable))
+        .route_layer(from_fn(allow_eviction))
 }
 
-/// What a browser asks first where a request has a token or a content type. It costs a round trip; the SDK's worker sends plain
-/// text and needs none.
+/// Answers a CORS preflight. Browsers send one before a request with an `Authorization` header or a JSON content type. The SDK's
+/// worker sends plain text to avoid this round trip.
 async fn preflight() -> impl IntoResponse {
     let allowed = [
         (ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, DELETE"),
@@ -111,77 +113,85 @@ async fn preflight() -> impl IntoResponse {
     (StatusCode::NO_CONTENT, allowed)
 }
 
-/// No cookie is looked at, so there is nothing a foreign site could do in its visitor's name: it must hold a token itself.
-async fn readable_by_pages(request: Request, next: Next) -> Response {
+/// Allows pages of any origin to read the response. The API ignores cookies, so a foreign page cannot act for its visitor.
+async fn allow_any_origin(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     response
 }
 
-/// Who has come in.
+/// Authenticated caller of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Caller {
-    /// Somebody with a server key.
+    /// Caller with a server key.
     Server,
-    /// A user, for himself only.
+    /// User with a user token. They act for themselves only.
     User(UserId),
 }
 
 impl Caller {
-    /// The user a request is about: for a user always he himself.
-    fn speaks_for(&self, named: Option<UserId>) -> Result<Option<UserId>, Problem> {
+    /// Returns the user that a request is about. With a user token that is its own user; naming another one is refused.
+    fn subject(&self, requested: Option<UserId>) -> Result<Option<UserId>, Problem> {
         match self {
-            Self::Server => Ok(named),
-            Self::User(user) if named.as_ref().is_none_or(|named| named == user) => Ok(Some(user.clone())),
+            Self::Server => Ok(requested),
+            Self::User(user) if requested.as_ref().is_none_or(|requested| requested == user) => {
+                Ok(Some(user.clone()))
+            }
             Self::User(_) => {
-                Err(Problem::new(403, "not_yours", "a user token is good for its own user only"))
+                Err(Problem::new(403, "not_yours", "a user token is valid for its own user only"))
             }
         }
     }
 }
 
-/// Who asks, by a server key or by a user token; what for is each handler's to check against the user.
-fn admitted_for(
-    house: &House,
+/// Authenticates a caller by server key or user token. The handler checks what a user may do.
+fn authorize(
+    state: &AppState,
     headers: &HeaderMap,
     app: &str,
     scope: KeyScope,
 ) -> Result<(AppId, Caller), Problem> {
-    let token = bearer(headers).filter(|given| given.matches('.').count() == 2);
+    // A JWT has three parts, a server key has no dot.
+    let token = bearer(headers).filter(|credential| credential.matches('.').count() == 2);
     let (Some(token), Ok(id)) = (token, AppId::new(app)) else {
-        return Ok((admitted(house, headers, app, scope)?, Caller::Server));
+        return Ok((authorize_server(state, headers, app, scope)?, Caller::Server));
     };
-    let user = house.user_keys.admit(&id, token, house.gateway.now())?;
+    let user = state.user_keys.verify(&id, token, state.gateway.now())?;
     Ok((id, Caller::User(user)))
 }
 
-/// Who asks, for which app: a key first, so that strangers learn nothing of which apps there are.
-fn admitted(house: &House, headers: &HeaderMap, app: &str, scope: KeyScope) -> Result<AppId, Problem> {
-    let app = named("app", AppId::new(app))?;
-    house.keys.admit(headers, Some(&app), scope)?;
-    match house.gateway.app(&app) {
+/// Authenticates a caller by server key and returns the app. The key is checked first, so that strangers learn no app names.
+fn authorize_server(
+    state: &AppState,
+    headers: &HeaderMap,
+    app: &str,
+    scope: KeyScope,
+) -> Result<AppId, Problem> {
+    let app = checked_name("app", AppId::new(app))?;
+    state.keys.authorize(headers, Some(&app), scope)?;
+    match state.gateway.app(&app) {
         Some(_) => Ok(app),
         None => Err(Problem::new(404, "unknown_app", format!("there is no app `{app}`"))),
     }
 }
 
-fn admitted_for_devices(house: &House, headers: &HeaderMap, app: &str) -> Result<(AppId, Caller), Problem> {
-    admitted_for(house, headers, app, KeyScope::Devices)
+fn authorize_devices(state: &AppState, headers: &HeaderMap, app: &str) -> Result<(AppId, Caller), Problem> {
+    authorize(state, headers, app, KeyScope::Devices)
 }
 
-async fn body(house: &House, body: Body) -> Result<Bytes, Problem> {
-    Ok(house.bodies.read(body, house.max_body).await?.bytes)
+async fn read_body(state: &AppState, body: Body) -> Result<Bytes, Problem> {
+    Ok(state.bodies.read(body, state.max_body).await?.bytes)
 }
 
-/// Lets the connection be closed in favour of a new one while it serves a request without credentials.
-async fn evictable(request: Request, next: Next) -> Response {
+/// Allows the listener to close the connection in favour of a new one while it serves a request without credentials.
+async fn allow_eviction(request: Request, next: Next) -> Response {
     if let Some(connection) = request.extensions().get::<Arc<Connection>>() {
         connection.allow_eviction();
     }
     next.run(request).await
 }
 
-/// Reads a number of the query, at most `max`; `None` when it is not there.
+/// Parses a number of the query, at most `max`. `None` means that the query does not have it.
 fn number<N: std::str::FromStr + PartialOrd + std::fmt::Display>(
     query: &Parameters,
     name: &str,
@@ -194,7 +204,7 @@ fn number<N: std::str::FromStr + PartialOrd + std::fmt::Display>(
     }
 }
 
-/// Reads a part of the path or the query.
-fn named<T>(parameter: &str, parsed: Result<T, pushgate::InvalidName>) -> Result<T, Problem> {
+/// Turns an invalid name in the path or the query into a problem about that parameter.
+fn checked_name<T>(parameter: &str, parsed: Result<T, pushgate::InvalidName>) -> Result<T, Problem> {
     parsed.map_err(|error| refused(parameter, error))
 }

@@ -1,4 +1,4 @@
-//! Native options of a notification: by the name of a channel, an object each.
+//! Native options of a notification: one object per channel, by the name of the channel.
 
 use std::collections::BTreeMap;
 

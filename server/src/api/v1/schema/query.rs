@@ -1,4 +1,4 @@
-//! Parameters of a query. Those that a route does not know are refused.
+//! Query parameters. Parameters that an operation does not have are refused.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,11 @@ use super::refused;
 use super::strict::list;
 use crate::problem::Problem;
 
-/// Parameters of a query by name.
+/// Query parameters by name.
 pub(crate) struct Parameters(BTreeMap<String, String>);
 
 impl Parameters {
-    /// Reads a query whose names are known to be unique and allowed.
+    /// Returns the value of a parameter.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }

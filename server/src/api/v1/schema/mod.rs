@@ -1,12 +1,12 @@
-//! The native door's JSON: the only place where requests are checked, and what answers look like.
+//! JSON of the native API. Requests are validated here and nowhere else; responses are formatted here.
 
-mod dead;
 mod device;
 mod locale;
 mod notification;
 mod overrides;
+mod pruned;
 mod query;
-mod shown;
+mod status;
 mod strict;
 mod user;
 mod warning;
@@ -18,29 +18,31 @@ use serde::Deserialize;
 
 use crate::problem::Problem;
 
-pub(crate) use dead::{RestoreBody, dead, dead_query, restored};
-pub(crate) use device::{Asked, DeviceBody, HeldBody, LoginBody, RotateBody};
+pub(crate) use device::{AddressOrPushId, DeviceBody, DeviceRequest, LoginBody, NamedDevice, RotateBody};
 pub(crate) use notification::NotificationBody;
+pub(crate) use pruned::{RestoreBody, dead_page, dead_query, restored_page};
 pub(crate) use query::{Parameters, refuse_unknown};
-pub(crate) use shown::{Submitted, device, nothing_pushed, status};
-pub(crate) use user::{AckBody, BadgeBody, ManyPresencesBody, PresenceBody, State, Word, rules};
+pub(crate) use status::{SubmitResponse, device, nothing_pushed, status};
+pub(crate) use user::{
+    AckBody, BadgeBody, ManyPresencesBody, PresenceBody, PresenceChange, SessionState, rules,
+};
 pub(crate) use warning::Warning;
 
-/// `POST /v1/receipts`.
+/// Body of `POST /v1/receipts`: a device event, authenticated by the event token of the push.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct ReceiptBody {
+pub(crate) struct DeviceEventBody {
     pub(crate) token: String,
     pub(crate) event: pushgate::Echo,
 }
 
-/// 422 for a field whose shape is right and whose value is not.
+/// Returns 422 for a field that has the right type and a wrong value.
 pub(crate) fn refused(field: &str, reason: impl fmt::Display) -> Problem {
     Problem::new(422, "invalid_field", format!("{field}: {reason}")).about(field)
 }
 
-/// Reads a body. Text that is not JSON is 400 `invalid_json`, JSON of another shape is 422 `invalid_body`.
-pub(super) fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+/// Parses a body. Text that is not JSON is 400 `invalid_json`, JSON of another shape is 422 `invalid_body`.
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     strict::from_slice(bytes).map_err(|refusal| {
         if refusal.is_syntax() {
             return Problem::new(400, "invalid_json", refusal.to_string());
@@ -53,8 +55,8 @@ pub(super) fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, P
     })
 }
 
-/// `5s` or `5` in a query.
-pub(super) fn span(name: &str, text: &str) -> Result<Duration, Problem> {
+/// Parses a duration of a query: `5` in seconds, or `5s`.
+pub(crate) fn query_duration(name: &str, text: &str) -> Result<Duration, Problem> {
     let seconds = text.parse::<u64>().map(Duration::from_secs);
     seconds
         .or_else(|_| humantime::parse_duration(text))
