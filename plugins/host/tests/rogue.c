@@ -119,8 +119,8 @@ static void crash(const pushgate_instance *self) {
     }
 }
 
-/* Reports inherited resources as the vendor's id: two environment variables, and the number of descriptors from 3 that are
- * not a socket, a pipe of the runtime or the library itself. */
+/* Reports inherited resources as the vendor's id: two environment variables and the number of unexpected descriptors.
+ * Expected are the first three, sockets, pipes of the runtime and the library itself. */
 static void inspect_process(pushgate_tag tag) {
   char text_buffer[256], path[64], target[256];
   int fd, unexpected = 0;
