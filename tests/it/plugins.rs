@@ -1,4 +1,4 @@
-//! Channel plugins through the gateway: isolated, crashing, exchanged while it runs, refused.
+//! Channel plugins in the gateway: in child processes, with crashes, replaced at run time, and refused.
 
 mod isolation;
 mod kills;
@@ -23,13 +23,13 @@ use tokio::time::timeout;
 
 use crate::house::PATIENCE;
 
-/// The program that children are started from.
+/// Program that is started as a child process.
 const PUSHGATE: &str = env!("CARGO_BIN_EXE_pushgate");
 const PLUGINS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../plugins");
 
-/// Compiles a plugin into the folder.
-fn compile(compiler: &str, arguments: &[&str], sources: &[&str], folder: &Path) -> PathBuf {
-    let plugin = folder.join("plugin.so");
+/// Compiles a plugin into the directory. Returns its path.
+fn compile(compiler: &str, arguments: &[&str], sources: &[&str], directory: &Path) -> PathBuf {
+    let plugin = directory.join("plugin.so");
     let built = Command::new(compiler)
         .args(["-O1", "-shared", "-fPIC", "-fvisibility=hidden", "-pthread"])
         .arg(format!("-I{PLUGINS}/abi/include"))
@@ -43,71 +43,72 @@ fn compile(compiler: &str, arguments: &[&str], sources: &[&str], folder: &Path) 
     plugin
 }
 
-/// The plugin that keeps no promise.
-fn rogue(folder: &Path) -> PathBuf {
-    compile("cc", &[], &["host/tests/rogue.c"], folder)
+/// Compiles the plugin that violates the contract. Returns its path.
+fn rogue(directory: &Path) -> PathBuf {
+    compile("cc", &[], &["host/tests/rogue.c"], directory)
 }
 
-/// What has become of children.
+/// Events of child processes.
 #[derive(Debug, Default)]
-struct Lives {
-    risen: usize,
+struct ChildEvents {
+    started: usize,
     died: usize,
-    /// How long the last one that died is left alone.
-    wait: Duration,
+    /// Delay of the restart after the last death.
+    restart_delay: Duration,
 }
 
-/// Hears of children.
+/// Telemetry that records the events of child processes.
 #[derive(Default)]
-struct Ear {
-    told: DefaultTelemetry,
-    lives: watch::Sender<Lives>,
+struct RecordingTelemetry {
+    default: DefaultTelemetry,
+    events: watch::Sender<ChildEvents>,
 }
 
-impl Telemetry for Ear {
+impl Telemetry for RecordingTelemetry {
     fn log(&self, plugin: &str, channel: &str, level: Level, text: &str) {
-        self.told.log(plugin, channel, level, text);
+        self.default.log(plugin, channel, level, text);
     }
     fn count(&self, plugin: &str, channel: &str, name: &str, by: u64) {
-        self.told.count(plugin, channel, name, by);
+        self.default.count(plugin, channel, name, by);
     }
     fn record(&self, plugin: &str, channel: &str, name: &str, value: f64) {
-        self.told.record(plugin, channel, name, value);
+        self.default.record(plugin, channel, name, value);
     }
-    fn record_misuse(&self, plugin: &str, what: Misuse) {
-        self.told.record_misuse(plugin, what);
+    fn record_misuse(&self, plugin: &str, misuse: Misuse) {
+        self.default.record_misuse(plugin, misuse);
     }
     fn record_start(&self, _plugin: &str, _channel: &str) {
-        self.lives.send_modify(|lives| lives.risen += 1);
+        self.events.send_modify(|events| events.started += 1);
     }
     fn record_death(&self, _plugin: &str, _channel: &str, death: &Death<'_>) {
-        self.lives.send_modify(|lives| {
-            lives.died += 1;
-            lives.wait = death.restart_delay;
+        self.events.send_modify(|events| {
+            events.died += 1;
+            events.restart_delay = death.restart_delay;
         });
     }
 }
 
-/// Plugins in processes of their own, and what their channels send through.
+/// Loader of plugins in child processes, and the transport of their channels.
 struct Bench {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     loader: Loader,
-    ear: Arc<Ear>,
+    telemetry: Arc<RecordingTelemetry>,
     transport: Arc<ScriptedTransport>,
 }
 
 impl Bench {
     fn new() -> Self {
-        let ear = Arc::new(Ear::default());
-        let loader = Loader::new(Arc::new(SystemClock), Arc::clone(&ear) as _).with_child_program(PUSHGATE);
+        let telemetry = Arc::new(RecordingTelemetry::default());
+        let loader =
+            Loader::new(Arc::new(SystemClock), Arc::clone(&telemetry) as _).with_child_program(PUSHGATE);
         let transport = Arc::new(ScriptedTransport::new());
-        Self { folder: tempfile::tempdir().unwrap(), loader, ear, transport }
+        Self { directory: tempfile::tempdir().unwrap(), loader, telemetry, transport }
     }
 
-    /// Waits until that is so of its children.
-    async fn lives(&self, are: impl FnMut(&Lives) -> bool) {
-        let mut lives = self.ear.lives.subscribe();
-        timeout(PATIENCE, lives.wait_for(are)).await.expect("in time").unwrap();
+    /// Waits until the events of the children meet the condition.
+    async fn wait_for_events(&self, condition: impl FnMut(&ChildEvents) -> bool) {
+        let mut events = self.telemetry.events.subscribe();
+        timeout(PATIENCE, events.wait_for(condition)).await.expect("in time").unwrap();
     }
 
     fn open_with(
@@ -124,14 +125,14 @@ impl Bench {
         })
     }
 
-    /// A channel of the rogue plugin, in that mode.
+    /// Opens a channel of the rogue plugin in this mode.
     fn open(&self, mode: &str) -> Result<Arc<dyn PushChannel>, LoadError> {
         let config = serde_json::json!({ "mode": mode });
-        self.open_with(rogue(self.folder.path()), Limits::default(), config)
+        self.open_with(rogue(self.directory.path()), Limits::default(), config)
     }
 }
 
-/// A delivery to so many addresses, whose tokens are `token-0`, `token-1` …
+/// Returns a delivery to so many addresses with the tokens `token-0`, `token-1` and so on.
 fn delivery(addresses: usize) -> Delivery {
     let addresses = (0..addresses).map(|i| sample::address("acme", TokenKind::Token, &format!("token-{i}")));
     sample::delivery(sample::message(), addresses)

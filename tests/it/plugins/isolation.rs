@@ -1,4 +1,4 @@
-//! What a plugin does in its own process stays there: its deaths are faults with a hint, and it is started again.
+//! Isolation of plugins in child processes: their crashes are faults with a retry delay, and they are restarted.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use super::{Bench, compile, delivery, rogue};
 use crate::house::PATIENCE;
 
-/// What the death of a child gives those who wait for it.
+/// Opens a channel whose child dies in `send`. Returns the detail of the fault.
 async fn death(mode: &str) -> String {
     let bench = Bench::new();
     let channel = bench.open(mode).unwrap();
@@ -30,8 +30,8 @@ async fn death(mode: &str) -> String {
     assert_eq!(report.outcomes().len(), 3);
     let fault = report.outcomes()[2].fault().unwrap();
     assert_eq!((fault.kind, fault.scope), (Kind::ChannelDown, Scope::Lane), "{mode}: {}", fault.detail);
-    assert!(fault.retry_after.is_some(), "{mode}: when to try again is said");
-    // Another channel of the same plugin has a process of its own, and is well.
+    assert!(fault.retry_after.is_some(), "{mode}: the fault has a retry delay");
+    // Another channel of the same plugin has its own process and still works.
     let other = bench.open("well").unwrap();
     assert_eq!(other.send(&delivery(1)).await.outcomes()[0].code(), "accepted");
     fault.detail.clone()
@@ -55,7 +55,7 @@ async fn an_isolated_plugin_sends_in_order_renders_and_probes() {
 }
 
 #[tokio::test]
-async fn its_requests_go_through_the_gateways_own_client() {
+async fn requests_of_an_isolated_plugin_use_the_gateways_client() {
     let bench = Bench::new();
     let channel = bench.open("http").unwrap();
     bench.transport.then(answer(200, "vendor-7"));
@@ -67,17 +67,17 @@ async fn its_requests_go_through_the_gateways_own_client() {
 }
 
 #[tokio::test]
-async fn a_crash_is_a_fault_with_a_hint_and_stays_in_its_process() {
+async fn a_crash_is_a_fault_with_a_retry_delay_and_stays_in_its_process() {
     assert!(death("segfault").await.contains("signal 11 (segmentation fault)"));
     assert!(death("abort").await.contains("signal 6 (aborted)"));
     assert!(death("exit").await.contains("exit status 3"));
 }
 
 #[tokio::test]
-async fn a_leak_ends_at_the_limit_of_its_process() {
+async fn a_memory_leak_ends_at_the_limit_of_its_process() {
     let bench = Bench::new();
     let limits = Limits { memory: 300 << 20, ..Limits::default() };
-    let plugin = rogue(bench.folder.path());
+    let plugin = rogue(bench.directory.path());
     let channel = bench.open_with(plugin, limits, json!({"mode": "leak"})).unwrap();
     loop {
         let report = channel.send(&delivery(1)).await;
@@ -86,13 +86,13 @@ async fn a_leak_ends_at_the_limit_of_its_process() {
             assert!(fault.detail.contains("signal 6 (aborted)"), "{}", fault.detail);
             return;
         }
-        // Filling memory takes its time on a busy machine.
+        // Filling the memory may take longer than the timeout on a busy machine.
         assert_eq!(fault.kind, Kind::Timeout);
     }
 }
 
 #[tokio::test]
-async fn a_plugin_that_loops_is_answered_for_and_killed() {
+async fn a_plugin_in_an_endless_loop_times_out_and_is_killed() {
     let bench = Bench::new();
     let channel = bench.open("loop").unwrap();
     assert_eq!(channel.send(&delivery(1)).await.outcomes()[0].code(), "timeout");
@@ -107,7 +107,7 @@ async fn a_plugin_that_loops_is_answered_for_and_killed() {
 }
 
 #[tokio::test]
-async fn a_plugin_that_loops_while_rendering_holds_planning_up_once() {
+async fn a_plugin_that_loops_while_rendering_delays_planning_once() {
     let bench = Bench::new();
     let channel = bench.open("render-loop").unwrap();
     let sample = delivery(1).message;
@@ -116,19 +116,19 @@ async fn a_plugin_that_loops_while_rendering_holds_planning_up_once() {
     let texts =
         [message.title.expose(), message.content.expose(), message.payload.as_ref().unwrap().expose()];
     let estimated: usize = texts.iter().map(|text| json!(text).to_string().len()).sum();
-    let began = std::time::Instant::now();
+    let started_at = std::time::Instant::now();
     for _ in 0..10 {
-        assert_eq!(channel.render(&message).counted, estimated, "without the plugin the texts are counted");
+        assert_eq!(channel.render(&message).counted, estimated, "the estimate counts the texts");
     }
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
-    bench.lives(|lives| lives.risen == 2).await;
+    assert!(started_at.elapsed() < Duration::from_secs(3), "{:?}", started_at.elapsed());
+    bench.wait_for_events(|events| events.started == 2).await;
     assert_eq!(channel.send(&delivery(1)).await.outcomes()[0].code(), "accepted");
 }
 
 #[tokio::test]
-async fn an_exception_that_leaves_the_plugin_ends_its_process_alone() {
+async fn an_exception_that_leaves_the_plugin_ends_only_its_process() {
     let bench = Bench::new();
-    let plugin = compile("c++", &["-std=c++14"], &["host/tests/thrower.cpp"], bench.folder.path());
+    let plugin = compile("c++", &["-std=c++14"], &["host/tests/thrower.cpp"], bench.directory.path());
     let channel = bench.open_with(plugin, Limits::default(), json!({})).unwrap();
     let report = channel.send(&delivery(1)).await;
     let fault = report.outcomes()[0].fault().unwrap();
@@ -149,14 +149,14 @@ async fn closing_or_using_the_standard_streams_breaks_nothing() {
 async fn a_child_has_no_descriptor_and_no_variable_but_what_it_was_given() {
     let bench = Bench::new();
     let limits = Limits { environment: vec![("ACME".to_owned(), "yes".to_owned())], ..Limits::default() };
-    let plugin = rogue(bench.folder.path());
+    let plugin = rogue(bench.directory.path());
     let channel = bench.open_with(plugin, limits, json!({"mode": "inspect-process"})).unwrap();
     let report = channel.send(&delivery(1)).await;
     assert_eq!(report.outcomes(), [Outcome::accepted("strange=0 ACME=yes HOME=-")]);
 }
 
 #[tokio::test]
-async fn what_it_says_wrong_inside_is_the_same_outside() {
+async fn invalid_completions_have_the_same_result_as_in_process() {
     for (mode, code) in
         [("few", "internal"), ("null", "internal"), ("never", "timeout"), ("twice", "accepted")]
     {
@@ -167,27 +167,27 @@ async fn what_it_says_wrong_inside_is_the_same_outside() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_opened_is_told_in_the_same_words_as_in_process() {
+async fn errors_of_loading_and_opening_are_the_same_as_in_process() {
     let bench = Bench::new();
     let refused = |mode| bench.open(mode).map(|_| ()).unwrap_err();
     assert_eq!(refused("refuse"), LoadError::Refused("mode: this one is refused".to_owned()));
     assert!(refused("open-crash").to_string().contains("signal 6 (aborted)"));
-    let text = bench.folder.path().join("text.so");
+    let text = bench.directory.path().join("text.so");
     std::fs::write(&text, "no library").unwrap();
     let told = bench.open_with(text, Limits::default(), json!({})).map(|_| ()).unwrap_err().to_string();
     assert!(told.contains("is not a shared library for this system"), "{told}");
 }
 
 #[tokio::test]
-async fn a_plugin_that_dies_again_and_again_is_left_alone() {
+async fn repeated_deaths_open_the_circuit_breaker() {
     let bench = Bench::new();
     let channel = bench.open("segfault").unwrap();
     for death in 1.. {
-        bench.lives(|lives| lives.risen == death).await;
+        bench.wait_for_events(|events| events.started == death).await;
         let report = channel.send(&delivery(1)).await;
         assert_eq!(report.outcomes()[0].fault().unwrap().kind, Kind::ChannelDown);
-        bench.lives(|lives| lives.died == death).await;
-        if bench.ear.lives.borrow().wait > Duration::from_secs(30) {
+        bench.wait_for_events(|events| events.died == death).await;
+        if bench.telemetry.events.borrow().restart_delay > Duration::from_secs(30) {
             assert_eq!(death, 5);
             break;
         }
@@ -198,7 +198,7 @@ async fn a_plugin_that_dies_again_and_again_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_plugin_that_wants_to_be_left_alone_for_ever_is_asked_again_tomorrow() {
+async fn a_requested_pause_without_end_is_cut_to_a_day() {
     let channel = Bench::new().open("endless-pause").unwrap();
     let report = channel.send(&delivery(1)).await;
     let fault = report.outcomes()[0].fault().unwrap();
@@ -207,7 +207,7 @@ async fn a_plugin_that_wants_to_be_left_alone_for_ever_is_asked_again_tomorrow()
 }
 
 #[tokio::test]
-async fn an_attempt_at_such_a_plugin_is_written_down_and_its_lease_given_back() {
+async fn an_attempt_with_such_a_pause_is_stored_and_its_lease_released() {
     let bench = Bench::new();
     let demo = AppId::new("demo").unwrap();
     let (seen, mut receipts) = mpsc::unbounded_channel();
@@ -224,7 +224,7 @@ async fn an_attempt_at_such_a_plugin_is_written_down_and_its_lease_given_back() 
         .unwrap();
     let to = Audience::Addresses(delivery(1).targets.into_iter().map(|target| target.address).collect());
     gateway.submit(Notification::new(demo, to).title("Ann").content("hello")).await.unwrap();
-    // An attempt is told of after it is stored, so its lease is given back by then.
+    // The event follows the storing of the attempt, so the lease is released by then.
     let tried = async {
         loop {
             let receipt = receipts.recv().await.expect("the observer lives");
@@ -239,7 +239,7 @@ async fn an_attempt_at_such_a_plugin_is_written_down_and_its_lease_given_back() 
 }
 
 #[tokio::test]
-async fn options_nested_too_deep_are_the_messages_fault_and_end_no_process() {
+async fn options_nested_too_deep_are_a_bad_message_and_end_no_process() {
     let bench = Bench::new();
     let channel = bench.open("well").unwrap();
     for (levels, code) in
@@ -252,11 +252,11 @@ async fn options_nested_too_deep_are_the_messages_fault_and_end_no_process() {
         let report = channel.send(&delivery).await;
         assert_eq!(report.outcomes()[1].code(), code, "{levels} levels");
     }
-    let lives = bench.ear.lives.borrow();
-    assert_eq!((lives.risen, lives.died), (1, 0));
+    let events = bench.telemetry.events.borrow();
+    assert_eq!((events.started, events.died), (1, 0));
 }
 
-/// A vendor that answers nobody before it is told to.
+/// Transport that holds back all responses until it is released.
 #[derive(Default)]
 struct Slow {
     under_way: AtomicUsize,
@@ -283,7 +283,7 @@ impl Transport for Slow {
 async fn requests_beyond_the_memory_of_one_child_wait_their_turn_in_it_and_none_is_lost() {
     const SENDS: usize = 5000;
     let bench = Bench::new();
-    let plugin = compile("cc", &["-DTIMEOUT_MS=500000"], &["host/tests/rogue.c"], bench.folder.path());
+    let plugin = compile("cc", &["-DTIMEOUT_MS=500000"], &["host/tests/rogue.c"], bench.directory.path());
     let source = Source { path: plugin, sha256: None, isolation: Isolation::Process(Limits::default()) };
     let vendor = Arc::new(Slow::default());
     let opening = OpenOptions {
@@ -307,7 +307,7 @@ async fn requests_beyond_the_memory_of_one_child_wait_their_turn_in_it_and_none_
         })
         .collect();
     all_begun.wait_for(|begun| *begun == SENDS).await.unwrap();
-    // Frames keep their order, so by the answer to this one the child has begun every request it may.
+    // Frames keep their order. When this one is completed, the child has started all requests that its limit allows.
     channel.probe().await.unwrap();
     let most = vendor.most.load(Ordering::Acquire);
     assert!(

@@ -1,4 +1,4 @@
-//! The samples through the whole gateway, configured as an operator would: one binary, one file, and a receiver.
+//! The samples in a complete gateway: one binary, one configuration file, and an HTTP endpoint for the requests.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -18,63 +18,63 @@ use super::{PUSHGATE, compile};
 use crate::house::{Client, PATIENCE};
 use crate::secrecy::keep_secret;
 
-/// Whatever is POSTed to it, with its path; answers as both vendors of these tests would.
+/// HTTP endpoint that records paths and bodies. Its response suits both samples.
 #[derive(Clone, Default)]
-struct Receiver(Arc<Mutex<Vec<(String, Value)>>>);
+struct Endpoint(Arc<Mutex<Vec<(String, Value)>>>);
 
-impl Receiver {
-    /// Listens; gives its address.
+impl Endpoint {
+    /// Starts the endpoint. Returns its URL.
     async fn open(&self) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = Router::new().fallback(heard).with_state(self.clone());
+        let router = Router::new().fallback(record_request).with_state(self.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         format!("http://{address}")
     }
 
-    fn heard(&self) -> Vec<(String, Value)> {
+    fn requests(&self) -> Vec<(String, Value)> {
         self.0.lock().clone()
     }
 }
 
-async fn heard(State(receiver): State<Receiver>, request: Request) -> String {
+async fn record_request(State(endpoint): State<Endpoint>, request: Request) -> String {
     let path = request.uri().path().to_owned();
     let body = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap();
-    receiver.0.lock().push((path, serde_json::from_slice(&body).unwrap_or_default()));
+    endpoint.0.lock().push((path, serde_json::from_slice(&body).unwrap_or_default()));
     r#"{"ok":true,"result":{"message_id":77,"username":"acme_bot"}}"#.to_owned()
 }
 
-/// The sample in Rust: cargo builds it with these tests and puts it beside them.
+/// Returns the path of the Rust sample, which cargo builds next to these tests.
 fn webhook() -> PathBuf {
     let name =
         format!("{}pushgate_plugin_webhook{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
     std::env::current_exe().unwrap().with_file_name(name)
 }
 
-/// A gateway in a process of its own, killed when dropped.
+/// Gateway process, which is killed on drop.
 struct Server {
     process: Child,
     client: Client,
-    /// What it has written to stderr.
+    /// Output on stderr so far.
     log: watch::Receiver<String>,
 }
 
-/// Reads lines as they come, to the end.
-fn lines_of(from: impl Read + Send + 'static) -> watch::Receiver<String> {
-    let (written, log) = watch::channel(String::new());
+/// Reads lines in a thread until the end of the output.
+fn lines_of(output: impl Read + Send + 'static) -> watch::Receiver<String> {
+    let (sender, log) = watch::channel(String::new());
     std::thread::spawn(move || {
-        for line in BufReader::new(from).lines().map_while(Result::ok) {
-            written.send_modify(|log| *log += &(line + "\n"));
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            sender.send_modify(|log| *log += &(line + "\n"));
         }
     });
     log
 }
 
 impl Server {
-    fn start(folder: &Path, key: &str) -> Self {
+    fn start(directory: &Path, key: &str) -> Self {
         let mut process = Command::new(PUSHGATE)
             .args(["serve", "--config"])
-            .arg(folder.join("pushgate.toml"))
+            .arg(directory.join("pushgate.toml"))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -87,7 +87,7 @@ impl Server {
         Self { client: Client::new(address, key), process, log }
     }
 
-    fn hang_up(&self) {
+    fn send_sighup(&self) {
         Command::new("kill").args(["-HUP", &self.process.id().to_string()]).status().unwrap();
     }
 
@@ -95,27 +95,27 @@ impl Server {
         self.log.borrow().clone()
     }
 
-    async fn log_says(&self, what: &str) {
+    async fn log_says(&self, text: &str) {
         let mut log = self.log.clone();
-        let said = timeout(PATIENCE, log.wait_for(|log| log.contains(what))).await;
-        assert!(matches!(said, Ok(Ok(_))), "no {what:?} in {}", self.log());
+        let result = timeout(PATIENCE, log.wait_for(|log| log.contains(text))).await;
+        assert!(matches!(result, Ok(Ok(_))), "no {text:?} in {}", self.log());
     }
 
-    /// Ends it, and gives everything it has written.
+    /// Kills the process and returns its complete log.
     async fn whole_log(mut self) -> String {
         self.process.kill().unwrap();
-        // It is whole when nobody writes to it any more.
+        // The log is complete when the reading thread has ended.
         let mut log = self.log.clone();
         let end = async { while log.changed().await.is_ok() {} };
         timeout(PATIENCE, end).await.unwrap();
         self.log()
     }
 
-    /// Sends to one address and waits for what becomes of it.
+    /// Submits a notification to one address. Returns its delivery status.
     async fn send(&self, channel: &str, query: &str) -> Value {
         let to = json!({"addresses": [{"channel": channel, "token": "42"}]});
-        let asked = json!({"to": to, "title": "Ann", "content": "hello", "when": "always"});
-        let (status, answer) = self.client.submit(&asked, query).await;
+        let notification = json!({"to": to, "title": "Ann", "content": "hello", "when": "always"});
+        let (status, answer) = self.client.submit(&notification, query).await;
         assert!(status < 300, "{answer}");
         answer["status"]["devices"][0].clone()
     }
@@ -128,44 +128,44 @@ impl Drop for Server {
     }
 }
 
-/// A configuration with this in it; gives the key.
-fn configure(folder: &Path, text: &str) -> String {
+/// Writes a configuration that contains `text`. Returns the API key.
+fn configure(directory: &Path, text: &str) -> String {
     let (key, digest) = pushgate_server::keys::new_key();
     let text = format!(
         "[server]\nlisten = \"127.0.0.1:0\"\n[log]\nlevel = \"debug\"\nformat = \"json\"\n[storage]\nkind = \"memory\"\n\
          [[keys]]\nid = \"demo\"\nhash = \"sha256:{digest}\"\napps = [\"*\"]\nscopes = [\"send\"]\n\
          [apps.demo.channels.dummy]\nkind = \"dummy\"\n{text}"
     );
-    std::fs::write(folder.join("pushgate.toml"), text).unwrap();
+    std::fs::write(directory.join("pushgate.toml"), text).unwrap();
     key
 }
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const TOKEN: &str = "123456:ABC-DEF1234ghIkl-zyx57W2v1u123ew11";
 
-fn both(webhook: &Path, telegram: &Path, receiver: &str) -> String {
+fn both_samples(webhook: &Path, telegram: &Path, endpoint: &str) -> String {
     format!(
         "[[plugins]]\npath = \"{}\"\nnetwork = \"any\"\n\
          [[plugins]]\npath = \"{}\"\nisolation = \"none\"\nnetwork = \"any\"\n\
-         [apps.demo.channels.hook]\nkind = \"webhook\"\nurl = \"{receiver}/first\"\nsecret = \"{SECRET}\"\n\
-         [apps.demo.channels.bot]\nkind = \"telegram\"\nbot_token = \"{TOKEN}\"\nbase_url = \"{receiver}\"\n",
+         [apps.demo.channels.hook]\nkind = \"webhook\"\nurl = \"{endpoint}/first\"\nsecret = \"{SECRET}\"\n\
+         [apps.demo.channels.bot]\nkind = \"telegram\"\nbot_token = \"{TOKEN}\"\nbase_url = \"{endpoint}\"\n",
         webhook.display(),
         telegram.display()
     )
 }
 
-fn telegram(folder: &Path) -> PathBuf {
-    compile("cc", &["-std=c99"], &["samples/telegram/telegram.c", "samples/telegram/json.c"], folder)
+fn telegram(directory: &Path) -> PathBuf {
+    compile("cc", &["-std=c99"], &["samples/telegram/telegram.c", "samples/telegram/json.c"], directory)
 }
 
 #[tokio::test]
-async fn both_samples_send_through_the_gateway_and_are_exchanged_while_it_runs() {
-    let folder = tempfile::tempdir().unwrap();
-    let receiver = Receiver::default();
-    let url = receiver.open().await;
-    let text = both(&webhook(), &telegram(folder.path()), &url);
-    let key = configure(folder.path(), &text);
-    let server = Server::start(folder.path(), &key);
+async fn both_samples_send_through_the_gateway_and_are_replaced_while_it_runs() {
+    let directory = tempfile::tempdir().unwrap();
+    let endpoint = Endpoint::default();
+    let url = endpoint.open().await;
+    let text = both_samples(&webhook(), &telegram(directory.path()), &url);
+    let key = configure(directory.path(), &text);
+    let server = Server::start(directory.path(), &key);
     assert_eq!(server.send("hook", "?wait=20s").await["state"], "sent", "{}", server.log());
     let receipt = server.send("bot", "?wait=20s").await;
     assert_eq!(
@@ -174,39 +174,39 @@ async fn both_samples_send_through_the_gateway_and_are_exchanged_while_it_runs()
         "{}",
         server.log()
     );
-    let heard = receiver.heard();
-    assert_eq!((heard[0].0.as_str(), &heard[0].1["data"]["title"]), ("/first", &json!("Ann")));
-    assert_eq!(heard[1].0, format!("/bot{TOKEN}/sendMessage"));
-    assert_eq!(heard[1].1["chat_id"], "42");
+    let requests = endpoint.requests();
+    assert_eq!((requests[0].0.as_str(), &requests[0].1["data"]["title"]), ("/first", &json!("Ann")));
+    assert_eq!(requests[1].0, format!("/bot{TOKEN}/sendMessage"));
+    assert_eq!(requests[1].1["chat_id"], "42");
 
-    // Another address for the one, a broken key for the other: the one is exchanged, the other goes on as it was.
-    let file = folder.path().join("pushgate.toml");
+    // A new URL for the first channel and an invalid value for the second: only the first is replaced.
+    let file = directory.path().join("pushgate.toml");
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replace("/first", "/second").replace("bot_token", "bot_tokn")).unwrap();
-    server.hang_up();
+    server.send_sighup();
     server.log_says("\"exchanged\":1").await;
     server.log_says("goes on as it was").await;
     assert_eq!(server.send("hook", "?wait=20s").await["state"], "sent");
     assert_eq!(server.send("bot", "?wait=20s").await["state"], "sent");
-    assert_eq!(receiver.heard()[2].0, "/second");
+    assert_eq!(endpoint.requests()[2].0, "/second");
     std::fs::write(&file, "[server").unwrap();
-    server.hang_up();
+    server.send_sighup();
     server.log_says("everything goes on as it was").await;
     assert_eq!(server.send("hook", "?wait=20s").await["state"], "sent");
     let log = server.whole_log().await;
     assert!(log.contains("everything goes on as it was"));
     for secret in [SECRET, TOKEN, "hello"] {
-        assert!(!log.contains(secret), "{secret} stands in the log");
+        assert!(!log.contains(secret), "{secret} is in the log");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_route_by_platform_leads_to_a_built_in_channel_for_one_device_and_to_a_plugin_for_another() {
-    let folder = tempfile::tempdir().unwrap();
-    let options = Options { directory: Some(folder.path().to_owned()), ..Options::default() };
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options { directory: Some(directory.path().to_owned()), ..Options::default() };
     let emulator = Emulator::start(options).await.unwrap();
-    let receiver = Receiver::default();
-    let url = receiver.open().await;
+    let endpoint = Endpoint::default();
+    let url = endpoint.open().await;
     let plugin = webhook();
     let more = format!(
         r#"
@@ -226,12 +226,12 @@ channels = ["hook"]
 "#,
         plugin.display()
     );
-    let file = folder.path().join("pushgate.toml");
+    let file = directory.path().join("pushgate.toml");
     std::fs::write(&file, std::fs::read_to_string(&file).unwrap() + &more).unwrap();
-    let key = crate::house::configure(folder.path());
-    let server = Server::start(folder.path(), &key);
+    let key = crate::house::configure(directory.path());
+    let server = Server::start(directory.path(), &key);
 
-    // Both devices have an address on either channel: the route alone decides.
+    // Both devices have addresses on both channels, so only the route decides.
     let page = emulator.fcm().add_device("page", Platform::Web).unwrap();
     keep_secret(&page.token);
     let addresses =
@@ -253,25 +253,25 @@ channels = ["hook"]
     assert!(arrived.await.is_some());
     let shown = emulator.fcm().inbox("page").unwrap();
     assert_eq!((shown.len(), shown[0].title.as_str(), shown[0].body.as_str()), (1, "Ann", "hello"));
-    assert_eq!(emulator.fcm().inbox("desktop").unwrap().len(), 0, "it goes by the plugin");
-    let heard = receiver.heard();
-    assert_eq!(heard.len(), 1, "{heard:?}");
-    assert_eq!((heard[0].0.as_str(), &heard[0].1["to"]), ("/windows", &json!("of-a-desktop")));
-    assert_eq!(heard[0].1["data"]["title"], "Ann");
+    assert_eq!(emulator.fcm().inbox("desktop").unwrap().len(), 0, "the route selects the plugin");
+    let requests = endpoint.requests();
+    assert_eq!(requests.len(), 1, "{requests:?}");
+    assert_eq!((requests[0].0.as_str(), &requests[0].1["to"]), ("/windows", &json!("of-a-desktop")));
+    assert_eq!(requests[0].1["data"]["title"], "Ann");
 }
 
 #[tokio::test]
-async fn a_plugin_that_cannot_be_loaded_is_told_and_the_gateway_runs_on() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("text.so"), "no library").unwrap();
+async fn a_plugin_that_cannot_be_loaded_is_reported_and_the_gateway_runs_on() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("text.so"), "no library").unwrap();
     let hash = "11".repeat(32);
     let text = format!(
         "[[plugins]]\npath = \"text.so\"\nisolation = \"none\"\n[[plugins]]\npath = \"{}\"\nsha256 = \"{hash}\"\n\
          [apps.demo.channels.hook]\nkind = \"webhook\"\nurl = \"https://im.example\"\nsecret = \"{SECRET}\"\n",
         webhook().display()
     );
-    let key = configure(folder.path(), &text);
-    let server = Server::start(folder.path(), &key);
+    let key = configure(directory.path(), &text);
+    let server = Server::start(directory.path(), &key);
     server.log_says("text.so is not a shared library for this system").await;
     server.log_says("which is not the configured one").await;
     assert_eq!(server.send("dummy", "?wait=20s").await["state"], "sent");
@@ -284,15 +284,15 @@ async fn a_plugin_that_cannot_be_loaded_is_told_and_the_gateway_runs_on() {
 
 #[test]
 fn two_plugins_of_one_kind_and_a_kind_that_is_built_in_are_refused() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let checked = |text: &str| {
-        configure(folder.path(), text);
-        let file = folder.path().join("pushgate.toml");
+        configure(directory.path(), text);
+        let file = directory.path().join("pushgate.toml");
         let ran = Command::new(PUSHGATE).args(["check", "--config"]).arg(file).output().unwrap();
         assert!(!ran.status.success());
         String::from_utf8(ran.stderr).unwrap()
     };
-    let copy = folder.path().join("copy.so");
+    let copy = directory.path().join("copy.so");
     std::fs::copy(webhook(), &copy).unwrap();
     let told = checked(&format!(
         "[[plugins]]\npath = \"{}\"\n[[plugins]]\npath = \"{}\"\n",
@@ -300,13 +300,13 @@ fn two_plugins_of_one_kind_and_a_kind_that_is_built_in_are_refused() {
         copy.display()
     ));
     assert!(told.contains("brings the kind \"webhook\", which another plugin brings already"), "{told}");
-    let usurper = compile("cc", &["-DKIND=\"dummy\""], &["host/tests/rogue.c"], folder.path());
+    let usurper = compile("cc", &["-DKIND=\"dummy\""], &["host/tests/rogue.c"], directory.path());
     let told = checked(&format!("[[plugins]]\npath = \"{}\"\n", usurper.display()));
     assert!(told.contains("brings the kind \"dummy\", which is built in"), "{told}");
 }
 
 #[test]
-fn inspect_prints_what_a_plugin_is() {
+fn inspect_prints_the_description_of_a_plugin() {
     let ran = |arguments: &[&str]| {
         let ran = Command::new(PUSHGATE).args(["plugin", "inspect"]).args(arguments).output().unwrap();
         (ran.status.success(), String::from_utf8(ran.stdout).unwrap(), String::from_utf8(ran.stderr).unwrap())
