@@ -1,4 +1,4 @@
-//! From a configuration to a running gateway. The only file that names every channel and store.
+//! Builds a gateway from a configuration. The only file that names every channel and store.
 
 use std::sync::Arc;
 
@@ -16,105 +16,105 @@ use pushgate_transport::{BuildError, Destinations, HttpTransport};
 use pushgate_webpush::WebPush;
 
 use crate::api::v1::handlers::DEVICE_EVENTS;
-use crate::plugins::Plugins;
-use crate::pools::{Owner, Pools};
-use crate::push_id::Row;
+use crate::plugins::{Plugins, Reloaded};
+use crate::pools::{PoolKey, Pools};
+use crate::push_id::ServiceInfo;
 
-/// The push services of a ZPNs push id, by the numbers of its envelope.
+/// Push services of a ZPNs push id, by their number in the envelope.
 #[rustfmt::skip]
-pub(crate) const PUSH_ID_SERVICES: [Row; 7] = {
-    const fn android(number: u8, maker: &'static str, kinds: &'static [&'static str]) -> Row {
-        Row { number, platform: Platform::Android, manufacturer: Some(maker), kinds, subscriptions: None }
+pub(crate) const PUSH_ID_SERVICES: [ServiceInfo; 7] = {
+    const fn android(number: u8, maker: &'static str, kinds: &'static [&'static str]) -> ServiceInfo {
+        ServiceInfo { number, platform: Platform::Android, manufacturer: Some(maker), kinds, subscriptions: None }
     }
     [
         android(1, "huawei", &["huawei"]),
         android(2, "xiaomi", &["xiaomi"]),
         android(3, "vivo", &["vivo"]),
         android(4, "oppo", &["oppo"]),
-        Row { number: 5, platform: Platform::Ios, manufacturer: None, kinds: &["apns"], subscriptions: None },
-        Row { number: 6, platform: Platform::Android, manufacturer: None, kinds: &["fcm"], subscriptions: None },
-        Row { number: 7, platform: Platform::Web, manufacturer: None, kinds: &["fcm"], subscriptions: Some("webpush") },
+        ServiceInfo { number: 5, platform: Platform::Ios, manufacturer: None, kinds: &["apns"], subscriptions: None },
+        ServiceInfo { number: 6, platform: Platform::Android, manufacturer: None, kinds: &["fcm"], subscriptions: None },
+        ServiceInfo { number: 7, platform: Platform::Web, manufacturer: None, kinds: &["fcm"], subscriptions: Some("webpush") },
     ]
 };
-/// The kind of channel that ZIM's `voIPConfig` is for.
+/// Kind of channel to which ZIM's `voIPConfig` applies.
 pub(crate) const VOIP_CONFIG_FOR: &str = "apns";
-/// The kind of channel that ZIM's `privateMessageTemplate` is for.
+/// Kind of channel to which ZIM's `privateMessageTemplate` applies.
 pub(crate) const PRIVATE_MESSAGE_TEMPLATE_FOR: &str = "oppo";
 
-/// Why a gateway cannot be put together.
+/// Reason why a gateway cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The configuration is not right.
+    /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
     /// The database cannot be opened.
     #[error(transparent)]
     Open(#[from] pushgate_sqlite::OpenError),
-    /// It cannot be read.
+    /// The database cannot be read.
     #[error(transparent)]
     Storage(#[from] pushgate::StorageError),
 }
 
-/// Apps of a configuration, and what is wrong with them.
+/// Apps of a configuration, and the errors in them.
 #[derive(Default)]
 pub struct Assembled {
-    /// The apps, without the channels and templates that are wrong.
+    /// Apps, without their invalid channels and templates.
     pub apps: Vec<(AppId, App)>,
-    /// Everything that is wrong, with file, line and key.
+    /// All errors, with file, line and key.
     pub errors: ConfigErrors,
 }
 
-/// What the channels of one gateway have in common.
+/// Resources that the channels of one gateway share.
 #[derive(Debug)]
-pub struct Shared {
+pub struct SharedResources {
     provider_tokens: ProviderTokens,
     pools: Pools,
     plugins: Plugins,
 }
 
-impl Shared {
-    /// For the channels of this configuration; loads its plugins.
+impl SharedResources {
+    /// Loads the plugins of a configuration.
     ///
     /// # Errors
     /// As for [`Plugins::load`].
-    pub fn of(config: &Config) -> Result<Self, ConfigErrors> {
-        Ok(Self::with(Plugins::load(config, &built_in())?))
+    pub fn from_config(config: &Config) -> Result<Self, ConfigErrors> {
+        Ok(Self::with_plugins(Plugins::load(config, &built_in_kinds())?))
     }
 
-    /// Returns why plugins of the configuration could not be loaded.
+    /// Returns the errors of plugins that could not be loaded.
     #[must_use]
     pub fn plugin_problems(&self, config: &Config) -> Vec<ConfigError> {
         self.plugins.problems(config)
     }
 
-    /// With these plugins.
+    /// Returns resources with these plugins.
     #[must_use]
-    pub fn with(plugins: Plugins) -> Self {
+    pub fn with_plugins(plugins: Plugins) -> Self {
         Self { provider_tokens: ProviderTokens::default(), pools: Pools::default(), plugins }
     }
 }
 
-/// Starts a gateway as configured.
+/// Builds and starts a gateway.
 ///
 /// # Errors
-/// [`Error`], which says what to do.
+/// [`Error`]
 pub async fn gateway(config: &Config) -> Result<Gateway, Error> {
     Ok(builder(config)?.start().await?)
 }
 
-/// A gateway as configured, not yet started.
+/// Builds a gateway without starting it.
 ///
 /// # Errors
-/// [`Error`], which says what to do.
+/// [`Error`]
 pub fn builder(config: &Config) -> Result<Builder, Error> {
-    builder_with(config, &Shared::of(config)?)
+    builder_with(config, &SharedResources::from_config(config)?)
 }
 
-/// The same, with what its channels have in common handed in: keep it to exchange plugins later.
+/// Builds a gateway with these shared resources, without starting it. The caller keeps them for [`reload`].
 ///
 /// # Errors
-/// [`Error`], which says what to do.
-pub fn builder_with(config: &Config, shared: &Shared) -> Result<Builder, Error> {
+/// [`Error`]
+pub fn builder_with(config: &Config, shared: &SharedResources) -> Result<Builder, Error> {
     let assembled = apps(config, shared);
     assembled.errors.into_result()?;
     let mut builder = Gateway::builder()
@@ -131,15 +131,15 @@ pub fn builder_with(config: &Config, shared: &Shared) -> Result<Builder, Error> 
     Ok(assembled.apps.into_iter().fold(builder, |builder, (id, app)| builder.app(id, app)))
 }
 
-/// Makes the apps of a configuration: channels, routes, templates, profiles, categories. Opens no database and no listener.
-pub fn apps(config: &Config, shared: &Shared) -> Assembled {
+/// Builds the apps of a configuration: channels, routes, templates, profiles and categories. Opens no database and no listener.
+pub fn apps(config: &Config, shared: &SharedResources) -> Assembled {
     let mut assembled = Assembled::default();
     for (id, configured) in &config.apps {
         let mut app = App::default();
         for (name, source) in &configured.templates {
-            let wrong = Templates::default().check(name, source);
-            assembled.errors.extend(wrong.iter().map(|error| template_error(config, id, error)));
-            if !wrong.is_empty() {
+            let errors = Templates::default().check(name, source);
+            assembled.errors.extend(errors.iter().map(|error| template_error(config, id, error)));
+            if !errors.is_empty() {
                 continue;
             }
             app = app.template(name.clone(), source.clone()).unwrap_or_else(|error| {
@@ -147,9 +147,11 @@ pub fn apps(config: &Config, shared: &Shared) -> Assembled {
                 App::default()
             });
         }
-        for (name, one) in &configured.channels {
-            match channel(id, name, one, shared) {
-                Ok(channel) => app = app.install(channel, one.concurrency).retry(name, one.retry),
+        for (name, channel_config) in &configured.channels {
+            match channel(id, name, channel_config, shared) {
+                Ok(channel) => {
+                    app = app.install(channel, channel_config.concurrency).retry(name, channel_config.retry);
+                }
                 Err(errors) => assembled.errors.extend(errors),
             }
         }
@@ -167,7 +169,7 @@ pub fn apps(config: &Config, shared: &Shared) -> Assembled {
     assembled
 }
 
-/// Returns the error of a template placed at the line of its text.
+/// Returns the error of a template with the file and line of its text.
 fn template_error(config: &Config, app: &AppId, error: &TemplateError) -> ConfigError {
     let top = ["apps", app.as_str(), "templates"];
     let TemplateError::Source { template, key, why, .. } = error else {
@@ -177,143 +179,158 @@ fn template_error(config: &Config, app: &AppId, error: &TemplateError) -> Config
     config.refuse(&key, why.clone())
 }
 
-type Made = Result<Arc<dyn PushChannel>, ConfigErrors>;
-type Make = fn(&Wanted<'_>) -> Made;
+/// Built channel, or the errors of its configuration.
+type ChannelResult = Result<Arc<dyn PushChannel>, ConfigErrors>;
+/// Constructor of the channels of one kind.
+type Constructor = fn(&ChannelContext<'_>) -> ChannelResult;
 
-/// What a channel is made of.
-struct Wanted<'a> {
+/// Arguments of a channel's constructor.
+struct ChannelContext<'a> {
     name: &'a ChannelName,
-    one: &'a ChannelConfig,
-    shared: &'a Shared,
+    config: &'a ChannelConfig,
+    shared: &'a SharedResources,
 }
 
-/// A channel made as almost all are: of its table, an HTTP client and a clock.
-macro_rules! made {
+/// Constructor of a channel that needs its configuration, an HTTP client and a clock.
+macro_rules! constructor {
     ($channel:ty) => {
-        |wanted| {
-            let client = client(wanted.one, transport(wanted.one))?;
-            let config = wanted.one.section.parse()?;
-            let channel = <$channel>::new(wanted.name.clone(), &config, client, Arc::new(SystemClock));
-            Ok(Arc::new(channel.map_err(|error| wanted.one.section.refuse(error.key(), error.to_string()))?))
+        |context| {
+            let section = &context.config.section;
+            let client = client(context.config, transport(context.config))?;
+            let config = section.parse()?;
+            let channel = <$channel>::new(context.name.clone(), &config, client, Arc::new(SystemClock));
+            Ok(Arc::new(channel.map_err(|error| section.refuse(error.key(), error.to_string()))?))
         }
     };
 }
 
-/// What `kind` may be, and how each is made. A new channel is a line here.
-const KINDS: &[(&str, Make)] = &[
+/// Built-in kinds of channels with their constructors. A new channel adds a line here.
+const KINDS: &[(&str, Constructor)] = &[
     ("apns", apns),
-    ("fcm", made!(pushgate_fcm::Fcm)),
+    ("fcm", constructor!(pushgate_fcm::Fcm)),
     ("webpush", webpush),
-    ("dummy", |wanted| Ok(Arc::new(Dummy::scripted(wanted.name.clone(), wanted.one.section.parse()?)))),
+    ("dummy", |context| Ok(Arc::new(Dummy::scripted(context.name.clone(), context.config.section.parse()?)))),
 ];
 
-/// The kinds that no plugin may bring.
+/// Returns the built-in kinds. No plugin may provide one of them.
 #[must_use]
-pub fn built_in() -> Vec<&'static str> {
+pub fn built_in_kinds() -> Vec<&'static str> {
     KINDS.iter().map(|(kind, _)| *kind).collect()
 }
 
-/// One channel, by its kind.
+/// Builds a channel of its configured kind, built in or of a plugin.
 ///
 /// # Errors
 /// [`ConfigErrors`] with file, line and key.
-pub fn channel(app: &AppId, name: &ChannelName, one: &ChannelConfig, shared: &Shared) -> Made {
-    let asked = one.kind.as_str();
-    if let Some((_, made)) = KINDS.iter().find(|(kind, _)| *kind == asked) {
-        return made(&Wanted { name, one, shared });
+pub fn channel(
+    app: &AppId,
+    name: &ChannelName,
+    config: &ChannelConfig,
+    shared: &SharedResources,
+) -> ChannelResult {
+    let configured = config.kind.as_str();
+    if let Some((_, constructor)) = KINDS.iter().find(|(kind, _)| *kind == configured) {
+        return constructor(&ChannelContext { name, config, shared });
     }
-    if let Some(channel) = shared.plugins.channel(app, name, one, dial)? {
+    if let Some(channel) = shared.plugins.channel(app, name, config, plugin_transport)? {
         return Ok(channel);
     }
     let plugins = shared.plugins.kinds();
-    let kinds = built_in().into_iter().chain(plugins.iter().map(String::as_str));
-    let near = nearest(asked, kinds.clone())
+    let kinds = built_in_kinds().into_iter().chain(plugins.iter().map(String::as_str));
+    let hint = nearest(configured, kinds.clone())
         .map_or_else(|| kinds.collect::<Vec<_>>().join(", "), |near| format!("did you mean `{near}`?"));
-    Err(one.section.refuse("kind", format!("\"{asked}\" is no kind of channel: {near}")).into())
+    Err(config.section.refuse("kind", format!("\"{configured}\" is no kind of channel: {hint}")).into())
 }
 
-/// Exchanges the channels of plugins for what this configuration says. Gives how many, and why others go on as they were.
+/// Reloads plugins and replaces their channels with ones of this configuration.
 ///
 /// # Errors
 /// As for [`Plugins::reload`].
-pub fn reload(config: &Config, shared: &Shared) -> Result<(usize, Vec<String>), ConfigErrors> {
-    shared.plugins.reload(config, &built_in(), dial)
+pub fn reload(config: &Config, shared: &SharedResources) -> Result<Reloaded, ConfigErrors> {
+    shared.plugins.reload(config, &built_in_kinds(), plugin_transport)
 }
 
-/// What a plugin's requests go through.
-pub(crate) fn dial(one: &ChannelConfig, network: PluginNetwork) -> Result<Arc<dyn Transport>, ConfigErrors> {
+/// Returns the HTTP client for a plugin's channel. `network` limits the addresses that it may connect to.
+pub(crate) fn plugin_transport(
+    config: &ChannelConfig,
+    network: PluginNetwork,
+) -> Result<Arc<dyn Transport>, ConfigErrors> {
     let destinations = match network {
         PluginNetwork::Public => Destinations::Public,
         PluginNetwork::Any => Destinations::Any,
     };
-    Ok(client(one, transport(one).destinations(destinations))?)
+    Ok(client(config, transport(config).destinations(destinations))?)
 }
 
-fn webpush(wanted: &Wanted<'_>) -> Made {
-    let section = &wanted.one.section;
+fn webpush(context: &ChannelContext<'_>) -> ChannelResult {
+    let section = &context.config.section;
     let config: pushgate_webpush::Config = section.parse()?;
-    // Endpoints are strangers' choices. Only tests on one machine have a reason to let them lead back to it.
+    // Untrusted clients choose the endpoints. Only tests on one machine have a reason to allow loopback addresses.
     let destinations = match config.insecure_loopback_endpoints {
         false => Destinations::Public,
         true => Destinations::Any,
     };
-    let client = client(wanted.one, transport(wanted.one).destinations(destinations))?;
-    let webpush = WebPush::new(wanted.name.clone(), &config, client, Arc::new(SystemClock));
+    let client = client(context.config, transport(context.config).destinations(destinations))?;
+    let webpush = WebPush::new(context.name.clone(), &config, client, Arc::new(SystemClock));
     Ok(Arc::new(webpush.map_err(|error| section.refuse(error.key(), error.to_string()))?))
 }
 
-fn apns(wanted: &Wanted<'_>) -> Made {
-    let section = &wanted.one.section;
+fn apns(context: &ChannelContext<'_>) -> ChannelResult {
+    let section = &context.config.section;
     let config: pushgate_apns::Config = section.parse()?;
     let refused = |error: pushgate_apns::ConfigError| section.refuse(error.key(), error.to_string());
     let secrets = [&config.key, &config.certificate, &config.certificate_key].into_iter().flatten().cloned();
     let ids = [&config.team_id, &config.key_id].into_iter().flatten().map(|id| id.as_str().into());
-    let owner = Owner {
+    let key = PoolKey {
         base: config.base().map_err(refused)?.to_owned(),
         credentials: secrets.chain(ids).collect(),
-        settings: wanted.one.transport.clone(),
+        settings: context.config.transport.clone(),
     };
-    let client = wanted.shared.pools.of(owner, || {
-        // Apple asks for both: a certificate is shown by the connection, and a key is trusted after its first success.
+    let client = context.shared.pools.get_or_create(key, || {
+        // A certificate identifies the TLS connection. With a key, Apple wants one successful request before it allows
+        // concurrent streams.
         let transport = match config.identity() {
-            Some(own) => transport(wanted.one).identity(own.certificate.expose(), own.key.clone()),
-            None => transport(wanted.one).first_stream_alone(),
+            Some(identity) => {
+                transport(context.config).identity(identity.certificate.expose(), identity.key.clone())
+            }
+            None => transport(context.config).first_stream_alone(),
         };
-        client(wanted.one, transport)
+        client(context.config, transport)
     })?;
-    let tokens = &wanted.shared.provider_tokens;
-    let apns = Apns::new(wanted.name.clone(), &config, client, Arc::new(SystemClock), tokens);
+    let tokens = &context.shared.provider_tokens;
+    let apns = Apns::new(context.name.clone(), &config, client, Arc::new(SystemClock), tokens);
     Ok(Arc::new(apns.map_err(refused)?))
 }
 
 fn client(
-    one: &ChannelConfig,
+    config: &ChannelConfig,
     builder: pushgate_transport::Builder,
 ) -> Result<Arc<HttpTransport>, ConfigErrors> {
     let refused = |error: BuildError| {
         let key = if matches!(error, BuildError::Identity(_)) { "certificate" } else { "transport" };
-        one.section.refuse(key, error.to_string()).into()
+        config.section.refuse(key, error.to_string()).into()
     };
     builder.build().map(Arc::new).map_err(refused)
 }
 
-fn transport(one: &ChannelConfig) -> pushgate_transport::Builder {
+/// Returns a builder of an HTTP client with the channel's `transport` settings.
+fn transport(config: &ChannelConfig) -> pushgate_transport::Builder {
     use pushgate_transport::Roots as Trusted;
-    let asked = &one.transport;
-    let roots = match &asked.roots {
+    let settings = &config.transport;
+    let roots = match &settings.roots {
         Roots::System => Trusted::System,
         Roots::Bundled => Trusted::Bundled,
         Roots::Pem(pem) => Trusted::Pem(pem.expose().to_owned()),
     };
-    let proxy = asked.proxy.as_ref().map(|proxy| proxy.expose().to_owned());
+    let proxy = settings.proxy.as_ref().map(|proxy| proxy.expose().to_owned());
     let mut builder = HttpTransport::builder().roots(roots).proxy(proxy);
-    if let Some(limit) = asked.connect_timeout {
-        builder = builder.connect_timeout(limit);
+    if let Some(timeout) = settings.connect_timeout {
+        builder = builder.connect_timeout(timeout);
     }
-    if let Some(most) = asked.max_connections {
-        builder = builder.max_connections(most as usize);
+    if let Some(max) = settings.max_connections {
+        builder = builder.max_connections(max as usize);
     }
-    for (host, address) in &asked.connect_to {
+    for (host, address) in &settings.connect_to {
         builder = builder.connect_to(host, *address);
     }
     builder

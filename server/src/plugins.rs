@@ -1,5 +1,5 @@
-//! The plugins of a gateway: which kinds they bring, their channels, and how these are exchanged while the gateway runs.
-//! A plugin that cannot be loaded stops nobody else: its channels say so, and what is for them waits.
+//! Plugins of a gateway: the kinds of channels that they provide, and how channels are replaced while the gateway runs.
+//! A plugin that cannot be loaded stops no other channel: deliveries for its own channels stay queued.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,26 +20,26 @@ use pushgate_plugin_host::{
 };
 use serde_json::Value;
 
-/// How long those who wait for a plugin that cannot be loaded are left alone.
-const ABSENT: Duration = Duration::from_secs(60);
+/// Interval after which a delivery for a missing plugin is attempted again.
+const ABSENT_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The plugins of a gateway, and the channels that were opened with them.
+/// Plugins of a gateway, and the channels that were opened with them.
 pub struct Plugins {
     loader: Loader,
-    kinds: Mutex<BTreeMap<String, Brought>>,
+    kinds: Mutex<BTreeMap<String, ConfiguredPlugin>>,
     /// Plugins that could not be loaded.
     missing: Vec<Missing>,
-    channels: Mutex<Vec<Open>>,
+    channels: Mutex<Vec<OpenChannel>>,
 }
 
-/// A plugin, and how it is configured.
+/// Loaded plugin with its configuration.
 #[derive(Clone)]
-struct Brought {
+struct ConfiguredPlugin {
     plugin: Plugin,
     network: PluginNetwork,
 }
 
-/// A plugin that could not be loaded.
+/// Plugin that could not be loaded.
 #[derive(Clone)]
 struct Missing {
     /// Index in the list of the configuration.
@@ -49,20 +49,35 @@ struct Missing {
     why: String,
 }
 
-/// A channel that is a plugin's.
-struct Open {
+/// Channel that a plugin opened.
+struct OpenChannel {
     app: AppId,
     name: ChannelName,
     plugin: Plugin,
     swap: Arc<SwappableChannel>,
 }
 
-/// Makes the transport of a channel.
-pub trait Dial: Fn(&ChannelConfig, PluginNetwork) -> Result<Arc<dyn Transport>, ConfigErrors> {}
+/// Result of [`Plugins::reload`].
+#[derive(Debug)]
+pub struct Reloaded {
+    /// Number of channels that were replaced.
+    pub replaced: usize,
+    /// Errors of the plugins and channels that continue unchanged.
+    pub unchanged: Vec<String>,
+}
 
-impl<F: Fn(&ChannelConfig, PluginNetwork) -> Result<Arc<dyn Transport>, ConfigErrors>> Dial for F {}
+/// Function that creates the HTTP client of a plugin's channel.
+pub trait TransportFactory:
+    Fn(&ChannelConfig, PluginNetwork) -> Result<Arc<dyn Transport>, ConfigErrors>
+{
+}
 
-/// Where a plugin comes from, in the words of its loader.
+impl<F: Fn(&ChannelConfig, PluginNetwork) -> Result<Arc<dyn Transport>, ConfigErrors>> TransportFactory
+    for F
+{
+}
+
+/// Converts the configuration of a plugin to its loader's form.
 #[must_use]
 pub fn source(plugin: &PluginConfig) -> Source {
     let isolation = match &plugin.isolation {
@@ -77,95 +92,97 @@ pub fn source(plugin: &PluginConfig) -> Source {
 }
 
 impl Plugins {
-    /// Loads the plugins of a configuration. `taken` are the kinds that are built in.
+    /// Loads the plugins of a configuration. `built_in` lists the kinds that no plugin may provide.
     ///
     /// # Errors
-    /// When two bring the same kind, or one brings a kind that is built in. A plugin that cannot be loaded is none: it is
-    /// told in the log, and by its channels.
-    pub fn load(config: &Config, taken: &[&str]) -> Result<Self, ConfigErrors> {
-        Self::load_from(config, taken, None)
+    /// When two plugins provide the same kind, or one provides a built-in kind. A plugin that cannot be loaded is no error: it
+    /// is logged, and its channels fail with the reason.
+    pub fn load(config: &Config, built_in: &[&str]) -> Result<Self, ConfigErrors> {
+        Self::load_from(config, built_in, None)
     }
 
-    /// The same, with children started from another program than this one.
+    /// Loads plugins as [`Plugins::load`] does. Host processes are started from `program` instead of the current program.
     ///
     /// # Errors
     /// As for [`Plugins::load`].
     pub fn load_from(
         config: &Config,
-        taken: &[&str],
+        built_in: &[&str],
         program: Option<PathBuf>,
     ) -> Result<Self, ConfigErrors> {
         let mut loader = Loader::new(Arc::new(SystemClock), Arc::new(DefaultTelemetry::default()));
         if let Some(program) = program {
             loader = loader.with_child_program(program);
         }
-        let (kinds, missing) = kinds(&loader, config, taken)?;
+        let (kinds, missing) = load_kinds(&loader, config, built_in)?;
         for Missing { why, .. } in &missing {
-            tracing::error!(why, "a plugin cannot be loaded; its channels wait");
+            tracing::error!(why, "plugin not loaded; deliveries for its channels stay queued");
         }
         Ok(Self { loader, kinds: Mutex::new(kinds), missing, channels: Mutex::default() })
     }
 
-    /// Returns why plugins could not be loaded, each placed at its line of the configuration.
+    /// Returns the errors of plugins that could not be loaded, each with its line of the configuration.
     pub fn problems(&self, config: &Config) -> Vec<ConfigError> {
-        let placed =
+        let to_error =
             |missing: &Missing| config.refuse_plugin(missing.index, missing.key, missing.why.clone());
-        self.missing.iter().map(placed).collect()
+        self.missing.iter().map(to_error).collect()
     }
 
-    /// The kinds plugins bring.
+    /// Returns the kinds of channels that the loaded plugins provide.
     pub fn kinds(&self) -> Vec<String> {
         self.kinds.lock().keys().cloned().collect()
     }
 
-    /// A channel of a plugin's kind; none when no plugin brings it and none is missing.
+    /// Opens a channel of a plugin's kind. While plugins are missing, an unknown kind gets a channel that always fails.
+    ///
+    /// Returns `None` if no plugin provides the kind and none is missing.
     ///
     /// # Errors
-    /// [`ConfigErrors`] with the plugin's own words.
+    /// [`ConfigErrors`] with the plugin's message.
     pub fn channel(
         &self,
         app: &AppId,
         name: &ChannelName,
-        one: &ChannelConfig,
-        transport: impl Dial,
+        config: &ChannelConfig,
+        transport: impl TransportFactory,
     ) -> Result<Option<Arc<dyn PushChannel>>, ConfigErrors> {
-        let brought = self.kinds.lock().get(&one.kind).cloned();
-        let Some(Brought { plugin, network }) = brought else {
+        let configured = self.kinds.lock().get(&config.kind).cloned();
+        let Some(ConfiguredPlugin { plugin, network }) = configured else {
             let why: Vec<_> = self.missing.iter().map(|missing| missing.why.as_str()).collect();
             let why = why.join("; ");
-            let absent = (!why.is_empty()).then(|| Arc::new(Absent::new(name.clone(), why)) as _);
+            let absent = (!why.is_empty()).then(|| Arc::new(AbsentChannel::new(name.clone(), why)) as _);
             return Ok(absent);
         };
-        let opened = open(&plugin, name, one, transport(one, network)?)
-            .map_err(|error| one.section.refuse("", format!("the plugin says: {error}")))?;
-        let swap = Arc::new(SwappableChannel::new(opened));
-        let open = Open { app: app.clone(), name: name.clone(), plugin, swap: Arc::clone(&swap) };
-        self.channels.lock().push(open);
+        let channel = open(&plugin, name, config, transport(config, network)?)
+            .map_err(|error| config.section.refuse("", format!("the plugin says: {error}")))?;
+        let swap = Arc::new(SwappableChannel::new(channel));
+        let channel = OpenChannel { app: app.clone(), name: name.clone(), plugin, swap: Arc::clone(&swap) };
+        self.channels.lock().push(channel);
         Ok(Some(swap))
     }
 
-    /// Loads the plugins of another configuration, and exchanges every channel for one that is opened with it. Gives how many
-    /// were exchanged, and why others were not: those go on as they were.
+    /// Loads the plugins of another configuration, and reopens every channel with it. A channel that cannot be reopened
+    /// continues unchanged.
     ///
     /// # Errors
-    /// As for [`Plugins::load`]; then nothing is exchanged.
+    /// As for [`Plugins::load`]. All channels continue unchanged then.
     pub fn reload(
         &self,
         config: &Config,
-        taken: &[&str],
-        transport: impl Dial,
-    ) -> Result<(usize, Vec<String>), ConfigErrors> {
-        let (kinds, missing) = kinds(&self.loader, config, taken)?;
-        let mut kept: Vec<_> = missing.into_iter().map(|missing| missing.why).collect();
-        let mut exchanged = 0;
+        built_in: &[&str],
+        transport: impl TransportFactory,
+    ) -> Result<Reloaded, ConfigErrors> {
+        let (kinds, missing) = load_kinds(&self.loader, config, built_in)?;
+        let mut unchanged: Vec<_> = missing.into_iter().map(|missing| missing.why).collect();
+        let mut replaced = 0;
         for channel in self.channels.lock().iter_mut() {
-            match channel.renewed(config, &kinds, &transport) {
-                Ok(()) => exchanged += 1,
-                Err(why) => kept.push(format!("apps.{}.channels.{}: {why}", channel.app, channel.name)),
+            match channel.reopen(config, &kinds, &transport) {
+                Ok(()) => replaced += 1,
+                Err(why) => unchanged.push(format!("apps.{}.channels.{}: {why}", channel.app, channel.name)),
             }
         }
         self.kinds.lock().extend(kinds);
-        Ok((exchanged, kept))
+        Ok(Reloaded { replaced, unchanged })
     }
 }
 
@@ -175,32 +192,35 @@ impl std::fmt::Debug for Plugins {
     }
 }
 
-impl Open {
-    fn renewed(
+impl OpenChannel {
+    /// Replaces the channel with one of this configuration.
+    fn reopen(
         &mut self,
         config: &Config,
-        kinds: &BTreeMap<String, Brought>,
-        transport: &impl Dial,
+        kinds: &BTreeMap<String, ConfiguredPlugin>,
+        transport: &impl TransportFactory,
     ) -> Result<(), String> {
-        let one = config
+        let channel_config = config
             .apps
             .get(&self.app)
             .and_then(|app| app.channels.get(&self.name))
-            .ok_or("it is not configured any more; restart the gateway to take it out")?;
-        let before = self.plugin.description();
-        let Brought { plugin, network } = kinds.get(&one.kind).ok_or("its plugin is not there any more")?;
+            .ok_or("the channel is no longer configured; restart the gateway to remove it")?;
+        let previous = self.plugin.description();
+        let ConfiguredPlugin { plugin, network } =
+            kinds.get(&channel_config.kind).ok_or("its plugin is no longer configured")?;
         if (&plugin.description().kind, &plugin.description().capability)
-            != (&before.kind, &before.capability)
+            != (&previous.kind, &previous.capability)
         {
             return Err(
                 "the plugin's kind or capability has changed, which lanes rely on; restart the gateway"
                     .to_owned(),
             );
         }
-        let transport = transport(one, *network).map_err(|errors| errors.to_string())?;
-        let opened = open(plugin, &self.name, one, transport)
-            .map_err(|error| one.section.refuse("", format!("the plugin says: {error}")).to_string())?;
-        self.swap.replace(opened);
+        let transport = transport(channel_config, *network).map_err(|errors| errors.to_string())?;
+        let channel = open(plugin, &self.name, channel_config, transport).map_err(|error| {
+            channel_config.section.refuse("", format!("the plugin says: {error}")).to_string()
+        })?;
+        self.swap.replace(channel);
         self.plugin = plugin.clone();
         Ok(())
     }
@@ -209,19 +229,19 @@ impl Open {
 fn open(
     plugin: &Plugin,
     name: &ChannelName,
-    one: &ChannelConfig,
+    config: &ChannelConfig,
     transport: Arc<dyn Transport>,
 ) -> Result<Arc<dyn PushChannel>, LoadError> {
-    plugin.open(OpenOptions { name: name.clone(), config: one.section.to_json(), transport })
+    plugin.open(OpenOptions { name: name.clone(), config: config.section.to_json(), transport })
 }
 
-/// The kinds that can be had, and why others cannot.
-fn kinds(
+/// Loads the configured plugins. Returns them by kind, and those that cannot be loaded.
+fn load_kinds(
     loader: &Loader,
     config: &Config,
-    taken: &[&str],
-) -> Result<(BTreeMap<String, Brought>, Vec<Missing>), ConfigErrors> {
-    let (mut kinds, mut missing) = (BTreeMap::<String, Brought>::new(), Vec::new());
+    built_in: &[&str],
+) -> Result<(BTreeMap<String, ConfiguredPlugin>, Vec<Missing>), ConfigErrors> {
+    let (mut kinds, mut missing) = (BTreeMap::<String, ConfiguredPlugin>::new(), Vec::new());
     for (index, configured) in config.plugins.iter().enumerate() {
         let plugin = match loader.load(&source(configured)) {
             Ok(plugin) => plugin,
@@ -233,13 +253,14 @@ fn kinds(
         };
         let kind = plugin.description().kind.clone();
         let path = configured.path.display();
-        if taken.contains(&kind.as_str()) {
-            let message = format!("{path} brings the kind \"{kind}\", which is built in");
+        if built_in.contains(&kind.as_str()) {
+            let message = format!("{path} provides the kind \"{kind}\", which is built in");
             return Err(config.refuse(&["plugins"], message).into());
         }
-        let brought = Brought { plugin, network: configured.network };
-        if kinds.insert(kind.clone(), brought).is_some() {
-            let message = format!("{path} brings the kind \"{kind}\", which another plugin brings already");
+        let plugin = ConfiguredPlugin { plugin, network: configured.network };
+        if kinds.insert(kind.clone(), plugin).is_some() {
+            let message =
+                format!("{path} provides the kind \"{kind}\", which another plugin provides already");
             return Err(config.refuse(&["plugins"], message).into());
         }
     }
@@ -249,13 +270,13 @@ fn kinds(
 /// Kind of a channel whose plugin is not loaded.
 pub(crate) const ABSENT_KIND: &str = "absent";
 
-/// Stands where a plugin's channel would be. What is for it stays queued, and is told why.
-struct Absent {
+/// Channel in place of one whose plugin is missing. Every attempt fails with the reason, and deliveries stay queued.
+struct AbsentChannel {
     info: ChannelInfo,
     why: String,
 }
 
-impl Absent {
+impl AbsentChannel {
     fn new(name: ChannelName, why: String) -> Self {
         let capability = Capability {
             tokens: &[TokenKind::Token, TokenKind::Fid, TokenKind::Subscription],
@@ -267,13 +288,14 @@ impl Absent {
     }
 
     fn fault(&self) -> Fault {
-        let detail = format!("its plugin is not loaded; mend it and restart: {}", self.why);
-        Fault::new(Kind::ChannelDown, detail).retry_after(Some(ABSENT)).of_lane()
+        let detail =
+            format!("the channel's plugin is not loaded; correct it and restart the gateway: {}", self.why);
+        Fault::new(Kind::ChannelDown, detail).retry_after(Some(ABSENT_RETRY_INTERVAL)).of_lane()
     }
 }
 
 #[async_trait]
-impl PushChannel for Absent {
+impl PushChannel for AbsentChannel {
     fn info(&self) -> &ChannelInfo {
         &self.info
     }

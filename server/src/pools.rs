@@ -1,5 +1,5 @@
-//! Connections that channels share: whoever is the same to the vendor and reaches him the same way gets the same transport.
-//! Never shares between different credentials, and keeps no connection alive that no channel uses.
+//! Connection pools that channels share. Two channels share one if they reach the same service with the same credentials.
+//! Different credentials never share connections, and a pool that no channel uses is closed.
 
 use std::sync::{Arc, Weak};
 
@@ -8,39 +8,39 @@ use pushgate::Secret;
 use pushgate_config::TransportConfig;
 use pushgate_transport::HttpTransport;
 
-/// The transports in use.
+/// HTTP clients in use, by their key.
 #[derive(Debug, Default)]
-pub(crate) struct Pools(Mutex<Vec<(Owner, Weak<HttpTransport>)>>);
+pub(crate) struct Pools(Mutex<Vec<(PoolKey, Weak<HttpTransport>)>>);
 
-/// Whose connections they are.
+/// Properties that two channels must have in common to share connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Owner {
-    /// Where they lead to.
+pub(crate) struct PoolKey {
+    /// Base URL of the push service.
     pub(crate) base: String,
-    /// All that the vendor knows us by.
+    /// Everything that identifies the sender to the push service.
     pub(crate) credentials: Vec<Secret>,
-    /// How they are made.
+    /// Settings of the connections.
     pub(crate) settings: TransportConfig,
 }
 
 impl Pools {
-    /// The transport of `owner`; `make` makes it for the first channel that asks.
+    /// Returns the HTTP client of `key`. Calls `create` if no channel uses one yet.
     ///
     /// # Errors
-    /// Those of `make`.
-    pub(crate) fn of<E>(
+    /// Those of `create`.
+    pub(crate) fn get_or_create<E>(
         &self,
-        owner: Owner,
-        make: impl FnOnce() -> Result<Arc<HttpTransport>, E>,
+        key: PoolKey,
+        create: impl FnOnce() -> Result<Arc<HttpTransport>, E>,
     ) -> Result<Arc<HttpTransport>, E> {
         let mut pools = self.0.lock();
         pools.retain(|(_, transport)| transport.strong_count() > 0);
-        let found = pools.iter().find(|(known, _)| *known == owner).and_then(|(_, pool)| pool.upgrade());
-        if let Some(transport) = found {
+        let existing = pools.iter().find(|(known, _)| *known == key).and_then(|(_, pool)| pool.upgrade());
+        if let Some(transport) = existing {
             return Ok(transport);
         }
-        let transport = make()?;
-        pools.push((owner, Arc::downgrade(&transport)));
+        let transport = create()?;
+        pools.push((key, Arc::downgrade(&transport)));
         Ok(transport)
     }
 }

@@ -120,7 +120,7 @@ async fn two_apps_with_one_key_share_their_connections_and_two_keys_do_not() {
     let tables = [app("one", apns.key()), app("two", apns.key()), app("three", &other)].concat();
     std::fs::write(&file, tables).unwrap();
     let config = pushgate_config::Config::load(&Sources { file: Some(&file), ..Sources::default() }).unwrap();
-    let shared = assemble::Shared::of(&config).unwrap();
+    let shared = assemble::SharedResources::from_config(&config).unwrap();
     let made: Vec<_> = ["one", "two", "three"]
         .map(|app| {
             let app = AppId::new(app).unwrap();

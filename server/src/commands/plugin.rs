@@ -1,4 +1,4 @@
-//! `pushgate plugin`: look at a plugin, hold it to its promises, begin one.
+//! `pushgate plugin`: inspects a plugin, checks it against the channel contract, and creates a new one.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,76 +15,77 @@ use super::Outcome;
 use super::plugin_host::Sha256;
 use crate::{assemble, print_line};
 
-/// What can be done with a plugin.
+/// Subcommands of `pushgate plugin`.
 #[derive(Subcommand)]
 pub(super) enum Plugin {
-    /// Print what a plugin is and can do; it is loaded in a process of its own
+    /// Print the description and capability of a plugin; it is loaded in a separate process
     #[command(after_help = "Example:\n  pushgate plugin inspect plugins/libacme.so")]
     Inspect {
-        /// The shared library
+        /// Shared library of the plugin
         file: PathBuf,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Hold a plugin to what every channel promises; without --live no vendor is asked and nobody is reached
+    /// Check a plugin against the contract of channels; without --live no request leaves this machine
     #[command(
         after_help = "Examples:\n  pushgate plugin check libacme.so --config check.toml\n  pushgate plugin check libacme.so --config check.toml --accepted '200 {\"ok\":true}' --dead '410 {}'\n  pushgate plugin check libacme.so --config check.toml --accepted '200 {\"results\":[$EACH]}' --each-accepted '{\"id\":\"$TOKEN\"}' --each-dead '{\"error\":\"gone\"}'\n  pushgate plugin check libacme.so --config check.toml --live DEVICE_TOKEN"
     )]
     Check(CheckArgs),
-    /// Write a plugin in Rust that builds and passes the check, to begin with
+    /// Create a plugin in Rust that builds and passes the check
     #[command(
         after_help = "Example:\n  pushgate plugin new acme && cd acme && cargo build --release\n  pushgate plugin check target/release/libacme.so --config check.toml"
     )]
     New(NewArgs),
 }
 
-/// What is checked, and with what.
+/// Plugin to check, and the push service that it is checked with.
 #[derive(Args)]
 pub(super) struct CheckArgs {
-    /// The shared library
+    /// Shared library of the plugin
     file: PathBuf,
-    /// A configuration with a channel of the plugin's kind in it; its values need not be good ones
+    /// Configuration with a channel of the plugin's kind; credentials in it need not be valid without --live
     #[arg(long)]
     config: PathBuf,
-    /// What the vendor answers when it takes a message: STATUS BODY. $TOKEN is the token, $EACH the entries of a batch
-    #[arg(long, default_value = "200 {}", value_parser = answer)]
+    /// Response of the push service to an accepted message: STATUS BODY. $TOKEN is the token, $EACH the entries of a batch
+    #[arg(long, default_value = "200 {}", value_parser = scripted_response)]
     accepted: (u16, String),
-    /// What it answers for a dead token: then the order of outcomes is checked too
-    #[arg(long, value_parser = answer)]
+    /// Response for a dead token; enables the check of the order of outcomes
+    #[arg(long, value_parser = scripted_response)]
     dead: Option<(u16, String)>,
-    /// What stands in place of $EACH for each token, where the vendor answers a batch in one body
+    /// Text that replaces $EACH for each token, if one response covers a whole batch
     #[arg(long, value_name = "ENTRY")]
     each_accepted: Option<String>,
-    /// What stands there for a dead token: then the order of outcomes is checked too
+    /// Text that replaces $EACH for a dead token; enables the check of the order of outcomes
     #[arg(long, value_name = "ENTRY", requires = "each_accepted", conflicts_with = "dead")]
     each_dead: Option<String>,
-    /// Really send to this token, through the gateway's client or the plugin's own: a device is reached
+    /// Send to this token at the real push service; a device shows the push
     #[arg(long, value_name = "TOKEN", conflicts_with_all = ["accepted", "dead", "each_accepted", "each_dead"])]
     live: Option<String>,
-    /// And to this one, which the vendor calls dead
+    /// Send to this token too, which the push service must report as dead
     #[arg(long, value_name = "TOKEN", requires = "live")]
     gone: Option<String>,
-    /// Load it into this process: a crash ends the check
+    /// Load the plugin into this process, where a crash ends the check
     #[arg(long)]
     in_process: bool,
 }
 
-/// What is written, and where.
+/// Name and folder of the new plugin.
 #[derive(Args)]
 pub(super) struct NewArgs {
-    /// The kind of channel it brings: a-z, 0-9 and -, beginning with a letter
+    /// Kind of channel that it provides: a-z, 0-9 and -, beginning with a letter
     name: String,
-    /// The folder it is written into; by default, one of its name
+    /// Folder of the new plugin [default: its name]
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// Folder of the SDK; by default plugins/sdk of the source tree around this program or the current folder, else the
-    /// public repository
+    /// Folder of the SDK [default: plugins/sdk of the source tree around this program or the current folder, else the public
+    /// repository]
     #[arg(long)]
     sdk: Option<PathBuf>,
 }
 
-fn answer(text: &str) -> Result<(u16, String), String> {
+/// Parses `STATUS BODY`.
+fn scripted_response(text: &str) -> Result<(u16, String), String> {
     let (status, body) = text.split_once(' ').unwrap_or((text, ""));
     match status.parse() {
         Ok(status @ 200..=599) => Ok((status, body.to_owned())),
@@ -92,7 +93,7 @@ fn answer(text: &str) -> Result<(u16, String), String> {
     }
 }
 
-/// 64 hexadecimal digits.
+/// Parses 64 hexadecimal digits.
 pub(super) fn sha256(text: &str) -> Result<Sha256, String> {
     let digit =
         |pair: usize| text.get(2 * pair..2 * pair + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
@@ -118,12 +119,12 @@ fn inspect(path: PathBuf, as_json: bool) -> Outcome {
     if as_json {
         print_line(serde_json::to_string_pretty(plugin.description())?);
     } else {
-        tell(plugin.description());
+        print_description(plugin.description());
     }
     Ok(())
 }
 
-fn tell(plugin: &Description) {
+fn print_description(plugin: &Description) {
     let capability = &plugin.capability;
     let tokens: Vec<_> = capability.token_kinds().iter().map(|kind| kind.as_str()).collect();
     let features: Vec<_> = capability.feature_names().collect();
@@ -148,18 +149,18 @@ fn tell(plugin: &Description) {
 async fn check(args: CheckArgs) -> Outcome {
     let sources = Sources { file: Some(&args.config), environment: process_environment(), flags: Vec::new() };
     let loaded = Config::load(&sources)?;
-    let told = Arc::new(DefaultTelemetry::default());
-    let (source, network) = checked_source(&args, &loaded);
-    let loader = Loader::new(Arc::new(SystemClock), Arc::clone(&told) as _);
+    let telemetry = Arc::new(DefaultTelemetry::default());
+    let (source, network) = source_to_check(&args, &loaded);
+    let loader = Loader::new(Arc::new(SystemClock), Arc::clone(&telemetry) as _);
     let kind = loader.load(&source)?.description().kind.clone();
     let mut channels = loaded.apps.values().flat_map(|app| app.channels.values());
     let channel = channels
-        .find(|one| one.kind == kind)
-        .ok_or_else(|| format!("{}: there is no channel of kind \"{kind}\"", args.config.display()))?;
+        .find(|channel| channel.kind == kind)
+        .ok_or_else(|| format!("{}: no channel has the kind \"{kind}\"; add one", args.config.display()))?;
     let is_live = args.live.is_some();
     let service = match args.live {
         Some(live) => {
-            let transport = assemble::dial(channel, network)?;
+            let transport = assemble::plugin_transport(channel, network)?;
             PushService::Real { live, gone: args.gone, transport }
         }
         None => {
@@ -173,16 +174,16 @@ async fn check(args: CheckArgs) -> Outcome {
     };
     let config = channel.section.to_json();
     let CheckReport { findings, answers } =
-        run_check(loader, told, Check { source, config, service }).await?;
-    let broken = findings.into_iter().filter(tell_finding).count();
+        run_check(loader, telemetry, Check { source, config, service }).await?;
+    let broken = findings.into_iter().filter(print_finding).count();
     if is_live {
-        tell_answers(&answers);
+        print_responses(&answers);
     }
     if broken > 0 { Err(format!("{broken} promises are broken").into()) } else { Ok(()) }
 }
 
 /// Prints a finding. Returns `true` if the promise is broken.
-fn tell_finding(finding: &Finding) -> bool {
+fn print_finding(finding: &Finding) -> bool {
     let Finding { promise, verdict } = finding;
     match verdict {
         Verdict::Passed => print_line(format!("ok    {promise}")),
@@ -195,22 +196,22 @@ fn tell_finding(finding: &Finding) -> bool {
     matches!(verdict, Verdict::Failed(_))
 }
 
-/// Prints what a real vendor answered.
-fn tell_answers(answers: &[(String, usize)]) {
-    if answers.is_empty() {
+/// Prints the responses of a real push service, with their number.
+fn print_responses(responses: &[(String, usize)]) {
+    if responses.is_empty() {
         print_line(
             "no request went through the gateway's client: the plugin has a client of its own".to_owned(),
         );
     }
-    for (answer, times) in answers {
-        print_line(format!("the vendor answered {times} times: {answer}"));
+    for (response, times) in responses {
+        print_line(format!("the push service answered {times} times: {response}"));
     }
 }
 
-/// The file as the configuration has it among its plugins, with its limits, environment and network; or with the usual ones.
-fn checked_source(args: &CheckArgs, config: &Config) -> (Source, PluginNetwork) {
-    let same = |path: &Path| path.canonicalize().ok() == args.file.canonicalize().ok();
-    let configured = config.plugins.iter().find(|plugin| same(&plugin.path));
+/// Returns the plugin with its settings of `[[plugins]]`, or with the default settings if the configuration does not list it.
+fn source_to_check(args: &CheckArgs, config: &Config) -> (Source, PluginNetwork) {
+    let is_same_file = |path: &Path| path.canonicalize().ok() == args.file.canonicalize().ok();
+    let configured = config.plugins.iter().find(|plugin| is_same_file(&plugin.path));
     let isolation = Isolation::Process(Limits::default());
     let mut source = configured
         .map_or_else(|| Source { path: args.file.clone(), sha256: None, isolation }, crate::plugins::source);
@@ -220,7 +221,7 @@ fn checked_source(args: &CheckArgs, config: &Config) -> (Source, PluginNetwork) 
     (source, configured.map_or(PluginNetwork::Public, |plugin| plugin.network))
 }
 
-/// The files of a new plugin; `acme` stands for its name in all of them.
+/// Files of a new plugin, with `acme` in place of its name.
 const TEMPLATE: [(&str, &str); 8] = [
     ("Cargo.toml", include_str!("../../../plugins/sdk/template/Cargo.toml.in")),
     ("src/lib.rs", include_str!("../../../plugins/sdk/template/src/lib.rs")),
@@ -234,17 +235,20 @@ const TEMPLATE: [(&str, &str); 8] = [
 
 fn new(args: NewArgs) -> Outcome {
     let NewArgs { name, dir, sdk } = args;
-    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let begins = name.starts_with(|c: char| c.is_ascii_lowercase());
-    if !begins || name.len() > 64 || name.ends_with('-') || !name.chars().all(fits) {
-        return Err(format!(
-            "\"{name}\" is no name for a kind: write a-z, 0-9 and -, beginning with a letter"
-        )
-        .into());
+    let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let starts_with_letter = name.starts_with(|c: char| c.is_ascii_lowercase());
+    if !starts_with_letter || name.len() > 64 || name.ends_with('-') || !name.chars().all(is_allowed) {
+        return Err(
+            format!("\"{name}\" is not a valid kind; write a-z, 0-9 and -, beginning with a letter").into()
+        );
     }
     let folder = dir.unwrap_or_else(|| PathBuf::from(&name));
     if folder.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(format!("{} is there already, and not empty", folder.display()).into());
+        return Err(format!(
+            "{} exists and is not empty; choose another folder with --dir",
+            folder.display()
+        )
+        .into());
     }
     let sdk = match sdk.or_else(find_sdk) {
         Some(path) => format!("path = {:?}", std::path::absolute(path)?.display().to_string()),
@@ -253,17 +257,17 @@ fn new(args: NewArgs) -> Outcome {
     for (path, text) in TEMPLATE {
         let path = folder.join(path);
         std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
-        std::fs::write(path, named(text, &name).replace("{ SDK }", &format!("{{ {sdk} }}")))?;
+        std::fs::write(path, with_name(text, &name).replace("{ SDK }", &format!("{{ {sdk} }}")))?;
     }
     let folder = folder.display();
     print_line(format!(
-        "{folder} is written, with the SDK from {sdk}; --sdk names another. Next:\n  cd {folder} && cargo build --release\n  pushgate plugin check target/release/lib{}.so --config check.toml --dead '410 {{}}'",
+        "created {folder} with the SDK from {sdk} (choose another with --sdk). Next:\n  cd {folder} && cargo build --release\n  pushgate plugin check target/release/lib{}.so --config check.toml --dead '410 {{}}'",
         name.replace('-', "_")
     ));
     Ok(())
 }
 
-/// Finds the SDK in the source tree that this program was built in or is run in.
+/// Finds the SDK in the source tree around this program or the current folder. Returns `None` outside of one.
 fn find_sdk() -> Option<PathBuf> {
     let starts = [std::env::current_exe().ok(), std::env::current_dir().ok()];
     let folders = starts.iter().flatten().flat_map(|start| start.ancestors());
@@ -275,8 +279,8 @@ fn is_sdk(folder: &Path) -> bool {
     manifest.lines().any(|line| line == "name = \"pushgate-plugin-sdk\"")
 }
 
-/// Returns the text with the name in place of `acme`: as a file's name, as a type's, as a variable's.
-fn named(text: &str, name: &str) -> String {
+/// Replaces `acme` by the name, in the spelling of files, types and variables.
+fn with_name(text: &str, name: &str) -> String {
     let camel: String = name.split('-').filter(|part| !part.is_empty()).map(capitalised).collect();
     let crate_name = name.replace('-', "_");
     let replacements = [
@@ -287,7 +291,7 @@ fn named(text: &str, name: &str) -> String {
     ];
     let mut named = String::with_capacity(text.len());
     let mut rest = text;
-    // In one pass: what is put in may itself contain what is looked for.
+    // A single pass, because a name may itself contain `acme`.
     while let Some(next) = rest.chars().next() {
         let replacement = replacements.iter().find_map(|(from, to)| Some((rest.strip_prefix(from)?, to)));
         if let Some((after, to)) = replacement {
@@ -312,7 +316,7 @@ mod tests {
     #[test]
     fn a_name_that_contains_the_placeholder_is_written_once() {
         let text = "libacme.so, Acme, env:ACME_KEY, kind = \"acme\"";
-        assert_eq!(named(text, "acmer"), "libacmer.so, Acmer, env:ACMER_KEY, kind = \"acmer\"");
-        assert_eq!(named(text, "my-acme"), "libmy_acme.so, MyAcme, env:MY_ACME_KEY, kind = \"my-acme\"");
+        assert_eq!(with_name(text, "acmer"), "libacmer.so, Acmer, env:ACMER_KEY, kind = \"acmer\"");
+        assert_eq!(with_name(text, "my-acme"), "libmy_acme.so, MyAcme, env:MY_ACME_KEY, kind = \"my-acme\"");
     }
 }

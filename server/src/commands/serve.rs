@@ -1,4 +1,4 @@
-//! `pushgate serve`.
+//! `pushgate serve`: runs the gateway until a signal ends it.
 
 use std::ffi::OsStr;
 use std::io::IsTerminal as _;
@@ -9,20 +9,21 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::{ConfigArgs, Outcome};
-use crate::assemble::{self, Shared};
+use crate::assemble::{self, SharedResources};
 use crate::listener::descriptors;
+use crate::plugins::Reloaded;
 use crate::{print_line, serve};
 
 pub(super) async fn run(args: ConfigArgs) -> Outcome {
     let config = args.clone().load()?;
-    log(&config)?;
+    start_logging(&config)?;
     let descriptors = descriptors::raise_limit();
     tracing::debug!(descriptors, "limit of open descriptors");
-    // Before the address is printed: whoever reads it may send a signal at once.
+    // Installed before the address is printed, because a reader of the address may send a signal at once.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut hangup = signal(SignalKind::hangup())?;
     let metrics = PrometheusBuilder::new().install_recorder().ok();
-    let shared = Shared::of(&config)?;
+    let shared = SharedResources::from_config(&config)?;
     let gateway = assemble::builder_with(&config, &shared)?.start().await?;
     let running = serve::open(&config, gateway, metrics).await?;
     print_line(format!("listening on http://{}", running.address));
@@ -38,30 +39,29 @@ pub(super) async fn run(args: ConfigArgs) -> Outcome {
     Ok(())
 }
 
-/// Takes up what can be changed while the gateway runs: plugins, and the configuration of their channels. What is wrong is
-/// told, and everything goes on as it was.
-fn reload(args: ConfigArgs, shared: &Shared) {
+/// Reloads plugins and the configuration of their channels. Errors are logged, and the gateway continues unchanged.
+fn reload(args: ConfigArgs, shared: &SharedResources) {
     let reloaded = args.load().and_then(|config| assemble::reload(&config, shared));
     match reloaded {
-        Ok((exchanged, kept)) => {
-            for why in kept {
-                tracing::error!(why, "a plugin's channel goes on as it was");
+        Ok(Reloaded { replaced, unchanged }) => {
+            for why in unchanged {
+                tracing::error!(why, "a plugin's channel continues unchanged");
             }
-            tracing::info!(exchanged, "plugins reloaded; for other changes restart the gateway");
+            tracing::info!(replaced, "plugins reloaded; for other changes restart the gateway");
         }
         Err(errors) => {
-            tracing::error!(%errors, "the configuration is not right; everything goes on as it was")
+            tracing::error!(%errors, "the configuration is invalid; everything continues unchanged")
         }
     }
 }
 
-/// Reads which events are logged.
+/// Parses the configured log filter.
 pub(super) fn filter(config: &Config) -> Result<EnvFilter, ConfigError> {
     EnvFilter::try_new(&config.log.level).map_err(|error| config.refuse(&["log", "level"], error.to_string()))
 }
 
-/// Logs go to stderr: stdout is for answers.
-fn log(config: &Config) -> Outcome {
+/// Starts logging to stderr, because stdout is for output.
+fn start_logging(config: &Config) -> Outcome {
     let filter = filter(config)?;
     let has_colors = shows_colors(std::io::stderr().is_terminal(), std::env::var_os("NO_COLOR").as_deref());
     let builder =
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_terminal_gets_colors_and_no_color_takes_them_away() {
+    fn only_a_terminal_gets_colors_and_no_color_disables_them() {
         assert!(shows_colors(true, None));
         assert!(shows_colors(true, Some(OsStr::new(""))));
         assert!(!shows_colors(true, Some(OsStr::new("1"))));

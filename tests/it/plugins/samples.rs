@@ -184,17 +184,17 @@ async fn both_samples_send_through_the_gateway_and_are_replaced_while_it_runs() 
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replace("/first", "/second").replace("bot_token", "bot_tokn")).unwrap();
     server.send_sighup();
-    server.log_says("\"exchanged\":1").await;
-    server.log_says("goes on as it was").await;
+    server.log_says("\"replaced\":1").await;
+    server.log_says("continues unchanged").await;
     assert_eq!(server.send("hook", "?wait=20s").await["state"], "sent");
     assert_eq!(server.send("bot", "?wait=20s").await["state"], "sent");
     assert_eq!(endpoint.requests()[2].0, "/second");
     std::fs::write(&file, "[server").unwrap();
     server.send_sighup();
-    server.log_says("everything goes on as it was").await;
+    server.log_says("everything continues unchanged").await;
     assert_eq!(server.send("hook", "?wait=20s").await["state"], "sent");
     let log = server.whole_log().await;
-    assert!(log.contains("everything goes on as it was"));
+    assert!(log.contains("everything continues unchanged"));
     for secret in [SECRET, TOKEN, "hello"] {
         assert!(!log.contains(secret), "{secret} is in the log");
     }
@@ -279,7 +279,7 @@ async fn a_plugin_that_cannot_be_loaded_is_reported_and_the_gateway_runs_on() {
     assert_eq!(receipt["state"], "queued", "it waits for its plugin: {receipt}");
     let fault = &receipt["fault"];
     assert_eq!(fault["code"], "channel_down", "the push service has nothing to do with it: {receipt}");
-    assert!(fault["detail"].as_str().unwrap().contains("its plugin is not loaded"), "{receipt}");
+    assert!(fault["detail"].as_str().unwrap().contains("plugin is not loaded"), "{receipt}");
 }
 
 #[test]
@@ -299,10 +299,10 @@ fn two_plugins_of_one_kind_and_a_kind_that_is_built_in_are_refused() {
         webhook().display(),
         copy.display()
     ));
-    assert!(told.contains("brings the kind \"webhook\", which another plugin brings already"), "{told}");
+    assert!(told.contains("provides the kind \"webhook\", which another plugin provides already"), "{told}");
     let usurper = compile("cc", &["-DKIND=\"dummy\""], &["host/tests/rogue.c"], directory.path());
     let told = checked(&format!("[[plugins]]\npath = \"{}\"\n", usurper.display()));
-    assert!(told.contains("brings the kind \"dummy\", which is built in"), "{told}");
+    assert!(told.contains("provides the kind \"dummy\", which is built in"), "{told}");
 }
 
 #[test]

@@ -53,13 +53,13 @@ fn a_new_plugin_builds_and_passes_the_check() {
     );
     let again = plugin(&["new", "acme-push", "--dir", dir.to_str().unwrap()]);
     assert!(
-        !again.status.success() && output_text(&again).contains("is there already"),
+        !again.status.success() && output_text(&again).contains("exists and is not empty"),
         "{}",
         output_text(&again)
     );
     let unfit = plugin(&["new", "Acme Push"]);
     assert!(
-        !unfit.status.success() && output_text(&unfit).contains("is no name for a kind"),
+        !unfit.status.success() && output_text(&unfit).contains("is not a valid kind"),
         "{}",
         output_text(&unfit)
     );
