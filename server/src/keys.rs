@@ -1,4 +1,4 @@
-//! Server keys: made of 256 random bits, kept as digests, good for some apps and some verbs.
+//! Server keys: 256 random bits each, stored as a digest, with the apps and scopes that they are valid for.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -11,30 +11,33 @@ use pushgate_config::{KeyApps, KeyConfig, KeyScope};
 
 use crate::problem::Problem;
 
-/// The keys this gateway knows.
+/// Server keys of the configuration.
 #[derive(Debug, Default)]
 pub struct Keyring(Vec<KeyConfig>);
 
 impl Keyring {
-    /// The keys of a configuration.
+    /// Returns a keyring with these keys.
     #[must_use]
-    pub fn new(configured: &[KeyConfig]) -> Self {
-        Self(configured.to_vec())
+    pub fn new(keys: &[KeyConfig]) -> Self {
+        Self(keys.to_vec())
     }
 
-    /// Whether the request carries a key for this app (any app, when none is named) and this verb.
+    /// Checks that the request has a key with this scope that is valid for the app. `None` accepts keys of every app.
+    ///
+    /// # Errors
+    /// 401 without a known key, 403 if the key is not valid for the app or lacks the scope.
     pub(crate) fn authorize(
         &self,
         headers: &HeaderMap,
         app: Option<&AppId>,
         scope: KeyScope,
     ) -> Result<(), Problem> {
-        let Some(given) = bearer(headers) else {
+        let Some(key) = bearer(headers) else {
             return Err(Problem::new(401, "missing_key", "send a server key: `Authorization: Bearer …`"));
         };
-        let given = digest(&SHA256, given.as_bytes());
-        let same = |key: &&KeyConfig| verify_slices_are_equal(&key.hash.0, given.as_ref()).is_ok();
-        let Some(key) = self.0.iter().find(same) else {
+        let hash = digest(&SHA256, key.as_bytes());
+        let has_hash = |key: &&KeyConfig| verify_slices_are_equal(&key.hash.0, hash.as_ref()).is_ok();
+        let Some(key) = self.0.iter().find(has_hash) else {
             return Err(Problem::new(
                 401,
                 "unknown_key",
@@ -44,7 +47,11 @@ impl Keyring {
         if let (KeyApps::These(apps), Some(app)) = (&key.apps, app)
             && !apps.contains(app)
         {
-            return Err(Problem::new(403, "key_of_another_app", format!("the key is not for app `{app}`")));
+            return Err(Problem::new(
+                403,
+                "key_of_another_app",
+                format!("the key is not valid for app `{app}`"),
+            ));
         }
         if !key.scopes.contains(&scope) {
             let detail = format!("the key lacks the scope `{scope:?}`").to_lowercase();
@@ -54,12 +61,12 @@ impl Keyring {
     }
 }
 
-/// What stands behind `Authorization: Bearer`.
+/// Returns the credential after `Authorization: Bearer`.
 pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ").map(str::trim)
 }
 
-/// A new key and its digest, in hexadecimal.
+/// Generates a key. Returns it with its SHA-256 digest in hexadecimal.
 #[must_use]
 pub fn new_key() -> (String, String) {
     let key = format!("pgk_{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));

@@ -1,5 +1,5 @@
-//! The push id of ZPNs clients: an envelope in base64 that says which push service gave which token. The integers in it
-//! are of this envelope alone (the SDKs number the services in ways that disagree) and end here.
+//! Push id of ZPNs clients: a base64 envelope with a push service and a token.
+//! The SDKs number the services in different ways. The numbers of the envelope are not used outside this module.
 
 use base64::Engine as _;
 use base64::engine::GeneralPurpose;
@@ -8,114 +8,114 @@ use pushgate::{Platform, Secret};
 
 use crate::assemble::PUSH_ID_SERVICES;
 
-/// The longest text looked at: the longest token, its names, and a third more for base64.
-const LONGEST: usize = 8192;
+/// Largest accepted push id, in characters: the longest token and names, and a third more for base64.
+const MAX_LENGTH: usize = 8192;
 const MAGIC: u8 = 0xAF;
 const VERSION: [u8; 2] = [0, 1];
-const HEAD: usize = 9;
+const HEAD_LENGTH: usize = 9;
 
-/// What an envelope says.
+/// Content of an envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PushId {
-    /// Whether the app is a production build.
+    /// `true` for a production build of the app.
     pub production: bool,
-    /// Which push service.
+    /// Push service that issued the token.
     pub service: Service,
-    /// The device's country, where it says so.
+    /// Country of the device, an empty text if unknown.
     pub country: String,
-    /// The version of the SDK that made it.
+    /// Version of the SDK that created the push id.
     pub sdk: String,
-    /// The token; empty when the device is to be unbound.
+    /// Token of the device. It is empty if the device is to be unbound.
     pub token: Secret,
 }
 
-/// A push service, by the envelope's own numbers.
+/// Push service, by its number in the envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Service(pub u8);
 
-/// What a service means to us. The table itself stands where services have names: in `assemble.rs`.
-pub(crate) struct Row {
-    /// Its number in the envelope.
+/// Properties of a push service. `assemble.rs` has the table, because only that file may name channels.
+pub(crate) struct ServiceInfo {
+    /// Number of the service in the envelope.
     pub(crate) number: u8,
-    /// What its devices run on.
+    /// Platform of its devices.
     pub(crate) platform: Platform,
-    /// Who makes them, where that is known.
+    /// Manufacturer of its devices, `None` if they have several.
     pub(crate) manufacturer: Option<&'static str>,
-    /// The kinds of channels that understand its tokens, the likeliest first.
+    /// Kinds of channels that accept its tokens, by preference.
     pub(crate) kinds: &'static [&'static str],
-    /// The kind that understands a subscription in the token's place.
+    /// Kind of channel that accepts a Web Push subscription in place of the token. `None` if there is none.
     pub(crate) subscriptions: Option<&'static str>,
 }
 
-/// Why a text is no push id. Never quotes it.
+/// Reason why a text is not a push id. It never quotes the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum BadPushId {
-    /// No base64, or too long.
-    #[error("is not base64 of at most {LONGEST} characters")]
+pub enum InvalidPushId {
+    /// The text is not base64, or too long.
+    #[error("is not base64 of at most {MAX_LENGTH} characters")]
     Encoding,
-    /// Something else in base64.
+    /// The first bytes are not those of a push id of version 1.
     #[error("does not begin as a push id of version 1 does")]
     Magic,
-    /// A length in it leads beyond its end.
-    #[error("names a length beyond its end")]
+    /// A length field points beyond the end.
+    #[error("has a length field that points beyond its end")]
     Length,
-    /// A name or the token is no UTF-8.
+    /// A name or the token is not UTF-8.
     #[error("has a text that is not UTF-8")]
     Text,
-    /// A service nobody knows.
-    #[error("names push service {0}, which is unknown")]
+    /// The number of the push service is unknown.
+    #[error("has the number {0} for its push service, which is unknown")]
     Service(u8),
 }
 
 impl PushId {
-    /// Reads an envelope.
+    /// Decodes an envelope.
     ///
     /// # Errors
-    /// [`BadPushId`].
-    pub fn decode(text: &str) -> Result<Self, BadPushId> {
-        /// With or without padding: clients differ.
+    /// [`InvalidPushId`]
+    pub fn decode(text: &str) -> Result<Self, InvalidPushId> {
+        /// Base64 with or without padding, because clients differ.
         const LENIENT: GeneralPurpose = GeneralPurpose::new(
             &base64::alphabet::STANDARD,
             GeneralPurposeConfig::new()
                 .with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
         );
-        if text.len() > LONGEST {
-            return Err(BadPushId::Encoding);
+        if text.len() > MAX_LENGTH {
+            return Err(InvalidPushId::Encoding);
         }
-        let bytes = LENIENT.decode(text).map_err(|_| BadPushId::Encoding)?;
-        let (head, mut rest) = bytes.split_at_checked(HEAD).ok_or(BadPushId::Magic)?;
+        let bytes = LENIENT.decode(text).map_err(|_| InvalidPushId::Encoding)?;
+        let (head, mut rest) = bytes.split_at_checked(HEAD_LENGTH).ok_or(InvalidPushId::Magic)?;
         if head[0] != MAGIC || head[1..3] != VERSION || !matches!(head[3], 1 | 2) {
-            return Err(BadPushId::Magic);
+            return Err(InvalidPushId::Magic);
         }
         let service = Service(head[4]);
-        service.row().ok_or(BadPushId::Service(head[4]))?;
+        service.info().ok_or(InvalidPushId::Service(head[4]))?;
         let mut part = |length: usize| {
-            let (part, after) = rest.split_at_checked(length).ok_or(BadPushId::Length)?;
+            let (part, after) = rest.split_at_checked(length).ok_or(InvalidPushId::Length)?;
             rest = after;
-            std::str::from_utf8(part).map_err(|_| BadPushId::Text)
+            std::str::from_utf8(part).map_err(|_| InvalidPushId::Text)
         };
         let country = part(usize::from(head[5]))?.to_owned();
         let sdk = part(usize::from(head[6]))?.to_owned();
         let token = part(usize::from(u16::from_be_bytes([head[7], head[8]])))?.into();
-        // Android's tail: its length, and a blob that nobody has described. Absent elsewhere.
+        // Android clients append a length and bytes of unknown meaning.
         if let Some((length, blob)) = rest.split_first_chunk::<2>()
             && blob.len() < usize::from(u16::from_be_bytes(*length))
         {
-            return Err(BadPushId::Length);
+            return Err(InvalidPushId::Length);
         }
         Ok(Self { production: head[3] == 1, service, country, sdk, token })
     }
 
-    /// Writes an envelope, without a tail.
+    /// Encodes an envelope, without the bytes that Android clients append.
     ///
     /// # Errors
-    /// [`BadPushId::Length`] when a name is over 255 bytes, or the token over 65,535.
-    pub fn encode(&self) -> Result<String, BadPushId> {
-        let short = |text: &str| u8::try_from(text.len()).map_err(|_| BadPushId::Length);
+    /// [`InvalidPushId::Length`] if a name is over 255 bytes, or the token over 65,535.
+    pub fn encode(&self) -> Result<String, InvalidPushId> {
+        let name_length = |text: &str| u8::try_from(text.len()).map_err(|_| InvalidPushId::Length);
         let token = self.token.expose();
-        let length = u16::try_from(token.len()).map_err(|_| BadPushId::Length)?;
+        let length = u16::try_from(token.len()).map_err(|_| InvalidPushId::Length)?;
         let mut bytes = vec![MAGIC, VERSION[0], VERSION[1], if self.production { 1 } else { 2 }];
-        bytes.extend([self.service.0, short(&self.country)?, short(&self.sdk)?]);
+        bytes.extend([self.service.0, name_length(&self.country)?, name_length(&self.sdk)?]);
         bytes.extend(length.to_be_bytes());
         for text in [&self.country, &self.sdk, token] {
             bytes.extend(text.as_bytes());
@@ -123,41 +123,43 @@ impl PushId {
         Ok(STANDARD.encode(bytes))
     }
 
-    /// Whether the token is a Web Push subscription: its JSON stands in the token's place.
+    /// Returns `true` if the token is the JSON of a Web Push subscription.
     #[must_use]
     pub fn is_subscription(&self) -> bool {
-        self.service.row().is_some_and(|row| row.subscriptions.is_some())
+        self.service.info().is_some_and(|info| info.subscriptions.is_some())
             && self.token.expose().starts_with('{')
     }
 
-    /// The kinds of channels that understand its token, the likeliest first.
+    /// Returns the kinds of channels that accept the token, by preference.
     #[must_use]
     pub fn kinds(&self) -> Vec<&'static str> {
-        let Some(row) = self.service.row() else { return Vec::new() };
-        match row.subscriptions {
+        let Some(info) = self.service.info() else { return Vec::new() };
+        match info.subscriptions {
             Some(kind) if self.is_subscription() => vec![kind],
-            // With an empty token nobody can tell which of them it was.
-            Some(kind) if self.token.expose().is_empty() => row.kinds.iter().copied().chain([kind]).collect(),
-            Some(_) | None => row.kinds.to_vec(),
+            // An empty token may have been of any of these kinds.
+            Some(kind) if self.token.expose().is_empty() => {
+                info.kinds.iter().copied().chain([kind]).collect()
+            }
+            Some(_) | None => info.kinds.to_vec(),
         }
     }
 }
 
 impl Service {
-    fn row(self) -> Option<&'static Row> {
-        PUSH_ID_SERVICES.iter().find(|row| row.number == self.0)
+    fn info(self) -> Option<&'static ServiceInfo> {
+        PUSH_ID_SERVICES.iter().find(|info| info.number == self.0)
     }
 
-    /// What its devices run on.
+    /// Returns the platform of its devices, `None` for an unknown service.
     #[must_use]
     pub fn platform(self) -> Option<Platform> {
-        self.row().map(|row| row.platform)
+        self.info().map(|info| info.platform)
     }
 
-    /// Who makes its devices, where that is known.
+    /// Returns the manufacturer of its devices, `None` if there are several.
     #[must_use]
     pub fn manufacturer(self) -> Option<&'static str> {
-        self.row().and_then(|row| row.manufacturer)
+        self.info().and_then(|info| info.manufacturer)
     }
 }
 
@@ -186,54 +188,58 @@ mod tests {
     }
 
     #[test]
-    fn a_tail_is_taken_and_its_absence_too() {
+    fn appended_bytes_of_android_are_optional() {
         let mut bytes = STANDARD.decode(VECTOR).unwrap();
         bytes.extend([0, 3, 1, 2, 3]);
         assert_eq!(PushId::decode(&STANDARD.encode(&bytes)).unwrap(), web("ver:token-EXAMPLE"));
         bytes.pop();
-        assert_eq!(PushId::decode(&STANDARD.encode(&bytes)), Err(BadPushId::Length));
+        assert_eq!(PushId::decode(&STANDARD.encode(&bytes)), Err(InvalidPushId::Length));
     }
 
     #[test]
-    fn lengths_that_lead_beyond_the_end_are_refused() {
+    fn lengths_beyond_the_end_are_refused() {
         let bytes = STANDARD.decode(VECTOR).unwrap();
         for at in [5, 6, 7, 8] {
             let mut hostile = bytes.clone();
             hostile[at] = 0xff;
-            assert_eq!(PushId::decode(&STANDARD.encode(&hostile)), Err(BadPushId::Length), "byte {at}");
+            assert_eq!(PushId::decode(&STANDARD.encode(&hostile)), Err(InvalidPushId::Length), "byte {at}");
         }
-        for end in HEAD..bytes.len() {
+        for end in HEAD_LENGTH..bytes.len() {
             assert_eq!(
                 PushId::decode(&STANDARD.encode(&bytes[..end])),
-                Err(BadPushId::Length),
+                Err(InvalidPushId::Length),
                 "{end} bytes"
             );
         }
-        for end in 0..HEAD {
-            assert_eq!(PushId::decode(&STANDARD.encode(&bytes[..end])), Err(BadPushId::Magic), "{end} bytes");
+        for end in 0..HEAD_LENGTH {
+            assert_eq!(
+                PushId::decode(&STANDARD.encode(&bytes[..end])),
+                Err(InvalidPushId::Magic),
+                "{end} bytes"
+            );
         }
     }
 
     #[test]
-    fn what_is_no_push_id_is_refused() {
+    fn invalid_push_ids_are_refused() {
         let bytes = STANDARD.decode(VECTOR).unwrap();
         let with = |at: usize, byte: u8| {
             let mut bytes = bytes.clone();
             bytes[at] = byte;
             PushId::decode(&STANDARD.encode(bytes))
         };
-        assert_eq!(with(0, 0), Err(BadPushId::Magic));
-        assert_eq!(with(2, 2), Err(BadPushId::Magic));
-        assert_eq!(with(3, 0), Err(BadPushId::Magic));
-        assert_eq!(with(4, 99), Err(BadPushId::Service(99)));
-        assert_eq!(with(14, 0xff), Err(BadPushId::Text));
-        assert_eq!(PushId::decode("***"), Err(BadPushId::Encoding));
-        assert_eq!(PushId::decode(&"A".repeat(LONGEST + 4)), Err(BadPushId::Encoding));
+        assert_eq!(with(0, 0), Err(InvalidPushId::Magic));
+        assert_eq!(with(2, 2), Err(InvalidPushId::Magic));
+        assert_eq!(with(3, 0), Err(InvalidPushId::Magic));
+        assert_eq!(with(4, 99), Err(InvalidPushId::Service(99)));
+        assert_eq!(with(14, 0xff), Err(InvalidPushId::Text));
+        assert_eq!(PushId::decode("***"), Err(InvalidPushId::Encoding));
+        assert_eq!(PushId::decode(&"A".repeat(MAX_LENGTH + 4)), Err(InvalidPushId::Encoding));
     }
 
     proptest::proptest! {
         #[test]
-        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..80)) {
+        fn decoding_arbitrary_bytes_never_panics(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..80)) {
             let mut bytes = bytes;
             if let [first, second, third, ..] = bytes.as_mut_slice() {
                 (*first, *second, *third) = (MAGIC, 0, 1);
@@ -242,7 +248,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_encoded_decodes_the_same(token in ".{0,200}", country in "[A-Z]{0,2}", service in 1u8..=7) {
+        fn encoding_and_decoding_round_trips(token in ".{0,200}", country in "[A-Z]{0,2}", service in 1u8..=7) {
             let push_id = PushId { country, service: Service(service), ..web(&token) };
             proptest::prop_assert_eq!(PushId::decode(&push_id.encode().unwrap()).unwrap(), push_id);
         }

@@ -1,4 +1,4 @@
-//! Serving: the API on its listener, and a shutdown that loses nothing and ends by one deadline.
+//! Serves the API on its listener. A shutdown loses no accepted notification and ends by one deadline.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use crate::listener::{Bound, Listener, Shutdown};
 use crate::rotation::RotationLimit;
 use crate::tokens::UserKeys;
 
-/// Interval at which the metrics recorder folds the samples of histograms: otherwise they grow until somebody scrapes.
-const UPKEEP: Duration = Duration::from_secs(5);
+/// Interval at which the metrics recorder aggregates histogram samples. Without it they accumulate until the next scrape.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A gateway that serves its API. Dropping it closes every connection at once; [`Running::stop`] ends it in order.
+/// Gateway that serves its API. [`Running::stop`] ends it in order. Dropping it closes every connection at once.
 pub struct Running {
     /// Address of the listener.
     pub address: SocketAddr,
@@ -32,7 +32,7 @@ pub struct Running {
 /// Binds the listener and serves the API of a gateway.
 ///
 /// # Errors
-/// When the address is taken, the limit of descriptors is too low, or a user key is not of its kind.
+/// When the address is in use, the limit of open descriptors is too low, or a user key is invalid.
 pub async fn open(
     config: &Config,
     gateway: Gateway,
@@ -41,7 +41,7 @@ pub async fn open(
     let bound = Bound::bind(&config.server).await?;
     let address = bound.address()?;
     let shutdown = Shutdown::default();
-    let upkeep = metrics.clone().map(|metrics| Upkeep::every(UPKEEP, move || metrics.run_upkeep()));
+    let upkeep = metrics.clone().map(|metrics| Upkeep::every(UPKEEP_INTERVAL, move || metrics.run_upkeep()));
     let state = AppState {
         gateway: gateway.clone(),
         user_keys: user_keys(config).map_err(std::io::Error::other)?,
@@ -64,31 +64,33 @@ pub async fn open(
     Ok(Running { address, gateway, grace: config.server.shutdown_grace, listener, _upkeep: upkeep })
 }
 
-/// Reads the keys that user tokens are signed with.
+/// Parses the configured keys that verify user tokens.
 ///
 /// # Errors
-/// The first key that is not of its kind.
+/// The first key that does not fit its algorithm.
 pub(crate) fn user_keys(config: &Config) -> Result<UserKeys, ConfigError> {
     let keys = config.apps.iter().map(|(id, app)| (id, app.user_keys.as_slice()));
-    UserKeys::new(keys).map_err(|error| error.placed(config))
+    UserKeys::new(keys).map_err(|error| error.in_config(config))
 }
 
 impl Running {
-    /// Takes no further requests and begins no new attempts; waits for both, at most for the configured grace period; gives
-    /// back what is left.
+    /// Shuts the gateway down. It accepts no further requests and starts no new attempts, and waits for those in progress.
+    ///
+    /// The wait ends after the configured grace period. Unfinished deliveries return to the queue.
     pub async fn stop(self) {
         let deadline = Instant::now() + self.grace;
-        // Lanes end their work while requests end theirs.
+        // Lanes and requests finish at the same time, within one deadline.
         self.gateway.begin_shutdown();
         self.listener.close(deadline).await;
         self.gateway.shutdown(deadline.saturating_duration_since(Instant::now())).await;
     }
 }
 
-/// A task that runs until this is dropped.
+/// Periodic task. Ends when dropped.
 struct Upkeep(tokio::task::JoinHandle<()>);
 
 impl Upkeep {
+    /// Starts a task that calls `run` at this interval.
     fn every(interval: Duration, run: impl Fn() + Send + 'static) -> Self {
         Self(tokio::spawn(async move {
             loop {
@@ -110,7 +112,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn upkeep_runs_again_and_again_until_it_is_dropped() {
+    async fn upkeep_runs_periodically_until_it_is_dropped() {
         let (ran, mut runs) = tokio::sync::mpsc::unbounded_channel();
         let upkeep = Upkeep::every(Duration::from_millis(1), move || {
             // The test may have ended.

@@ -1,5 +1,5 @@
-//! User tokens: JSON Web Tokens (RFC 7519) by which a browser or a phone manages its own user's devices, and nothing else.
-//! The algorithm is the key's, never the token's word; a token and what is in it never print.
+//! User tokens: JSON Web Tokens (RFC 7519) with which a browser or a phone manages the devices of its own user.
+//! The configured key decides the algorithm, never the token's header. Tokens and claims are never logged.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use serde::Deserialize;
 
 use crate::problem::Problem;
 
-/// The longest token looked at, in bytes: claims of three names and a signature are some 300.
-const LONGEST: usize = 2048;
-/// The longest a token may still be good for: whoever finds an old one gets little from it.
-const LONGEST_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
-/// What clocks may differ by.
+/// Largest accepted token, in bytes. A usual token has about 300.
+const MAX_TOKEN: usize = 2048;
+/// Longest remaining validity of a token. It limits the use of a stolen token.
+const MAX_VALIDITY: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Tolerated clock difference to the issuer of a token.
 const LEEWAY: Duration = Duration::from_secs(30);
 
-/// The user keys of every app.
+/// Keys of every app that verify its user tokens.
 #[derive(Default)]
 pub struct UserKeys(BTreeMap<AppId, Vec<(String, Verifier)>>);
 
@@ -30,19 +30,19 @@ enum Verifier {
     EdDsa(UnparsedPublicKey<Vec<u8>>),
 }
 
-/// A key that cannot be used.
+/// Error of a configured key that is not a public key of its algorithm.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "apps.{app}.user_keys: key `{id}` is no Ed25519 public key; write PEM, or the base64 of its 32 bytes"
 )]
-pub struct BadUserKey {
+pub struct InvalidUserKey {
     app: AppId,
     id: String,
 }
 
-impl BadUserKey {
-    /// Returns the error placed at its line of the configuration.
-    pub(crate) fn placed(&self, config: &Config) -> ConfigError {
+impl InvalidUserKey {
+    /// Returns the error with its file and line of the configuration.
+    pub(crate) fn in_config(&self, config: &Config) -> ConfigError {
         let key = ["apps", self.app.as_str(), "user_keys"];
         let message =
             format!("key `{}` is no Ed25519 public key; write PEM, or the base64 of its 32 bytes", self.id);
@@ -54,7 +54,7 @@ impl BadUserKey {
 struct Header {
     alg: String,
     kid: Option<String>,
-    /// Extensions that must be understood (RFC 7515 §4.1.11); we understand none.
+    /// Extensions that must be understood (RFC 7515 §4.1.11). None is supported.
     crit: Option<serde::de::IgnoredAny>,
 }
 
@@ -63,72 +63,83 @@ struct Claims {
     app: AppId,
     #[serde(alias = "sub")]
     user: UserId,
-    /// Seconds since 1970; RFC 7519 allows a fraction.
+    /// Expiry in seconds since 1970. RFC 7519 allows a fraction.
     exp: f64,
     nbf: Option<f64>,
 }
 
 impl UserKeys {
-    /// The keys of a configuration.
+    /// Parses the keys of a configuration.
     ///
     /// # Errors
-    /// [`BadUserKey`] when one is not of its kind.
+    /// [`InvalidUserKey`] for the first key that does not fit its algorithm.
     pub fn new<'a>(
         apps: impl IntoIterator<Item = (&'a AppId, &'a [UserKeyConfig])>,
-    ) -> Result<Self, BadUserKey> {
-        let mut all = BTreeMap::new();
+    ) -> Result<Self, InvalidUserKey> {
+        let mut by_app = BTreeMap::new();
         for (app, keys) in apps {
             let verifier = |key: &UserKeyConfig| {
-                let bad = || BadUserKey { app: app.clone(), id: key.id.clone() };
-                Ok((key.id.clone(), Verifier::new(key).ok_or_else(bad)?))
+                let invalid = || InvalidUserKey { app: app.clone(), id: key.id.clone() };
+                Ok((key.id.clone(), Verifier::new(key).ok_or_else(invalid)?))
             };
-            all.insert(app.clone(), keys.iter().map(verifier).collect::<Result<_, _>>()?);
+            by_app.insert(app.clone(), keys.iter().map(verifier).collect::<Result<_, _>>()?);
         }
-        Ok(Self(all))
+        Ok(Self(by_app))
     }
 
-    /// Whose token this is, if it is good for this app now.
+    /// Verifies a token for this app and returns its user.
+    ///
+    /// # Errors
+    /// 401 if the signature, the app or the validity is wrong.
     pub(crate) fn verify(&self, app: &AppId, token: &str, now: Timestamp) -> Result<UserId, Problem> {
         let invalid = || Problem::new(401, "invalid_user_token", "the user token is not signed by this app");
-        let (signed, claims) = self.verified(app, token).ok_or_else(invalid)?;
+        let (key_id, claims) = self.verify_signature(app, token).ok_or_else(invalid)?;
         if claims.app != *app {
             return Err(invalid());
         }
-        let at = |seconds: f64| Timestamp::from_millis((seconds * 1000.0) as i64);
-        let ends = at(claims.exp);
-        if ends + LEEWAY <= now {
-            return Err(Problem::new(401, "expired_user_token", "the user token has ended; fetch a new one"));
+        let to_timestamp = |seconds: f64| Timestamp::from_millis((seconds * 1000.0) as i64);
+        let expires_at = to_timestamp(claims.exp);
+        if expires_at + LEEWAY <= now {
+            return Err(Problem::new(
+                401,
+                "expired_user_token",
+                "the user token has expired; fetch a new one",
+            ));
         }
-        if ends > now + LONGEST_LIFE + LEEWAY {
-            let detail = format!("the user token of key `{signed}` is good for more than seven days");
+        if expires_at > now + MAX_VALIDITY + LEEWAY {
+            let detail = format!(
+                "the user token of key `{key_id}` is valid for more than seven days; issue one with an earlier `exp`"
+            );
             return Err(Problem::new(401, "invalid_user_token", detail));
         }
-        if claims.nbf.is_some_and(|nbf| at(nbf) > now + LEEWAY) {
-            return Err(Problem::new(401, "invalid_user_token", "the user token is not good yet (`nbf`)"));
+        if claims.nbf.is_some_and(|nbf| to_timestamp(nbf) > now + LEEWAY) {
+            return Err(Problem::new(401, "invalid_user_token", "the user token is not valid yet (`nbf`)"));
         }
         Ok(claims.user)
     }
 
-    /// The claims, and the key that signed them.
-    fn verified(&self, app: &AppId, token: &str) -> Option<(&str, Claims)> {
-        if token.len() > LONGEST {
+    /// Returns the claims and the id of the key that signed them. `None` means that no key of the app did.
+    fn verify_signature(&self, app: &AppId, token: &str) -> Option<(&str, Claims)> {
+        if token.len() > MAX_TOKEN {
             return None;
         }
         let (signed, signature) = token.rsplit_once('.')?;
         let (header, claims) = signed.split_once('.')?;
-        let header: Header = decoded(header)?;
+        let header: Header = decode_json(header)?;
         if header.crit.is_some() {
             return None;
         }
         let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
-        let named = |id: &str| header.kid.as_ref().is_none_or(|kid| kid == id);
-        let keys = self.0.get(app)?.iter().filter(|(id, key)| named(id) && key.algorithm() == header.alg);
-        let (id, _) = keys.into_iter().find(|(_, key)| key.verifies(signed.as_bytes(), &signature))?;
-        Some((id, decoded(claims)?))
+        let has_id = |id: &str| header.kid.as_ref().is_none_or(|kid| kid == id);
+        let mut keys =
+            self.0.get(app)?.iter().filter(|(id, key)| has_id(id) && key.algorithm() == header.alg);
+        let (id, _) = keys.find(|(_, key)| key.is_valid(signed.as_bytes(), &signature))?;
+        Some((id, decode_json(claims)?))
     }
 }
 
-fn decoded<T: serde::de::DeserializeOwned>(part: &str) -> Option<T> {
+/// Decodes one base64url part of a token.
+fn decode_json<T: serde::de::DeserializeOwned>(part: &str) -> Option<T> {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
 }
 
@@ -152,7 +163,7 @@ impl Verifier {
         }
     }
 
-    fn verifies(&self, signed: &[u8], signature: &[u8]) -> bool {
+    fn is_valid(&self, signed: &[u8], signature: &[u8]) -> bool {
         match self {
             Self::Hs256(key) => hmac::verify(key, signed, signature).is_ok(),
             Self::EdDsa(key) => key.verify(signed, signature).is_ok(),
@@ -160,7 +171,7 @@ impl Verifier {
     }
 }
 
-/// The 32 bytes of an Ed25519 public key: themselves in base64, or at the end of a SubjectPublicKeyInfo (RFC 8410 §4).
+/// Returns the 32 bytes of an Ed25519 public key, from base64 or from the PEM of a SubjectPublicKeyInfo (RFC 8410 §4).
 fn ed25519_public(text: &str) -> Option<Vec<u8>> {
     const PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
     let base64: String = text.lines().filter(|line| !line.starts_with("-----")).map(str::trim).collect();
@@ -213,7 +224,7 @@ mod tests {
     const NEW: &str = "new-new-new-new-new-new-new-new-";
 
     #[test]
-    fn both_keys_are_good_while_one_takes_the_others_place() {
+    fn two_keys_verify_tokens_during_a_key_rotation() {
         let both =
             keys(&[key("old", UserKeyAlgorithm::Hs256, OLD), key("new", UserKeyAlgorithm::Hs256, NEW)]);
         let header = |kid| json!({"alg": "HS256", "kid": kid});
@@ -245,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unsigned_foreign_old_or_too_long_lived_is_refused() {
+    fn unsigned_foreign_expired_and_too_long_valid_tokens_are_refused() {
         let keys = keys(&[key("k", UserKeyAlgorithm::Hs256, NEW)]);
         let header = json!({"alg": "HS256"});
         let good = hs256(&header, &claims(NOW + 60), NEW);
@@ -270,7 +281,7 @@ mod tests {
             &hs256(&header, &claims(NOW + 8 * 24 * 3600), NEW),
             &hs256(&header, &json!({"app": "demo", "user": "bob"}), NEW),
             &hs256(&critical, &claims(NOW + 60), NEW),
-            &"x".repeat(LONGEST + 1),
+            &"x".repeat(MAX_TOKEN + 1),
         ] {
             assert_eq!(verify(&keys, token), Err("invalid_user_token"), "{token}");
         }
