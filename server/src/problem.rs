@@ -1,4 +1,4 @@
-//! What a caller is told when something is refused: `application/problem+json` (RFC 9457) with a stable `code`.
+//! Error responses of the API: `application/problem+json` (RFC 9457) with a stable `code`.
 
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -7,7 +7,7 @@ use pushgate::gateway::ReceiptError;
 use pushgate::{StorageError, SubmitError};
 use serde_json::json;
 
-/// A refusal.
+/// Error response: status, code and detail.
 #[derive(Debug)]
 pub(crate) struct Problem {
     status: u16,
@@ -24,23 +24,23 @@ impl Problem {
         Self { status, code, detail: detail.into(), field: None, retry_after: None }
     }
 
-    /// 503: a limit of the whole server is reached.
+    /// Returns 503 for a request that exceeds a limit of the whole server.
     pub(crate) fn overloaded(detail: impl Into<String>) -> Self {
         Self::new(503, "overloaded", detail).retry_after(1)
     }
 
-    /// 503: the server takes no further request.
+    /// Returns 503 for a request during shutdown.
     pub(crate) fn shutting_down() -> Self {
         SubmitError::ShuttingDown.into()
     }
 
-    /// Names the field that is refused. The detail begins with it.
+    /// Sets the name of the refused field. The detail begins with it already.
     pub(crate) fn about(mut self, field: impl Into<String>) -> Self {
         self.field = Some(field.into());
         self
     }
 
-    /// Puts the path of a body before the field, which is named as if that body were alone.
+    /// Prefixes the field and the detail with the path of the object that contains the field.
     pub(crate) fn within(mut self, path: &str) -> Self {
         if let Some(field) = &mut self.field {
             *field = format!("{path}.{field}");
@@ -49,18 +49,18 @@ impl Problem {
         self
     }
 
-    /// Tells the caller to try again after so many seconds.
+    /// Adds a `Retry-After` header, in seconds.
     pub(crate) const fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
         self
     }
 
-    /// Returns `true` for a refusal of a body that is still being sent.
-    pub(crate) const fn leaves_rest(&self) -> bool {
+    /// Returns `true` if the client may still be sending the body.
+    pub(crate) const fn has_unread_body(&self) -> bool {
         matches!(self.status, 413 | 503)
     }
 
-    /// What stands for it in `code`.
+    /// Returns the stable code.
     #[cfg(test)]
     pub(crate) const fn code(&self) -> &'static str {
         self.code
@@ -87,7 +87,7 @@ impl IntoResponse for Problem {
 impl From<StorageError> for Problem {
     fn from(error: StorageError) -> Self {
         tracing::error!(%error, "storage failed");
-        Self::new(503, "storage", "storage failed and nothing was changed; ask again in a moment")
+        Self::new(503, "storage", "storage failed and nothing was changed; try again in a moment")
     }
 }
 
@@ -124,7 +124,7 @@ impl From<SubmitError> for Problem {
                 return Self::new(
                     503,
                     "storage",
-                    "storage failed and nothing was stored; ask again in a moment",
+                    "storage failed and nothing was stored; try again in a moment",
                 );
             }
         };

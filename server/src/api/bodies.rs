@@ -1,4 +1,4 @@
-//! Bodies of requests: read within limits of size and time, and within one budget of bytes for all requests.
+//! Reads request bodies within limits of size and time, and within one memory budget for all requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,38 +12,38 @@ use tokio_util::sync::CancellationToken;
 
 use crate::problem::Problem;
 
-/// Largest body of a request that needs no credentials, in bytes: a push id with a subscription has less than one.
-const ANONYMOUS_BYTES: usize = 8 * 1024;
-/// Time that the body of such a request may take.
-const ANONYMOUS_TIME: Duration = Duration::from_secs(10);
+/// Largest body of a request without credentials, in bytes. A push id with a subscription has less than a kilobyte.
+const MAX_ANONYMOUS_BYTES: usize = 8 * 1024;
+/// Timeout for reading the body of a request without credentials.
+const ANONYMOUS_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Rest of a refused body that is read and thrown away. A client that is still sending would not see the refusal otherwise.
+/// Limits for reading and discarding the rest of a refused body. A client that is still sending would otherwise not see the refusal.
 #[derive(Clone, Copy)]
 struct Drain {
     bytes: usize,
     time: Duration,
 }
 
-/// For callers with credentials: as much as a body that was meant for another limit.
+/// Limits for callers with credentials, whose body may just exceed a configured limit.
 const DRAIN: Drain = Drain { bytes: 16 * 1024 * 1024, time: Duration::from_secs(5) };
-/// For strangers: as much as their own machine has sent before it could see the refusal.
+/// Limits for callers without credentials: about the data that is in flight before they can see the refusal.
 const ANONYMOUS_DRAIN: Drain = Drain { bytes: 512 * 1024, time: Duration::from_secs(1) };
 
-/// Budget of bytes for the bodies of all requests.
+/// Memory budget for the bodies of all requests, in bytes.
 pub struct BodyBudget {
     permits: Arc<Semaphore>,
     closing: CancellationToken,
 }
 
-/// A complete body.
+/// Complete body of a request.
 pub(crate) struct Received {
-    /// Its bytes.
+    /// Content of the body.
     pub(crate) bytes: Bytes,
-    /// Its share of the budget, free for others when dropped.
+    /// Share of the budget. Dropping it frees the bytes for other requests.
     pub(crate) share: Share,
 }
 
-/// Bytes of the budget that one request holds.
+/// Part of the budget that one request holds.
 #[derive(Default)]
 pub(crate) struct Share(Option<OwnedSemaphorePermit>);
 
@@ -65,22 +65,22 @@ impl Drop for Share {
 }
 
 impl BodyBudget {
-    /// A budget of `bytes`. Once `closing` is cancelled, a body that is not complete is refused.
+    /// Returns a budget of `bytes`. Once `closing` is cancelled, incomplete bodies are refused with 503.
     #[must_use]
     pub fn new(bytes: usize, closing: CancellationToken) -> Self {
         Self { permits: Arc::new(Semaphore::new(bytes)), closing }
     }
 
-    /// Reads the body of a caller who was authenticated.
+    /// Reads the body of an authenticated caller, at most `max` bytes.
     pub(crate) async fn read(&self, body: Body, max: usize) -> Result<Received, Problem> {
         self.read_within(body, max, DRAIN).await
     }
 
-    /// Reads the body of a caller who needs no credentials. `max` counts where it is below the limit for all such bodies.
+    /// Reads the body of a caller without credentials, at most `max` bytes and at most the limit for all such bodies.
     pub(crate) async fn read_anonymous(&self, body: Body, max: Option<usize>) -> Result<Received, Problem> {
-        let max = max.unwrap_or(ANONYMOUS_BYTES).min(ANONYMOUS_BYTES);
+        let max = max.unwrap_or(MAX_ANONYMOUS_BYTES).min(MAX_ANONYMOUS_BYTES);
         let read = self.read_within(body, max, ANONYMOUS_DRAIN);
-        tokio::time::timeout(ANONYMOUS_TIME, read)
+        tokio::time::timeout(ANONYMOUS_TIMEOUT, read)
             .await
             .unwrap_or_else(|_| Err(Problem::new(408, "timeout", "the body took too long")))
     }
@@ -92,9 +92,9 @@ impl BodyBudget {
             read = self.collect(&mut body, max) => read,
         };
         if let Err(refusal) = &read
-            && refusal.leaves_rest()
+            && refusal.has_unread_body()
         {
-            throw_away(body, drain).await;
+            discard_rest(body, drain).await;
         }
         read
     }
@@ -102,8 +102,7 @@ impl BodyBudget {
     async fn collect(&self, body: &mut Body, max: usize) -> Result<Received, Problem> {
         let (mut bytes, mut share) = (BytesMut::new(), Share::default());
         while let Some(frame) = body.frame().await {
-            let frame =
-                frame.map_err(|_| Problem::new(400, "broken_body", "the body ended before its time"))?;
+            let frame = frame.map_err(|_| Problem::new(400, "broken_body", "the body ended early"))?;
             let Ok(data) = frame.into_data() else { continue };
             if bytes.len() + data.len() > max {
                 return Err(Problem::new(413, "body_too_large", format!("at most {max} bytes")));
@@ -118,15 +117,13 @@ impl BodyBudget {
         let wanted = u32::try_from(bytes).unwrap_or(u32::MAX);
         Arc::clone(&self.permits).try_acquire_many_owned(wanted).map_err(|_| {
             metrics::counter!("pushgate_bodies_refused_total").increment(1);
-            Problem::overloaded(
-                "the bodies of other requests take all memory there is for them; try again in a moment",
-            )
+            Problem::overloaded("the memory for request bodies is in use; try again in a moment")
         })
     }
 }
 
-/// Reads on until the sender has finished, or the limits are reached.
-async fn throw_away(mut body: Body, drain: Drain) {
+/// Reads and discards the rest of a body until the sender has finished, or the limits are reached.
+async fn discard_rest(mut body: Body, drain: Drain) {
     let end = Instant::now() + drain.time;
     let mut read = 0;
     while read <= drain.bytes {

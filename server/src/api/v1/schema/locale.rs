@@ -15,7 +15,7 @@ mod tests {
     use super::is_locale;
 
     #[test]
-    fn what_systems_send_is_a_locale_and_other_text_is_none() {
+    fn language_tags_are_locales_and_other_text_is_not() {
         for locale in ["de", "zh-Hans-CN", "zh_CN", "en-US-u-hc-h23", "sl-rozaj-biske", "es-419", "yue"] {
             assert!(is_locale(locale), "{locale}");
         }

@@ -1,4 +1,4 @@
-//! Items of arrays and members of objects, each read with its own position.
+//! Readers of array items and object members. Each value gets its own position for errors.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -9,7 +9,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer as _, MapA
 
 use super::{At, Path, Refusal, Strict};
 
-/// Items of an array.
+/// Reader of the items of an array.
 pub(super) struct Items<'a, A> {
     inner: A,
     at: At<'a>,
@@ -33,7 +33,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Items<'_, A> {
     }
 }
 
-/// Members of an object.
+/// Reader of the members of an object. Refuses duplicate names.
 pub(super) struct Members<'a, 'de, A> {
     inner: A,
     at: At<'a>,
@@ -67,7 +67,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, 'de, A> {
     }
 }
 
-/// A value at its position.
+/// Seed of a value with its position.
 struct Seed<'a, T> {
     seed: T,
     at: At<'a>,
@@ -82,7 +82,7 @@ impl<'de, T: DeserializeSeed<'de>> DeserializeSeed<'de> for Seed<'_, T> {
     }
 }
 
-/// The name of a member. Keeps its text for the path of the value.
+/// Seed of a member name. Stores the text for the path of the value.
 struct Name<'n, 'a, 'de, K> {
     seed: K,
     at: At<'a>,
@@ -117,7 +117,7 @@ impl<'de, K: DeserializeSeed<'de>> Visitor<'de> for Name<'_, '_, 'de, K> {
     }
 }
 
-/// A refusal of a name is about the member of that name.
+/// Attributes the refusal of a name to the member of that name.
 fn named(refusal: Refusal, name: &str) -> Refusal {
     refusal.about(name)
 }

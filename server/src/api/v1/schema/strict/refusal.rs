@@ -5,21 +5,21 @@ use std::fmt;
 use pushgate_config::nearest;
 use serde::de::{self, Expected, Unexpected};
 
-/// Longest name of a member that is quoted, in characters.
+/// Largest length of a quoted member name, in characters.
 const MAX_QUOTED: usize = 64;
-/// Number of names that are listed where none is near.
+/// Largest number of names that an error lists.
 const MAX_LISTED: usize = 32;
 
-/// Reason for which a body is not read.
+/// Error in a body.
 #[derive(Debug)]
 pub(crate) struct Refusal {
-    /// Path of the value, from the top; `None` until the refusal has left the value.
+    /// Path of the value from the top of the body. `None` until the enclosing reader sets it.
     path: Option<String>,
-    /// Member of that value which the refusal is about; `None` for the value itself.
+    /// Member of that value with the error. `None` means the value itself.
     member: Option<String>,
-    /// What is wrong, in words that follow the path.
+    /// Description that follows the path.
     text: String,
-    /// `true` for a text that is not JSON.
+    /// `true` if the body is not JSON.
     syntax: bool,
 }
 
@@ -28,7 +28,7 @@ impl Refusal {
         Self { path: None, member: None, text: text.into(), syntax: false }
     }
 
-    /// A text that is not JSON. `parser` is what the parser says: only its position is used.
+    /// Returns a refusal of a body that is not JSON. Only the position is taken from the parser's message.
     pub(super) fn syntax(parser: &str) -> Self {
         let position = parser.rfind(" at line ").map_or("", |at| &parser[at..]);
         let reason = if parser.starts_with("EOF") { ": it ends too early" } else { "" };
@@ -59,7 +59,7 @@ impl Refusal {
         self.syntax
     }
 
-    /// Returns the path of the field, `None` for the whole body.
+    /// Returns the path of the field. `None` means the whole body.
     pub(crate) fn field(&self) -> Option<&str> {
         self.path.as_deref().filter(|path| !path.is_empty())
     }
@@ -118,21 +118,21 @@ impl Refusal {
     }
 }
 
-/// Describes the values of an enumeration, and the nearest one to what was given.
+/// Lists the values of an enumeration, with a hint at the one nearest to the given value.
 pub(super) fn one_of(given: &str, known: &[&'static str]) -> String {
     let hint = nearest(given, known.iter().copied());
     let hint = hint.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
     format!("one of {}{hint}", list(known))
 }
 
-/// Names in backquotes, separated by commas.
+/// Formats names in backquotes, separated by commas.
 pub(crate) fn list(names: &[&str]) -> String {
     let more = if names.len() > MAX_LISTED { ", …" } else { "" };
     let shown: Vec<_> = names.iter().take(MAX_LISTED).map(|name| format!("`{name}`")).collect();
     shown.join(", ") + more
 }
 
-/// What a reader expects, in the words of JSON instead of those of its implementation.
+/// Translates serde's description of an expected type into JSON terms.
 fn allowed(expected: &dyn Expected) -> String {
     let text = expected.to_string();
     match text.as_str() {
@@ -160,7 +160,7 @@ pub(super) fn kind(given: Unexpected<'_>) -> &'static str {
     }
 }
 
-/// Name of a member, cut to a length that an error can have.
+/// Returns the name of a member, cut to [`MAX_QUOTED`] characters and without control characters.
 pub(super) fn quoted(name: &str) -> String {
     let printable = |letter: char| if letter.is_control() { '\u{fffd}' } else { letter };
     name.chars().take(MAX_QUOTED).map(printable).collect()
