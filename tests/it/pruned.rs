@@ -261,9 +261,6 @@ async fn the_command_line_lists_and_restores_pruned_addresses() {
     assert!(!run(&["restore"]).status.success(), "of everything nothing is restored");
     assert!(!run(&["restore", "--channel", "fcm"]).status.success(), "nor without a time");
     let restored = said(&["restore", "--device", "bob-web"]);
-    assert!(
-        restored.contains("bob-web") && restored.contains("1 restored, 0 left as they are"),
-        "{restored}"
-    );
+    assert!(restored.contains("bob-web") && restored.contains("1 restored, 0 left unchanged"), "{restored}");
     assert_eq!(addresses_of_bob(&house).await, 1);
 }

@@ -1,4 +1,4 @@
-//! `pushgate devices`: look at pruned addresses of a running gateway, and restore them.
+//! `pushgate devices`: lists the pruned addresses of a running gateway, and restores them.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,31 +13,31 @@ use crate::print_line;
 
 #[derive(Subcommand)]
 pub(super) enum Devices {
-    /// List the addresses that were pruned, or are held back, because a push service called them dead
+    /// List the addresses that were pruned or held back because a push service reported them as dead
     #[command(
         after_help = "Examples:\n  pushgate devices pruned --app demo\n  pushgate devices pruned --app demo --channel web --since 2h\n  pushgate devices pruned --app demo --since 2026-11-24T20:00:00Z --json"
     )]
     Pruned(PrunedArgs),
-    /// Give pruned addresses back to their devices; what was registered anew meanwhile is left as it is
+    /// Give pruned addresses back to their devices; devices that have registered again are left unchanged
     #[command(
         after_help = "Examples:\n  pushgate devices restore --app demo --device bob-web --device ann-phone\n  pushgate devices restore --app demo --channel web --since 2h"
     )]
     Restore(RestoreArgs),
 }
 
-/// A gateway and an app.
+/// Gateway, credentials and app.
 #[derive(Args)]
 struct AppArgs {
-    /// The gateway
+    /// URL of the gateway
     #[arg(long, env = "PUSHGATE_URL", default_value = "http://127.0.0.1:8080")]
     url: String,
-    /// A server key with the scope `admin`
+    /// Server key with the scope `admin`
     #[arg(long, env = "PUSHGATE_KEY", hide_env_values = true)]
     key: String,
-    /// The app
+    /// App
     #[arg(long)]
     app: String,
-    /// Print JSON, one object a line
+    /// Print JSON, one object per line
     #[arg(long)]
     json: bool,
 }
@@ -46,13 +46,13 @@ struct AppArgs {
 pub(super) struct PrunedArgs {
     #[command(flatten)]
     app: AppArgs,
-    /// Only of this channel
+    /// Only addresses of this channel
     #[arg(long)]
     channel: Option<String>,
-    /// Only pruned at this time or later: RFC 3339, or so long ago ("2h")
+    /// Only addresses pruned at this time or later: RFC 3339, or an age ("2h")
     #[arg(long, value_parser = time)]
     since: Option<Timestamp>,
-    /// Only pruned before this time: RFC 3339, or so long ago
+    /// Only addresses pruned before this time: RFC 3339, or an age
     #[arg(long, value_parser = time)]
     until: Option<Timestamp>,
 }
@@ -61,16 +61,16 @@ pub(super) struct PrunedArgs {
 pub(super) struct RestoreArgs {
     #[command(flatten)]
     app: AppArgs,
-    /// A device whose addresses are restored (again for more)
+    /// Device whose addresses are restored; repeat for several
     #[arg(long = "device", required_unless_present = "channel")]
     devices: Vec<String>,
-    /// The channel whose addresses are restored
+    /// Channel whose addresses are restored
     #[arg(long, requires = "since")]
     channel: Option<String>,
-    /// Only pruned at this time or later: RFC 3339, or so long ago ("2h")
+    /// Only addresses pruned at this time or later: RFC 3339, or an age ("2h")
     #[arg(long, value_parser = time)]
     since: Option<Timestamp>,
-    /// Only pruned before this time: RFC 3339, or so long ago
+    /// Only addresses pruned before this time: RFC 3339, or an age
     #[arg(long, value_parser = time)]
     until: Option<Timestamp>,
 }
@@ -94,13 +94,13 @@ async fn pruned(args: PrunedArgs) -> Outcome {
         query.extend(after.map(|after: i64| format!("after={after}")));
         let path = format!("/v1/apps/{}/devices:pruned?{}", args.app.app, query.join("&"));
         let page = client.call(Method::GET, &path, &Value::Null).await?;
-        table.rows(&page["pruned"])?;
+        table.print_rows(&page["pruned"])?;
         after = page["next"].as_i64();
         if after.is_none() {
             break;
         }
     }
-    table.end("no address was pruned");
+    table.finish("no address was pruned");
     Ok(())
 }
 
@@ -112,10 +112,10 @@ async fn restore(args: RestoreArgs) -> Outcome {
     loop {
         let mut body = json!({"devices": args.devices, "channel": args.channel, "since": args.since,
             "until": args.until, "after": after});
-        // A member that is left out is not null.
+        // The API refuses null for a member that was not given.
         body.as_object_mut().into_iter().for_each(|members| members.retain(|_, value| !value.is_null()));
         let page = client.call(Method::POST, &path, &body).await?;
-        table.rows(&page["results"])?;
+        table.print_rows(&page["results"])?;
         restored += page["restored"].as_u64().unwrap_or_default();
         skipped += page["skipped"].as_u64().unwrap_or_default();
         after = page["next"].as_i64();
@@ -123,37 +123,47 @@ async fn restore(args: RestoreArgs) -> Outcome {
             break;
         }
     }
-    table.end("nothing to restore");
+    table.finish("nothing to restore");
     if !args.app.json {
-        print_line(format!("{restored} restored, {skipped} left as they are"));
+        print_line(format!("{restored} restored, {skipped} left unchanged"));
     }
     Ok(())
 }
 
-/// Prints addresses as a table for people, or as JSON.
+/// Printer of addresses, as a table or as JSON lines.
 struct Table {
     is_json: bool,
-    /// The member shown in the last column.
-    last: &'static str,
+    /// Member of an address that the last column shows.
+    last_column: &'static str,
     is_empty: bool,
 }
 
 impl Table {
-    const fn new(is_json: bool, last: &'static str) -> Self {
-        Self { is_json, last, is_empty: true }
+    const fn new(is_json: bool, last_column: &'static str) -> Self {
+        Self { is_json, last_column, is_empty: true }
     }
 
-    fn rows(&mut self, rows: &Value) -> Outcome {
-        for row in rows.as_array().ok_or("the gateway answered without a list; is it of another version?")? {
+    fn print_rows(&mut self, rows: &Value) -> Outcome {
+        for row in rows
+            .as_array()
+            .ok_or("the gateway's response has no list; check that its version is that of this program")?
+        {
             if self.is_json {
                 print_line(row);
             } else {
                 if self.is_empty {
-                    print_line(line(["AT", "DEVICE", "USER", "CHANNEL", "FAULT", &self.last.to_uppercase()]));
+                    print_line(line([
+                        "AT",
+                        "DEVICE",
+                        "USER",
+                        "CHANNEL",
+                        "FAULT",
+                        &self.last_column.to_uppercase(),
+                    ]));
                 }
                 let text = |name: &str| row[name].as_str().unwrap_or("-").to_owned();
                 let fault = if row["vendor_code"].is_null() { "fault" } else { "vendor_code" };
-                let cells = ["at", "device", "user", "channel", fault, self.last].map(text);
+                let cells = ["at", "device", "user", "channel", fault, self.last_column].map(text);
                 print_line(line(cells.each_ref().map(String::as_str)));
             }
             self.is_empty = false;
@@ -161,9 +171,10 @@ impl Table {
         Ok(())
     }
 
-    fn end(&self, nothing: &str) {
+    /// Prints `text` below an empty table.
+    fn finish(&self, text: &str) {
         if self.is_empty && !self.is_json {
-            print_line(nothing);
+            print_line(text);
         }
     }
 }
@@ -172,12 +183,12 @@ fn line([at, device, user, channel, fault, last]: [&str; 6]) -> String {
     format!("{at:<24}  {device:<24}  {user:<16}  {channel:<12}  {fault:<20}  {last}")
 }
 
-/// Reads a time, or a span that counts back from now.
+/// Parses an RFC 3339 time, or an age that is subtracted from the current time.
 fn time(text: &str) -> Result<Timestamp, String> {
-    let span: Option<Duration> = humantime::parse_duration(text).ok();
-    match span {
-        Some(span) => Ok(Timestamp::from(SystemTime::now()) - span),
+    let age: Option<Duration> = humantime::parse_duration(text).ok();
+    match age {
+        Some(age) => Ok(Timestamp::from(SystemTime::now()) - age),
         None => serde_json::from_value(text.into())
-            .map_err(|_| "write a time like 2026-11-24T20:00:00Z, or so long ago, like 2h".to_owned()),
+            .map_err(|_| "write a time like 2026-11-24T20:00:00Z, or an age like 2h".to_owned()),
     }
 }

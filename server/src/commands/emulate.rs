@@ -1,4 +1,4 @@
-//! `pushgate emulate`.
+//! `pushgate emulate`: runs emulated push services with virtual devices.
 
 use std::path::PathBuf;
 
@@ -8,28 +8,28 @@ use pushgate_emulator::{AppleRules, ConfigurationFile, Emulator, MissingPushType
 use super::Outcome;
 use crate::print_line;
 
-/// How the emulator is started.
+/// Options of the emulator.
 #[derive(Args)]
 pub(super) struct EmulateArgs {
-    /// Where CA, credentials and a configuration for the gateway are written; a pushgate.toml that is there is kept
+    /// Directory for the CA, credentials and a configuration of the gateway; an existing pushgate.toml is kept
     #[arg(long, default_value = "pushgate-emulator")]
     dir: PathBuf,
-    /// Port of the vendor side (0: any)
+    /// Port of the push services (0: any free port)
     #[arg(long, default_value_t = 8443)]
     port: u16,
-    /// Port of control API and inbox page (0: any)
+    /// Port of control API and inbox page (0: any free port)
     #[arg(long, default_value_t = 8444)]
     control_port: u16,
-    /// Port of the push connection of real browsers (0: any)
+    /// Port of the push connection of real browsers (0: any free port)
     #[arg(long, default_value_t = 8445)]
     mcs_port: u16,
-    /// Port of Apple's push service (0: any)
+    /// Port of Apple's push service (0: any free port)
     #[arg(long, default_value_t = 8446)]
     apple_port: u16,
-    /// Port of Apple's push service for development, the sandbox (0: any)
+    /// Port of Apple's push service for development, the sandbox (0: any free port)
     #[arg(long, default_value_t = 8447)]
     sandbox_port: u16,
-    /// Refuse two things that Apple refuses, and that get in the way of a first try: a push without a push type, and a
+    /// Apply two of Apple's rules that hinder a first try: refuse a push without a push type, and a
     /// key's second provider token within 20 minutes
     #[arg(long)]
     strict_apple: bool,
@@ -47,17 +47,17 @@ pub(super) async fn run(args: EmulateArgs) -> Outcome {
         ..Options::default()
     };
     let emulator = Emulator::start(options).await?;
-    for (what, place) in emulator.listen_addresses() {
-        print_line(format!("{what:<10} {place}"));
+    for (name, address) in emulator.listen_addresses() {
+        print_line(format!("{name:<10} {address}"));
     }
     let file = args.dir.join("pushgate.toml");
     let file = file.display();
     print_line(format!("gateway    pushgate serve --config {file}"));
     print_line(match emulator.configuration() {
-        Some(ConfigurationFile::Kept) => format!("           {file} was there already and has been kept"),
+        Some(ConfigurationFile::Kept) => format!("           {file} existed and has been kept"),
         Some(ConfigurationFile::Outdated) => format!(
-            "           {file} was there already and has been kept, but it does not fit the ports above; \
-             delete it to have it written anew"
+            "           {file} existed and has been kept, but its ports differ from those above; \
+             delete it to have it written again"
         ),
         _ => format!("           its key for callers is in {}", args.dir.join("pushgate.key").display()),
     });
@@ -65,7 +65,7 @@ pub(super) async fn run(args: EmulateArgs) -> Outcome {
     Ok(())
 }
 
-/// A client that is started again signs another provider token, which Apple would refuse for 20 minutes.
+/// Returns rules without the limit of one provider token per 20 minutes: a restarted client signs another one.
 fn lenient_rules() -> AppleRules {
     AppleRules { mint_every_s: 0, ..AppleRules::default() }
 }

@@ -1,4 +1,4 @@
-//! A few words of HTTP for the commands that talk to a gateway.
+//! HTTP client for the commands that call a gateway.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use pushgate::{Request, Transport};
 use pushgate_transport::HttpTransport;
 use serde_json::Value;
 
-/// Talks to one gateway with one key.
+/// Client of one gateway with one server key.
 pub(super) struct Client {
     transport: HttpTransport,
     base: String,
@@ -22,23 +22,28 @@ impl Client {
         Ok(Self { transport, base: base.trim_end_matches('/').to_owned(), key: key.to_owned() })
     }
 
-    /// The answer of a 2xx; else the gateway's own words. A body of `null` is none.
+    /// Calls the API and returns the JSON of a 2xx response. A `null` body is not sent.
+    ///
+    /// # Errors
+    /// Failed connections, and the status, code and detail of any other response.
     pub(super) async fn call(&self, method: Method, path: &str, body: &Value) -> Result<Value, Failure> {
         let uri: Uri = format!("{}{path}", self.base).parse()?;
         let text = if body.is_null() { String::new() } else { body.to_string() };
         let mut request = Request::post(uri, text, Duration::from_secs(60));
         request.method = method;
-        let mut bearer = HeaderValue::try_from(format!("Bearer {}", self.key))?;
-        bearer.set_sensitive(true);
-        request.headers.insert(http::header::AUTHORIZATION, bearer);
+        let mut authorization = HeaderValue::try_from(format!("Bearer {}", self.key))?;
+        authorization.set_sensitive(true);
+        request.headers.insert(http::header::AUTHORIZATION, authorization);
         request.headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let response = self.transport.send(request).await?;
-        let answer: Value = serde_json::from_slice(&response.body).unwrap_or_default();
+        let response_body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
         if response.status.is_success() {
-            return Ok(answer);
+            return Ok(response_body);
         }
-        let code = answer["code"].as_str().unwrap_or("no code");
-        let detail = answer["detail"].as_str().unwrap_or("is this a pushgate?");
+        let code = response_body["code"].as_str().unwrap_or("no code");
+        let detail = response_body["detail"]
+            .as_str()
+            .unwrap_or("the response is not a pushgate problem; check the URL");
         Err(format!("{} {code}: {detail}", response.status).into())
     }
 }

@@ -20,7 +20,7 @@ use pushgate_config::{Config, Sources, process_environment};
 
 use crate::print_line;
 
-/// What a command may fail with: a sentence for a human.
+/// Result of a command. The error is printed as it is.
 type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// Offline push for IM servers.
@@ -29,7 +29,7 @@ type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
     name = "pushgate",
     version,
     about,
-    after_help = "Start here:\n  pushgate demo --once          one notification, end to end, on this machine\n  pushgate emulate              FCM, Web Push and APNs on this machine, to test against\n  pushgate serve --config FILE  the gateway"
+    after_help = "Start here:\n  pushgate demo --once          one notification, end to end, on this machine\n  pushgate emulate              emulated FCM, Web Push and APNs, to test against\n  pushgate serve --config FILE  the gateway"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -43,67 +43,67 @@ enum Command {
         after_help = "Examples:\n  pushgate serve --config pushgate.toml\n  pushgate serve --config pushgate.toml --set server.listen=0.0.0.0:8080\n  PUSHGATE_LOG__LEVEL=debug pushgate serve --config pushgate.toml"
     )]
     Serve(ConfigArgs),
-    /// Run the vendors on this machine, with virtual devices and an inbox page
+    /// Run emulated push services on this machine, with virtual devices and an inbox page
     #[command(
         after_help = "Examples:\n  pushgate emulate --dir emulator\n  pushgate serve --config emulator/pushgate.toml"
     )]
     Emulate(emulate::EmulateArgs),
-    /// Watch one notification travel: HTTP in, storage, selector, push service, a device that shows it
+    /// Send one notification end to end on this machine and print its timeline
     #[command(
-        after_help = "Examples:\n  pushgate demo --once\n  pushgate demo --once --all     a web page, a Firefox and an iPhone at once\n  pushgate demo --once --json\n  pushgate demo                 stays, with an inbox page and a curl line to try"
+        after_help = "Examples:\n  pushgate demo --once\n  pushgate demo --once --all     a web page, a Firefox and an iPhone at once\n  pushgate demo --once --json\n  pushgate demo                 keeps running, with an inbox page and a curl command"
     )]
     Demo(demo::DemoArgs),
-    /// Send one notification through a running gateway and hear what became of it
+    /// Send one notification through a running gateway and print its status
     #[command(
         after_help = "Examples:\n  pushgate send --app demo --user bob --title Ann --content hello\n  pushgate send --app demo --token fcm:TOKEN --title test --content 'do you hear me?'"
     )]
     Send(send::SendArgs),
-    /// Look into the queue of a running gateway
+    /// Inspect the queue of a running gateway
     #[command(subcommand)]
     Queue(queue::Queue),
-    /// Look at addresses that were pruned, and restore them
+    /// List pruned addresses, and restore them
     #[command(subcommand)]
     Devices(devices::Devices),
-    /// Check everything that serve does at its start, and probe every credential
+    /// Check the configuration as serve does at startup, and probe every credential
     #[command(after_help = "Example:\n  pushgate check --config pushgate.toml")]
     Check(ConfigArgs),
     /// Print every configuration key with its default
     #[command(after_help = "Example:\n  pushgate config > pushgate.toml")]
     Config,
-    /// Look at channel plugins, check them, begin one
+    /// Inspect, check and create channel plugins
     #[command(subcommand)]
     Plugin(plugin::Plugin),
     #[command(hide = true)]
     PluginHost(plugin_host::PluginHostArgs),
-    /// Make keys: for servers that call the gateway, and for Web Push
+    /// Generate keys: for servers that call the gateway, and for Web Push
     #[command(subcommand)]
     Keys(Keys),
 }
 
 #[derive(Subcommand)]
 enum Keys {
-    /// Make a key: it is shown once, its digest goes into the configuration
+    /// Generate a server key: it is shown once, its digest goes into the configuration
     #[command(after_help = "Example:\n  pushgate keys new --app demo --scope send --scope devices")]
     New {
-        /// An app the key is good for (again for more; none: all apps)
+        /// App that the key is valid for; repeat for several [default: all apps]
         #[arg(long = "app")]
         apps: Vec<String>,
-        /// What it may do: send, devices, admin (again for more; none: send and devices)
+        /// Scope of the key: send, devices or admin; repeat for several [default: send, devices]
         #[arg(long = "scope", value_parser = ["send", "devices", "admin"])]
         scopes: Vec<String>,
     },
-    /// Make a VAPID key pair: the gateway signs with one half, pages subscribe with the other
+    /// Generate a VAPID key pair: the gateway signs with the private key, pages subscribe with the public key
     #[command(after_help = "Example:\n  pushgate keys vapid")]
     Vapid,
 }
 
-/// Where the configuration comes from.
+/// Sources of the configuration.
 #[derive(Args, Clone)]
 struct ConfigArgs {
-    /// The TOML file
+    /// Configuration file in TOML
     #[arg(long, env = "PUSHGATE_CONFIG")]
     config: Option<PathBuf>,
-    /// One key, over file and environment: --set server.listen=127.0.0.1:9000
+    /// Set one key; overrides file and environment: --set server.listen=127.0.0.1:9000
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = pair)]
     set: Vec<(String, String)>,
 }
@@ -125,7 +125,7 @@ impl ConfigArgs {
 
 pub(crate) fn run() -> ExitCode {
     let command = match Cli::parse().command {
-        // Before anything is opened: it gives up all it was born with.
+        // Runs before anything is opened, because it closes all inherited descriptors.
         Command::PluginHost(args) => return plugin_host::run(args),
         other => other,
     };
@@ -152,7 +152,7 @@ pub(crate) fn run() -> ExitCode {
             }
             Command::Keys(Keys::Vapid) => vapid::run(),
             Command::Plugin(command) => plugin::run(command).await,
-            // Handled before there was a runtime.
+            // Handled above, before the runtime was created.
             Command::PluginHost(_) => Ok(()),
         }
     });
@@ -171,7 +171,7 @@ fn new_key(apps: Vec<String>, scopes: Vec<String>) {
     let (key, digest) = crate::keys::new_key();
     let apps = if apps.is_empty() { vec!["*".to_owned()] } else { apps };
     let scopes = if scopes.is_empty() { vec!["send".to_owned(), "devices".to_owned()] } else { scopes };
-    print_line(format!("The key, shown this once:\n\n  {key}\n\nInto the configuration:\n"));
+    print_line(format!("The key, shown only once:\n\n  {key}\n\nAdd to the configuration:\n"));
     print_line(format!(
         "[[keys]]\nid = \"{}\"\nhash = \"sha256:{digest}\"\napps = {apps:?}\nscopes = {scopes:?}",
         &digest[..8]

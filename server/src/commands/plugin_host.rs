@@ -1,4 +1,4 @@
-//! `pushgate plugin-host`: what the gateway starts for a plugin in a process of its own. Not for people.
+//! `pushgate plugin-host`: host process of one plugin. The gateway starts it; it is not a command for people.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,23 +6,23 @@ use std::process::ExitCode;
 use clap::Args;
 use pushgate_plugin_host::HostProcess;
 
-/// What the parent says on the command line; the rest comes over the sockets.
+/// Arguments from the gateway. Everything else comes over the sockets.
 #[derive(Args)]
 pub(super) struct PluginHostArgs {
-    /// The plugin
+    /// Path of the plugin
     path: PathBuf,
-    /// What the file must be
+    /// Expected SHA-256 of the file
     #[arg(long, value_parser = super::plugin::sha256)]
     sha256: Option<Sha256>,
-    /// Address space in bytes
+    /// Limit of the address space, in bytes
     #[arg(long)]
     memory: u64,
-    /// Open files
+    /// Limit of open files
     #[arg(long)]
     open_files: u64,
 }
 
-/// 32 bytes, as an argument.
+/// SHA-256 hash as an argument.
 #[derive(Clone, Copy)]
 pub(super) struct Sha256(pub(super) [u8; 32]);
 

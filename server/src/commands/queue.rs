@@ -1,4 +1,4 @@
-//! `pushgate queue`: looks into the queue of a running gateway.
+//! `pushgate queue`: inspects the queue of a running gateway.
 
 use clap::{Args, Subcommand};
 use http::Method;
@@ -9,7 +9,7 @@ use super::http::Client;
 use crate::api::v1::handlers::QUARANTINED;
 use crate::print_line;
 
-/// Views of the queue.
+/// Subcommands of `pushgate queue`.
 #[derive(Subcommand)]
 pub(super) enum Queue {
     /// List stored rows that could not be decoded and were set aside
@@ -19,13 +19,13 @@ pub(super) enum Queue {
     Quarantined(QuarantinedArgs),
 }
 
-/// Which gateway, and how to print.
+/// Gateway, credentials and output format.
 #[derive(Args)]
 pub(super) struct QuarantinedArgs {
-    /// The gateway
+    /// URL of the gateway
     #[arg(long, env = "PUSHGATE_URL", default_value = "http://127.0.0.1:8080")]
     url: String,
-    /// A server key with the scope `admin`
+    /// Server key with the scope `admin`
     #[arg(long, env = "PUSHGATE_KEY", hide_env_values = true)]
     key: String,
     /// Print JSON instead of a table
@@ -40,8 +40,8 @@ pub(super) async fn run(command: Queue) -> Outcome {
     loop {
         let path = format!("{QUARANTINED}?after={after}&limit=1000");
         let mut page = client.call(Method::GET, &path, &Value::Null).await?;
-        if let Some(listed) = page["rows"].as_array_mut() {
-            rows.append(listed);
+        if let Some(page_rows) = page["rows"].as_array_mut() {
+            rows.append(page_rows);
         }
         match page["next"].as_u64() {
             Some(next) => after = next,
@@ -68,7 +68,7 @@ fn table(rows: &[Value]) -> String {
     };
     let mut lines = vec![COLUMNS.map(str::to_uppercase)];
     lines.extend(rows.iter().map(|row| COLUMNS.map(|column| cell(row, column))));
-    let width = |at: usize| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0);
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
     let padded = |line: &[String; 7]| {
         let cells = line.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}"));
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_has_a_line_for_each_row_and_its_columns_stand_below_each_other() {
+    fn a_table_has_one_line_per_row_and_aligned_columns() {
         let row = json!({"id": 1, "at": "2023-11-14T22:13:20Z", "kind": "device", "app": "demo", "channel": null,
             "key": "d1", "reason": "it is not text", "bytes": 9});
         let table = table(&[row]);

@@ -1,4 +1,4 @@
-//! `pushgate keys vapid`: a key pair for Web Push. The private half is shown once and kept nowhere.
+//! `pushgate keys vapid`: generates a key pair for Web Push. The private key is printed once and stored nowhere.
 
 use pushgate_webpush::KeyPair;
 
@@ -6,11 +6,11 @@ use super::Outcome;
 use crate::print_line;
 
 pub(super) fn run() -> Outcome {
-    let pair = KeyPair::generate().ok_or("the system gives no randomness")?;
+    let pair = KeyPair::generate().ok_or("the system provides no random bytes")?;
     print_line(format!("The page subscribes with this applicationServerKey:\n\n  {}\n", pair.public));
-    print_line("Into the configuration. Keep it: subscriptions end with their key.\n");
+    print_line("Add to the configuration. Keep the key: subscriptions become invalid without it.\n");
     print_line(format!(
-        "[apps.demo.channels.webpush]\nkind = \"webpush\"\nprivate_key = \"{}\"\nsubject = \"mailto:push@example.com\"   # whom push services may write to",
+        "[apps.demo.channels.webpush]\nkind = \"webpush\"\nprivate_key = \"{}\"\nsubject = \"mailto:push@example.com\"   # contact for push services",
         pair.private.expose()
     ));
     Ok(())

@@ -1,7 +1,7 @@
-//! `pushgate demo`: emulator and gateway on this machine, one notification end to end.
+//! `pushgate demo`: runs emulator and gateway on this machine and sends one notification end to end.
 
 mod devices;
-mod diary;
+mod timeline;
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use serde_json::json;
 use super::Outcome;
 use super::http::Client;
 use crate::{assemble, print_line, serve};
-use devices::{Card, Device};
-use diary::{Diary, Step, now_ms};
+use devices::{Device, Shown};
+use timeline::{Step, Timeline, now_ms};
 
-/// How the demonstration ends.
+/// Options of the demonstration.
 #[derive(Args)]
 pub(super) struct DemoArgs {
     /// Send one notification and exit
@@ -31,27 +31,28 @@ pub(super) struct DemoArgs {
     json: bool,
 }
 
-/// The longest the push may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Timeout for the push to arrive.
+const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A folder that goes with the demonstration.
-struct Folder(std::path::PathBuf);
+/// Temporary folder. Removed when dropped.
+struct TempFolder(std::path::PathBuf);
 
-impl Drop for Folder {
+impl Drop for TempFolder {
     fn drop(&mut self) {
-        // What is left behind is in the system's temporary folder.
+        // The system cleans its temporary folder if this fails.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
 pub(super) async fn run(args: DemoArgs) -> Outcome {
-    let folder = Folder(std::env::temp_dir().join(format!("pushgate-demo-{:016x}", rand::random::<u64>())));
+    let folder =
+        TempFolder(std::env::temp_dir().join(format!("pushgate-demo-{:016x}", rand::random::<u64>())));
     let options = Options { directory: Some(folder.0.clone()), ..Options::default() };
     let emulator = Emulator::start(options).await?;
     let (key, digest) = crate::keys::new_key();
-    let config = configured(&folder, &digest)?;
-    let diary = Diary::default();
-    let gateway = assemble::builder(&config)?.observer(diary.observer()).start().await?;
+    let config = write_config(&folder, &digest)?;
+    let timeline = Timeline::default();
+    let gateway = assemble::builder(&config)?.observer(timeline.observer()).start().await?;
     let running = serve::open(&config, gateway, None).await?;
     let url = format!("http://{}", running.address);
     let client = Client::new(&url, &key)?;
@@ -61,21 +62,22 @@ pub(super) async fn run(args: DemoArgs) -> Outcome {
         let path = format!("/v1/apps/demo/devices/{}", device.id);
         client.call(Method::PUT, &path, &device.registration()).await?;
     }
-    let asked = json!({"to": {"users": ["bob"]}, "template": {"name": "message", "vars": {"sender": "Ann", "text": "are you there?", "conversation": "ann"}}});
-    let began = now_ms();
-    let answer = client.call(Method::POST, "/v1/apps/demo/notifications?wait=15s", &asked).await?;
-    let mut cards = Vec::new();
+    let notification = json!({"to": {"users": ["bob"]}, "template": {"name": "message", "vars": {"sender": "Ann", "text": "are you there?", "conversation": "ann"}}});
+    let started_ms = now_ms();
+    let response = client.call(Method::POST, "/v1/apps/demo/notifications?wait=15s", &notification).await?;
+    let mut shown = Vec::new();
     for device in &devices {
-        let arrived = device.arrived_ms(&emulator).await;
-        let at_ms = arrived
-            .ok_or_else(|| format!("nothing arrived at {}; the gateway says {answer:#}", device.by))?;
-        diary.add(Step { name: "arrived", at_ms, what: format!("shown by {}", device.by) });
-        cards.push((device.by, device.card(&emulator).ok_or("the device shows nothing")?));
+        let at_ms = device.arrived_ms(&emulator).await.ok_or_else(|| {
+            format!("no push arrived at {}; the gateway's response: {response:#}", device.label)
+        })?;
+        timeline.add(Step { name: "arrived", at_ms, detail: format!("shown by {}", device.label) });
+        shown.push((device.label, device.shown(&emulator).ok_or("the device shows nothing")?));
     }
-    if tokio::time::timeout(PATIENCE, diary.sent(devices.len())).await.is_err() {
-        return Err(format!("it arrived, and the gateway does not know: {answer:#}").into());
+    if tokio::time::timeout(ARRIVAL_TIMEOUT, timeline.wait_for_sent(devices.len())).await.is_err() {
+        let message = format!("the push arrived, but the gateway has not recorded it as sent: {response:#}");
+        return Err(message.into());
     }
-    tell(&args, &diary.steps(), began, &cards);
+    print_result(&args, &timeline.steps(), started_ms, &shown);
     if !args.once {
         print_line(format!(
             "\nInbox page  {}\nTry         curl -s '{url}/v1/apps/demo/notifications?wait=5s' \\\n  -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\\n  -d '{{\"to\":{{\"users\":[\"bob\"]}},\"title\":\"Ann\",\"content\":\"hello again\"}}'\n\nCtrl-C ends it.",
@@ -87,8 +89,11 @@ pub(super) async fn run(args: DemoArgs) -> Outcome {
     Ok(())
 }
 
-/// The configuration the emulator has written, a key, a template, and a database beside it.
-fn configured(folder: &Folder, digest: &str) -> Result<Config, Box<dyn std::error::Error + Send + Sync>> {
+/// Extends the configuration of the emulator with a key, a template and a database, and loads it.
+fn write_config(
+    folder: &TempFolder,
+    digest: &str,
+) -> Result<Config, Box<dyn std::error::Error + Send + Sync>> {
     let path = folder.0.join("pushgate.toml");
     let mut text = std::fs::read_to_string(&path)?;
     text.push_str("\n[apps.demo.templates.message]\ntitle = \"{{ sender }}\"\ncontent = \"{{ text }}\"\npayload = '{\"conversation\":{{ conversation | tojson }}}'\n");
@@ -101,7 +106,7 @@ fn configured(folder: &Folder, digest: &str) -> Result<Config, Box<dyn std::erro
     Ok(Config::load(&Sources { file: Some(&path), flags, ..Sources::default() })?)
 }
 
-/// Bob's devices.
+/// Creates bob's devices.
 fn devices(emulator: &Emulator, all: bool) -> Result<Vec<Device>, Box<dyn std::error::Error + Send + Sync>> {
     let mut devices = vec![Device::page(emulator)?];
     if all {
@@ -110,18 +115,22 @@ fn devices(emulator: &Emulator, all: bool) -> Result<Vec<Device>, Box<dyn std::e
     Ok(devices)
 }
 
-fn tell(args: &DemoArgs, steps: &[Step], began: u64, cards: &[(&str, Card)]) {
-    let ms = |step: &Step| step.at_ms.saturating_sub(began);
+fn print_result(args: &DemoArgs, steps: &[Step], started_ms: u64, shown: &[(&str, Shown)]) {
+    let elapsed_ms = |step: &Step| step.at_ms.saturating_sub(started_ms);
     if args.json {
-        let steps = steps.iter().map(|step| json!({"step": step.name, "ms": ms(step), "what": step.what}));
-        let shown: Vec<_> = cards.iter().map(|(by, card)| json!({"by": by, "shown": card.json()})).collect();
-        print_line(json!({"timeline": steps.collect::<Vec<_>>(), "devices": shown}));
+        let steps: Vec<_> = steps
+            .iter()
+            .map(|step| json!({"step": step.name, "ms": elapsed_ms(step), "what": step.detail}))
+            .collect();
+        let devices: Vec<_> =
+            shown.iter().map(|(label, shown)| json!({"by": label, "shown": shown.to_json()})).collect();
+        print_line(json!({"timeline": steps, "devices": devices}));
         return;
     }
     for step in steps {
-        print_line(format!("{:>9}  +{:>4} ms  {}", step.name, ms(step), step.what));
+        print_line(format!("{:>9}  +{:>4} ms  {}", step.name, elapsed_ms(step), step.detail));
     }
-    for (by, card) in cards {
-        print_line(format!("\n{by}\n{}", card.drawn()));
+    for (label, shown) in shown {
+        print_line(format!("\n{label}\n{}", shown.to_frame()));
     }
 }

@@ -1,4 +1,4 @@
-//! When what happened to the notification of the demonstration, as an observer of the gateway sees it.
+//! Timeline of the demonstration's notification, from the events of the gateway.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -7,61 +7,62 @@ use pushgate::State;
 use pushgate::observe::Event;
 use tokio::sync::watch;
 
-/// One thing that happened.
+/// One step of the notification.
 #[derive(Clone)]
 pub(super) struct Step {
     pub(super) name: &'static str,
     pub(super) at_ms: u64,
-    pub(super) what: String,
+    pub(super) detail: String,
 }
 
-/// What happened so far.
+/// Steps so far. Clones share them.
 #[derive(Clone, Default)]
-pub(super) struct Diary(Arc<watch::Sender<Vec<Step>>>);
+pub(super) struct Timeline(Arc<watch::Sender<Vec<Step>>>);
 
-impl Diary {
+impl Timeline {
+    /// Returns an observer that records the events of a gateway.
     pub(super) fn observer(&self) -> impl Fn(&Event) + Send + Sync + use<> {
-        let diary = self.clone();
+        let timeline = self.clone();
         move |event| match event {
             Event::Planned { accepted, .. } => {
-                diary.note("planned", format!("for {accepted} of bob's devices"))
+                timeline.record("planned", format!("for {accepted} of bob's devices"))
             }
             Event::Stored { id, .. } => {
-                diary.note("stored", format!("notification {id} is on stable storage"));
+                timeline.record("stored", format!("notification {id} is on stable storage"));
             }
             Event::Receipt { receipt, .. } if receipt.state == State::Sent => {
                 let id = receipt.vendor_id.as_deref().unwrap_or("(no id)");
-                diary.note("sent", format!("taken on channel {} as {id}", receipt.channel));
+                timeline.record("sent", format!("accepted on channel {} as {id}", receipt.channel));
             }
             _ => {}
         }
     }
 
-    /// Adds what was seen elsewhere.
+    /// Adds a step that was observed outside the gateway.
     pub(super) fn add(&self, step: Step) {
         self.0.send_modify(|steps| steps.push(step));
     }
 
-    /// Waits until so many devices were sent to: whoever asks the gateway may know it before its observers do.
-    pub(super) async fn sent(&self, number: usize) {
+    /// Waits until this number of devices was sent to. A response of the gateway may precede the event.
+    pub(super) async fn wait_for_sent(&self, number: usize) {
         let all = |steps: &Vec<Step>| steps.iter().filter(|step| step.name == "sent").count() >= number;
-        // The diary itself sends, so that it does not end before it comes true.
+        // Cannot fail: `self` keeps the sender alive.
         let _ = self.0.subscribe().wait_for(all).await;
     }
 
-    /// Everything, in the order in which it happened.
+    /// Returns all steps in the order of their time.
     pub(super) fn steps(&self) -> Vec<Step> {
         let mut steps = self.0.borrow().clone();
         steps.sort_by_key(|step| step.at_ms);
         steps
     }
 
-    fn note(&self, name: &'static str, what: String) {
-        self.add(Step { name, at_ms: now_ms(), what });
+    fn record(&self, name: &'static str, detail: String) {
+        self.add(Step { name, at_ms: now_ms(), detail });
     }
 }
 
-/// Milliseconds since 1970.
+/// Returns the current time in milliseconds since 1970.
 pub(super) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
