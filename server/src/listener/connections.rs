@@ -1,4 +1,4 @@
-//! The open connections of a listener: what each is waiting for, and which one is closed when there are too many.
+//! Open connections of a listener: the phase of each one, and the choice of one to close when all slots are in use.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,15 +11,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Time that a connection without a request gets at shutdown to write the end of its last response.
+/// Time at shutdown for a connection without a request to write the end of its last response.
 const FLUSH_TIME: Duration = Duration::from_millis(500);
 
 /// Time limits of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Timeouts {
-    /// From the connection's begin, or the first byte of a further request, to the end of the request's head.
+    /// Time for receiving the head of a request, from the start of the connection or the first byte of a further request.
     pub(super) header: Duration,
-    /// Between two requests; also the limit for reading one response.
+    /// Time between two requests, and time for the client to read one response.
     pub(super) idle: Duration,
 }
 
@@ -35,9 +35,9 @@ pub(super) struct Connections {
 #[derive(Default)]
 struct Evictable {
     next: u64,
-    /// No complete request head, or an unfinished body that nobody has authenticated.
+    /// Connections without a complete request head, or with a body whose sender is not authenticated.
     unproven: BTreeMap<u64, CancellationToken>,
-    /// Kept alive between two requests.
+    /// Connections between two requests.
     idle: BTreeMap<u64, CancellationToken>,
 }
 
@@ -66,7 +66,7 @@ impl Connections {
         Arc::new(Self { slots, timeouts, evictable: Mutex::default(), closing })
     }
 
-    /// Returns the place of a new connection. Closes another connection for it if none is free.
+    /// Returns a slot for a new connection. If none is free, it closes an evictable connection first.
     /// `None` means that every open connection serves a request.
     pub(super) async fn slot(&self) -> Option<OwnedSemaphorePermit> {
         if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
@@ -78,7 +78,7 @@ impl Connections {
         Arc::clone(&self.slots).acquire_owned().await.ok()
     }
 
-    /// Closes the oldest connection that has not proven itself, otherwise the one that has been idle for the longest time.
+    /// Closes the oldest unproven connection, or else the one that has been idle for the longest time.
     /// Returns `false` if there is neither.
     pub(super) fn evict(&self) -> bool {
         let mut evictable = self.evictable.lock();
@@ -88,7 +88,7 @@ impl Connections {
         true
     }
 
-    /// Registers a connection. It counts until the slot that was taken for it is dropped.
+    /// Registers a connection. The caller keeps its slot while it is open.
     pub(super) fn open(self: &Arc<Self>, peer: SocketAddr) -> Arc<Connection> {
         metrics::gauge!("pushgate_connections_open").increment(1.0);
         let state = State {
@@ -110,7 +110,7 @@ impl Connections {
     }
 }
 
-/// One open connection. Handlers find it among the extensions of a request.
+/// One open connection. Requests have it as an extension.
 pub(crate) struct Connection {
     peer: SocketAddr,
     /// Cancelled when the connection is evicted.
@@ -124,22 +124,22 @@ struct State {
     since: Instant,
     /// Key among the evictable connections.
     place: Option<u64>,
-    /// Requests without a response.
+    /// Number of requests without a response.
     unanswered: usize,
-    /// Requests whose response is not written.
+    /// Number of requests whose response is not completely written.
     unfinished: usize,
     is_http1: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Waits for the head of a request to be complete.
+    /// The head of a request is incomplete.
     Head,
-    /// A request is served.
+    /// A handler is running.
     Handler,
-    /// Responses are written.
+    /// Responses are being written.
     Response,
-    /// Between requests.
+    /// No request is in progress.
     Idle,
 }
 
@@ -149,10 +149,10 @@ impl Connection {
         self.peer
     }
 
-    /// Lets this connection be closed in favour of new ones while it serves its request, which nobody has authenticated.
+    /// Allows this connection to be closed in favour of new ones while it serves its unauthenticated request.
     pub(crate) fn allow_eviction(&self) {
         let mut state = self.state.lock();
-        // With more than one request, closing it would end the others, too.
+        // With more requests, closing the connection would end those too.
         if state.unfinished == 1 && state.place.is_none() {
             state.place = Some(self.table.evictable.lock().insert_unproven(&self.cut));
         }
@@ -161,14 +161,14 @@ impl Connection {
     /// Records that bytes were received.
     pub(super) fn received(&self) {
         let mut state = self.state.lock();
-        // The frames of HTTP/2 need not belong to a request.
+        // HTTP/2 frames need not belong to a request.
         if state.phase == Phase::Idle && state.is_http1 {
             self.enter(&mut state, Phase::Head);
         }
     }
 
-    /// Records that the head of a request is complete. Dropping the first guard records the response, dropping the second
-    /// one that it is written.
+    /// Records that the head of a request is complete. Dropping the first guard records the response. Dropping the second
+    /// guard records that the response is written.
     pub(super) fn request(self: &Arc<Self>, version: Version) -> (Unanswered, Unfinished) {
         let mut state = self.state.lock();
         state.is_http1 = version != Version::HTTP_2;
@@ -192,7 +192,7 @@ impl Connection {
         };
     }
 
-    /// Enters the phase that the open requests leave, if it is another one.
+    /// Enters the phase that follows from the requests in progress, if it has changed.
     fn update(&self, state: &mut State) {
         let phase = match (state.unanswered, state.unfinished) {
             (0, 0) => Phase::Idle,
@@ -204,12 +204,12 @@ impl Connection {
         }
     }
 
-    /// Returns `true` if no head of a request is complete: at shutdown there is nothing to wait for.
+    /// Returns `true` if no request head is complete. A shutdown need not wait for such a connection.
     pub(super) fn awaits_head(&self) -> bool {
         self.state.lock().phase == Phase::Head
     }
 
-    /// End of the time that the present phase may take. `None` means that a handler is running, which has its own limit.
+    /// Returns the deadline of the current phase. `None` means that a handler is running, which has its own timeout.
     fn deadline(&self) -> Option<Instant> {
         let state = self.state.lock();
         let (since, timeouts) = (state.since, self.table.timeouts);
@@ -222,7 +222,7 @@ impl Connection {
         }
     }
 
-    /// Resolves when the connection has to be closed, with the reason.
+    /// Waits until the connection has to be closed and returns the reason, a label of the metric.
     pub(super) async fn expired(&self) -> &'static str {
         tokio::select! {
             () = self.cut.cancelled() => "evicted",
@@ -237,7 +237,7 @@ impl Connection {
             if deadline.is_some_and(|deadline| deadline <= now) {
                 return;
             }
-            // No phase that begins during the sleep can end before it.
+            // A phase that starts during the sleep cannot end before the sleep does.
             let timeouts = self.table.timeouts;
             let shortest = timeouts.header.min(timeouts.idle);
             let is_closing = self.table.closing.is_cancelled();
@@ -259,7 +259,7 @@ impl Drop for Connection {
     }
 }
 
-/// A request without a response.
+/// Guard of a request without a response.
 pub(super) struct Unanswered(Arc<Connection>);
 
 impl Drop for Unanswered {
@@ -270,7 +270,7 @@ impl Drop for Unanswered {
     }
 }
 
-/// A request whose response is not written.
+/// Guard of a request whose response is not completely written.
 pub(super) struct Unfinished(Arc<Connection>);
 
 impl Drop for Unfinished {

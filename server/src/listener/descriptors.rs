@@ -1,23 +1,23 @@
-//! File descriptors: the limit of the process, and how many connections it leaves for the API.
+//! File descriptors: the limit of the process, and the number of API connections that it allows.
 //!
-//! A quarter of the limit, but at least 256 and at most half of it, is kept for everything else: connections to push
+//! A quarter of the limit, at least 256 and at most half of it, is reserved for everything else: connections to push
 //! services, the database, plugins, refusals. With a limit of 1024 that leaves 768 connections.
 
 use std::io;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors that are kept for everything but the API, if the limit allows it.
+/// Smallest number of descriptors that are reserved for everything but the API, if the limit allows it.
 const MIN_RESERVED: u64 = 256;
-/// Connections of the API where the configuration does not say otherwise: beyond it memory becomes the limit.
+/// Largest derived number of API connections. More of them need more memory than descriptors.
 const MAX_DEFAULT: u64 = 16_384;
-/// The limit that is asked for where the system names no maximum.
-const WITHOUT_MAXIMUM: u64 = 65_536;
+/// Limit to request if the system has no maximum.
+const DEFAULT_MAXIMUM: u64 = 65_536;
 
 /// Raises the limit of open descriptors to the maximum that the system allows this process. Returns the limit.
 pub fn raise_limit() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let wanted = maximum.unwrap_or(WITHOUT_MAXIMUM);
+    let wanted = maximum.unwrap_or(DEFAULT_MAXIMUM);
     if current.is_none_or(|current| current >= wanted) {
         return limit();
     }
@@ -28,7 +28,7 @@ pub fn raise_limit() -> u64 {
 }
 
 fn limit() -> u64 {
-    getrlimit(Resource::Nofile).current.unwrap_or(WITHOUT_MAXIMUM)
+    getrlimit(Resource::Nofile).current.unwrap_or(DEFAULT_MAXIMUM)
 }
 
 /// Returns the maximum number of connections of the API. `configured` = 0 derives it from the descriptor limit.
@@ -39,7 +39,7 @@ pub(super) fn max_connections(configured: u32) -> io::Result<usize> {
     let limit = limit();
     let connections = connections(configured, limit).ok_or_else(|| {
         io::Error::other(format!(
-            "server.max_connections = {configured} does not fit into the limit of {limit} open descriptors, {} of which are kept for push services and the database; raise the limit (ulimit -n) or lower the key",
+            "server.max_connections = {configured} does not fit into the limit of {limit} open descriptors, {} of which are reserved for push services and the database; raise the limit (ulimit -n) or lower the key",
             reserved(limit)
         ))
     })?;
@@ -50,7 +50,7 @@ fn reserved(limit: u64) -> u64 {
     (limit / 4).max(MIN_RESERVED).min(limit / 2)
 }
 
-/// `None` means that they do not fit.
+/// Returns the number of API connections. `None` means that the configured number exceeds the limit.
 fn connections(configured: u32, limit: u64) -> Option<u64> {
     let fitting = (limit - reserved(limit)).max(1);
     match u64::from(configured) {
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn descriptors_are_kept_for_push_services_whatever_the_limit_is() {
+    fn some_descriptors_are_reserved_for_push_services() {
         let derived = |limit| connections(0, limit);
         assert_eq!(derived(1024), Some(768));
         assert_eq!(derived(512), Some(256));
@@ -79,6 +79,6 @@ mod tests {
     #[test]
     fn the_limit_is_raised_to_the_maximum() {
         let limit = raise_limit();
-        assert_eq!(Some(limit), getrlimit(Resource::Nofile).maximum.or(Some(WITHOUT_MAXIMUM)));
+        assert_eq!(Some(limit), getrlimit(Resource::Nofile).maximum.or(Some(DEFAULT_MAXIMUM)));
     }
 }

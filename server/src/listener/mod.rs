@@ -1,6 +1,6 @@
 //! The API's listener: accepts connections up to a limit, and ends all of them by one deadline.
 //!
-//! It never waits for a client: one that sends no complete request gives its place to the next.
+//! A client cannot block it: a connection without a complete request is closed when a new one needs its slot.
 
 mod connections;
 pub mod descriptors;
@@ -27,11 +27,11 @@ use serve::Signals;
 
 pub(crate) use connections::Connection;
 
-/// First and longest pause after `accept` failed, for example because the process has no free descriptor.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Bounds of the pause after `accept` failed, for example because the process has no free descriptor.
+const MIN_PAUSE: Duration = Duration::from_millis(10);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-/// Signals by which a shutdown ends requests.
+/// Signals of a shutdown to requests in progress.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
     /// Cancelled when the shutdown begins: a request whose body is not complete is refused.
@@ -40,7 +40,7 @@ pub struct Shutdown {
     pub cut: CancellationToken,
 }
 
-/// A bound listener.
+/// Bound listener that does not accept connections yet.
 pub(crate) struct Bound {
     listener: TcpListener,
     max_connections: usize,
@@ -48,7 +48,7 @@ pub(crate) struct Bound {
     protocols: auto::Builder<TokioExecutor>,
 }
 
-/// A listener that accepts connections. Dropping it closes all of them at once.
+/// Listener that accepts connections. Dropping it closes all of them at once.
 pub(crate) struct Listener {
     shutdown: Shutdown,
     abort: CancellationToken,
@@ -60,10 +60,10 @@ impl Bound {
     /// Binds the configured address.
     ///
     /// # Errors
-    /// When the address is in use or not of this machine, or when the process may not open enough descriptors.
+    /// When the address is in use or not available on this machine, or when the process may not open enough descriptors.
     pub(crate) async fn bind(config: &ServerConfig) -> io::Result<Self> {
         let max_connections = descriptors::max_connections(config.max_connections)?;
-        let listener = TcpListener::bind(config.listen).await.map_err(|error| refused(config, &error))?;
+        let listener = TcpListener::bind(config.listen).await.map_err(|error| bind_error(config, &error))?;
         Ok(Self {
             listener,
             max_connections,
@@ -76,12 +76,12 @@ impl Bound {
         self.listener.local_addr()
     }
 
-    /// Begins to accept connections.
+    /// Starts to accept connections.
     pub(crate) fn serve(self, router: Router, shutdown: Shutdown) -> Listener {
         let abort = CancellationToken::new();
         let tasks = TaskTracker::new();
         let signals = Signals { closing: shutdown.closing.clone(), abort: abort.clone() };
-        let accepting = Accepting {
+        let accept_loop = AcceptLoop {
             connections: Connections::new(self.max_connections, self.timeouts, signals.closing.clone()),
             refusals: Refusals::default(),
             router,
@@ -89,12 +89,13 @@ impl Bound {
             signals,
             tasks: tasks.clone(),
         };
-        tasks.spawn(accepting.run(self.listener));
+        tasks.spawn(accept_loop.run(self.listener));
         Listener { shutdown, _abort_on_drop: abort.clone().drop_guard(), abort, tasks }
     }
 }
 
-fn refused(config: &ServerConfig, error: &io::Error) -> io::Error {
+/// Describes why the configured address cannot be bound, and what to do.
+fn bind_error(config: &ServerConfig, error: &io::Error) -> io::Error {
     let listen = config.listen;
     let text = match error.kind() {
         io::ErrorKind::AddrInUse => format!(
@@ -102,7 +103,7 @@ fn refused(config: &ServerConfig, error: &io::Error) -> io::Error {
         ),
         io::ErrorKind::AddrNotAvailable => {
             format!(
-                "server.listen = {listen} is no address of this machine; 0.0.0.0 or [::] is every interface"
+                "server.listen = {listen} is not an address of this machine; use 0.0.0.0 or [::] for every interface"
             )
         }
         io::ErrorKind::PermissionDenied => {
@@ -114,17 +115,18 @@ fn refused(config: &ServerConfig, error: &io::Error) -> io::Error {
 }
 
 impl Listener {
-    /// Stops accepting, closes connections without a request, and waits for requests until the deadline. Requests that are
-    /// served then are answered with 503 a moment before it.
+    /// Stops accepting, closes connections without a request, and waits for requests until the deadline.
+    ///
+    /// Requests that are still in progress are answered with 503 shortly before the deadline.
     pub(crate) async fn close(self, deadline: Instant) {
         self.shutdown.closing.cancel();
         self.tasks.close();
-        let left = deadline.saturating_duration_since(Instant::now());
-        let to_answer = (left / 10).min(Duration::from_secs(1));
-        if tokio::time::timeout_at(deadline - to_answer, self.tasks.wait()).await.is_ok() {
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        let response_time = (remaining / 10).min(Duration::from_secs(1));
+        if tokio::time::timeout_at(deadline - response_time, self.tasks.wait()).await.is_ok() {
             return;
         }
-        tracing::warn!("the grace period ends; requests still open are refused");
+        tracing::warn!("grace period ends; requests in progress are refused");
         self.shutdown.cut.cancel();
         if tokio::time::timeout_at(deadline, self.tasks.wait()).await.is_err() {
             self.abort.cancel();
@@ -133,8 +135,8 @@ impl Listener {
     }
 }
 
-/// Everything the accept loop needs.
-struct Accepting {
+/// State of the accept loop.
+struct AcceptLoop {
     connections: Arc<Connections>,
     refusals: Refusals,
     router: Router,
@@ -143,7 +145,7 @@ struct Accepting {
     tasks: TaskTracker,
 }
 
-impl Accepting {
+impl AcceptLoop {
     async fn run(self, listener: TcpListener) {
         let signals = self.signals.clone();
         tokio::select! {
@@ -155,31 +157,32 @@ impl Accepting {
     }
 
     async fn accept_all(&self, listener: &TcpListener) {
-        let mut pause = FIRST_PAUSE;
+        let mut pause = MIN_PAUSE;
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    pause = FIRST_PAUSE;
-                    self.admit(stream, peer).await;
+                    pause = MIN_PAUSE;
+                    self.open(stream, peer).await;
                 }
-                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) if is_connection_error(&error) => {}
                 Err(error) => {
                     let has_evicted = self.connections.evict();
-                    tracing::error!(%error, has_evicted, pause_ms = pause.as_millis(), "no connection can be accepted");
+                    tracing::error!(%error, has_evicted, pause_ms = pause.as_millis(), "accept failed");
                     tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    pause = (pause * 2).min(MAX_PAUSE);
                 }
             }
         }
     }
 
-    async fn admit(&self, stream: TcpStream, peer: SocketAddr) {
+    /// Serves a connection in a task, or refuses it if no slot is free.
+    async fn open(&self, stream: TcpStream, peer: SocketAddr) {
         let Some(slot) = self.connections.slot().await else {
             metrics::counter!("pushgate_connections_refused_total").increment(1);
             self.refusals.refuse(stream, &self.tasks);
             return;
         };
-        // Without it the connection only is a little slower.
+        // On failure the connection works, only slower.
         let _ = stream.set_nodelay(true);
         let connection = self.connections.open(peer);
         let (router, protocols) = (self.router.clone(), self.protocols.clone());
@@ -191,8 +194,8 @@ impl Accepting {
     }
 }
 
-/// Returns `true` if the error concerns the connection that was to be accepted, and says nothing of the next one.
-fn is_of_one_connection(error: &io::Error) -> bool {
+/// Returns `true` if the error concerns only the connection that was to be accepted. The next `accept` may succeed.
+fn is_connection_error(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted

@@ -1,4 +1,4 @@
-//! The answer to a connection for which there is no place.
+//! Refuses a connection when no slot is free.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,16 +7,17 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-/// Refusals at once; each needs a descriptor for at most [`LINGER`]. Beyond it a connection is closed without an answer.
+/// Largest number of concurrent refusals. Each needs a descriptor for at most [`LINGER`]. Further connections are closed without
+/// a response.
 pub(super) const MAX_REFUSALS: usize = 64;
-/// Time that a client gets to read the refusal. It is lost if the connection is closed while its request arrives.
+/// Time for a client to read the refusal. Closing the connection while its request arrives would lose the refusal.
 const LINGER: Duration = Duration::from_secs(1);
-/// Bytes of the request that are read and thrown away meanwhile.
+/// Largest number of bytes of the request that are read and discarded meanwhile.
 const MAX_READ: usize = 64 * 1024;
 
 const BODY: &str = r#"{"type":"about:blank","title":"Service Unavailable","status":503,"code":"overloaded","detail":"every connection of this server is in use; try again in a moment"}"#;
 
-/// Writes refusals, a bounded number at once.
+/// Writer of refusals, with a limit on concurrent ones.
 pub(super) struct Refusals(Arc<Semaphore>);
 
 impl Default for Refusals {
@@ -31,7 +32,7 @@ impl Refusals {
         let Ok(slot) = Arc::clone(&self.0).try_acquire_owned() else { return };
         tasks.spawn(async move {
             let _slot = slot;
-            // The client has its second; what it does with it is its own affair.
+            // A timeout or an I/O error concerns this client only.
             let _ = tokio::time::timeout(LINGER, answer(&stream)).await;
         });
     }

@@ -1,4 +1,4 @@
-//! One connection: HTTP/1.1 or HTTP/2 with prior knowledge, with every phase of it limited in time.
+//! Serves one connection: HTTP/1.1, or HTTP/2 with prior knowledge. Every phase has a timeout.
 
 use std::convert::Infallible;
 use std::io;
@@ -22,21 +22,21 @@ use tokio_util::sync::CancellationToken;
 
 use super::connections::{Connection, Unfinished};
 
-/// Interval of HTTP/2 pings, and the time that the answer to one may take.
+/// Interval of HTTP/2 pings, and timeout of each.
 const PING: Duration = Duration::from_secs(20);
-/// Requests at once on one HTTP/2 connection.
+/// Largest number of concurrent requests on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 128;
-/// Bytes of request bodies that one HTTP/2 stream, and one connection, may send before somebody reads them.
+/// Flow-control windows of an HTTP/2 stream and connection: bytes of bodies that may be sent before a handler reads them.
 const STREAM_WINDOW: u32 = 128 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
-/// Room behind the longest head in the read buffer of HTTP/1.1, so that a head that is a little too long gets its answer.
+/// Space in the HTTP/1.1 read buffer beyond the longest head, so that a slightly longer head gets a response.
 const BUFFER_MARGIN: usize = 16 * 1024;
 
 /// Settings of the HTTP protocols, the same for every connection.
 pub(super) fn protocols(max_header: usize) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     let buffer = max_header + BUFFER_MARGIN;
-    // The time for a head is limited by `Connection`: hyper would count the time between two requests, too.
+    // `Connection` limits the time for a head, because hyper would count the time between two requests as well.
     builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(buffer);
     builder
         .http2()
@@ -53,9 +53,9 @@ pub(super) fn protocols(max_header: usize) -> auto::Builder<TokioExecutor> {
 /// Signals of the listener to its connections.
 #[derive(Clone, Default)]
 pub(super) struct Signals {
-    /// No further request is taken.
+    /// No further request is accepted.
     pub(super) closing: CancellationToken,
-    /// Everything ends now.
+    /// All connections end at once.
     pub(super) abort: CancellationToken,
 }
 
@@ -69,8 +69,8 @@ pub(super) async fn serve(
 ) {
     let io = TokioIo::new(Observed { stream, connection: Arc::clone(&connection) });
     let router = TowerToHyperService::new(router);
-    let of_requests = Arc::clone(&connection);
-    let service = service_fn(move |request| respond(&router, &of_requests, request));
+    let request_connection = Arc::clone(&connection);
+    let service = service_fn(move |request| respond(&router, &request_connection, request));
     let mut served = pin!(protocols.serve_connection(io, service));
     let mut expired = pin!(connection.expired());
     let mut is_closing = false;
@@ -107,7 +107,7 @@ fn respond(
     }
 }
 
-/// Body of a response, dropped when it is written.
+/// Body of a response. It is dropped when it is completely written.
 struct Written {
     body: Body,
     _unfinished: Unfinished,
