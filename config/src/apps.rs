@@ -1,4 +1,4 @@
-//! `[apps.…]`: channels with their references resolved, routes whose channels exist, templates as they are written.
+//! `[apps.…]`: reads channels with resolved references, routes with existing channels, and template sources.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -18,32 +18,32 @@ use crate::read::{Rules, list, not_one_of};
 use crate::schema::{CHANNEL_KEYS, RawApp, RawChannel, RawRoute, RawTemplate, RawTransport, RawVariant};
 use crate::section::Section;
 
-/// A lane of a hundred thousand addresses outruns any vendor's quota.
+/// Concurrency of a channel. A lane with a hundred thousand addresses in flight exceeds the quota of every push service.
 const CONCURRENCY: RangeInclusive<u32> = 1..=100_000;
-/// A TLS handshake around the world takes half a second; a minute is long past hope.
+/// Connect timeout. A TLS handshake around the world takes half a second; one over a minute does not complete.
 const CONNECT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
-/// One connection carries a hundred or more requests at once.
+/// Connections to one host. Each carries a hundred or more concurrent requests.
 const CONNECTIONS: RangeInclusive<u32> = 1..=1000;
 
 impl Loader<'_> {
     pub(crate) fn apps(
         &mut self,
         values: BTreeMap<String, Value>,
-        most_profiles: Option<usize>,
+        max_profiles: Option<usize>,
     ) -> BTreeMap<AppId, AppConfig> {
         let top = KeyPath::from_iter(["apps"]);
         let mut apps = BTreeMap::new();
         for (name, value) in values {
             let at = top.key(&name);
-            let id = self.named(AppId::new(&name), &at);
+            let id = self.checked_name(AppId::new(&name), &at);
             let raw: Option<RawApp> = self.reader.read(value, &at, &Rules::default());
             let (Some(id), Some(raw)) = (id, raw) else { continue };
             let known: Vec<String> = raw.channels.keys().cloned().collect();
             let channels = self.channels(raw.channels, &at.key("channels"));
             let routes = self.routes(raw.routes, &at.key("routes"), &known);
             let templates = self.templates(raw.templates, &at.key("templates"));
-            let most = most_profiles.unwrap_or(usize::MAX);
-            let profiles = self.profiles(raw.profiles, &at.key("profiles"), &known, most);
+            let max = max_profiles.unwrap_or(usize::MAX);
+            let profiles = self.profiles(raw.profiles, &at.key("profiles"), &known, max);
             let categories = self.categories(raw.categories, &at.key("categories"), &known);
             let user_keys = self.user_keys(raw.user_keys, &at.key("user_keys"));
             apps.insert(id, AppConfig { channels, routes, templates, profiles, categories, user_keys });
@@ -51,7 +51,8 @@ impl Loader<'_> {
         apps
     }
 
-    fn named<T>(&mut self, name: Result<T, InvalidName>, at: &KeyPath) -> Option<T> {
+    /// Returns a valid name. An invalid one is refused.
+    fn checked_name<T>(&mut self, name: Result<T, InvalidName>, at: &KeyPath) -> Option<T> {
         let refuse = |error: InvalidName| {
             let article = if error.what.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
             self.reader.refuse(at, format!("is not {article} {}; write {}", error.what, error.why));
@@ -67,7 +68,7 @@ impl Loader<'_> {
         let mut channels = BTreeMap::new();
         for (name, value) in values {
             let at = top.key(&name);
-            let name = self.named(ChannelName::new(&name), &at);
+            let name = self.checked_name(ChannelName::new(&name), &at);
             let channel = self.dict(value, &at).and_then(|dict| self.channel(dict, &at));
             channels.extend(name.zip(channel));
         }
@@ -75,9 +76,9 @@ impl Loader<'_> {
     }
 
     fn channel(&mut self, dict: Dict, at: &KeyPath) -> Option<ChannelConfig> {
-        let (general, own): (Dict, Dict) =
+        let (general, channel_keys): (Dict, Dict) =
             dict.into_iter().partition(|(name, _)| CHANNEL_KEYS.contains(&name.as_str()));
-        let section = self.section(own, at);
+        let section = self.section(channel_keys, at);
         let rules = Rules { examples: &[("kind", "kind = \"fcm\"")], ..Rules::default() };
         let raw: RawChannel = self.reader.read(Value::from(general), at, &rules)?;
         if !is_slug(&raw.kind) {
@@ -130,8 +131,8 @@ impl Loader<'_> {
             let message = "is not a proxy; write http://host:port or http://user:password@host:port";
             self.reader.refuse(&at.key("proxy"), message);
         }
-        if let Some(most) = raw.max_connections {
-            self.within(&at.key("max_connections"), most, CONNECTIONS, |number| number);
+        if let Some(max) = raw.max_connections {
+            self.within(&at.key("max_connections"), max, CONNECTIONS, |number| number);
         }
         let mut connect_to = BTreeMap::new();
         for (host, address) in raw.connect_to {
@@ -143,7 +144,8 @@ impl Loader<'_> {
                 }
             }
         }
-        let connect = raw.connect_timeout.map(|span| self.span(&at.key("connect_timeout"), span, CONNECT));
+        let connect =
+            raw.connect_timeout.map(|timeout| self.duration(&at.key("connect_timeout"), timeout, CONNECT));
         Some(TransportConfig {
             roots,
             proxy: raw.proxy.map(Into::into),
@@ -206,7 +208,7 @@ impl Loader<'_> {
         channels
     }
 
-    /// The conditions of a route that are one or many.
+    /// Reads a condition of a route, which is one value or a list of them.
     fn each<T>(
         &mut self,
         texts: Option<&OneOrMany>,
@@ -238,7 +240,7 @@ impl Loader<'_> {
         let mut templates = BTreeMap::new();
         for (name, value) in values {
             let at = top.key(&name);
-            let name = self.named(TemplateName::new(&name), &at);
+            let name = self.checked_name(TemplateName::new(&name), &at);
             let template = self.template(value, &at);
             templates.extend(name.zip(template));
         }
@@ -268,8 +270,8 @@ impl Loader<'_> {
 
 fn platform(text: &str) -> Result<Platform, String> {
     let names = Platform::ALL.map(Platform::as_str);
-    let found = Platform::ALL.into_iter().find(|platform| platform.as_str() == text);
-    found.ok_or_else(|| not_one_of(Some(text), nearest(text, names), &names))
+    let platform = Platform::ALL.into_iter().find(|platform| platform.as_str() == text);
+    platform.ok_or_else(|| not_one_of(Some(text), nearest(text, names), &names))
 }
 
 fn manufacturer(text: &str) -> Result<String, String> {

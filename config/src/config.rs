@@ -1,4 +1,4 @@
-//! The configuration as the server gets it: plain types that cannot be wrong.
+//! Validated configuration as the server uses it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,19 +16,19 @@ use crate::error::{ConfigError, ConfigErrors};
 use crate::locate::{KeyPath, Origins};
 use crate::section::Section;
 
-/// What a configuration is made of, later over earlier: built-in defaults, file, environment, flags.
+/// Sources of a configuration. Flags override the environment, which overrides the file, which overrides the built-in defaults.
 #[derive(Default)]
 pub struct Sources<'a> {
-    /// The TOML file; without one only defaults, environment and flags count.
+    /// TOML file. `None` means that only defaults, environment and flags apply.
     pub file: Option<&'a Path>,
-    /// The environment: `PUSHGATE_SERVER__LISTEN` sets `server.listen`, and `env:NAME` is looked up here.
-    /// Take [`process_environment`] outside of tests.
+    /// Environment variables. `PUSHGATE_SERVER__LISTEN` sets `server.listen`, and `env:NAME` refers to one.
+    /// Use [`process_environment`] outside of tests.
     pub environment: BTreeMap<String, String>,
-    /// `--set KEY=VALUE`: dotted keys and their values, later over earlier.
+    /// Dotted keys and values of `--set KEY=VALUE`. Later ones override earlier ones.
     pub flags: Vec<(String, String)>,
 }
 
-/// The environment of this process. A variable that is not UTF-8 counts as not set.
+/// Returns the environment of this process. Variables that are not UTF-8 are left out.
 #[must_use]
 pub fn process_environment() -> BTreeMap<String, String> {
     std::env::vars_os()
@@ -36,49 +36,50 @@ pub fn process_environment() -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Everything the server is told.
+/// Complete configuration of a server.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// How it listens and how long it waits.
+    /// Listener, limits and timeouts.
     pub server: ServerConfig,
-    /// What it logs.
+    /// Log level and format.
     pub log: LogConfig,
-    /// Where it keeps what it must not lose.
+    /// Storage of devices and queue.
     pub storage: StorageConfig,
-    /// How much of everything there may be.
+    /// Limits of users, apps and clients.
     pub limits: LimitsConfig,
-    /// Who counts as online.
+    /// Presence sessions.
     pub presence: PresenceConfig,
-    /// Who may ask it for what.
+    /// Server keys of callers.
     pub keys: Vec<KeyConfig>,
-    /// Channels that are not compiled in.
+    /// Plugins that provide further kinds of channels.
     pub plugins: Vec<PluginConfig>,
-    /// The tenants.
+    /// Apps by their id.
     pub apps: BTreeMap<AppId, AppConfig>,
-    /// Every file that was read: the configuration file and those named by `file:`. Watch these to reload.
+    /// All files that were read: the configuration file and those that `file:` names.
     pub files: Vec<PathBuf>,
     pub(crate) origins: Arc<Origins>,
 }
 
 impl Config {
-    /// Reads and checks all sources.
+    /// Reads and validates all sources.
     ///
     /// # Errors
-    /// Everything that is wrong, not only the first, each with file and line (or variable, or flag), key, and what
-    /// would be right. When a source cannot be read as such, only what is wrong with that is told.
+    /// All errors, each with its file and line (or variable, or flag), its key, and a correction. If a source cannot be parsed
+    /// at all, only the errors of that source are returned.
     pub fn load(sources: &Sources<'_>) -> Result<Self, ConfigErrors> {
         crate::load::load(sources)
     }
 
-    /// An error about a key (its names, top down), placed at its line. For what only the assembly can tell: a template
-    /// that does not compile, a log level that does not parse.
+    /// Returns an error about a key with its file and line. `key` lists the names from the top.
+    ///
+    /// It is for errors that other crates detect, such as a template that does not compile.
     #[must_use]
     pub fn refuse(&self, key: &[&str], message: impl Into<String>) -> ConfigError {
         let key: KeyPath = key.iter().copied().collect();
         ConfigError::new(self.origins.place(&key), key, message)
     }
 
-    /// Returns an error about a key of the plugin at `index` in [`Config::plugins`], placed at its line.
+    /// Returns an error about a key of the plugin at `index` in [`Config::plugins`], with its file and line.
     #[must_use]
     pub fn refuse_plugin(&self, index: usize, key: &str, message: impl Into<String>) -> ConfigError {
         let key = KeyPath::from_iter(["plugins"]).index(index).key(key);
@@ -89,132 +90,132 @@ impl Config {
 /// `[server]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerConfig {
-    /// Where it listens; port 0 lets the system choose.
+    /// Address of the listener. Port 0 lets the system choose.
     pub listen: SocketAddr,
-    /// The largest request body taken, in bytes.
+    /// Largest accepted request body, in bytes.
     pub max_body: usize,
-    /// The largest request head taken, in bytes.
+    /// Largest accepted request head, in bytes.
     pub max_header: usize,
-    /// Budget for the bodies of all requests together, in bytes.
+    /// Memory budget for the bodies of all requests in progress, in bytes.
     pub max_body_bytes_in_flight: usize,
-    /// Maximum number of open connections; 0 derives it from the limit of open descriptors.
+    /// Largest number of open connections. 0 derives it from the limit of open descriptors.
     pub max_connections: u32,
-    /// Maximum time for the head of a request.
+    /// Timeout for receiving the head of a request.
     pub header_timeout: Duration,
-    /// Maximum time between two requests of a connection, and for reading a response.
+    /// Timeout between two requests of a connection, and for reading a response.
     pub idle_timeout: Duration,
-    /// How long a request may take, `?wait=` included.
+    /// Timeout of a request, including `?wait=`.
     pub request_timeout: Duration,
-    /// Maximum duration of a shutdown, for requests and deliveries together; the rest stays queued.
+    /// Deadline of a shutdown, for requests and deliveries together. Unfinished deliveries stay queued.
     pub shutdown_grace: Duration,
-    /// Where devices reach it, without a slash at the end; none when they are not to tell what became of what they got.
+    /// Base URL at which devices report device events, without a slash at the end. `None` means that they report none.
     pub public_url: Option<String>,
-    /// Whether `/metrics` answers without a key.
+    /// `true` if `/metrics` answers without a key.
     pub public_metrics: bool,
-    /// Addresses for which the old one is proof enough to replace it.
+    /// Addresses for which knowing the old one suffices to replace it.
     pub rotation_without_user_token: RotationProof,
-    /// Header in which a reverse proxy names the client's address. `None` means that the connection's address counts.
+    /// Header with the client's address, set by a reverse proxy. `None` means that the address of the connection is used.
     pub client_address_header: Option<String>,
 }
 
-/// Addresses that may be replaced with nothing but the old one as proof.
+/// Addresses for which knowing the old one suffices to replace it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RotationProof {
-    /// Web Push subscriptions, which have a secret in them.
+    /// Web Push subscriptions, which contain a secret.
     Subscriptions,
-    /// Tokens, too.
+    /// Web Push subscriptions and tokens.
     All,
-    /// Nothing.
+    /// No addresses.
     None,
 }
 
 /// `[log]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogConfig {
-    /// A filter directive of `tracing`: `info`, `info,pushgate=debug`.
+    /// Filter directive of `tracing`, such as `info` or `info,pushgate=debug`.
     pub level: String,
-    /// How a line looks.
+    /// Format of log lines.
     pub format: LogFormat,
 }
 
-/// How a line of the log looks.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
 /// `[storage]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StorageConfig {
-    /// Which store.
+    /// Kind of the store.
     pub kind: StorageKind,
-    /// How long receipts and idempotency keys are kept.
+    /// Retention of delivery status and idempotency keys.
     pub keep: Duration,
-    /// Time for which pruned addresses are kept, so that they can be restored.
+    /// Retention of pruned addresses, which can be restored until then.
     pub keep_pruned: Duration,
 }
 
-/// Which store.
+/// Kind of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StorageKind {
-    /// A database file.
+    /// SQLite database file.
     Sqlite {
-        /// Relative to the working directory.
+        /// Path of the file. A relative path starts at the working directory.
         path: PathBuf,
     },
-    /// Nothing survives the process.
+    /// Memory of the process. It is lost when the process ends.
     Memory,
 }
 
 /// `[limits]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LimitsConfig {
-    /// The most devices of one user; beyond it, those registered longest ago are forgotten.
+    /// Largest number of devices of one user. Beyond it, the devices registered longest ago are removed.
     pub devices_per_user: usize,
-    /// The most profiles of one app.
+    /// Largest number of profiles of one app.
     pub profiles_per_app: usize,
-    /// Maximum number of rotations from one client address in a minute; 0 is no limit.
+    /// Largest number of rotations from one client address per minute. 0 means no limit.
     pub rotations_per_minute: u32,
 }
 
 /// `[presence]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PresenceConfig {
-    /// How long a session lives after the last word of it, unless that word says otherwise.
+    /// Time after its last heartbeat at which a presence session expires, unless the heartbeat gives another one.
     pub lease: Duration,
 }
 
-/// `[[keys]]`: a server key, known by its hash only.
+/// `[[keys]]`: server key, stored as its hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyConfig {
-    /// Its name in logs and metrics.
+    /// Name of the key in logs and metrics.
     pub id: String,
     /// SHA-256 of the key.
     pub hash: KeyHash,
-    /// For which apps.
+    /// Apps that the key is valid for.
     pub apps: KeyApps,
-    /// For what.
+    /// Scopes of the key.
     pub scopes: Vec<KeyScope>,
 }
 
 impl KeyConfig {
-    /// Whether the key is good for this in that app.
+    /// Returns `true` if the key is valid for the app and has the scope.
     #[must_use]
     pub fn allows(&self, app: &AppId, scope: KeyScope) -> bool {
-        let for_app = match &self.apps {
+        let is_valid_for_app = match &self.apps {
             KeyApps::All => true,
             KeyApps::These(apps) => apps.contains(app),
         };
-        for_app && self.scopes.contains(&scope)
+        is_valid_for_app && self.scopes.contains(&scope)
     }
 }
 
-/// SHA-256 of a server key. Compare it in constant time; it does not print.
+/// SHA-256 of a server key. Compare it in constant time. `Debug` does not print it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct KeyHash(pub [u8; 32]);
 
@@ -224,31 +225,31 @@ impl fmt::Debug for KeyHash {
     }
 }
 
-/// For which apps a key is good.
+/// Apps that a key is valid for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyApps {
-    /// `["*"]`
+    /// Every app, written `["*"]`.
     All,
-    /// At least one.
+    /// These apps, at least one.
     These(Vec<AppId>),
 }
 
-/// What a key is good for.
+/// Scope of a server key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum KeyScope {
-    /// Submit, look up and revoke notifications.
+    /// Submits, reads and revokes notifications.
     Send,
-    /// Register and list devices, set presence and push rules.
+    /// Registers and lists devices, sets presence and push rules.
     Devices,
-    /// Everything that concerns the gateway itself.
+    /// Operates the gateway: metrics, pruned addresses, the queue.
     Admin,
 }
 
 impl KeyScope {
-    /// Every scope.
+    /// All scopes.
     pub const ALL: [Self; 3] = [Self::Send, Self::Devices, Self::Admin];
 
-    /// The name used in the configuration.
+    /// Returns the name of the scope in the configuration.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -262,37 +263,37 @@ impl KeyScope {
 /// `[[plugins]]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginConfig {
-    /// The shared library.
+    /// Path of the shared library.
     pub path: PathBuf,
-    /// What the file must be.
+    /// Expected SHA-256 of the file. `None` accepts any file.
     pub sha256: Option<[u8; 32]>,
-    /// Where it runs.
+    /// Process that the plugin runs in.
     pub isolation: PluginIsolation,
-    /// Where its requests may go.
+    /// Addresses that its requests may reach.
     pub network: PluginNetwork,
 }
 
-/// Where a plugin's requests may go.
+/// Addresses that a plugin's requests may reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PluginNetwork {
-    /// To public HTTPS services alone.
+    /// Public HTTPS services only.
     Public,
-    /// Anywhere, the gateway's own network and plain HTTP included.
+    /// Every address, including the gateway's own network and plain HTTP.
     Any,
 }
 
-/// Where a plugin runs.
+/// Process that a plugin runs in.
 #[derive(Clone, PartialEq, Eq)]
 pub enum PluginIsolation {
-    /// In the gateway's own process.
+    /// The gateway's own process.
     None,
-    /// In a child process for each channel, with these limits.
+    /// A child process for each channel, with these limits.
     Process {
-        /// Address space, in bytes.
+        /// Limit of the address space, in bytes.
         memory: u64,
-        /// Open files.
+        /// Limit of open files.
         open_files: u32,
-        /// Its environment: names and values. Values may be secrets, so they do not print.
+        /// Environment variables of the process. `Debug` does not print the values, which may be secrets.
         environment: Vec<(String, String)>,
     },
 }
@@ -312,32 +313,32 @@ impl fmt::Debug for PluginIsolation {
 /// `[apps.NAME]`
 #[derive(Debug, Clone)]
 pub struct AppConfig {
-    /// Its ways to the vendors.
+    /// Channels by their name.
     pub channels: BTreeMap<ChannelName, ChannelConfig>,
-    /// The first that takes a device decides; without any, the device's first address does.
+    /// Routes. The first one that matches a device applies. Without routes the device's first address is used.
     pub routes: Vec<Route>,
-    /// As they are written; the core compiles them.
+    /// Template sources, not compiled.
     pub templates: BTreeMap<TemplateName, TemplateSource>,
-    /// Named sets of options.
+    /// Profiles by their name.
     pub profiles: BTreeMap<String, Profile>,
-    /// Native options by channel for notifications of a category.
+    /// Native options per channel, by category.
     pub categories: BTreeMap<String, Options>,
-    /// What user tokens are signed with; several, so that one can take another's place.
+    /// Keys that verify user tokens. Several keys allow one to replace another.
     pub user_keys: Vec<UserKeyConfig>,
 }
 
-/// `[[apps.NAME.user_keys]]`: a key that the app's IM server signs user tokens with.
+/// `[[apps.NAME.user_keys]]`: key that verifies user tokens of the app's IM server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserKeyConfig {
-    /// The `kid` of the tokens it signs.
+    /// `kid` of the tokens that the key signs.
     pub id: String,
-    /// How they are signed.
+    /// Signature algorithm.
     pub algorithm: UserKeyAlgorithm,
-    /// HS256: the shared secret. `EdDSA`: the Ed25519 public key, PEM or base64.
+    /// Shared secret for HS256. Ed25519 public key as PEM or base64 for `EdDSA`.
     pub key: Secret,
 }
 
-/// How a user token is signed.
+/// Signature algorithm of user tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UserKeyAlgorithm {
     /// HMAC with SHA-256 (RFC 7518 §3.2).
@@ -349,41 +350,41 @@ pub enum UserKeyAlgorithm {
 /// `[apps.NAME.channels.NAME]`
 #[derive(Debug, Clone)]
 pub struct ChannelConfig {
-    /// Which implementation: `fcm`.
+    /// Kind of the channel, such as `fcm`.
     pub kind: String,
-    /// The most addresses in flight at once.
+    /// Largest number of addresses in flight.
     pub concurrency: u32,
-    /// When failed deliveries are tried again: `[retry]`, and what the channel's own table says instead.
+    /// Retry policy of failed deliveries: `[retry]` with the overrides of the channel's own table.
     pub retry: RetryPolicy,
-    /// How it reaches the vendor.
+    /// Settings of the HTTP client.
     pub transport: TransportConfig,
-    /// What belongs to the channel itself.
+    /// Keys that the channel defines.
     pub section: Section,
 }
 
-/// `[apps.NAME.channels.NAME.transport]`; what is not given is the transport's to choose.
+/// `[apps.NAME.channels.NAME.transport]`. The transport has a default for every missing key.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TransportConfig {
-    /// Whom to trust.
+    /// Trusted certificate authorities.
     pub roots: Roots,
-    /// The HTTP proxy, `http://user:password@host:port`; a secret, for the password in it.
+    /// HTTP proxy, `http://user:password@host:port`. It is a secret because of the password.
     pub proxy: Option<Secret>,
-    /// How long a connection may take to be made.
+    /// Timeout for connecting.
     pub connect_timeout: Option<Duration>,
-    /// The most connections to one host.
+    /// Largest number of connections to one host.
     pub max_connections: Option<u32>,
-    /// Where to connect for a host, instead of where its name leads; certificate and requests stay the host's.
+    /// Socket addresses by host, used instead of name resolution. The certificate and requests still name the host.
     pub connect_to: BTreeMap<String, SocketAddr>,
 }
 
-/// Which certificate authorities are trusted.
+/// Trusted certificate authorities.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Roots {
-    /// Those of the operating system.
+    /// Authorities of the operating system.
     #[default]
     System,
-    /// Mozilla's, built in.
+    /// Mozilla's list, built in.
     Bundled,
-    /// These and no others: certificates as PEM text.
+    /// Only these certificates, as PEM text.
     Pem(Secret),
 }

@@ -1,4 +1,4 @@
-//! Holds `default.toml` against the tables of `schema.rs`: whatever may be written is documented there.
+//! Tests that `default.toml` documents exactly the keys of the tables in `schema.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::schema::{
 };
 use crate::syntax;
 
-/// Learns the keys of a table from its type.
+/// Deserializer that records the field names of a struct.
 struct Fields<'a>(&'a mut &'static [&'static str]);
 
 impl<'de> Deserializer<'de> for Fields<'_> {
@@ -48,7 +48,7 @@ fn keys<'de, T: Deserialize<'de>>() -> BTreeSet<&'static str> {
     fields.iter().copied().collect()
 }
 
-/// The default file with its examples switched on.
+/// Returns the default file with its examples uncommented.
 fn documented() -> Dict {
     let line = |line: &'static str| match line.strip_prefix('#') {
         Some(example) if !example.starts_with(' ') => example,

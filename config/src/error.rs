@@ -1,10 +1,10 @@
-//! What is wrong with a configuration: place, key, and what would be right. Never the value of a secret.
+//! Errors of a configuration: place, key, and a correction. They never contain the value of a secret.
 
 use std::fmt;
 
 use crate::locate::Place;
 
-/// One thing that is wrong: `pushgate.toml:3: server.listen: "8080" is not …; write …`.
+/// Error of one key, displayed as `pushgate.toml:3: server.listen: "8080" is not …; write …`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub struct ConfigError {
     place: Place,
@@ -17,19 +17,19 @@ impl ConfigError {
         Self { place, key: key.to_string(), message: message.into() }
     }
 
-    /// Where it was written.
+    /// Returns the place of the error.
     #[must_use]
     pub const fn place(&self) -> &Place {
         &self.place
     }
 
-    /// Which key, dotted; empty when it is about the whole file.
+    /// Returns the dotted key, an empty text for an error of the whole file.
     #[must_use]
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// What is wrong and what would be right. More than one line only for errors of syntax, which show the line.
+    /// Returns the description and the correction. Syntax errors have further lines that show the line of the file.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
@@ -46,42 +46,42 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// Everything that is wrong with a configuration, in the order of the file. Displayed one a line.
+/// All errors of a configuration in the order of the file. Displayed with one error per line.
 #[derive(Debug, Clone, PartialEq, Eq, Default, thiserror::Error)]
 pub struct ConfigErrors(Vec<ConfigError>);
 
 impl ConfigErrors {
-    /// One more.
+    /// Adds an error.
     pub fn push(&mut self, error: ConfigError) {
         self.0.push(error);
     }
 
-    /// The errors, in the order they were found or sorted.
+    /// Returns an iterator over the errors.
     pub fn iter(&self) -> std::slice::Iter<'_, ConfigError> {
         self.0.iter()
     }
 
-    /// How many.
+    /// Returns the number of errors.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether nothing is wrong.
+    /// Returns `true` if there is no error.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// `Ok` when nothing is wrong, so that a caller can collect first and judge once; sorts by place.
+    /// Turns collected errors into a result.
     ///
     /// # Errors
-    /// Itself, when anything is wrong.
+    /// The errors, sorted by place and without duplicates, if there are any.
     pub fn into_result(mut self) -> Result<(), Self> {
         if self.is_empty() {
             return Ok(());
         }
-        // Stable: what stands on one line stays in the order it was found.
+        // A stable sort keeps the errors of one line in their order.
         self.0.sort_by(|a, b| a.place.cmp(&b.place));
         self.0.dedup();
         Err(self)

@@ -1,4 +1,4 @@
-//! The kinds of values keys have: sizes, durations, addresses, one-or-many. Each says in `EXPECTING` what would be right.
+//! Types of values: sizes, durations, addresses, one or several texts. `EXPECTING` of each one describes valid values.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Unexpected, Visitor};
 
-/// A value that is written as text.
-trait Written: Sized {
-    /// Reads on after "is not" and after "expected".
+/// Type of a value that is written as text.
+trait TextValue: Sized {
+    /// Description that follows "is not" or "expected" in an error.
     const EXPECTING: &'static str;
     fn from_text(text: &str) -> Option<Self>;
     fn from_number(_: u64) -> Option<Self> {
@@ -17,9 +17,9 @@ trait Written: Sized {
     }
 }
 
-struct OfText<T>(PhantomData<T>);
+struct TextVisitor<T>(PhantomData<T>);
 
-impl<T: Written> Visitor<'_> for OfText<T> {
+impl<T: TextValue> Visitor<'_> for TextVisitor<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -35,27 +35,27 @@ impl<T: Written> Visitor<'_> for OfText<T> {
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
-        let read = u64::try_from(number).ok().and_then(T::from_number);
-        read.ok_or_else(|| E::invalid_type(Unexpected::Signed(number), &self))
+        let value = u64::try_from(number).ok().and_then(T::from_number);
+        value.ok_or_else(|| E::invalid_type(Unexpected::Signed(number), &self))
     }
 }
 
-macro_rules! written {
+macro_rules! text_value {
     ($name:ident) => {
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-                d.deserialize_any(OfText(PhantomData))
+                d.deserialize_any(TextVisitor(PhantomData))
             }
         }
     };
 }
 
-/// An address to listen on.
+/// Address of a listener.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Listen(pub(crate) SocketAddr);
-written!(Listen);
+text_value!(Listen);
 
-impl Written for Listen {
+impl TextValue for Listen {
     const EXPECTING: &'static str = "an address; write ip:port, like \"127.0.0.1:8080\"";
 
     fn from_text(text: &str) -> Option<Self> {
@@ -63,15 +63,15 @@ impl Written for Listen {
     }
 }
 
-/// Where devices reach the server, without a slash at the end; none when it is empty.
+/// Base URL of the server for devices, without a slash at the end. `None` if the text is empty.
 #[derive(Debug, Clone)]
 pub(crate) struct PublicUrl(pub(crate) Option<String>);
-written!(PublicUrl);
+text_value!(PublicUrl);
 
-/// Every push carries it, and a push has 4,096 bytes.
-const LONGEST_URL: usize = 200;
+/// Largest length of the URL, in bytes. Every push contains it, and a push has 4,096 bytes.
+const MAX_URL: usize = 200;
 
-impl Written for PublicUrl {
+impl TextValue for PublicUrl {
     const EXPECTING: &'static str =
         "an address for devices; write https:// and a host, like \"https://push.example.com\"";
 
@@ -82,12 +82,12 @@ impl Written for PublicUrl {
         let url = text.trim_end_matches('/');
         let rest = match url.split_once("://")? {
             ("https", rest) => Some(rest),
-            // Browsers take it from this machine alone, which is enough for trying out.
-            ("http", rest) => Some(rest).filter(|rest| is_this_machine(host(rest))),
+            // Browsers accept plain HTTP for the local machine only.
+            ("http", rest) => Some(rest).filter(|rest| is_loopback(host(rest))),
             _ => None,
         }?;
         let is_plain = url.bytes().all(|byte| byte.is_ascii_graphic() && !br#"?#"\<>@"#.contains(&byte));
-        (is_plain && !host(rest).is_empty() && url.len() <= LONGEST_URL).then(|| Self(Some(url.to_owned())))
+        (is_plain && !host(rest).is_empty() && url.len() <= MAX_URL).then(|| Self(Some(url.to_owned())))
     }
 }
 
@@ -97,14 +97,14 @@ fn host(rest: &str) -> &str {
     port.map_or(authority, |(host, _)| host)
 }
 
-fn is_this_machine(host: &str) -> bool {
+fn is_loopback(host: &str) -> bool {
     matches!(host, "localhost" | "127.0.0.1" | "[::1]")
 }
 
-/// A number of bytes.
+/// Number of bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Size(pub(crate) u64);
-written!(Size);
+text_value!(Size);
 
 const UNITS: [(&str, u64); 7] = [
     ("kib", 1 << 10),
@@ -116,7 +116,7 @@ const UNITS: [(&str, u64); 7] = [
     ("b", 1),
 ];
 
-impl Written for Size {
+impl TextValue for Size {
     const EXPECTING: &'static str =
         "a size; write a number of bytes or one with a unit, like \"256KiB\" or \"1MiB\"";
 
@@ -150,12 +150,12 @@ impl fmt::Display for Size {
     }
 }
 
-/// A span of time.
+/// Duration.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Span(pub(crate) Duration);
-written!(Span);
+pub(crate) struct DurationValue(pub(crate) Duration);
+text_value!(DurationValue);
 
-impl Written for Span {
+impl TextValue for DurationValue {
     const EXPECTING: &'static str = "a duration; write a number and a unit, like \"30s\", \"5m\" or \"7d\"";
 
     fn from_text(text: &str) -> Option<Self> {
@@ -163,7 +163,7 @@ impl Written for Span {
     }
 }
 
-/// One text, or a list of them.
+/// One text, or a list of texts.
 #[derive(Debug, Clone)]
 pub(crate) enum OneOrMany {
     One(String),
@@ -171,7 +171,7 @@ pub(crate) enum OneOrMany {
 }
 
 impl OneOrMany {
-    /// The texts, each with its number when it stands in a list.
+    /// Returns the texts. Elements of a list come with their index.
     pub(crate) fn each(&self) -> impl Iterator<Item = (Option<usize>, &str)> {
         let (one, many) = match self {
             Self::One(text) => (Some(text), [].as_slice()),
@@ -181,7 +181,7 @@ impl OneOrMany {
         one.chain(many.iter().enumerate().map(|(i, text)| (Some(i), text.as_str())))
     }
 
-    /// Whether it is a list with nothing in it.
+    /// Returns `true` for an empty list.
     pub(crate) fn is_empty(&self) -> bool {
         matches!(self, Self::Many(texts) if texts.is_empty())
     }

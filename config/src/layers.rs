@@ -1,5 +1,5 @@
-//! The four layers, later over earlier: built-in `default.toml`, file, environment, flags. figment merges them and
-//! remembers which value came from which; nothing outside this crate sees figment.
+//! Merges the four layers: built-in `default.toml`, file, environment and flags. Later ones override earlier ones.
+//! figment merges them and keeps the source of each value. It is not part of the public API.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,14 +12,14 @@ use crate::error::ConfigError;
 use crate::locate::{KeyPath, Origins, Place, Segment};
 use crate::syntax;
 
-/// The defaults, and the reference of every key: the file a user reads.
+/// Text of `default.toml`: the defaults and the documentation of every key.
 pub const DEFAULT_TOML: &str = include_str!("default.toml");
 
 const PREFIX: &str = "PUSHGATE_";
-/// Read by the command line as defaults of its own flags: `--key`, `--url`, `--config`.
-const OF_THE_COMMAND_LINE: [&str; 3] = ["KEY", "URL", "CONFIG"];
+/// Variables of the command line's own flags `--key`, `--url` and `--config`, without the prefix.
+const COMMAND_LINE_VARIABLES: [&str; 3] = ["KEY", "URL", "CONFIG"];
 
-/// All layers in one tree, and where each key came from.
+/// All layers merged into one tree, with the place of each key.
 pub(crate) struct Layered {
     pub(crate) value: Value,
     pub(crate) defaults: Value,
@@ -40,7 +40,7 @@ pub(crate) fn merge(sources: &Sources<'_>) -> Result<Layered, Vec<ConfigError>> 
     let mut errors = Vec::new();
     let written = data(&figment);
     for (variable, text) in &sources.environment {
-        match names_of_variable(variable, &written) {
+        match key_of_variable(variable, &written) {
             Some(Ok(names)) => {
                 figment = figment.merge(Layer::new("environment", variable, nested(&names, text)));
             }
@@ -70,11 +70,11 @@ pub(crate) fn merge(sources: &Sources<'_>) -> Result<Layered, Vec<ConfigError>> 
     Ok(Layered { value, defaults: Value::from(defaults.dict), origins: locator.origins })
 }
 
-/// The variable that sets a key: `PUSHGATE_SERVER__LISTEN`.
+/// Returns the variable that sets a key, such as `PUSHGATE_SERVER__LISTEN`.
 pub(crate) fn variable(key: &KeyPath) -> String {
     let names = key.segments().iter().map(|segment| match segment {
         Segment::Key(name) => name.to_uppercase().replace(['-', '.'], "_"),
-        Segment::Index(place) => place.to_string(),
+        Segment::Index(index) => index.to_string(),
     });
     format!("{PREFIX}{}", names.collect::<Vec<_>>().join("__"))
 }
@@ -84,10 +84,13 @@ fn unreadable(path: &Path, error: &std::io::Error) -> ConfigError {
     ConfigError::new(place, "", format!("cannot be read ({error}); give the path of a TOML file in UTF-8"))
 }
 
-/// The names a variable stands for; none when it is not about the configuration, an error when it is but has no key.
-fn names_of_variable(variable: &str, written: &Dict) -> Option<Result<Vec<String>, String>> {
+/// Returns the names of the key that a variable sets. `None` if the variable does not concern the configuration.
+///
+/// # Errors
+/// A message for a `PUSHGATE_` variable without a valid key.
+fn key_of_variable(variable: &str, written: &Dict) -> Option<Result<Vec<String>, String>> {
     let rest = variable.strip_prefix(PREFIX)?;
-    if OF_THE_COMMAND_LINE.contains(&rest) || is_of_kubernetes(rest) {
+    if COMMAND_LINE_VARIABLES.contains(&rest) || is_set_by_kubernetes(rest) {
         return None;
     }
     let mut names = Vec::new();
@@ -98,27 +101,27 @@ fn names_of_variable(variable: &str, written: &Dict) -> Option<Result<Vec<String
                 "not a key; write it like PUSHGATE_SERVER__LISTEN, with two underscores a step".into(),
             ));
         }
-        let name = written_as(part, table);
+        let name = matching_name(part, table);
         table = table.and_then(|table| table.get(&name)).and_then(Value::as_dict);
         names.push(name);
     }
     Some(Ok(names))
 }
 
-/// A cluster gives every pod such variables when a service is called `pushgate`; none of them is meant for us.
-fn is_of_kubernetes(rest: &str) -> bool {
+/// Returns `true` for variables that Kubernetes sets in every pod if a service is called `pushgate`.
+fn is_set_by_kubernetes(rest: &str) -> bool {
     let port = rest.strip_prefix("PORT_").is_some_and(|port| port.starts_with(|c: char| c.is_ascii_digit()));
     port || rest == "PORT" || rest == "SERVICE_HOST" || rest.starts_with("SERVICE_PORT")
 }
 
-/// Variables are upper case and have no dashes or dots: a name that stands in a lower layer and differs only in those is
-/// the one that is meant.
-fn written_as(part: &str, table: Option<&Dict>) -> String {
+/// Returns the name that a part of a variable means. Names of lower layers match without regard to case, dashes and dots, which
+/// a variable cannot have. Without a single match it is the part in lower case.
+fn matching_name(part: &str, table: Option<&Dict>) -> String {
     let plain = |name: &str| name.to_lowercase().replace(['-', '.'], "_");
     let wanted = plain(part);
     let names = table.into_iter().flat_map(Dict::keys);
-    let mut alike = names.filter(|name| plain(name) == wanted);
-    match (alike.next(), alike.next()) {
+    let mut matches = names.filter(|name| plain(name) == wanted);
+    match (matches.next(), matches.next()) {
         (Some(only), None) => only.clone(),
         _ => part.to_lowercase(),
     }
@@ -132,7 +135,7 @@ fn nested(names: &[String], text: &str) -> Dict {
     names.first().map(|name| Dict::from([(name.clone(), value)])).unwrap_or_default()
 }
 
-/// One layer as figment takes it: `kind` and `name` say where it came from.
+/// Layer for figment. `kind` and `name` identify its source.
 struct Layer {
     kind: &'static str,
     name: String,
@@ -155,12 +158,12 @@ impl Provider for Layer {
     }
 }
 
-/// The merged tree. Our layers cannot fail, so there is always one.
+/// Returns the merged tree. The layers are in memory, so this cannot fail.
 fn data(figment: &Figment) -> Dict {
     figment.data().ok().and_then(|mut profiles| profiles.remove(&Profile::Default)).unwrap_or_default()
 }
 
-/// Notes the place of every key of the merged tree.
+/// Collector of the places of all keys of the merged tree.
 struct Locator<'a> {
     figment: &'a Figment,
     lines: &'a BTreeMap<KeyPath, usize>,
@@ -185,9 +188,9 @@ impl Locator<'_> {
     fn place(&self, value: &Value, at: &KeyPath) -> Option<Place> {
         let in_file =
             |line| Some(Place::File { path: self.file?.to_owned(), line: Some(line), column: None });
-        // A table of several layers is looked for where a reader would look: in the file. Lists are never of several.
-        let listed = at.segments().iter().any(|segment| matches!(segment, Segment::Index(_)));
-        if let (Value::Dict(..), false, Some(line)) = (value, listed, self.lines.get(at)) {
+        // A table may come from several layers, and then its place is in the file. A list comes from a single layer.
+        let is_in_list = at.segments().iter().any(|segment| matches!(segment, Segment::Index(_)));
+        if let (Value::Dict(..), false, Some(line)) = (value, is_in_list, self.lines.get(at)) {
             return in_file(*line);
         }
         let metadata = self.figment.get_metadata(value.tag())?;
@@ -207,20 +210,20 @@ mod tests {
 
     fn names(variable: &str, written: &str) -> Option<String> {
         let written = syntax::parse(Path::new(""), written).ok()?.dict;
-        names_of_variable(variable, &written).and_then(Result::ok).map(|names| names.join("."))
+        key_of_variable(variable, &written).and_then(Result::ok).map(|names| names.join("."))
     }
 
     #[test]
-    fn a_variable_means_the_key_that_is_written_in_any_case() {
+    fn a_variable_matches_keys_without_regard_to_case() {
         let written = "[apps.My-App.channels.fcm]\n[apps.other]";
-        let found = names("PUSHGATE_APPS__MY_APP__CHANNELS__FCM__KIND", written);
-        assert_eq!(found.as_deref(), Some("apps.My-App.channels.fcm.kind"));
-        let found = names("PUSHGATE_APPS__NEW_APP__X", written);
-        assert_eq!(found.as_deref(), Some("apps.new_app.x"));
+        let key = names("PUSHGATE_APPS__MY_APP__CHANNELS__FCM__KIND", written);
+        assert_eq!(key.as_deref(), Some("apps.My-App.channels.fcm.kind"));
+        let key = names("PUSHGATE_APPS__NEW_APP__X", written);
+        assert_eq!(key.as_deref(), Some("apps.new_app.x"));
     }
 
     #[test]
-    fn variables_of_the_command_line_and_of_a_cluster_are_none_of_ours() {
+    fn variables_of_the_command_line_and_of_kubernetes_are_ignored() {
         for other in [
             "HOME",
             "PUSHGATE_KEY",
@@ -231,7 +234,7 @@ mod tests {
             "PUSHGATE_PORT",
             "PUSHGATE_PORT_8080_TCP_ADDR",
         ] {
-            assert!(names_of_variable(other, &Dict::new()).is_none(), "{other}");
+            assert!(key_of_variable(other, &Dict::new()).is_none(), "{other}");
         }
     }
 }

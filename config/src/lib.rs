@@ -1,7 +1,7 @@
-//! Configuration: defaults, file, environment and flags, with errors that name file, line and key.
+//! Configuration from defaults, file, environment and flags. Errors name file, line and key.
 //!
-//! [`Config::load`] reads the layers; [`DEFAULT_TOML`] is the default and the reference of every key. A channel's own
-//! keys stay in its [`Section`] until the channel's type reads them. No secret is in any error or `Debug`.
+//! [`Config::load`] reads all layers. [`DEFAULT_TOML`] has the defaults and documents every key. A [`Section`] has the keys that
+//! a channel defines, until the channel parses them. Errors and `Debug` output never contain a secret.
 
 mod apps;
 mod config;

@@ -1,4 +1,4 @@
-//! From the merged layers to a [`Config`]: reads table by table and collects everything that is wrong.
+//! Builds a [`Config`] from the merged layers, table by table, and collects all errors.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -15,7 +15,7 @@ use crate::config::{
     Sources, StorageConfig, StorageKind,
 };
 use crate::error::ConfigErrors;
-use crate::fields::{OneOrMany, Size, Span};
+use crate::fields::{DurationValue, OneOrMany, Size};
 use crate::layers::{self, Layered};
 use crate::locate::{KeyPath, Place};
 use crate::nearest::nearest;
@@ -23,33 +23,33 @@ use crate::read::{Reader, Rules, list, not_one_of};
 use crate::schema::{RawKey, RawLimits, RawLog, RawPresence, RawServer, RawStorage, RawStorageKind, RawTop};
 use crate::secret::References;
 
-/// A body carries one notification for many devices; 64 MiB hold more than any API accepts.
+/// `max_body`. One notification for an audience of any allowed size needs less than 64 MiB.
 const BODY: RangeInclusive<u64> = 1024..=64 * 1024 * 1024;
-/// HTTP libraries need 8 KiB to work in; more than 1 MiB of head is an attack.
+/// `max_header`. HTTP libraries need 8 KiB; a head over 1 MiB is an attack.
 const HEADER: RangeInclusive<u64> = 8 * 1024..=1024 * 1024;
-/// Below the smallest `max_body` no request fits; no machine has more than 64 GiB for bodies.
+/// `max_body_bytes_in_flight`. Below the smallest `max_body` no request would fit.
 const BODIES: RangeInclusive<u64> = 1024..=64 * 1024 * 1024 * 1024;
-/// 0 is "derived"; Linux gives no process more than about a million descriptors.
+/// `max_connections`. 0 means that it is derived; Linux allows about a million descriptors per process.
 const CONNECTIONS: RangeInclusive<u32> = 0..=1_000_000;
-/// Below 100 ms a mobile client fails; a head that takes longer than a minute never comes.
+/// `header_timeout`. Below 100 ms mobile clients fail; a head that takes over a minute does not arrive.
 const HEAD_TIME: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
-/// No pool of a client keeps a connection for longer than an hour.
+/// `idle_timeout`. Client pools keep connections for an hour at most.
 const IDLE: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
-/// Less than a second fails healthy requests; nobody waits longer than ten minutes.
+/// `request_timeout`. Below a second healthy requests fail; clients wait for ten minutes at most.
 const REQUEST: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
-/// No service manager waits longer than ten minutes before it kills.
+/// `shutdown_grace`. Service managers kill a process after ten minutes at the latest.
 const GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(600);
-/// Below a minute an idempotency key is gone before its retry; above a year the store only grows.
+/// Retention. Below a minute an idempotency key expires before its retry; above a year the store only grows.
 const KEEP: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(366 * 24 * 3600);
 
-/// A planner numbers the addresses of a thousand users within 65,536: more devices each would not fit.
+/// `devices_per_user`. A batch of a thousand users must fit into 65,536 numbered addresses.
 const DEVICES: RangeInclusive<u32> = 1..=50;
 
-/// An operator who needs more has made one for each message.
+/// `profiles_per_app`. More of them mean that an app creates one per message, which is a mistake.
 const PROFILES: RangeInclusive<u32> = 1..=1000;
-/// Beyond it the limit limits nothing.
+/// `rotations_per_minute`. A higher limit would have no effect.
 const ROTATIONS: RangeInclusive<u32> = 0..=100_000;
-/// Below a second a lease ends before its renewal; above an hour nobody would call that presence.
+/// Expiry of presence sessions. Below a second it precedes the next heartbeat; over an hour it does not show presence.
 const LEASE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -80,12 +80,12 @@ fn leaves(value: &Value, at: &KeyPath, into: &mut Vec<String>) {
     }
 }
 
-/// What all tables are read with.
+/// State for reading all tables.
 pub(crate) struct Loader<'a> {
     pub(crate) reader: Reader,
     pub(crate) references: References<'a>,
     defaults: Value,
-    /// `[retry]`, which channels without a table of their own take.
+    /// Policy of `[retry]`, for channels without overrides.
     pub(crate) general_retry: RetryPolicy,
 }
 
@@ -133,11 +133,11 @@ impl Loader<'_> {
             max_body,
             max_body_bytes_in_flight,
             max_connections: raw.max_connections,
-            header_timeout: self.span(&at.key("header_timeout"), raw.header_timeout, HEAD_TIME),
-            idle_timeout: self.span(&at.key("idle_timeout"), raw.idle_timeout, IDLE),
+            header_timeout: self.duration(&at.key("header_timeout"), raw.header_timeout, HEAD_TIME),
+            idle_timeout: self.duration(&at.key("idle_timeout"), raw.idle_timeout, IDLE),
             max_header: self.size(&at.key("max_header"), raw.max_header, HEADER),
-            request_timeout: self.span(&at.key("request_timeout"), raw.request_timeout, REQUEST),
-            shutdown_grace: self.span(&at.key("shutdown_grace"), raw.shutdown_grace, GRACE),
+            request_timeout: self.duration(&at.key("request_timeout"), raw.request_timeout, REQUEST),
+            shutdown_grace: self.duration(&at.key("shutdown_grace"), raw.shutdown_grace, GRACE),
             public_url: raw.public_url.0,
             public_metrics: raw.public_metrics,
             rotation_without_user_token: raw.rotation_without_user_token,
@@ -146,7 +146,7 @@ impl Loader<'_> {
         })
     }
 
-    /// Returns the name of a header. `None` means that it is empty.
+    /// Returns the name of a header. `None` if the text is empty.
     fn header_name(&mut self, at: &KeyPath, name: String) -> Option<String> {
         if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_') {
             self.reader
@@ -175,8 +175,8 @@ impl Loader<'_> {
             }
             RawStorageKind::Sqlite => StorageKind::Sqlite { path: raw.path.into() },
         };
-        let keep = self.span(&at.key("keep"), raw.keep, KEEP);
-        let keep_pruned = self.span(&at.key("keep_pruned"), raw.keep_pruned, KEEP);
+        let keep = self.duration(&at.key("keep"), raw.keep, KEEP);
+        let keep_pruned = self.duration(&at.key("keep_pruned"), raw.keep_pruned, KEEP);
         Some(StorageConfig { kind, keep, keep_pruned })
     }
 
@@ -196,7 +196,7 @@ impl Loader<'_> {
     fn presence(&mut self, value: Value) -> Option<PresenceConfig> {
         let raw: RawPresence = self.table("presence", value)?;
         let at = KeyPath::from_iter(["presence"]);
-        Some(PresenceConfig { lease: self.span(&at.key("lease"), raw.lease, LEASE) })
+        Some(PresenceConfig { lease: self.duration(&at.key("lease"), raw.lease, LEASE) })
     }
 
     fn keys(&mut self, values: Vec<Value>, apps: &[&str]) -> Vec<KeyConfig> {
@@ -205,7 +205,7 @@ impl Loader<'_> {
         let mut hashes = BTreeMap::new();
         for (i, value) in values.into_iter().enumerate() {
             let at = KeyPath::from_iter(["keys"]).index(i);
-            // A key that was pasted in place of its hash must not be quoted.
+            // The value may be a key that was pasted in place of its hash.
             let rules = Rules { secret: true, examples: KEY_EXAMPLES, ..Rules::default() };
             let Some(raw) = self.reader.read::<RawKey>(value, &at, &rules) else { continue };
             if !is_slug(&raw.id) {
@@ -218,13 +218,13 @@ impl Loader<'_> {
                 self.reader.refuse(&at.key("hash"), message);
             }
             if let Some(first) = ids.insert(raw.id.clone(), i) {
-                let first = self.other(&KeyPath::from_iter(["keys"]).index(first));
+                let first = self.describe_key(&KeyPath::from_iter(["keys"]).index(first));
                 self.reader.refuse(
                     &at.key("id"),
                     format!("{:?} is the id of {first} already; choose another", raw.id),
                 );
             } else if let Some(first) = hash.and_then(|hash| hashes.insert(hash.0, i)) {
-                let first = self.other(&KeyPath::from_iter(["keys"]).index(first));
+                let first = self.describe_key(&KeyPath::from_iter(["keys"]).index(first));
                 self.reader
                     .refuse(&at.key("hash"), format!("is the same key as {first}; keep one of the two"));
             }
@@ -235,8 +235,8 @@ impl Loader<'_> {
         keys
     }
 
-    /// Another key of the file, for a reader who has to find it.
-    fn other(&self, key: &KeyPath) -> String {
+    /// Describes the location of another key of the file.
+    fn describe_key(&self, key: &KeyPath) -> String {
         match self.reader.origins.place(key) {
             Place::File { line: Some(line), .. } => format!("{key} (line {line})"),
             _ => key.to_string(),
@@ -248,11 +248,11 @@ impl Loader<'_> {
             self.reader.refuse(at, "is empty; write the apps the key is good for, or [\"*\"] for all");
         }
         let mut apps = Vec::new();
-        let mut all = false;
+        let mut has_wildcard = false;
         for (i, name) in names.each() {
             let at = i.map_or_else(|| at.clone(), |i| at.index(i));
             match AppId::new(name) {
-                _ if name == "*" => all = true,
+                _ if name == "*" => has_wildcard = true,
                 Ok(app) if known.contains(&name) => apps.push(app),
                 _ => {
                     let hint = match nearest(name, known.iter().copied()) {
@@ -266,10 +266,10 @@ impl Loader<'_> {
                 }
             }
         }
-        if all && !apps.is_empty() {
+        if has_wildcard && !apps.is_empty() {
             self.reader.refuse(at, "\"*\" means every app; leave the others out");
         }
-        if all { KeyApps::All } else { KeyApps::These(apps) }
+        if has_wildcard { KeyApps::All } else { KeyApps::These(apps) }
     }
 
     fn key_scopes(&mut self, names: &OneOrMany, at: &KeyPath) -> Vec<KeyScope> {
@@ -296,12 +296,17 @@ impl Loader<'_> {
         usize::try_from(size.0).unwrap_or(usize::MAX)
     }
 
-    pub(crate) fn span(&mut self, at: &KeyPath, span: Span, range: RangeInclusive<Duration>) -> Duration {
-        self.within(at, span.0, range, humantime::format_duration);
-        span.0
+    pub(crate) fn duration(
+        &mut self,
+        at: &KeyPath,
+        duration: DurationValue,
+        range: RangeInclusive<Duration>,
+    ) -> Duration {
+        self.within(at, duration.0, range, humantime::format_duration);
+        duration.0
     }
 
-    /// Refuses what is out of range, in the words of `shown`.
+    /// Refuses a value that is out of range. `shown` formats values for the error.
     pub(crate) fn within<T: PartialOrd + Copy, S: Display>(
         &mut self,
         at: &KeyPath,
@@ -310,13 +315,13 @@ impl Loader<'_> {
         shown: impl Fn(T) -> S,
     ) {
         if !range.contains(&value) {
-            let (least, most) = (shown(*range.start()), shown(*range.end()));
-            let message = format!("{} is out of range; write {least} to {most}", shown(value));
+            let (min, max) = (shown(*range.start()), shown(*range.end()));
+            let message = format!("{} is out of range; write {min} to {max}", shown(value));
             self.reader.refuse(at, message);
         }
     }
 
-    /// A table of named tables, whatever they are.
+    /// Reads a table of named values without looking at the values.
     pub(crate) fn dict(&mut self, value: Value, at: &KeyPath) -> Option<Dict> {
         self.reader.read(value, at, &Rules { secret: true, ..Rules::default() })
     }
@@ -330,15 +335,15 @@ const KEY_EXAMPLES: &[(&str, &str)] = &[
 ];
 
 pub(crate) fn is_slug(text: &str) -> bool {
-    let slug = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    (1..=64).contains(&text.len()) && text.chars().all(slug)
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    (1..=64).contains(&text.len()) && text.chars().all(is_allowed)
 }
 
 fn key_hash(text: &str) -> Option<KeyHash> {
     text.strip_prefix("sha256:").and_then(sha256).map(KeyHash)
 }
 
-/// The bytes behind 64 hexadecimal digits.
+/// Parses 64 hexadecimal digits. `None` for any other text.
 pub(crate) fn sha256(digits: &str) -> Option<[u8; 32]> {
     if digits.len() != 64 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;
@@ -350,7 +355,7 @@ pub(crate) fn sha256(digits: &str) -> Option<[u8; 32]> {
     Some(hash)
 }
 
-/// Catches the slips that `tracing` would take for the name of a module and so log nothing. The rest is its to judge.
+/// Refuses misspelled levels, which `tracing` would accept as module names and log nothing. `tracing` checks the rest.
 fn check_filter(filter: &str) -> Result<(), String> {
     if filter.contains('[') {
         return Ok(());

@@ -1,17 +1,17 @@
-//! Where a key was written: its path, and the line, variable or flag it came from. Holds no values, so it cannot leak one.
+//! Paths of keys and the places that set them: line, variable or flag. This module has no values, so it cannot leak a secret.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-/// One step into a table or a list.
+/// Step into a table or a list.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Segment {
     Key(String),
     Index(usize),
 }
 
-/// The way from the top of the configuration to a key: `apps.demo.routes[0].channels`.
+/// Path from the top of the configuration to a key, such as `apps.demo.routes[0].channels`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct KeyPath(Vec<Segment>);
 
@@ -20,8 +20,8 @@ impl KeyPath {
         self.join(Segment::Key(name.to_owned()))
     }
 
-    pub(crate) fn index(&self, place: usize) -> Self {
-        self.join(Segment::Index(place))
+    pub(crate) fn index(&self, index: usize) -> Self {
+        self.join(Segment::Index(index))
     }
 
     pub(crate) fn join(&self, segment: Segment) -> Self {
@@ -35,7 +35,7 @@ impl KeyPath {
         Some(Self(parent.to_vec()))
     }
 
-    /// The name of the last step; none at the top and for an element of a list.
+    /// Returns the name of the last step. `None` at the top, and for an element of a list.
     pub(crate) fn name(&self) -> Option<&str> {
         match self.0.last()? {
             Segment::Key(name) => Some(name),
@@ -58,7 +58,7 @@ impl fmt::Display for KeyPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, segment) in self.0.iter().enumerate() {
             match segment {
-                Segment::Index(place) => write!(f, "[{place}]")?,
+                Segment::Index(index) => write!(f, "[{index}]")?,
                 Segment::Key(name) => {
                     let dot = if i == 0 { "" } else { "." };
                     let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
@@ -74,23 +74,23 @@ impl fmt::Display for KeyPath {
     }
 }
 
-/// Where something was written.
+/// Place that set a key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
-    /// In the `default.toml` that is built in: a key that should have been given was given nowhere.
+    /// Built-in `default.toml`. Errors about missing keys have this place.
     Default,
-    /// In the configuration file.
+    /// Configuration file.
     File {
-        /// As it was given to [`Config::load`](crate::Config::load).
+        /// Path that was given to [`Config::load`](crate::Config::load).
         path: PathBuf,
-        /// From 1; none when it is about the whole file.
+        /// Line, counted from 1. `None` for the whole file.
         line: Option<usize>,
-        /// From 1, in characters; only for errors of syntax.
+        /// Column in characters, counted from 1. Only syntax errors have one.
         column: Option<usize>,
     },
-    /// In this environment variable.
+    /// Environment variable of this name.
     Environment(String),
-    /// In the flag `--set KEY=…`.
+    /// Flag `--set KEY=…`.
     Flag(String),
 }
 
@@ -109,21 +109,21 @@ impl fmt::Display for Place {
     }
 }
 
-/// Where every key of a loaded configuration was written.
+/// Places of all keys of a loaded configuration.
 #[derive(Debug, Default)]
 pub(crate) struct Origins {
     pub(crate) places: BTreeMap<KeyPath, Place>,
 }
 
 impl Origins {
-    /// The place of the key, or of the nearest table around it that was written anywhere.
+    /// Returns the place of the key, or of the nearest enclosing table that has one.
     pub(crate) fn place(&self, key: &KeyPath) -> Place {
-        let mut at = Some(key.clone());
-        while let Some(path) = at {
+        let mut next = Some(key.clone());
+        while let Some(path) = next {
             if let Some(place) = self.places.get(&path) {
                 return place.clone();
             }
-            at = path.parent();
+            next = path.parent();
         }
         Place::Default
     }
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_written_is_placed_at_the_table_around_it() {
+    fn a_missing_key_has_the_place_of_its_table() {
         let line = |n| Place::File { path: "p.toml".into(), line: Some(n), column: None };
         let origins = Origins { places: [(KeyPath::from_iter(["keys"]).index(0), line(4))].into() };
         assert_eq!(origins.place(&KeyPath::from_iter(["keys"]).index(0).key("hash")), line(4));

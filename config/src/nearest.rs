@@ -1,7 +1,8 @@
-//! Which known word was meant by an unknown one. Pure.
+//! Finds the known word nearest to an unknown one, for hints in errors.
 
-/// The known word nearest to `word`, if one is near enough to be meant: within a third of its letters, at least one.
-/// Case, `-` and `_` count for nothing.
+/// Returns the known word nearest to `word`. `None` if all differ by more than a third of its letters, and more than one.
+///
+/// Case, `-` and `_` are ignored.
 #[must_use]
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = letters(word);
@@ -9,7 +10,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let mut best: Option<(usize, &'a str)> = None;
     for candidate in known {
         let distance = distance(&wanted, &letters(candidate));
-        if distance <= limit && best.is_none_or(|(least, _)| distance < least) {
+        if distance <= limit && best.is_none_or(|(smallest, _)| distance < smallest) {
             best = Some((distance, candidate));
         }
     }
@@ -20,18 +21,18 @@ fn letters(word: &str) -> Vec<char> {
     word.chars().filter(|c| !matches!(c, '-' | '_')).flat_map(char::to_lowercase).collect()
 }
 
-/// Letters to insert, drop, replace or swap with their neighbour.
+/// Returns the number of letters to insert, drop, replace or swap with their neighbour.
 fn distance(a: &[char], b: &[char]) -> usize {
     let mut rows = vec![(0..=b.len()).collect::<Vec<_>>()];
     for i in 1..=a.len() {
         let mut row = vec![i];
         for j in 1..=b.len() {
             let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut least = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            let mut cost = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
             if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                least = least.min(rows[i - 2][j - 2] + 1);
+                cost = cost.min(rows[i - 2][j - 2] + 1);
             }
-            row.push(least);
+            row.push(cost);
         }
         rows.push(row);
     }
@@ -43,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_of_the_finger_finds_the_word() {
+    fn a_misspelled_word_finds_the_known_one() {
         let known = ["service_account", "endpoint", "project_id"];
         assert_eq!(nearest("servce_account", known), Some("service_account"));
         assert_eq!(nearest("serviceAccount", known), Some("service_account"));
@@ -52,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_is_like_none_finds_none() {
+    fn a_word_that_resembles_no_known_one_finds_none() {
         assert_eq!(nearest("listen", ["apps", "keys", "log"]), None);
         assert_eq!(nearest("x", ["apps"]), None);
         assert_eq!(nearest("anything", []), None);

@@ -1,4 +1,4 @@
-//! `[[plugins]]`: which files bring channels, what they must be, and what they may have. Loads nothing.
+//! `[[plugins]]`: files of plugins, their expected hashes and their limits. This module loads no plugin.
 
 use std::ops::RangeInclusive;
 
@@ -11,10 +11,10 @@ use crate::locate::KeyPath;
 use crate::read::Rules;
 use crate::schema::{RawIsolation, RawNetwork, RawPlugin};
 
-/// Below 256 MiB of address space a process with a few threads does not start; nobody's plugin needs a TiB.
+/// Address space of a plugin's process. Below 256 MiB a process with a few threads does not start.
 const MEMORY: RangeInclusive<u64> = 256 * 1024 * 1024..=1024 * 1024 * 1024 * 1024;
 const DEFAULT_MEMORY: u64 = 1024 * 1024 * 1024;
-/// A process needs some files to begin with.
+/// Open files of a plugin's process, which needs some to start.
 const OPEN_FILES: RangeInclusive<u32> = 16..=65_536;
 const DEFAULT_OPEN_FILES: u32 = 64;
 
@@ -58,14 +58,14 @@ impl Loader<'_> {
         PluginConfig { path: self.references.folder.join(&raw.path), sha256: hash, isolation, network }
     }
 
-    /// In the gateway's own process there is nothing to limit: a limit that does nothing must not look like one.
+    /// Returns `None`, and refuses limits: they have no effect in the gateway's own process.
     fn without_limits(&mut self, raw: &RawPlugin, at: &KeyPath) -> PluginIsolation {
-        let given = [
+        let limits = [
             ("memory", raw.memory.is_some()),
             ("open_files", raw.open_files.is_some()),
             ("environment", raw.environment.is_some()),
         ];
-        for (name, _) in given.into_iter().filter(|(_, given)| *given) {
+        for (name, _) in limits.into_iter().filter(|(_, is_set)| *is_set) {
             self.reader.refuse(
                 &at.key(name),
                 "is for isolation = \"process\"; without isolation nothing is limited",
@@ -85,17 +85,17 @@ impl Loader<'_> {
         self.within(&at.key("memory"), memory, MEMORY, Size);
         let open_files = open_files.unwrap_or(DEFAULT_OPEN_FILES);
         self.within(&at.key("open_files"), open_files, OPEN_FILES, |number| number);
-        let mut passed = Vec::new();
+        let mut variables = Vec::new();
         for (i, name) in environment.iter().flat_map(OneOrMany::each) {
             let at = i.map_or_else(|| at.key("environment"), |i| at.key("environment").index(i));
             match self.references.environment.get(name) {
-                Some(value) => passed.push((name.to_owned(), value.clone())),
+                Some(value) => variables.push((name.to_owned(), value.clone())),
                 None => self.reader.refuse(
                     &at,
                     format!("the environment variable `{name}` is not set; set it, or leave it out"),
                 ),
             }
         }
-        PluginIsolation::Process { memory, open_files, environment: passed }
+        PluginIsolation::Process { memory, open_files, environment: variables }
     }
 }

@@ -1,4 +1,4 @@
-//! `[apps.NAME.profiles]` and `[apps.NAME.categories]`: how what is sent appears, by channel of the app.
+//! `[apps.NAME.profiles]` and `[apps.NAME.categories]`: presentation of notifications, per channel of the app.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -15,7 +15,7 @@ use crate::read::{Rules, list};
 use crate::schema::RawProfile;
 use crate::section::json;
 
-/// Zero is now or never; nothing is kept longer than four weeks.
+/// Time to live of a profile. Zero means immediate delivery only; no push service stores a message for more than four weeks.
 const TTL: RangeInclusive<Duration> = Duration::ZERO..=Notification::MAX_TTL;
 
 impl Loader<'_> {
@@ -24,22 +24,22 @@ impl Loader<'_> {
         values: BTreeMap<String, Value>,
         top: &KeyPath,
         channels: &[String],
-        most: usize,
+        max: usize,
     ) -> BTreeMap<String, Profile> {
-        if values.len() > most {
-            let message = format!("has {} profiles; limits.profiles_per_app = {most}", values.len());
+        if values.len() > max {
+            let message = format!("has {} profiles; limits.profiles_per_app = {max}", values.len());
             self.reader.refuse(top, message);
         }
         let mut profiles = BTreeMap::new();
         for (name, value) in values {
             let at = top.key(&name);
-            if !is_profile(&name) {
+            if !is_profile_name(&name) {
                 self.reader.refuse(&at, "is not a profile's name; write 1 to 32 of A-Z a-z 0-9 _ -");
             }
             let Some(raw) = self.reader.read::<RawProfile>(value, &at, &Rules::default()) else { continue };
             let profile = Profile {
                 mode: raw.mode,
-                ttl: raw.ttl.map(|ttl| self.span(&at.key("ttl"), ttl, TTL)),
+                ttl: raw.ttl.map(|ttl| self.duration(&at.key("ttl"), ttl, TTL)),
                 priority: raw.priority,
                 category: raw.category,
                 options: self.options(raw.options, &at.key("options"), channels),
@@ -65,7 +65,7 @@ impl Loader<'_> {
         categories
     }
 
-    /// Native options by channel: tables of channels the app has.
+    /// Reads native options per channel. Channels that the app does not have are refused.
     fn options(&mut self, values: BTreeMap<String, Value>, top: &KeyPath, channels: &[String]) -> Options {
         let mut options = Options::new();
         for (name, value) in values {
@@ -86,7 +86,7 @@ impl Loader<'_> {
     }
 }
 
-fn is_profile(name: &str) -> bool {
-    let slug = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-    (1..=32).contains(&name.len()) && name.bytes().all(slug)
+fn is_profile_name(name: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    (1..=32).contains(&name.len()) && name.bytes().all(is_allowed)
 }

@@ -1,5 +1,5 @@
-//! Reads a value as a type and reports everything that is wrong with it: after each fault the faulty key is put back to
-//! its default or taken out, and the rest is read again.
+//! Deserializes a value and reports all of its errors. After each error the wrong key is set to its default or removed, and
+//! the value is deserialized again.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,35 +14,35 @@ use crate::nearest::nearest;
 use crate::redact::scrub;
 use crate::{layers, syntax};
 
-/// No table has that many keys that are wrong; it only bounds the loop.
-const MOST_FAULTS: usize = 256;
+/// Largest number of errors of one table. It bounds the loop.
+const MAX_ERRORS: usize = 256;
 
-/// How a table is read.
+/// Rules for reading a table.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Rules<'a> {
-    /// What a faulty key is put back to.
+    /// Table of defaults for wrong keys. `None` removes them instead.
     pub(crate) defaults: Option<&'a Value>,
-    /// Whether any value may be a secret: then none is quoted.
+    /// `true` if values may be secrets, which errors must not quote.
     pub(crate) secret: bool,
-    /// Keys of the same table that are read elsewhere, for the hint at an unknown key.
+    /// Further keys of the same table for hints, which other code reads.
     pub(crate) also_known: &'a [&'a str],
-    /// How a key that must be given is written, by its name.
+    /// Examples for errors about missing keys, by name.
     pub(crate) examples: &'a [(&'a str, &'a str)],
-    /// Keys whose text came by reference, and so may stand for a number.
+    /// Keys whose text came from a reference. Such a text may be converted to a number.
     pub(crate) resolved: Option<&'a BTreeSet<KeyPath>>,
 }
 
-/// Collects what is wrong while reading.
+/// Reader of tables that collects all errors.
 pub(crate) struct Reader {
     pub(crate) origins: Arc<Origins>,
     pub(crate) errors: Vec<ConfigError>,
-    /// Keys of other tables, dotted, for the hint at a key that stands in the wrong one.
+    /// Dotted keys of other tables, for hints about a key in the wrong table.
     pub(crate) elsewhere: Vec<String>,
 }
 
-/// What to do after a fault.
-enum Next {
-    Again,
+/// Continuation after an error.
+enum AfterError {
+    Retry,
     Stop,
 }
 
@@ -55,7 +55,9 @@ impl Reader {
         self.errors.push(ConfigError::new(self.origins.place(at), at, message));
     }
 
-    /// The value as `T`. What was wrong is in `errors` even when a `T` could be made with defaults in its place.
+    /// Deserializes the value. Errors are added to `errors`, also if defaults in place of wrong keys give a value.
+    ///
+    /// `None` means that no value could be read.
     pub(crate) fn read<T: DeserializeOwned>(
         &mut self,
         mut value: Value,
@@ -63,61 +65,61 @@ impl Reader {
         rules: &Rules<'_>,
     ) -> Option<T> {
         let mut faulty = BTreeSet::new();
-        for _ in 0..MOST_FAULTS {
+        for _ in 0..MAX_ERRORS {
             let error = match value.deserialize::<T>() {
                 Ok(read) => return Some(read),
                 Err(error) => error,
             };
-            match self.amend(&mut value, at, rules, &error, &mut faulty) {
-                Next::Again => {}
-                Next::Stop => return None,
+            match self.handle_error(&mut value, at, rules, &error, &mut faulty) {
+                AfterError::Retry => {}
+                AfterError::Stop => return None,
             }
         }
         None
     }
 
-    fn amend(
+    fn handle_error(
         &mut self,
         value: &mut Value,
         at: &KeyPath,
         rules: &Rules<'_>,
         error: &figment::Error,
         faulty: &mut BTreeSet<Vec<String>>,
-    ) -> Next {
+    ) -> AfterError {
         let key = key_path(value, at, &error.path);
         if let Kind::MissingField(name) = &error.kind {
             let mut path = error.path.clone();
             path.push(name.to_string());
-            // One that was taken out for being wrong has been told already.
+            // A key that was removed because of an error has been reported already.
             if !faulty.contains(&path) {
                 let example = rules.examples.iter().find(|(known, _)| known == name);
                 let example =
                     example.map(|(_, example)| format!("; write it like {example}")).unwrap_or_default();
                 self.refuse(&key.key(name), format!("is missing{example}"));
             }
-            return Next::Stop;
+            return AfterError::Stop;
         }
         let is_reference = rules.resolved.is_some_and(|resolved| resolved.contains(&key));
         let from_text =
             is_reference || matches!(self.origins.place(&key), Place::Environment(_) | Place::Flag(_));
         if from_text
             && matches!(&error.kind, Kind::InvalidType(Actual::Str(_), _))
-            && let Some(place) = find(value, &error.path)
+            && let Some(place) = get_mut(value, &error.path)
             && let Some(number) = place.as_str().and_then(syntax::scalar)
         {
             *place = number;
-            return Next::Again;
+            return AfterError::Retry;
         }
         let message = self.message(&key, &error.kind, rules, value);
         self.refuse(&key, message);
         let first = faulty.insert(error.path.clone());
-        let default = rules.defaults.filter(|_| first).and_then(|value| found(value, &error.path));
+        let default = rules.defaults.filter(|_| first).and_then(|value| get(value, &error.path));
         match (default, error.path.is_empty()) {
-            (_, true) => return Next::Stop,
-            (Some(default), false) => put(value, &error.path, default.clone()),
-            (None, false) => take_out(value, &error.path, faulty),
+            (_, true) => return AfterError::Stop,
+            (Some(default), false) => replace(value, &error.path, default.clone()),
+            (None, false) => remove(value, &error.path, faulty),
         }
-        Next::Again
+        AfterError::Retry
     }
 
     fn message(&self, key: &KeyPath, kind: &Kind, rules: &Rules<'_>, value: &Value) -> String {
@@ -137,10 +139,14 @@ impl Reader {
                     }
                     _ => String::new(),
                 };
-                format!("found {}, expected {}{nest}", shown(actual, rules.secret), plain(expected))
+                format!(
+                    "found {}, expected {}{nest}",
+                    describe_value(actual, rules.secret),
+                    describe_type(expected)
+                )
             }
             Kind::InvalidValue(actual, expected) => {
-                let found = shown(actual, rules.secret);
+                let found = describe_value(actual, rules.secret);
                 match range(expected) {
                     Some(range) => format!("{found} is out of range; write {range}"),
                     None => format!("{found} is not {expected}"),
@@ -154,7 +160,7 @@ impl Reader {
         }
     }
 
-    /// The message about a key nobody knows: the nearest known one, wherever it belongs.
+    /// Returns the message about an unknown key, with a hint at the nearest known key of any table.
     pub(crate) fn unknown_key(&self, key: &KeyPath, name: &str, known: &[&str]) -> String {
         let environment = matches!(self.origins.place(key), Place::Environment(_));
         let parent = key.parent().unwrap_or_default();
@@ -164,7 +170,7 @@ impl Reader {
             let whole = key.to_string();
             let path = self.elsewhere.iter().find(same).map(String::as_str);
             let path = path.or_else(|| {
-                // `PUSHGATE_SERVER_LISTEN`: one underscore where two belong.
+                // One underscore instead of two, as in `PUSHGATE_SERVER_LISTEN`.
                 let paths = self.elsewhere.iter().map(String::as_str);
                 nearest(&whole.replace('.', "_"), paths.filter(|_| environment))
             });
@@ -183,7 +189,7 @@ impl Reader {
     }
 }
 
-/// `"infoo" is unknown; did you mean "info"?`
+/// Returns a message such as `"infoo" is unknown; did you mean "info"?`.
 pub(crate) fn not_one_of(found: Option<&str>, near: Option<&str>, known: &[&str]) -> String {
     let found = found.map(|found| format!("{found:?} ")).unwrap_or_default();
     match near {
@@ -201,8 +207,8 @@ pub(crate) fn list(words: &[&str], quote: char) -> String {
     }
 }
 
-/// A value as an error shows it.
-fn shown(actual: &Actual, secret: bool) -> String {
+/// Describes a value for an error. Secrets are described by their type.
+fn describe_value(actual: &Actual, secret: bool) -> String {
     match actual {
         Actual::Str(_) if secret => "a string".to_owned(),
         Actual::Unsigned(_) | Actual::Signed(_) | Actual::Float(_) if secret => "a number".to_owned(),
@@ -218,8 +224,8 @@ fn shown(actual: &Actual, secret: bool) -> String {
     }
 }
 
-/// serde's words for a type in an operator's words.
-fn plain(expected: &str) -> String {
+/// Translates serde's description of a type for operators.
+fn describe_type(expected: &str) -> String {
     match expected {
         "a boolean" => "true or false".to_owned(),
         "a sequence" => "a list".to_owned(),
@@ -231,7 +237,7 @@ fn plain(expected: &str) -> String {
 }
 
 fn range(expected: &str) -> Option<String> {
-    let most = match expected {
+    let max = match expected {
         "u8" => u64::from(u8::MAX),
         "u16" => u64::from(u16::MAX),
         "u32" => u64::from(u32::MAX),
@@ -240,15 +246,15 @@ fn range(expected: &str) -> Option<String> {
         text if text.starts_with("a nonzero ") => return Some("a whole number from 1".to_owned()),
         _ => return None,
     };
-    Some(format!("a whole number from 0 to {most}"))
+    Some(format!("a whole number from 0 to {max}"))
 }
 
-/// figment's path, whose elements of lists are texts of digits, as ours.
+/// Converts figment's path, which writes list indexes as texts.
 fn key_path(value: &Value, at: &KeyPath, path: &[String]) -> KeyPath {
-    let mut here = Some(value);
+    let mut current = Some(value);
     let mut key = at.clone();
     for part in path {
-        let (segment, inner) = match here {
+        let (segment, inner) = match current {
             Some(Value::Array(_, values)) => {
                 let place = part.parse().unwrap_or_default();
                 (Segment::Index(place), values.get(place))
@@ -257,12 +263,12 @@ fn key_path(value: &Value, at: &KeyPath, path: &[String]) -> KeyPath {
             _ => (Segment::Key(part.clone()), None),
         };
         key = key.join(segment);
-        here = inner;
+        current = inner;
     }
     key
 }
 
-fn found<'v>(value: &'v Value, path: &[String]) -> Option<&'v Value> {
+fn get<'v>(value: &'v Value, path: &[String]) -> Option<&'v Value> {
     path.iter().try_fold(value, |value, part| match value {
         Value::Dict(_, dict) => dict.get(part),
         Value::Array(_, values) => values.get(part.parse::<usize>().ok()?),
@@ -270,7 +276,7 @@ fn found<'v>(value: &'v Value, path: &[String]) -> Option<&'v Value> {
     })
 }
 
-fn find<'v>(value: &'v mut Value, path: &[String]) -> Option<&'v mut Value> {
+fn get_mut<'v>(value: &'v mut Value, path: &[String]) -> Option<&'v mut Value> {
     path.iter().try_fold(value, |value, part| match value {
         Value::Dict(_, dict) => dict.get_mut(part),
         Value::Array(_, values) => values.get_mut(part.parse::<usize>().ok()?),
@@ -278,22 +284,22 @@ fn find<'v>(value: &'v mut Value, path: &[String]) -> Option<&'v mut Value> {
     })
 }
 
-fn put(value: &mut Value, path: &[String], new: Value) {
-    if let Some(place) = find(value, path) {
+fn replace(value: &mut Value, path: &[String], new: Value) {
+    if let Some(place) = get_mut(value, path) {
         *place = new;
     }
 }
 
-/// Takes a key out. An element of a list goes with its whole list, or those behind it would change their numbers.
-fn take_out(value: &mut Value, path: &[String], faulty: &mut BTreeSet<Vec<String>>) {
+/// Removes a key. For an element of a list the whole list is removed, because removing it would shift the indexes of others.
+fn remove(value: &mut Value, path: &[String], faulty: &mut BTreeSet<Vec<String>>) {
     let Some((last, parent)) = path.split_last() else { return };
-    match find(value, parent) {
+    match get_mut(value, parent) {
         Some(Value::Dict(_, dict)) => {
             dict.remove(last);
         }
         _ => {
             faulty.insert(parent.to_vec());
-            take_out(value, parent, faulty);
+            remove(value, parent, faulty);
         }
     }
 }

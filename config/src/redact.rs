@@ -1,30 +1,29 @@
-//! Cuts the values of a section out of a text that others wrote, so that a channel's error cannot carry a secret on.
+//! Removes the values of a section from a channel's error message, so that it cannot contain a secret.
 
 use figment::value::Value;
 
-/// A text of fewer letters is no secret, and cutting it would leave holes in plain words.
-const SHORTEST: usize = 4;
+/// Smallest length of a removed text, in bytes. Shorter texts are not secrets, and also occur within words.
+const MIN_SECRET: usize = 4;
 
-/// The message without the texts of `value`: without any line of them, and without anything in quotes that is a part
-/// of them.
+/// Returns the message without the texts of `value`: without their lines, and without any quoted part of them.
 pub(crate) fn scrub(message: &str, value: &Value) -> String {
     let mut texts = Vec::new();
     collect(value, &mut texts);
     let mut lines: Vec<&str> = texts.iter().flat_map(|text| text.lines()).map(str::trim).collect();
-    lines.retain(|line| line.len() >= SHORTEST);
-    // The longest first: a short one may be a part of it.
+    lines.retain(|line| line.len() >= MIN_SECRET);
+    // The longest first, because a short one may be a part of it.
     lines.sort_by_key(|line| std::cmp::Reverse(line.len()));
     let cut = lines.iter().fold(message.to_owned(), |message, line| message.replace(line, "…"));
     ['"', '\'', '`'].iter().fold(cut, |message, quote| without_quoted(&message, *quote, &texts))
 }
 
-/// A parser that meets a secret inside a value (JSON in a text, say) quotes a part of it.
+/// Removes quoted parts of the texts. A parser of a value, such as JSON in a text, may quote a part of a secret.
 fn without_quoted(message: &str, quote: char, texts: &[&str]) -> String {
     let mut out = String::new();
     let mut rest = message;
     while let Some((before, after)) = rest.split_once(quote) {
         let Some((quoted, behind)) = after.split_once(quote) else { break };
-        let leaks = quoted.len() >= SHORTEST && texts.iter().any(|text| text.contains(quoted));
+        let leaks = quoted.len() >= MIN_SECRET && texts.iter().any(|text| text.contains(quoted));
         out.push_str(before);
         out.push(quote);
         out.push_str(if leaks { "…" } else { quoted });

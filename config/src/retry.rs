@@ -1,4 +1,4 @@
-//! `[retry]`, and the same keys for one channel.
+//! `[retry]`, and the overrides of one channel.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use crate::locate::KeyPath;
 use crate::read::Rules;
 use crate::schema::RawRetry;
 
-/// A push service that has just failed needs a moment; after a day nobody calls it a retry.
+/// Delays of retries. A push service that has just failed needs a pause; a delay over a day is not useful.
 const DELAY: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(24 * 3600);
-/// Below one, delays would shrink; above ten, the second is at the maximum already.
+/// Growth of the delays. Below one they would shrink; above ten the second would reach the maximum.
 const FACTOR: RangeInclusive<f64> = 1.0..=10.0;
-/// A share of a delay.
+/// Random share of a delay.
 const JITTER: RangeInclusive<f64> = 0.0..=1.0;
-/// No time to live is longer. Zero is no limit.
+/// Largest age of a delivery: the longest time to live. Zero means no limit.
 const AGE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(28 * 24 * 3600);
 
 impl Loader<'_> {
@@ -26,14 +26,14 @@ impl Loader<'_> {
         let raw: RawRetry = self.reader.read(value, at, &Rules::default())?;
         let mut policy = general;
         if let Some(delay) = raw.first_delay {
-            policy.first_delay = self.span(&at.key("first_delay"), delay, DELAY);
+            policy.first_delay = self.duration(&at.key("first_delay"), delay, DELAY);
         }
         if let Some(factor) = raw.factor {
             self.within(&at.key("factor"), factor, FACTOR, |number| number);
             policy.factor = factor;
         }
         if let Some(delay) = raw.max_delay {
-            policy.max_delay = self.span(&at.key("max_delay"), delay, DELAY);
+            policy.max_delay = self.duration(&at.key("max_delay"), delay, DELAY);
         }
         if let Some(jitter) = raw.jitter {
             self.within(&at.key("jitter"), jitter, JITTER, |number| number);
@@ -43,13 +43,13 @@ impl Loader<'_> {
             policy.max_attempts = (max > 0).then_some(max);
         }
         if let Some(age) = raw.give_up_after {
-            let age = self.span(&at.key("give_up_after"), age, AGE);
+            let age = self.duration(&at.key("give_up_after"), age, AGE);
             policy.give_up_after = (!age.is_zero()).then_some(age);
         }
         if policy.first_delay > policy.max_delay {
             let shown = humantime::format_duration;
             let message = format!(
-                "{} is longer than max_delay = {}; lower the one or raise the other",
+                "first_delay = {} is longer than max_delay = {}; lower first_delay, or raise max_delay",
                 shown(policy.first_delay),
                 shown(policy.max_delay)
             );

@@ -1,5 +1,5 @@
-//! The tables as they are written: which keys there are and of which type. What they mean is said in `default.toml`,
-//! what they become in `config.rs`.
+//! Tables of the configuration as they are written: their keys and types. `default.toml` documents them; `config.rs` has the
+//! validated types.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use pushgate::{Mode, Priority};
 use serde::Deserialize;
 
 use crate::config::{LogFormat, RotationProof};
-use crate::fields::{Listen, OneOrMany, PublicUrl, Size, Span};
+use crate::fields::{DurationValue, Listen, OneOrMany, PublicUrl, Size};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,7 +28,7 @@ pub(crate) struct RawTop {
     pub(crate) apps: BTreeMap<String, Value>,
 }
 
-/// Where a plugin runs.
+/// Process that a plugin runs in.
 #[derive(Deserialize, Clone, Copy, Default, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum RawIsolation {
@@ -37,7 +37,7 @@ pub(crate) enum RawIsolation {
     None,
 }
 
-/// Where a plugin's requests may go.
+/// Addresses that a plugin's requests may reach.
 #[derive(Deserialize, Clone, Copy, Default, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum RawNetwork {
@@ -68,10 +68,10 @@ pub(crate) struct RawServer {
     pub(crate) max_header: Size,
     pub(crate) max_body_bytes_in_flight: Size,
     pub(crate) max_connections: u32,
-    pub(crate) header_timeout: Span,
-    pub(crate) idle_timeout: Span,
-    pub(crate) request_timeout: Span,
-    pub(crate) shutdown_grace: Span,
+    pub(crate) header_timeout: DurationValue,
+    pub(crate) idle_timeout: DurationValue,
+    pub(crate) request_timeout: DurationValue,
+    pub(crate) shutdown_grace: DurationValue,
     pub(crate) public_url: PublicUrl,
     pub(crate) public_metrics: bool,
     pub(crate) rotation_without_user_token: RotationProof,
@@ -85,7 +85,7 @@ pub(crate) struct RawLog {
     pub(crate) format: LogFormat,
 }
 
-/// Which store.
+/// Kind of the store.
 #[derive(Deserialize, Clone, Copy)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum RawStorageKind {
@@ -98,8 +98,8 @@ pub(crate) enum RawStorageKind {
 pub(crate) struct RawStorage {
     pub(crate) kind: RawStorageKind,
     pub(crate) path: String,
-    pub(crate) keep: Span,
-    pub(crate) keep_pruned: Span,
+    pub(crate) keep: DurationValue,
+    pub(crate) keep_pruned: DurationValue,
 }
 
 #[derive(Deserialize)]
@@ -113,7 +113,7 @@ pub(crate) struct RawLimits {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawPresence {
-    pub(crate) lease: Span,
+    pub(crate) lease: DurationValue,
 }
 
 #[derive(Deserialize)]
@@ -147,7 +147,7 @@ pub(crate) struct RawApp {
 pub(crate) struct RawProfile {
     #[serde(default)]
     pub(crate) mode: Mode,
-    pub(crate) ttl: Option<Span>,
+    pub(crate) ttl: Option<DurationValue>,
     pub(crate) priority: Option<Priority>,
     pub(crate) category: Option<String>,
     #[serde(default)]
@@ -162,7 +162,7 @@ pub(crate) struct RawUserKey {
     pub(crate) key: String,
 }
 
-/// The keys every channel has; the others belong to the channel.
+/// Keys of every channel. All others are defined by the channel.
 pub(crate) const CHANNEL_KEYS: &[&str] = &["kind", "concurrency", "transport", "retry"];
 
 #[derive(Deserialize)]
@@ -175,16 +175,16 @@ pub(crate) struct RawChannel {
     pub(crate) retry: Option<Value>,
 }
 
-/// Retry settings as they are written: all in `[retry]`, some of them for a channel.
+/// Retry settings: all of them in `[retry]`, overrides in a channel.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawRetry {
-    pub(crate) first_delay: Option<Span>,
+    pub(crate) first_delay: Option<DurationValue>,
     pub(crate) factor: Option<f64>,
-    pub(crate) max_delay: Option<Span>,
+    pub(crate) max_delay: Option<DurationValue>,
     pub(crate) jitter: Option<f64>,
     pub(crate) max_attempts: Option<u32>,
-    pub(crate) give_up_after: Option<Span>,
+    pub(crate) give_up_after: Option<DurationValue>,
 }
 
 const fn default_concurrency() -> u32 {
@@ -196,7 +196,7 @@ const fn default_concurrency() -> u32 {
 pub(crate) struct RawTransport {
     pub(crate) roots: Option<String>,
     pub(crate) proxy: Option<String>,
-    pub(crate) connect_timeout: Option<Span>,
+    pub(crate) connect_timeout: Option<DurationValue>,
     pub(crate) max_connections: Option<u32>,
     #[serde(default)]
     pub(crate) connect_to: BTreeMap<String, String>,

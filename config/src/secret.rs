@@ -1,5 +1,5 @@
-//! Secrets by reference: `env:NAME` and `file:PATH` become the text they name before anyone else sees the value.
-//! An error names the reference, never the text.
+//! References to secrets: replaces `env:NAME` and `file:PATH` by the text that they name.
+//! Errors name the reference, never the text.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -9,30 +9,30 @@ use figment::value::Value;
 
 use crate::locate::KeyPath;
 
-/// The largest file taken by reference, in bytes: credentials are some KiB, and `file:/dev/zero` must end.
+/// Largest referenced file, in bytes. Credentials have a few KiB, and reading `file:/dev/zero` must end.
 const MAX_FILE: u64 = 1024 * 1024;
 
-/// Where references are looked up, and which files were read.
+/// Environment and folder of references, and the files that were read.
 pub(crate) struct References<'a> {
-    /// The environment, as it was handed in.
+    /// Environment variables.
     pub(crate) environment: &'a BTreeMap<String, String>,
-    /// What relative paths start from: the folder of the configuration file.
+    /// Folder of the configuration file. Relative paths start here.
     pub(crate) folder: &'a Path,
-    /// Every file that was read.
+    /// All files that were read.
     pub(crate) files: BTreeSet<PathBuf>,
 }
 
-/// A reference that leads nowhere: its key, and what would be right.
-pub(crate) type Dangling = (KeyPath, String);
+/// Key of a reference that cannot be resolved, with the error message.
+pub(crate) type Unresolved = (KeyPath, String);
 
 impl References<'_> {
-    /// Replaces every reference in the value; returns the keys that were replaced and the references that lead nowhere.
+    /// Replaces every reference in the value and adds its key to `replaced`. Returns the references that cannot be resolved.
     pub(crate) fn resolve(
         &mut self,
         value: &mut Value,
         at: &KeyPath,
         replaced: &mut BTreeSet<KeyPath>,
-    ) -> Vec<Dangling> {
+    ) -> Vec<Unresolved> {
         match value {
             Value::Dict(_, dict) => dict
                 .iter_mut()
@@ -45,8 +45,8 @@ impl References<'_> {
                 .collect(),
             Value::String(_, text) => match self.text(text) {
                 None => Vec::new(),
-                Some(Ok(found)) => {
-                    *text = found;
+                Some(Ok(resolved)) => {
+                    *text = resolved;
                     replaced.insert(at.clone());
                     Vec::new()
                 }
@@ -56,7 +56,7 @@ impl References<'_> {
         }
     }
 
-    /// What a text refers to; none when it is no reference.
+    /// Returns the text that a reference names. `None` if the text is not a reference.
     fn text(&mut self, text: &str) -> Option<Result<String, String>> {
         if let Some(text) = text.strip_prefix("literal:") {
             return Some(Ok(text.to_owned()));
@@ -85,7 +85,7 @@ impl References<'_> {
                 "the file `{shown}` {why}; a relative path starts at the folder of the configuration file"
             )
         })?;
-        // An editor's last line break is no part of a secret.
+        // Editors add a line break at the end of a file.
         let text = text.trim_end_matches(['\n', '\r']);
         if text.is_empty() {
             return Err(format!("the file `{shown}` is empty; put the secret there"));

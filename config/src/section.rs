@@ -1,5 +1,5 @@
-//! The part of a channel's table that belongs to the channel: kept as it is until the channel says what it should be.
-//! Holds resolved secrets, so it prints keys only, and its errors quote nothing.
+//! Keys of a channel's table that the channel defines. They stay untyped until the channel parses them.
+//! A section contains resolved secrets, so `Debug` prints only keys, and errors quote no values.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::read::{Reader, Rules};
 use crate::redact::scrub;
 use crate::schema::CHANNEL_KEYS;
 
-/// The rest of a channel's table, with references resolved.
+/// Keys of a channel's table that the channel defines, with references resolved.
 #[derive(Clone)]
 pub struct Section {
     pub(crate) at: KeyPath,
@@ -24,12 +24,13 @@ pub struct Section {
 }
 
 impl Section {
-    /// Reads the section as the channel's own type. Give it `#[serde(deny_unknown_fields)]`, so that a mistyped key is
-    /// an error with the nearest known one. A number or boolean that came from a variable, a flag or a reference is
-    /// text there, and is read as what the type asks for.
+    /// Parses the section into the channel's own type.
+    ///
+    /// The type should have `#[serde(deny_unknown_fields)]`, so that a misspelled key is an error with a hint. Texts of variables,
+    /// flags and references are converted to numbers and booleans where the type needs them.
     ///
     /// # Errors
-    /// Every key that is wrong, with file and line; no value is quoted, because any of them may be a secret.
+    /// All wrong keys, with file and line. No value is quoted, because it may be a secret.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ConfigErrors> {
         let mut reader = Reader::new(Arc::clone(&self.origins));
         let rules = Rules {
@@ -43,20 +44,22 @@ impl Section {
         value.ok_or_else(|| self.refuse("", "cannot be read").into())
     }
 
-    /// The section as JSON, for a channel whose type is not known here. **Holds the secrets.** What came from a variable
-    /// or a flag is text, unless it was written as a TOML list or table.
+    /// Returns the section as JSON, for a channel of unknown type. **It contains the secrets.**
+    ///
+    /// Values from variables and flags are texts, unless they were written as a TOML list or table.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
         json(&Value::from(self.dict.clone()))
     }
 
-    /// The names of the keys that are given, sorted.
+    /// Returns the names of the keys in alphabetical order.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.dict.keys().map(String::as_str)
     }
 
-    /// An error about a key of the section (dotted, empty for the section itself), placed at its line. For what only
-    /// the channel can tell: "not a service account", "unknown kind". Values of the section are cut out of the message.
+    /// Returns an error about a key of the section with its file and line. An empty key means the section itself.
+    ///
+    /// It is for errors that only the channel detects. Values of the section are removed from the message.
     #[must_use]
     pub fn refuse(&self, key: &str, message: impl Into<String>) -> ConfigError {
         let names = key.split('.').filter(|name| !name.is_empty());
@@ -74,14 +77,14 @@ impl fmt::Debug for Section {
     }
 }
 
-/// A value as JSON.
+/// Converts a value to JSON.
 pub(crate) fn json(value: &Value) -> serde_json::Value {
     match value {
         Value::String(_, text) => text.as_str().into(),
         Value::Char(_, c) => c.to_string().into(),
         Value::Bool(_, yes) => (*yes).into(),
         Value::Num(_, number) => match (number.to_i128(), number.to_f64()) {
-            // Integers come from 64 bits: either fits one of the two.
+            // TOML integers have 64 bits, so one of the two conversions succeeds.
             (Some(n), _) if n < 0 => i64::try_from(n).ok().into(),
             (Some(n), _) => u64::try_from(n).ok().into(),
             (None, n) => match (number.to_u128(), n) {

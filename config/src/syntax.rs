@@ -1,4 +1,4 @@
-//! TOML text to figment values, with the line of every key. Shows the offending line of a bad file, never a secret on it.
+//! Parses TOML into figment values, with the line of every key. Syntax errors show the line, but never a secret on it.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -10,38 +10,43 @@ use toml::de::{DeTable, DeValue};
 use crate::error::ConfigError;
 use crate::locate::{KeyPath, Place};
 
-/// What a file says, and on which lines.
+/// Values of a file, and the line of every key.
 pub(crate) struct Parsed {
     pub(crate) dict: Dict,
     pub(crate) lines: BTreeMap<KeyPath, usize>,
 }
 
-/// Reads a whole file.
+/// Parses a whole file. `path` is for errors.
 pub(crate) fn parse(path: &Path, text: &str) -> Result<Parsed, Vec<ConfigError>> {
-    let text_map = TextMap::of(path, text);
+    let text_map = TextMap::new(path, text);
     let (document, faults) = DeTable::parse_recoverable(text);
     if !faults.is_empty() {
         return Err(text_map.syntax_errors(&faults));
     }
-    let mut walk = Walk { text: &text_map, lines: BTreeMap::new(), errors: Vec::new() };
-    let dict = walk.table(document.get_ref(), &KeyPath::default());
-    if walk.errors.is_empty() { Ok(Parsed { dict, lines: walk.lines }) } else { Err(walk.errors) }
+    let mut converter = Converter { text: &text_map, lines: BTreeMap::new(), errors: Vec::new() };
+    let dict = converter.table(document.get_ref(), &KeyPath::default());
+    if converter.errors.is_empty() {
+        Ok(Parsed { dict, lines: converter.lines })
+    } else {
+        Err(converter.errors)
+    }
 }
 
-/// The value of a variable or flag: a list, a table or a quoted text when it is written as one in TOML, else the text
-/// itself. Numbers stay text here; whoever wants a number reads it as one, and a password of digits stays a password.
+/// Returns the value of a variable or flag: a list, table or quoted text in TOML syntax, or else the text itself.
+///
+/// Numbers stay texts, so that a password of digits stays a password. They are converted where a key needs a number.
 pub(crate) fn value_of(text: &str) -> Value {
-    let composed = text.trim_start().starts_with(['[', '{', '"', '\'']);
-    let parsed = if composed { inline_value(text) } else { None };
+    let is_composite = text.trim_start().starts_with(['[', '{', '"', '\'']);
+    let parsed = if is_composite { inline_value(text) } else { None };
     parsed.unwrap_or_else(|| Value::from(text))
 }
 
-/// A text that is a number or a boolean in TOML.
+/// Returns the number or boolean that the text is in TOML. `None` for any other text.
 pub(crate) fn scalar(text: &str) -> Option<Value> {
     inline_value(text).filter(|value| matches!(value, Value::Num(..) | Value::Bool(..)))
 }
 
-/// A dotted key as TOML reads it: `apps."com.example".routes`.
+/// Splits a dotted key as TOML does, such as `apps."com.example".routes`. `None` if it is not a key.
 pub(crate) fn dotted_key(text: &str) -> Option<Vec<String>> {
     let line = format!("{text} = 0");
     if text.contains(['\n', '=', '#']) {
@@ -59,20 +64,20 @@ pub(crate) fn dotted_key(text: &str) -> Option<Vec<String>> {
 
 fn inline_value(text: &str) -> Option<Value> {
     let parsed = DeValue::parse(text).ok()?;
-    let text_map = TextMap::of(Path::new(""), text);
-    let mut walk = Walk { text: &text_map, lines: BTreeMap::new(), errors: Vec::new() };
-    let value = walk.value(parsed.get_ref(), &KeyPath::default(), 0);
-    walk.errors.is_empty().then_some(value)
+    let text_map = TextMap::new(Path::new(""), text);
+    let mut converter = Converter { text: &text_map, lines: BTreeMap::new(), errors: Vec::new() };
+    let value = converter.value(parsed.get_ref(), &KeyPath::default(), 0);
+    converter.errors.is_empty().then_some(value)
 }
 
-/// Turns spanned TOML into figment's values and notes the lines.
-struct Walk<'a> {
+/// Converter from parsed TOML to figment's values. It collects the lines of keys.
+struct Converter<'a> {
     text: &'a TextMap<'a>,
     lines: BTreeMap<KeyPath, usize>,
     errors: Vec<ConfigError>,
 }
 
-impl Walk<'_> {
+impl Converter<'_> {
     fn table(&mut self, table: &DeTable<'_>, at: &KeyPath) -> Dict {
         let mut dict = Dict::new();
         for (name, value) in table {
@@ -88,7 +93,7 @@ impl Walk<'_> {
         match value {
             DeValue::String(text) => Value::from(text.as_ref()),
             DeValue::Boolean(yes) => Value::from(*yes),
-            // No key is a date; a plugin that wants one gets its text.
+            // No built-in key is a date. Plugins receive dates as texts.
             DeValue::Datetime(at) => Value::from(at.to_string()),
             DeValue::Integer(digits) => {
                 if let Ok(number) = i64::from_str_radix(digits.as_str(), digits.radix()) {
@@ -123,7 +128,7 @@ impl Walk<'_> {
     }
 }
 
-/// Finds lines and columns in a text.
+/// Index of the lines of a text.
 struct TextMap<'a> {
     path: &'a Path,
     text: &'a str,
@@ -131,12 +136,12 @@ struct TextMap<'a> {
 }
 
 impl<'a> TextMap<'a> {
-    fn of(path: &'a Path, text: &'a str) -> Self {
+    fn new(path: &'a Path, text: &'a str) -> Self {
         let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(i, _)| i + 1)).collect();
         Self { path, text, starts }
     }
 
-    /// The line of a byte, from 1.
+    /// Returns the line of a byte offset, counted from 1.
     fn line(&self, offset: usize) -> usize {
         self.starts.partition_point(|start| *start <= offset)
     }
@@ -145,7 +150,7 @@ impl<'a> TextMap<'a> {
         Place::File { path: self.path.to_owned(), line: Some(line), column }
     }
 
-    /// One error a line: what follows the first on a line is mostly its echo.
+    /// Returns the first error of each line. Further errors of a line mostly follow from the first.
     fn syntax_errors(&self, faults: &[toml::de::Error]) -> Vec<ConfigError> {
         let mut errors: BTreeMap<usize, ConfigError> = BTreeMap::new();
         for fault in faults {
@@ -164,10 +169,10 @@ impl<'a> TextMap<'a> {
             let name = self.text.get(span).unwrap_or_default();
             message = format!("`{name}` is set a second time; keep one of the two");
         } else if self.is_bare(line) {
-            // The parser takes `127.0.0.1:8080` for a number that went wrong; what went wrong is the quotes.
+            // The parser reports `127.0.0.1:8080` as an invalid number, but only the quotes are missing.
             message += "; text must stand in quotes";
         }
-        if let Some(shown) = self.shown(line) {
+        if let Some(shown) = self.redacted_line(line) {
             let number = line.to_string();
             let caret = column.min(shown.chars().count());
             message += &format!("\n  {number} | {shown}\n  {:w$} | {:caret$}^", "", "", w = number.len());
@@ -175,27 +180,28 @@ impl<'a> TextMap<'a> {
         ConfigError::new(self.place(line, Some(column + 1)), "", message)
     }
 
-    fn text_of(&self, line: usize) -> &str {
+    fn line_text(&self, line: usize) -> &str {
         let end = self.starts.get(line).copied().unwrap_or(self.text.len());
         self.text[self.starts[line - 1]..end].trim_end()
     }
 
-    /// Whether the line sets a key to something that is neither quoted nor a list nor a table.
+    /// Returns `true` if the line sets a key to a value that is not a quoted text, a list or a table.
     fn is_bare(&self, line: usize) -> bool {
-        let value = self.text_of(line).split_once('=').map(|(_, value)| value.trim_start());
+        let value = self.line_text(line).split_once('=').map(|(_, value)| value.trim_start());
         value.is_some_and(|value| !value.is_empty() && !value.starts_with(['"', '\'', '[', '{', '=']))
     }
 
-    /// The line as it may be shown: whole in tables that hold no secrets, elsewhere without what follows the `=`, and
-    /// not at all when it may be the inside of a text that spans lines.
-    fn shown(&self, line: usize) -> Option<String> {
-        let shown = self.text_of(line).replace('\t', " ");
+    /// Returns the line for an error, without secrets. Outside of tables without secrets, the value is left out.
+    ///
+    /// `None` means that the line may be a part of a text that spans lines.
+    fn redacted_line(&self, line: usize) -> Option<String> {
+        let shown = self.line_text(line).replace('\t', " ");
         let is_header = |text: &&str| text.trim_start().starts_with('[');
         if is_header(&shown.as_str()) {
-            // One with quotes may as well be a list inside a text.
+            // A line with quotes may be a list inside a text.
             return (!shown.contains(['"', '\''])).then_some(shown);
         }
-        let mut above = (1..line).rev().map(|line| self.text_of(line));
+        let mut above = (1..line).rev().map(|line| self.line_text(line));
         let table = above.find(is_header).unwrap_or(&shown).trim_matches(['[', ']', ' ']);
         let name = table.split(['.', ']', '=', ' ']).next().unwrap_or_default();
         if ["server", "log", "storage"].contains(&name) {
@@ -203,7 +209,7 @@ impl<'a> TextMap<'a> {
         }
         let (key, value) = shown.split_once('=')?;
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '"' | ' ');
-        // The last line of a base64 text ends in `=` and looks like a key without a value.
+        // The last line of a base64 text ends in `=`, like a key without a value.
         let is_key = key.len() <= 64 && key.chars().all(plain) && !value.trim_matches(['=', ' ']).is_empty();
         is_key.then(|| format!("{key}= …"))
     }

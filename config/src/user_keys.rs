@@ -1,4 +1,4 @@
-//! `[[apps.NAME.user_keys]]`: what user tokens are signed with. Never quoted, whatever is wrong with it.
+//! `[[apps.NAME.user_keys]]`: keys that verify user tokens. Errors never quote a value.
 
 use figment::value::Value;
 
@@ -9,8 +9,8 @@ use crate::nearest::nearest;
 use crate::read::{Rules, not_one_of};
 use crate::schema::RawUserKey;
 
-/// RFC 7518 §3.2: a key as long as the hash, at least.
-const LEAST_SECRET: usize = 32;
+/// Smallest HS256 secret, in bytes: the length of the hash (RFC 7518 §3.2).
+const MIN_SECRET: usize = 32;
 const ALGORITHMS: [&str; 2] = ["HS256", "EdDSA"];
 
 impl Loader<'_> {
@@ -45,7 +45,7 @@ impl Loader<'_> {
                     continue;
                 }
             };
-            if algorithm == UserKeyAlgorithm::Hs256 && raw.key.len() < LEAST_SECRET {
+            if algorithm == UserKeyAlgorithm::Hs256 && raw.key.len() < MIN_SECRET {
                 let message =
                     "is too short; HS256 needs at least 32 bytes: `openssl rand -base64 32` makes them";
                 self.reader.refuse(&at.key("key"), message);

@@ -1,9 +1,9 @@
-//! `default.toml` is the default, and its examples work.
+//! `default.toml` contains the defaults, and its examples are valid.
 
 use crate::kit::Folder;
 use pushgate_config::{Config, DEFAULT_TOML, Sources};
 
-/// With every example line (`#key = …`, without a space after the `#`) switched on.
+/// Returns `default.toml` with every example line (`#key = …`, without a space after the `#`) uncommented.
 fn examples_switched_on() -> String {
     let line = |line: &str| match line.strip_prefix('#') {
         Some(example) if !example.starts_with(' ') => example.to_owned(),

@@ -1,4 +1,4 @@
-//! Every kind of mistake, and the exact text an operator reads.
+//! Every kind of error, with its exact text.
 
 use crate::kit::Folder;
 use pushgate_config::{Config, Sources};
@@ -24,7 +24,7 @@ fn an_unknown_key_names_the_nearest_known_one() {
 }
 
 #[test]
-fn a_key_in_the_wrong_table_is_told_where_it_belongs() {
+fn a_key_in_the_wrong_table_names_the_right_table() {
     assert_eq!(
         errors("listen = \"127.0.0.1:1\"\n"),
         "pushgate.toml:1: listen: unknown key; did you mean `server.listen`?"
@@ -36,7 +36,7 @@ fn a_key_in_the_wrong_table_is_told_where_it_belongs() {
 }
 
 #[test]
-fn an_unknown_key_like_none_lists_the_known_ones() {
+fn an_unknown_key_without_a_near_one_lists_the_known_ones() {
     assert_eq!(
         errors("[log]\ncolour = true\n"),
         "pushgate.toml:2: log.colour: unknown key; known here: `level` or `format`"
@@ -44,7 +44,7 @@ fn an_unknown_key_like_none_lists_the_known_ones() {
 }
 
 #[test]
-fn a_value_that_cannot_be_read_says_what_would_be_right() {
+fn an_invalid_value_describes_valid_ones() {
     assert_eq!(
         errors("[server]\nlisten = \"8080\"\n"),
         "pushgate.toml:2: server.listen: \"8080\" is not an address; write ip:port, like \"127.0.0.1:8080\""
@@ -62,7 +62,7 @@ fn a_value_that_cannot_be_read_says_what_would_be_right() {
 }
 
 #[test]
-fn a_wrong_type_says_what_was_found_and_what_is_expected() {
+fn a_wrong_type_names_the_found_and_the_expected_type() {
     assert_eq!(
         errors("[server]\npublic_metrics = \"yes\"\n"),
         "pushgate.toml:2: server.public_metrics: found \"yes\", expected true or false"
@@ -89,7 +89,7 @@ fn a_budget_for_all_bodies_below_the_limit_of_one_is_refused() {
 }
 
 #[test]
-fn what_is_out_of_range_says_the_range() {
+fn a_value_out_of_range_names_the_range() {
     assert_eq!(
         errors("[server]\nmax_header = 10\nrequest_timeout = \"1h\"\n"),
         "pushgate.toml:2: server.max_header: 10B is out of range; write 8KiB to 1MiB\n\
@@ -107,7 +107,7 @@ fn what_is_out_of_range_says_the_range() {
 }
 
 #[test]
-fn an_unknown_word_names_the_nearest_or_all() {
+fn an_unknown_word_names_the_nearest_one_or_all() {
     assert_eq!(
         errors("[log]\nformat = \"jsn\"\n"),
         "pushgate.toml:2: log.format: \"jsn\" is unknown; did you mean \"json\"?"
@@ -141,7 +141,7 @@ fn broken_toml_shows_line_column_and_text() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_said_so() {
+fn a_missing_file_is_reported() {
     let path = std::path::Path::new("nowhere/pushgate.toml");
     let error = Config::load(&Sources { file: Some(path), ..Sources::default() }).unwrap_err();
     assert_eq!(
@@ -180,7 +180,7 @@ fn a_server_key_must_have_hash_scopes_and_apps_that_exist() {
 }
 
 #[test]
-fn a_key_id_or_hash_that_is_there_twice_is_refused() {
+fn a_duplicate_key_id_or_hash_is_refused() {
     let rest = "apps = [\"*\"]\nscopes = [\"send\"]\n";
     assert_eq!(
         errors(&format!("{KEY}{rest}{KEY}{rest}")),
@@ -194,7 +194,7 @@ fn a_key_id_or_hash_that_is_there_twice_is_refused() {
 }
 
 #[test]
-fn a_route_names_channels_the_app_has_and_devices_there_are() {
+fn a_route_must_name_existing_channels_and_valid_conditions() {
     let route = |lines: &str| errors(&format!("{APP}[[apps.demo.routes]]\n{lines}"));
     assert_eq!(
         route("channels = [\"fmc\"]\n"),
@@ -233,7 +233,7 @@ fn a_route_names_channels_the_app_has_and_devices_there_are() {
 }
 
 #[test]
-fn names_and_templates_are_checked_where_they_stand() {
+fn names_and_templates_are_checked() {
     assert_eq!(
         errors("[apps.\"two words\".channels.fcm]\nkind = \"fcm\"\n"),
         "pushgate.toml:1: apps.\"two words\": is not an app id; write 1 to 64 of A-Z a-z 0-9 _ - ."
@@ -260,7 +260,7 @@ fn names_and_templates_are_checked_where_they_stand() {
 }
 
 #[test]
-fn a_transport_says_what_would_be_right_and_quotes_nothing() {
+fn transport_errors_describe_valid_values_and_quote_nothing() {
     let transport = |lines: &str| errors(&format!("{APP}[apps.demo.channels.fcm.transport]\n{lines}"));
     assert_eq!(
         transport(
@@ -309,7 +309,7 @@ fn all_errors_are_reported_in_the_order_of_the_file() {
 }
 
 #[test]
-fn what_the_assembly_finds_is_placed_at_its_line() {
+fn errors_of_other_crates_get_file_and_line() {
     let folder = Folder::with("[log]\nlevel = \"info\"\n[apps.demo.templates.message]\ntitle = \"{{\"\n");
     let config = folder.load().unwrap();
     let error = config.refuse(&["apps", "demo", "templates", "message", "title"], "does not compile");

@@ -1,4 +1,4 @@
-//! A folder with a `pushgate.toml`, an environment and flags, for one test. Never the real environment.
+//! Temporary folder with a `pushgate.toml`, an environment and flags for one test. The real environment is never read.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -48,7 +48,7 @@ impl Folder {
         })
     }
 
-    /// What is said about the file, without the folder's name.
+    /// Returns the errors of the configuration, without the folder of the file.
     pub(crate) fn errors(&self) -> String {
         self.shown(&self.load().expect_err("loads"))
     }

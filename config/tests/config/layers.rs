@@ -1,4 +1,4 @@
-//! Which layer wins, and how environment and flags are read and refused.
+//! Precedence of the layers, and parsing of environment and flags.
 
 use crate::kit::Folder;
 use pushgate_config::{Config, LogFormat, Sources};
@@ -21,7 +21,7 @@ fn flags_win_over_environment_over_file_over_defaults() {
 }
 
 #[test]
-fn environment_and_flags_are_read_as_what_the_key_asks_for() {
+fn environment_and_flags_are_converted_to_the_type_of_the_key() {
     let config = Folder::with(APP)
         .variable("PUSHGATE_SERVER__PUBLIC_METRICS", "true")
         .variable("PUSHGATE_SERVER__MAX_BODY", "4096")
@@ -41,7 +41,7 @@ fn environment_and_flags_are_read_as_what_the_key_asks_for() {
 }
 
 #[test]
-fn a_variable_finds_the_name_that_stands_in_the_file() {
+fn a_variable_matches_a_name_of_the_file() {
     let config = Folder::with("[apps.\"Com.Example-1\".channels.fcm]\nkind = \"fcm\"\n")
         .variable("PUSHGATE_APPS__COM_EXAMPLE_1__CHANNELS__FCM__CONCURRENCY", "9")
         .load()
@@ -115,7 +115,7 @@ fn a_mistake_in_a_list_from_a_variable_names_the_variable_even_when_the_file_has
 }
 
 #[test]
-fn variables_of_others_are_left_alone() {
+fn unrelated_variables_are_ignored() {
     let folder = Folder::with("")
         .variable("HOME", "/root")
         .variable("PUSHGATE_KEY", "x")
@@ -126,7 +126,7 @@ fn variables_of_others_are_left_alone() {
 }
 
 #[test]
-fn without_any_source_the_defaults_hold() {
+fn without_sources_the_defaults_apply() {
     let config = Config::load(&Sources::default()).unwrap();
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
     assert!(config.keys.is_empty() && config.apps.is_empty() && config.files.is_empty());

@@ -1,4 +1,4 @@
-//! What the configuration promises to those who write one. Never reads the real environment.
+//! Tests of the configuration through its public API. They never read the real environment.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod defaults;

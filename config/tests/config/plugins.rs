@@ -1,10 +1,10 @@
-//! `[[plugins]]`: where each runs, what it may have, and what is refused.
+//! `[[plugins]]`: isolation, limits and refused values.
 
 use crate::kit::Folder;
 use pushgate_config::PluginIsolation;
 
 #[test]
-fn a_plugin_is_isolated_unless_said_otherwise_and_found_beside_the_file() {
+fn a_plugin_is_isolated_by_default_and_its_path_starts_at_the_file() {
     let folder = Folder::with(
         "[[plugins]]\npath = \"libacme.so\"\n[[plugins]]\npath = \"/opt/b.so\"\nisolation = \"none\"\n",
     );
@@ -30,7 +30,7 @@ fn the_environment_is_passed_on_by_name_and_does_not_print() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_refused_with_what_would_be_right() {
+fn invalid_plugin_settings_are_refused_with_a_correction() {
     let refused = |keys: &str| Folder::with(&format!("[[plugins]]\n{keys}\n")).errors();
     let cases = [
         (

@@ -38,7 +38,7 @@ fn a_channel_takes_the_general_settings_and_overrides_some() {
 }
 
 #[test]
-fn what_is_out_of_range_is_refused_with_its_line() {
+fn values_out_of_range_are_refused_with_their_line() {
     assert_eq!(
         Folder::with("[retry]\nfactor = 0.5\njitter = 2.0\n").errors(),
         "pushgate.toml:2: retry.factor: 0.5 is out of range; write 1 to 10\n\
@@ -46,12 +46,13 @@ fn what_is_out_of_range_is_refused_with_its_line() {
     );
     assert_eq!(
         Folder::with("[retry]\nfirst_delay = \"1h\"\n").errors(),
-        "pushgate.toml:2: retry.first_delay: 1h is longer than max_delay = 10m; lower the one or raise the other"
+        "pushgate.toml:2: retry.first_delay: first_delay = 1h is longer than max_delay = 10m; \
+         lower first_delay, or raise max_delay"
     );
     let own = "[apps.demo.channels.fcm.retry]\nmax_delay = \"500ms\"\n";
     assert_eq!(
         Folder::with(&format!("{APP}{own}")).errors(),
-        "pushgate.toml:6: apps.demo.channels.fcm.retry.max_delay: 1s is longer than max_delay = 500ms; lower the one or \
-         raise the other"
+        "pushgate.toml:6: apps.demo.channels.fcm.retry.max_delay: first_delay = 1s is longer than max_delay = 500ms; \
+         lower first_delay, or raise max_delay"
     );
 }

@@ -1,4 +1,4 @@
-//! References are resolved before a channel looks; what they name is never printed.
+//! References to secrets are resolved for channels, and their texts are never printed.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ struct Server {
     host: String,
 }
 
-/// A field whose own check quotes what it was given, as careless ones do.
+/// Field with a validation that quotes its value in the error.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "String")]
 struct Token(#[expect(dead_code, reason = "only its check counts")] String);
@@ -88,7 +88,7 @@ fn a_file_is_looked_for_beside_the_configuration_file() {
 }
 
 #[test]
-fn a_reference_that_leads_nowhere_says_what_would_be_right() {
+fn an_unresolvable_reference_is_refused_with_a_correction() {
     let folder =
         section("api_key = \"env:NOPE\"\na = \"env:EMPTY\"\nb = \"file:empty\"\nc = \"file:bytes\"\n")
             .variable("EMPTY", "")
@@ -111,7 +111,7 @@ fn a_reference_that_leads_nowhere_says_what_would_be_right() {
 }
 
 #[test]
-fn a_channels_own_mistakes_have_file_line_key_and_hint() {
+fn errors_in_a_channels_section_have_file_line_key_and_hint() {
     let folder = section(
         "api_key = 5\nprt = 1\nconcurency = 5\nregion = \"chna\"\nservers = [{ host = true, hots = 1 }]\n",
     );
@@ -180,7 +180,7 @@ fn secrets_are_in_no_debug() {
 }
 
 #[test]
-fn a_section_is_json_for_those_who_want_it() {
+fn a_section_converts_to_json() {
     let config = section(
         "api_key = \"env:S\"\nport = 443\nrate = 1.5\non = true\nlow = -1\nlist = [{ a = 1979-05-27 }]\n",
     )
