@@ -1,5 +1,5 @@
-//! Who we are to a push service (VAPID, RFC 8292): a key pair, and a signed token for each service, made once and used for
-//! hours. Reads no clock; never prints a key or a token.
+//! Authentication to push services (VAPID, RFC 8292): a key pair, and signed tokens that are cached per service.
+//! Reads no clock, and prints neither keys nor tokens.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -19,32 +19,32 @@ use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::Value;
 
-/// base64url as strangers write it: with or without padding.
+/// Decoder for base64url, with or without padding.
 pub(crate) const BASE64URL: GeneralPurpose = GeneralPurpose::new(
     &alphabet::URL_SAFE,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// How long a token is good. RFC 8292 §2 allows 24 hours; half of it leaves room for clocks that disagree.
-const LIFE: Duration = Duration::from_secs(12 * 3600);
-/// How long before its end a token is replaced: no message must meet one that ends on the way.
-const AHEAD: Duration = Duration::from_secs(3600);
-/// Apple asks for no more than one new token an hour. A younger one that is refused is not refused for its age.
-const YOUNG: Duration = Duration::from_secs(3600);
-/// Wildcards let strangers name hosts; more services than this are not remembered at once.
-const MOST_ORIGINS: usize = 1024;
+/// Lifetime of a token. RFC 8292 §2 allows 24 hours; half of that tolerates clocks that disagree.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(12 * 3600);
+/// Time before its expiry at which a token is replaced, so that none expires in transit.
+const RENEWAL_MARGIN: Duration = Duration::from_secs(3600);
+/// Minimum time between two tokens for one service. Apple allows one new token per hour.
+const MIN_RENEWAL_INTERVAL: Duration = Duration::from_secs(3600);
+/// Maximum number of cached tokens. Wildcards in the configuration let clients choose hosts without limit.
+const MAX_ORIGINS: usize = 1024;
 
-/// A new VAPID key pair: what `private_key` in the configuration and the page's `applicationServerKey` are made of.
+/// New VAPID key pair: the `private_key` of the configuration and the `applicationServerKey` of the page.
 #[derive(Debug)]
 pub struct KeyPair {
-    /// 32 bytes in base64url: the gateway's, and nobody else's.
+    /// Private key: 32 bytes in base64url.
     pub private: Secret,
-    /// An uncompressed point in base64url: the page subscribes with it.
+    /// Public key: an uncompressed point in base64url. The page subscribes with it.
     pub public: String,
 }
 
 impl KeyPair {
-    /// Makes one; none when the crypto library has no randomness.
+    /// Generates a key pair. Returns `None` if the system's random generator fails.
     #[must_use]
     pub fn generate() -> Option<Self> {
         let pair = EcdsaKeyPair::generate(&ES256).ok()?;
@@ -53,11 +53,12 @@ impl KeyPair {
     }
 }
 
-/// Reads a private key: 32 bytes in base64url, or PEM as OpenSSL writes it (PKCS#8 or SEC 1).
-pub(crate) fn private_key(text: &str) -> Option<EcdsaKeyPair> {
+/// Parses a private key: 32 bytes in base64url, or PEM as OpenSSL writes it (PKCS#8 or SEC 1). Returns `None` for anything
+/// else.
+pub(crate) fn parse_private_key(text: &str) -> Option<EcdsaKeyPair> {
     let text = text.trim();
     if text.starts_with("-----BEGIN") {
-        // Before a SEC 1 key, OpenSSL writes the name of the curve in a block of its own, which is passed over.
+        // OpenSSL writes a block with the name of the curve before a SEC 1 key. The parser skips it.
         let der = PrivateKeyDer::from_pem_slice(text.as_bytes()).ok()?;
         return EcdsaKeyPair::from_private_key_der(&ES256, der.secret_der()).ok();
     }
@@ -66,84 +67,86 @@ pub(crate) fn private_key(text: &str) -> Option<EcdsaKeyPair> {
     EcdsaKeyPair::from_private_key_and_public_key(&ES256, &raw, public.as_ref()).ok()
 }
 
-/// The key, and the tokens made with it.
-pub(crate) struct Vapid {
+/// Signer of VAPID tokens, with a cache of one token per origin.
+pub(crate) struct VapidSigner {
     key: EcdsaKeyPair,
-    public: String,
+    public_key: String,
     subject: String,
-    tokens: Mutex<HashMap<String, Token>>,
+    tokens: Mutex<HashMap<String, VapidToken>>,
 }
 
-/// What goes into `Authorization`, and when it was made.
+/// Value of the `Authorization` header, and the time of its creation.
 #[derive(Clone)]
-pub(crate) struct Token {
+pub(crate) struct VapidToken {
     pub(crate) header: HeaderValue,
-    made_at: Timestamp,
+    created_at: Timestamp,
 }
 
-impl Token {
-    /// A clock that was set back a little must not cost a new token; one that was set back far must.
-    fn is_good(&self, now: Timestamp) -> bool {
-        now < self.made_at + (LIFE - AHEAD) && self.made_at < now + YOUNG
+impl VapidToken {
+    /// Returns `true` if the token does not need to be replaced. A token from the future is usable only if it is less than
+    /// [`MIN_RENEWAL_INTERVAL`] ahead, so that a clock set back far leads to a new token.
+    fn is_usable(&self, now: Timestamp) -> bool {
+        now < self.created_at + (TOKEN_LIFETIME - RENEWAL_MARGIN)
+            && self.created_at < now + MIN_RENEWAL_INTERVAL
     }
 }
 
-impl Vapid {
+impl VapidSigner {
     pub(crate) fn new(key: EcdsaKeyPair, subject: &str) -> Self {
-        let public = URL_SAFE_NO_PAD.encode(key.public_key());
-        Self { key, public, subject: subject.to_owned(), tokens: Mutex::default() }
+        let public_key = URL_SAFE_NO_PAD.encode(key.public_key());
+        Self { key, public_key, subject: subject.to_owned(), tokens: Mutex::default() }
     }
 
-    /// The page's `applicationServerKey`.
-    pub(crate) fn public(&self) -> &str {
-        &self.public
+    /// Returns the `applicationServerKey` for the page, in base64url.
+    pub(crate) fn public_key(&self) -> &str {
+        &self.public_key
     }
 
-    /// The token for a service, by the origin of its endpoints. Signing takes some 20 µs, so one at a time is enough,
-    /// and nobody makes a second one meanwhile. None when the crypto library fails.
-    pub(crate) fn token(&self, origin: &str, now: Timestamp) -> Option<Token> {
+    /// Returns the token for the service with this origin, or `None` if the crypto library fails. Signing happens under the
+    /// lock, so that no two tokens are created at once; it takes about 20 µs.
+    pub(crate) fn token(&self, origin: &str, now: Timestamp) -> Option<VapidToken> {
         let mut tokens = self.tokens.lock();
-        if let Some(token) = tokens.get(origin).filter(|token| token.is_good(now)) {
+        if let Some(token) = tokens.get(origin).filter(|token| token.is_usable(now)) {
             return Some(token.clone());
         }
-        let token = self.signed(origin, now)?;
-        if tokens.len() >= MOST_ORIGINS {
-            tokens.retain(|_, token| token.is_good(now));
+        let token = self.sign(origin, now)?;
+        if tokens.len() >= MAX_ORIGINS {
+            tokens.retain(|_, token| token.is_usable(now));
         }
-        // Whoever comes when it is full pays for his own tokens; those who were there first are not driven out.
-        if tokens.len() < MOST_ORIGINS {
+        // A full cache keeps its tokens, so that invented hosts cannot evict those of real services.
+        if tokens.len() < MAX_ORIGINS {
             tokens.insert(origin.to_owned(), token.clone());
         }
         Some(token)
     }
 
-    /// The service takes this token no longer: the next message gets a new one, unless that would be too soon.
-    pub(crate) fn refused(&self, origin: &str, token: &Token, now: Timestamp) {
-        if now.since(token.made_at) < YOUNG {
+    /// Drops a token that the service refused, unless it is younger than [`MIN_RENEWAL_INTERVAL`].
+    pub(crate) fn discard_refused(&self, origin: &str, token: &VapidToken, now: Timestamp) {
+        if now.since(token.created_at) < MIN_RENEWAL_INTERVAL {
             return;
         }
         let mut tokens = self.tokens.lock();
-        if tokens.get(origin).is_some_and(|current| current.made_at == token.made_at) {
+        if tokens.get(origin).is_some_and(|current| current.created_at == token.created_at) {
             tokens.remove(origin);
         }
     }
 
-    fn signed(&self, origin: &str, now: Timestamp) -> Option<Token> {
-        let input = signing_input(origin, now + LIFE, &self.subject);
+    fn sign(&self, origin: &str, now: Timestamp) -> Option<VapidToken> {
+        let input = signing_input(origin, now + TOKEN_LIFETIME, &self.subject);
         let signature = self.key.sign(&SystemRandom::new(), input.as_bytes()).ok()?;
         let signature = URL_SAFE_NO_PAD.encode(signature);
         let mut header =
-            HeaderValue::try_from(format!("vapid t={input}.{signature}, k={}", self.public)).ok()?;
+            HeaderValue::try_from(format!("vapid t={input}.{signature}, k={}", self.public_key)).ok()?;
         header.set_sensitive(true);
-        Some(Token { header, made_at: now })
+        Some(VapidToken { header, created_at: now })
     }
 }
 
-/// Header and claims (RFC 8292 §2), in the order of the RFC's own example.
-fn signing_input(origin: &str, ends_at: Timestamp, subject: &str) -> String {
+/// Returns the encoded header and claims (RFC 8292 §2), in the order of the RFC's example.
+fn signing_input(origin: &str, expires_at: Timestamp, subject: &str) -> String {
     let quoted = |text: &str| Value::from(text).to_string();
     let claims =
-        format!(r#"{{"aud":{},"exp":{},"sub":{}}}"#, quoted(origin), ends_at.as_secs(), quoted(subject));
+        format!(r#"{{"aud":{},"exp":{},"sub":{}}}"#, quoted(origin), expires_at.as_secs(), quoted(subject));
     let header = URL_SAFE_NO_PAD.encode(r#"{"typ":"JWT","alg":"ES256"}"#);
     format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims))
 }

@@ -1,124 +1,126 @@
-//! What the channel is configured with. Parsed once, here; the key never prints, and no error quotes what it complains of.
+//! Configuration of the channel. Parsed once, here. `Debug` prints no secret, and no error quotes the value it refuses.
 
 use std::time::Duration;
 
 use pushgate::Secret;
 use serde::{Deserialize, Deserializer};
 
-use crate::crypto::MAX_PLAIN;
+use crate::crypto::MAX_PLAINTEXT;
 
-/// The channel's table in the configuration.
+/// Table of the channel in the configuration file.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The VAPID private key: 32 bytes in base64url as `pushgate keys vapid` makes them, or PEM. Subscriptions belong to it:
-    /// with another key they are dead.
+    /// VAPID private key: 32 bytes in base64url as `pushgate keys vapid` prints them, or PEM. A subscription is valid only
+    /// for the key it was created with.
     pub private_key: Secret,
-    /// Whom a push service may write to when something is wrong: `mailto:…` or `https://…`.
+    /// Contact for the operators of push services: `mailto:…` or `https://…`.
     pub subject: String,
-    /// Push services beside those of Mozilla, Google, Apple and Windows: `"push.example.net"`, `"*.example.org"`, or `"*"` for
-    /// any (UnifiedPush). Addresses inside this network are refused by the transport whatever stands here.
+    /// Hosts of further push services, beside those of Mozilla, Google, Apple and Windows: `"push.example.net"`,
+    /// `"*.example.org"`, or `"*"` for any (UnifiedPush). The transport refuses private addresses in any case.
     #[serde(default)]
     pub endpoints: Vec<String>,
-    /// Fill texts up to a multiple of so many bytes, so that their length does not tell a push service "yes" from "no".
-    /// 128, the default, costs 64 bytes a message on average; 0 is off.
-    #[serde(default = "a_short_line")]
+    /// Block size in bytes to which plaintexts are padded, so that their length does not reveal a short answer to the push
+    /// service. The default of 128 adds 64 bytes per message on average. 0 turns padding off.
+    #[serde(default = "default_padding")]
     pub padding: usize,
-    /// How long one send may take (`"15s"`, the default). Google asks for ten seconds at least before a message is tried again.
-    #[serde(default = "fifteen_seconds", deserialize_with = "humantime")]
+    /// Timeout of one send (default `"15s"`). Google asks for at least ten seconds before a retry.
+    #[serde(default = "default_timeout", deserialize_with = "parse_duration")]
     pub timeout: Duration,
-    /// The address of the icon beside the text, where the service worker has no better one.
+    /// URL of the icon beside the text, unless the service worker sets one of its own.
     #[serde(default)]
     pub icon: Option<String>,
-    /// The address of the small, one-coloured icon in the status bar.
+    /// URL of the small monochrome icon in the status bar.
     #[serde(default)]
     pub badge_icon: Option<String>,
-    /// For tests on one machine, never for production: takes endpoints at 127.0.0.1, `[::1]` and localhost, with or without
-    /// TLS and on any port. Whoever may register a subscription can then make the gateway post to what runs beside it.
+    /// Accepts endpoints at 127.0.0.1, `[::1]` and localhost, with or without TLS and on any port. Only for tests on one
+    /// machine: anyone who may register a subscription can then make the gateway post to local services.
     #[serde(default)]
     pub insecure_loopback_endpoints: bool,
 }
 
-const fn a_short_line() -> usize {
+const fn default_padding() -> usize {
     128
 }
 
-const fn fifteen_seconds() -> Duration {
+const fn default_timeout() -> Duration {
     Duration::from_secs(15)
 }
 
-fn humantime<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+fn parse_duration<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(d)?;
     humantime::parse_duration(&text)
         .map_err(|error| serde::de::Error::custom(format!("not a duration like \"15s\": {error}")))
 }
 
 impl Config {
-    /// With a key and a contact, everything else as it is by default.
+    /// Creates a configuration from a key and a contact, with defaults for everything else.
     #[must_use]
     pub fn new(private_key: impl Into<Secret>, subject: &str) -> Self {
         Self {
             private_key: private_key.into(),
             subject: subject.to_owned(),
             endpoints: Vec::new(),
-            padding: a_short_line(),
-            timeout: fifteen_seconds(),
+            padding: default_padding(),
+            timeout: default_timeout(),
             icon: None,
             badge_icon: None,
             insecure_loopback_endpoints: false,
         }
     }
 
-    /// What the types alone do not say.
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    /// Checks the limits that the types do not express.
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         if self.timeout.is_zero() {
             return Err(ConfigError::Timeout);
         }
-        if self.padding > MAX_PLAIN {
+        if self.padding > MAX_PLAINTEXT {
             return Err(ConfigError::Padding);
         }
-        if !is_contact(&self.subject) {
+        if !is_contact_uri(&self.subject) {
             return Err(ConfigError::Subject);
         }
         Ok(())
     }
 }
 
-/// Apple refuses a token whose `sub` is neither; nobody can be written to at localhost.
-fn is_contact(subject: &str) -> bool {
+/// Returns `true` for a `mailto:` or `https:` URI with a public host. Apple refuses a token with any other `sub`.
+fn is_contact_uri(subject: &str) -> bool {
     let is_plain = subject.len() <= 256 && subject.bytes().all(|b| b.is_ascii_graphic());
     let host = match (subject.strip_prefix("mailto:"), subject.strip_prefix("https://")) {
-        (Some(mail), _) => mail.rsplit_once('@').filter(|(name, _)| !name.is_empty()).map(|(_, host)| host),
-        (_, Some(page)) => page.split(['/', '?', '#']).next(),
+        (Some(mailbox), _) => {
+            mailbox.rsplit_once('@').filter(|(name, _)| !name.is_empty()).map(|(_, host)| host)
+        }
+        (_, Some(url)) => url.split(['/', '?', '#']).next(),
         (None, None) => None,
     };
     is_plain && host.is_some_and(|host| host.contains('.') && !host.starts_with('.'))
 }
 
-/// What is wrong with the configuration.
+/// Error in the configuration of the channel.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// Not a key.
+    /// The private key cannot be parsed.
     #[error("not a P-256 private key in base64url or PEM; `pushgate keys vapid` makes one")]
     PrivateKey,
-    /// Nobody to write to.
+    /// The contact is not a `mailto:` or `https:` URI with a public host.
     #[error(
         "not a contact like mailto:push@example.com or https://example.com/contact; push services ask for one"
     )]
     Subject,
-    /// Not a host.
+    /// An entry is not a host name.
     #[error("not a host like push.example.net or *.example.org, without scheme, port or path")]
     Endpoints,
-    /// More than fits.
-    #[error("more than a message holds; from 0 to {MAX_PLAIN} bytes")]
+    /// The padding is larger than a message.
+    #[error("larger than a message; use 0 to {MAX_PLAINTEXT} bytes")]
     Padding,
-    /// No time at all.
+    /// The timeout is zero.
     #[error("must be longer than zero; Google advises 10s or more")]
     Timeout,
 }
 
 impl ConfigError {
-    /// The key of the channel's table that is wrong.
+    /// Returns the key of the channel's table that the error is about.
     #[must_use]
     pub const fn key(&self) -> &'static str {
         match self {
@@ -135,10 +137,10 @@ impl ConfigError {
 mod tests {
     use super::*;
 
-    fn checked(change: impl FnOnce(&mut Config)) -> Result<(), ConfigError> {
+    fn check_with(change: impl FnOnce(&mut Config)) -> Result<(), ConfigError> {
         let mut config = Config::new("s3cret", "mailto:push@example.com");
         change(&mut config);
-        config.check()
+        config.validate()
     }
 
     #[test]
@@ -147,7 +149,7 @@ mod tests {
         let config: Config = serde_json::from_str(table).unwrap();
         assert_eq!((config.padding, config.timeout), (128, Duration::from_secs(15)));
         assert!(config.endpoints.is_empty() && !config.insecure_loopback_endpoints);
-        assert_eq!(config.check(), Ok(()));
+        assert_eq!(config.validate(), Ok(()));
         let error = |text: &str| serde_json::from_str::<Config>(text).unwrap_err().to_string();
         assert!(error(r#"{"private_key":"k"}"#).contains("missing field `subject`"));
         assert!(error(r#"{"private_key":"k","subjekt":"x"}"#).contains("unknown field `subjekt`"));
@@ -156,8 +158,8 @@ mod tests {
     }
 
     #[test]
-    fn a_contact_is_a_mail_or_https_address_somebody_can_be_reached_at() {
-        let subject = |text: &str| checked(|config| config.subject = text.to_owned());
+    fn a_contact_is_a_mailto_or_https_uri_with_a_public_host() {
+        let subject = |text: &str| check_with(|config| config.subject = text.to_owned());
         for good in ["mailto:push@example.com", "https://example.com", "https://example.com/contact?x#y"] {
             assert_eq!(subject(good), Ok(()), "{good}");
         }
@@ -181,11 +183,11 @@ mod tests {
     }
 
     #[test]
-    fn padding_goes_up_to_the_whole_message_and_no_further() {
-        assert_eq!(checked(|config| config.padding = 0), Ok(()));
-        assert_eq!(checked(|config| config.padding = 3993), Ok(()));
-        assert_eq!(checked(|config| config.padding = 3994), Err(ConfigError::Padding));
-        assert_eq!(checked(|config| config.timeout = Duration::ZERO), Err(ConfigError::Timeout));
+    fn padding_is_limited_to_the_size_of_a_message() {
+        assert_eq!(check_with(|config| config.padding = 0), Ok(()));
+        assert_eq!(check_with(|config| config.padding = 3993), Ok(()));
+        assert_eq!(check_with(|config| config.padding = 3994), Err(ConfigError::Padding));
+        assert_eq!(check_with(|config| config.timeout = Duration::ZERO), Err(ConfigError::Timeout));
     }
 
     #[test]

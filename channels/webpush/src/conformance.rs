@@ -1,4 +1,4 @@
-//! Holds the channel to what every channel promises, and to what it declares.
+//! Conformance tests: the promises of every channel, and the capabilities that this one declares.
 
 use std::sync::Arc;
 
@@ -8,18 +8,18 @@ use pushgate_kit::conformance::{Sent, Signs, Subject, Verdict};
 use pushgate_kit::transport::{ScriptedTransport, answer};
 use serde_json::{Value, json};
 
+use crate::auth::tests::PRIVATE;
 use crate::crypto::tests::Browser;
 use crate::subscription::tests::subscription;
-use crate::vapid::tests::PRIVATE;
 use crate::{Config, WebPush};
 
-struct Browsers;
+struct Subscriptions;
 
-fn browsers() -> Browsers {
-    Browsers
+fn subscriptions() -> Subscriptions {
+    Subscriptions
 }
 
-pushgate_kit::conformance!(browsers);
+pushgate_kit::conformance!(subscriptions);
 
 fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
@@ -29,7 +29,7 @@ fn header<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
     request.headers.get(name).map(|value| value.to_str().unwrap())
 }
 
-impl Subject for Browsers {
+impl Subject for Subscriptions {
     type Config = Config;
     type Channel = WebPush;
 
@@ -71,14 +71,14 @@ impl Subject for Browsers {
 
     fn read(&self, request: &Request, _now: Timestamp) -> Sent {
         let plain = self.plain(request);
-        let read: Value = serde_json::from_slice(&plain).unwrap();
-        let shown = read.get("notification");
-        let tag = shown.map(|shown| shown["tag"].to_string()).unwrap_or_default();
+        let json: Value = serde_json::from_slice(&plain).unwrap();
+        let notification = json.get("notification");
+        let tag = notification.map(|shown| shown["tag"].to_string()).unwrap_or_default();
         Sent {
-            title: shown.and_then(|shown| text(&shown["title"])),
-            content: shown.map(|shown| text(&shown["body"]).unwrap_or_default()),
-            payload: text(&read["data"]["payload"]),
-            id: text(&read["id"]).unwrap(),
+            title: notification.and_then(|shown| text(&shown["title"])),
+            content: notification.map(|shown| text(&shown["body"]).unwrap_or_default()),
+            payload: text(&json["data"]["payload"]),
+            id: text(&json["id"]).unwrap(),
             ttl: header(request, "ttl").unwrap().parse().unwrap(),
             collapse: Some(format!("{:?} {tag}", header(request, "topic"))),
             counted: plain.len(),
@@ -86,7 +86,7 @@ impl Subject for Browsers {
     }
 
     fn plain(&self, request: &Request) -> Vec<u8> {
-        Browser::of_the_appendix().read(&request.body).unwrap()
+        Browser::from_appendix_a().decrypt(&request.body).unwrap()
     }
 
     fn refusal(&self) -> Option<Response> {
@@ -94,7 +94,7 @@ impl Subject for Browsers {
         Some(answer(401, body.to_string()))
     }
 
-    /// RFC 8030: an answer needs no body.
+    /// Returns statuses alone, because RFC 8030 defines no body for answers.
     fn signs(&self) -> Signs {
         Signs { taken: &[200, 201, 202, 204], gone: &[404, 410] }
     }

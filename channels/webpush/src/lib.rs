@@ -1,7 +1,10 @@
-//! Web Push: straight to the push services of browsers (Mozilla, Google, Apple, Windows, an operator's own), encrypted for
-//! each subscription, without any account. Sources: RFC 8030 (delivery), 8188 and 8291 (encryption), 8292 (VAPID).
-//! Limits: 4,096 bytes a request, of which 3,993 are ours; a message is kept four weeks at most.
+//! Channel for Web Push: sends to the push services of browsers (Mozilla, Google, Apple, Windows) and of operators.
+//!
+//! Each message is encrypted for one subscription; no account is needed. Sources: RFC 8030 (delivery), RFC 8188 and 8291
+//! (encryption), RFC 8292 (VAPID). Limits: 4,096 bytes per request, 3,993 of them plaintext; a time to live of at most
+//! four weeks.
 
+mod auth;
 mod channel;
 mod config;
 #[cfg(test)]
@@ -12,8 +15,7 @@ mod encode;
 #[cfg(test)]
 mod golden;
 mod subscription;
-mod vapid;
 
+pub use auth::KeyPair;
 pub use channel::WebPush;
 pub use config::{Config, ConfigError};
-pub use vapid::KeyPair;

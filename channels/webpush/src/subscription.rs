@@ -1,30 +1,30 @@
-//! What a browser gave us: an endpoint, and keys to encrypt for. All of it is a stranger's word, so it is taken apart here,
-//! once, and nothing that is not an address of a known push service gets further. Never repeats any of it in an error.
+//! Parses subscriptions: an endpoint, and the keys to encrypt for. Clients choose both, so only endpoints of known push
+//! services pass. No error quotes any part of a subscription.
 
 use base64::Engine as _;
 use http::Uri;
 use pushgate::{Fault, Kind};
 use serde::Deserialize;
 
+use crate::auth::BASE64URL;
 use crate::config::{Config, ConfigError};
-use crate::crypto::Keys;
-use crate::vapid::BASE64URL;
+use crate::crypto::SubscriptionKeys;
 
-/// The longest endpoint taken, in bytes. Windows' are some 500.
-const LONGEST_ENDPOINT: usize = 2048;
+/// Maximum length of an endpoint. Those of Windows have about 500 bytes.
+const MAX_ENDPOINT_BYTES: usize = 2048;
 
-/// Whose push service it is: they differ in what they ask for and in how they refuse.
+/// Push service of an endpoint. Services differ in the headers they require and in their errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Service {
     Mozilla,
     Google,
     Apple,
     Windows,
-    /// One the operator has named; held to the RFCs alone.
+    /// Push service from the configuration, of which only conformance to the RFCs is assumed.
     Other,
 }
 
-/// Where browsers' own push services are. `jmt17.google.com` is Debian's Chromium's.
+/// Hosts of the browsers' push services. Chromium on Debian uses `jmt17.google.com`.
 const SERVICES: [(&str, Service); 5] = [
     ("*.push.services.mozilla.com", Service::Mozilla),
     ("fcm.googleapis.com", Service::Google),
@@ -33,118 +33,127 @@ const SERVICES: [(&str, Service); 5] = [
     ("*.notify.windows.com", Service::Windows),
 ];
 
-/// A subscription that can be sent to.
+/// Parsed subscription with a permitted endpoint.
 pub(crate) struct Subscription {
-    /// Byte for byte as the browser gave it: Windows' queries do not survive any tidying.
+    /// Endpoint exactly as the browser gave it, because normalization would break the queries of Windows.
     pub(crate) endpoint: Uri,
     pub(crate) service: Service,
-    /// What a VAPID token is made for: scheme, host, and the port where it is not the scheme's own (RFC 8292 §2).
+    /// Audience of the VAPID token: scheme, host, and the port if it is not the scheme's default (RFC 8292 §2).
     pub(crate) origin: String,
-    pub(crate) keys: Keys,
+    pub(crate) keys: SubscriptionKeys,
 }
 
-/// Which endpoints are taken.
-pub(crate) struct Allowed {
+/// Policy that decides which endpoints are permitted.
+pub(crate) struct EndpointPolicy {
     hosts: Vec<String>,
-    loopback: bool,
+    is_loopback_allowed: bool,
 }
 
-/// `PushSubscription.toJSON()`. Browsers may add fields.
+/// Result of `PushSubscription.toJSON()`. Unknown fields are ignored, because browsers may add some.
 #[derive(Deserialize)]
-struct Json {
+struct SubscriptionJson {
     endpoint: String,
-    keys: JsonKeys,
+    keys: SubscriptionKeysJson,
 }
 
 #[derive(Deserialize)]
-struct JsonKeys {
+struct SubscriptionKeysJson {
     p256dh: String,
     auth: String,
 }
 
-impl Allowed {
+impl EndpointPolicy {
     pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
         let hosts: Vec<_> = config.endpoints.iter().map(|host| host.to_ascii_lowercase()).collect();
-        let is_right = |host: &String| host == "*" || is_name(host.strip_prefix("*.").unwrap_or(host));
-        if !hosts.iter().all(is_right) {
+        let is_valid = |host: &String| host == "*" || is_dns_name(host.strip_prefix("*.").unwrap_or(host));
+        if !hosts.iter().all(is_valid) {
             return Err(ConfigError::Endpoints);
         }
-        Ok(Self { hosts, loopback: config.insecure_loopback_endpoints })
+        Ok(Self { hosts, is_loopback_allowed: config.insecure_loopback_endpoints })
     }
 
-    /// Takes a subscription apart. The fault says what would be right.
-    pub(crate) fn read(&self, token: &str) -> Result<Subscription, Fault> {
-        let Ok(json) = serde_json::from_str::<Json>(token) else {
-            return Err(wrong(
+    /// Parses a subscription. The fault describes the valid form.
+    pub(crate) fn parse(&self, token: &str) -> Result<Subscription, Fault> {
+        let Ok(json) = serde_json::from_str::<SubscriptionJson>(token) else {
+            return Err(bad_message(
                 "a subscription is the JSON of PushSubscription.toJSON(): {\"endpoint\", \"keys\": {\"p256dh\", \"auth\"}}",
             ));
         };
-        let (endpoint, service, origin) = self.endpoint(&json.endpoint)?;
+        let (endpoint, service, origin) = self.parse_endpoint(&json.endpoint)?;
         let decoded = |text: &str| BASE64URL.decode(text).unwrap_or_default();
-        let keys = Keys::new(&decoded(&json.keys.p256dh), &decoded(&json.keys.auth)).ok_or_else(|| {
-            wrong("keys.p256dh is a point of P-256 in 65 bytes and keys.auth 16 bytes, both in base64url")
-        })?;
+        let keys = SubscriptionKeys::new(&decoded(&json.keys.p256dh), &decoded(&json.keys.auth)).ok_or_else(
+            || {
+                bad_message(
+                    "keys.p256dh is a point of P-256 in 65 bytes and keys.auth 16 bytes, both in base64url",
+                )
+            },
+        )?;
         Ok(Subscription { endpoint, service, origin, keys })
     }
 
-    fn endpoint(&self, text: &str) -> Result<(Uri, Service, String), Fault> {
-        if text.len() > LONGEST_ENDPOINT {
-            return Err(wrong("the endpoint is longer than 2048 bytes"));
+    fn parse_endpoint(&self, text: &str) -> Result<(Uri, Service, String), Fault> {
+        if text.len() > MAX_ENDPOINT_BYTES {
+            return Err(bad_message("the endpoint is longer than 2048 bytes"));
         }
         // `Uri` would drop a fragment, and takes more than ASCII.
         let uri = text.bytes().all(|b| b.is_ascii_graphic() && b != b'#').then(|| text.parse::<Uri>());
-        let Some(Ok(uri)) = uri else { return Err(wrong("the endpoint is not an address")) };
+        let Some(Ok(uri)) = uri else { return Err(bad_message("the endpoint is not a URL")) };
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-            return Err(wrong("the endpoint is not an https address"));
+            return Err(bad_message("the endpoint is not an https URL"));
         };
         if authority.as_str().contains('@') {
-            return Err(wrong("the endpoint must not name a user"));
+            return Err(bad_message("the endpoint must not name a user"));
         }
         let host = authority.host().to_ascii_lowercase();
         let is_loopback = matches!(host.as_str(), "127.0.0.1" | "[::1]" | "localhost");
-        if self.loopback && is_loopback && matches!(scheme, "http" | "https") {
-            let usual = if scheme == "https" { 443 } else { 80 };
-            let port = authority.port_u16().filter(|port| *port != usual);
+        if self.is_loopback_allowed && is_loopback && matches!(scheme, "http" | "https") {
+            let default_port = if scheme == "https" { 443 } else { 80 };
+            let port = authority.port_u16().filter(|port| *port != default_port);
             let port = port.map_or_else(String::new, |port| format!(":{port}"));
             let origin = format!("{scheme}://{host}{port}");
             return Ok((uri, Service::Other, origin));
         }
-        // A colon without a number is a port, too.
+        // A colon without a number counts as a port, too.
         let has_port = authority.as_str().len() != authority.host().len();
         if scheme != "https" || (has_port && authority.port_u16() != Some(443)) {
-            return Err(wrong("the endpoint must be an https address at port 443"));
+            return Err(bad_message("the endpoint must be an https URL at port 443"));
         }
-        if !is_name(&host) {
-            return Err(wrong("the endpoint must name a host by its full name, not by its number"));
+        if !is_dns_name(&host) {
+            return Err(bad_message("the endpoint must have a full DNS name, not an IP address"));
         }
-        let service = self.service(&host).ok_or_else(|| {
-            let detail = "the endpoint is none of a push service known here; others are named in the channel's `endpoints`";
+        let service = self.find_service(&host).ok_or_else(|| {
+            let detail =
+                "the endpoint belongs to no known push service; add its host to the channel's `endpoints`";
             Fault::new(Kind::Unsupported, detail)
         })?;
         Ok((uri, service, format!("https://{host}")))
     }
 
-    fn service(&self, host: &str) -> Option<Service> {
-        let known = SERVICES.iter().find(|(pattern, _)| matches(pattern, host)).map(|(_, service)| *service);
-        known.or_else(|| self.hosts.iter().any(|pattern| matches(pattern, host)).then_some(Service::Other))
+    fn find_service(&self, host: &str) -> Option<Service> {
+        let known =
+            SERVICES.iter().find(|(pattern, _)| matches_host(pattern, host)).map(|(_, service)| *service);
+        known.or_else(|| {
+            self.hosts.iter().any(|pattern| matches_host(pattern, host)).then_some(Service::Other)
+        })
     }
 }
 
-fn wrong(detail: &str) -> Fault {
+fn bad_message(detail: &str) -> Fault {
     Fault::new(Kind::BadMessage, detail)
 }
 
-/// `*` is any host, `*.example.org` any below it and not itself, anything else the host itself. All lower case.
-fn matches(pattern: &str, host: &str) -> bool {
+/// Returns `true` if `host` matches: `*` is any host, `*.example.org` any subdomain but not the domain itself, and any
+/// other pattern one host. Both must be in lower case.
+fn matches_host(pattern: &str, host: &str) -> bool {
     match pattern.strip_prefix('*') {
         Some(end) => host.len() > end.len() && host.ends_with(end),
         None => host == pattern,
     }
 }
 
-/// A full DNS name. Never a number, in any of the ways one can be written (`127.1`, `0x7f.0.0.1`, `[::1]`), and never a
-/// name without a dot: the last part must begin with a letter, and nobody's does who is an address.
-fn is_name(host: &str) -> bool {
+/// Returns `true` for a full DNS name with at least one dot. The last label must begin with a letter, which rules out IP
+/// addresses in all their notations (`127.1`, `0x7f.0.0.1`, `[::1]`).
+fn is_dns_name(host: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))

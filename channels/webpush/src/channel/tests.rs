@@ -1,4 +1,4 @@
-//! What the channel does with a delivery as a whole. Single answers and requests are tested in `decode` and `golden`.
+//! Tests of whole deliveries. Single answers and requests are tested in `decode` and `golden`.
 
 use pushgate::{Response, ReturnAddress, TransportError};
 use pushgate_kit::clock::ManualClock;
@@ -6,9 +6,9 @@ use pushgate_kit::sample::{self, message as sample};
 use pushgate_kit::transport::{ScriptedTransport, answer};
 
 use super::*;
+use crate::auth::tests::{PRIVATE, PUBLIC};
 use crate::crypto::tests::Browser;
 use crate::subscription::tests::subscription;
-use crate::vapid::tests::{PRIVATE, PUBLIC};
 
 const MOZILLA: &str = "https://updates.push.services.mozilla.com/wpush/v2/gAAAAABlVAaQ";
 const GOOGLE: &str = "https://fcm.googleapis.com/fcm/send/dXNlcjE:APA91bHr4kQ2";
@@ -40,10 +40,10 @@ fn address(endpoint: &str) -> Address {
 }
 
 fn delivery(endpoints: &[&str]) -> Delivery {
-    of(sample(), endpoints)
+    delivery_of(sample(), endpoints)
 }
 
-fn of(message: Message, endpoints: &[&str]) -> Delivery {
+fn delivery_of(message: Message, endpoints: &[&str]) -> Delivery {
     sample::delivery(message, endpoints.iter().map(|endpoint| address(endpoint)))
 }
 
@@ -69,7 +69,7 @@ async fn targets_are_sent_side_by_side_and_not_one_after_the_other() {
 }
 
 #[tokio::test]
-async fn each_subscription_gets_a_message_of_its_own_that_reads_as_rendered() {
+async fn each_subscription_gets_its_own_ciphertext_of_the_rendered_message() {
     let stage = stage([answer(201, ""), answer(201, "")]);
     let delivery = delivery(&[MOZILLA, MOZILLA]);
     let rendered = stage.channel.render(&delivery.message);
@@ -77,7 +77,7 @@ async fn each_subscription_gets_a_message_of_its_own_that_reads_as_rendered() {
     let bodies: Vec<_> = stage.transport.requests().into_iter().map(|request| request.body).collect();
     assert_ne!(bodies[0], bodies[1]);
     for body in bodies {
-        let text = Browser::of_the_appendix().read(&body).unwrap();
+        let text = Browser::from_appendix_a().decrypt(&body).unwrap();
         assert_eq!(text.len(), rendered.counted);
         assert_eq!(serde_json::from_slice::<serde_json::Value>(&text).unwrap(), rendered.body);
     }
@@ -87,25 +87,25 @@ async fn each_subscription_gets_a_message_of_its_own_that_reads_as_rendered() {
 async fn the_largest_message_that_fits_is_sent_and_one_byte_more_is_not() {
     let stage = stage([answer(201, "")]);
     let with = |bytes: usize| Message { payload: Some("x".repeat(bytes).into()), ..sample() };
-    let room = 3993 - stage.channel.render(&with(0)).counted;
-    let report = stage.channel.send(&of(with(room), &[GOOGLE])).await;
+    let free = 3993 - stage.channel.render(&with(0)).counted;
+    let report = stage.channel.send(&delivery_of(with(free), &[GOOGLE])).await;
     assert_eq!(codes(&report), ["accepted"]);
     assert_eq!(stage.transport.requests()[0].body.len(), 4096);
-    assert_eq!(codes(&stage.channel.send(&of(with(room + 1), &[GOOGLE])).await), ["too_large"]);
+    assert_eq!(codes(&stage.channel.send(&delivery_of(with(free + 1), &[GOOGLE])).await), ["too_large"]);
     assert_eq!(stage.transport.requests().len(), 1);
 }
 
 #[tokio::test]
-async fn each_target_gets_a_receipt_token_of_its_own_and_it_counts() {
+async fn each_target_gets_its_own_event_token_which_counts_towards_the_size() {
     let stage = stage([answer(201, ""), answer(201, "")]);
     let url = "https://push.example/v1/receipts".to_owned();
-    let wanted = Message { return_address: Some(ReturnAddress::new(url, "key".into())), ..sample() };
-    let rendered = stage.channel.render(&wanted).counted;
-    let to = of(wanted, &[GOOGLE, MOZILLA]);
-    assert_eq!(codes(&stage.channel.send(&to).await), ["accepted", "accepted"]);
+    let message = Message { return_address: Some(ReturnAddress::new(url, "key".into())), ..sample() };
+    let rendered = stage.channel.render(&message).counted;
+    let to_two = delivery_of(message, &[GOOGLE, MOZILLA]);
+    assert_eq!(codes(&stage.channel.send(&to_two).await), ["accepted", "accepted"]);
     let mut receipts = Vec::new();
     for request in stage.transport.requests() {
-        let text = Browser::of_the_appendix().read(&request.body).unwrap();
+        let text = Browser::from_appendix_a().decrypt(&request.body).unwrap();
         assert_eq!(text.len(), rendered);
         let read: serde_json::Value = serde_json::from_slice(&text).unwrap();
         let zego: serde_json::Value = serde_json::from_str(read["data"]["zego"].as_str().unwrap()).unwrap();
@@ -113,13 +113,14 @@ async fn each_target_gets_a_receipt_token_of_its_own_and_it_counts() {
     }
     assert!(receipts.iter().all(|receipt| receipt.starts_with("https://push.example/v1/receipts#")));
     assert_ne!(receipts[0], receipts[1]);
-    let with = |bytes: usize| Message { payload: Some("x".repeat(bytes).into()), ..(*to.message).clone() };
-    let room = 3993 - stage.channel.render(&with(0)).counted;
-    assert_eq!(codes(&stage.channel.send(&of(with(room + 1), &[GOOGLE])).await), ["too_large"]);
+    let with =
+        |bytes: usize| Message { payload: Some("x".repeat(bytes).into()), ..(*to_two.message).clone() };
+    let free = 3993 - stage.channel.render(&with(0)).counted;
+    assert_eq!(codes(&stage.channel.send(&delivery_of(with(free + 1), &[GOOGLE])).await), ["too_large"]);
 }
 
 #[tokio::test]
-async fn a_subscription_that_is_none_is_not_sent_and_delays_nobody() {
+async fn an_invalid_subscription_is_not_sent_to_and_delays_no_other() {
     let stage = stage([answer(201, "")]);
     let mut delivery = delivery(&[GOOGLE, "https://169.254.169.254/x", "https://evil.example/x", MOZILLA]);
     delivery.targets[0].address.kind = TokenKind::Token;
@@ -129,22 +130,22 @@ async fn a_subscription_that_is_none_is_not_sent_and_delays_nobody() {
 }
 
 #[tokio::test]
-async fn what_is_admitted_is_what_is_sent_to() {
+async fn addresses_are_admitted_by_the_rules_of_sending() {
     let channel = stage([]).channel;
     assert_eq!(channel.admits(&address(MOZILLA)), Ok(()));
     let as_token = Address { kind: TokenKind::Token, ..address(MOZILLA) };
-    assert_eq!(channel.admits(&as_token).unwrap_err().detail, "webpush takes a subscription, not a token");
+    assert_eq!(channel.admits(&as_token).unwrap_err().detail, "webpush requires a subscription, not a token");
     let refused = channel.admits(&address("https://evil.example/x")).unwrap_err();
     assert!(refused.detail.contains("`endpoints`"), "{refused}");
-    let ours = stage_with(|config| config.endpoints = vec!["evil.example".to_owned()], []).channel;
-    assert_eq!(ours.admits(&address("https://evil.example/x")), Ok(()));
+    let permissive = stage_with(|config| config.endpoints = vec!["evil.example".to_owned()], []).channel;
+    assert_eq!(permissive.admits(&address("https://evil.example/x")), Ok(()));
 }
 
 #[tokio::test]
-async fn a_silent_message_is_not_sent_where_it_would_cost_the_permission() {
+async fn a_silent_message_is_not_sent_to_apple() {
     let stage = stage([answer(201, "")]);
     let silent = Message { silent: true, ..sample() };
-    let report = stage.channel.send(&of(silent, &[APPLE, MOZILLA])).await;
+    let report = stage.channel.send(&delivery_of(silent, &[APPLE, MOZILLA])).await;
     assert_eq!(codes(&report), ["unsupported", "accepted"]);
 }
 
@@ -152,12 +153,12 @@ async fn a_silent_message_is_not_sent_where_it_would_cost_the_permission() {
 async fn overrides_that_are_no_object_are_the_callers_fault() {
     let stage = stage([]);
     let message = Message { overrides: Some("all".into()), ..sample() };
-    assert_eq!(codes(&stage.channel.send(&of(message, &[GOOGLE])).await), ["bad_message"]);
+    assert_eq!(codes(&stage.channel.send(&delivery_of(message, &[GOOGLE])).await), ["bad_message"]);
     assert!(stage.transport.requests().is_empty());
 }
 
 #[tokio::test]
-async fn a_redirect_is_an_answer_and_is_not_followed() {
+async fn a_redirect_is_a_fault_and_is_not_followed() {
     let mut redirect = answer(307, "");
     redirect.headers.insert("location", "https://169.254.169.254/latest".parse().unwrap());
     let stage = stage([redirect]);
@@ -182,7 +183,7 @@ async fn one_token_serves_all_messages_to_a_service_for_hours() {
 }
 
 #[tokio::test]
-async fn a_refused_token_is_made_anew_for_the_next_send() {
+async fn a_refused_token_is_replaced_for_the_next_send() {
     let refused = || answer(403, r#"{"reason":"BadJwtToken"}"#);
     let stage = stage([answer(201, ""), refused(), refused(), answer(201, "")]);
     stage.channel.send(&delivery(&[APPLE])).await;
@@ -194,7 +195,7 @@ async fn a_refused_token_is_made_anew_for_the_next_send() {
     let token = |at: usize| &requests[at].headers["authorization"];
     assert_eq!(token(0), token(1));
     assert_ne!(token(1), token(2));
-    // The second was new: another would break Apple's rule of one an hour, and would be refused as well.
+    // The second token was new. A third would break Apple's limit of one per hour.
     assert_eq!(token(2), token(3));
 }
 
@@ -207,7 +208,7 @@ async fn a_later_attempt_carries_what_is_left_of_the_time_to_live() {
 }
 
 #[tokio::test]
-async fn an_answer_that_never_came_is_ambiguous_and_a_connection_that_never_was_is_not() {
+async fn transport_errors_become_faults_by_their_kind() {
     let stage = stage([]);
     let host = || "updates.push.services.mozilla.com".to_owned();
     stage.transport.then(TransportError::Timeout { host: host(), after: Duration::from_secs(15) });
@@ -218,7 +219,7 @@ async fn an_answer_that_never_came_is_ambiguous_and_a_connection_that_never_was_
 }
 
 #[tokio::test]
-async fn requests_have_the_channels_deadline_and_take_no_long_answer() {
+async fn requests_have_the_channels_timeout_and_a_response_limit() {
     let stage = stage_with(|config| config.timeout = Duration::from_secs(7), [answer(201, "")]);
     stage.channel.send(&delivery(&[MOZILLA])).await;
     let request = stage.transport.requests().remove(0);
@@ -227,7 +228,7 @@ async fn requests_have_the_channels_deadline_and_take_no_long_answer() {
 }
 
 #[tokio::test]
-async fn a_probe_shows_the_public_key_and_asks_nobody() {
+async fn a_probe_returns_the_public_key_without_a_request() {
     let stage = stage([]);
     assert_eq!(
         stage.channel.probe().await.unwrap().identity,
@@ -238,7 +239,7 @@ async fn a_probe_shows_the_public_key_and_asks_nobody() {
 }
 
 #[test]
-fn what_is_wrong_with_the_configuration_is_told_by_its_key() {
+fn a_configuration_error_names_the_key() {
     let error = |change: &dyn Fn(&mut Config)| {
         let mut config = Config::new(PRIVATE, "mailto:push@example.com");
         change(&mut config);
@@ -246,8 +247,8 @@ fn what_is_wrong_with_the_configuration_is_told_by_its_key() {
         let transport = Arc::new(ScriptedTransport::new());
         WebPush::new(name, &config, transport, Arc::new(SystemClock)).unwrap_err()
     };
-    type Spoil<'a> = &'a dyn Fn(&mut Config);
-    let cases: [(Spoil<'_>, &str); 5] = [
+    type Change<'a> = &'a dyn Fn(&mut Config);
+    let cases: [(Change<'_>, &str); 5] = [
         (&|config| config.private_key = "s3cret".into(), "private_key"),
         (&|config| config.subject = "s3cret".to_owned(), "subject"),
         (&|config| config.endpoints = vec!["https://s3cret".to_owned()], "endpoints"),

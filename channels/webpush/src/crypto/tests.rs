@@ -1,5 +1,4 @@
-//! What is encrypted, read as a browser reads it. The reading is written by itself, on HKDF and from the RFCs, and shares
-//! nothing with what it checks.
+//! Tests of the encryption against the RFCs and an independent decryption, which uses HKDF and shares no code with `crypto.rs`.
 
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 use base64::Engine as _;
@@ -8,8 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// RFC 8291, Appendix A.
-const PLAIN: &[u8] = b"When I grow up, I want to be a watermelon";
+/// Plaintext of RFC 8291, Appendix A. The constants below are from there, too.
+const PLAINTEXT: &[u8] = b"When I grow up, I want to be a watermelon";
 const UA_PRIVATE: &str = "q1dXpw3UpT5VOmu_cf_v6ih07Aems3njxI-JWgLcM94";
 pub(crate) const UA_PUBLIC: &str =
     "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4";
@@ -22,44 +21,44 @@ pub(crate) fn bytes(text: &str) -> Vec<u8> {
     URL_SAFE_NO_PAD.decode(text).unwrap()
 }
 
-/// Draws what Appendix A draws, each time.
-pub(crate) struct Appendix;
+/// Randomness that always returns the values of RFC 8291, Appendix A.
+pub(crate) struct AppendixA;
 
-impl Randomness for Appendix {
-    fn draw(&self) -> Option<Fresh> {
+impl Randomness for AppendixA {
+    fn generate(&self) -> Option<EphemeralSecrets> {
         let sender = PrivateKey::from_private_key(&ECDH_P256, &bytes(AS_PRIVATE)).unwrap();
-        Some(Fresh { sender, salt: bytes(SALT).try_into().unwrap() })
+        Some(EphemeralSecrets { sender, salt: bytes(SALT).try_into().unwrap() })
     }
 }
 
-pub(crate) fn keys() -> Keys {
-    Keys::new(&bytes(UA_PUBLIC), &bytes(AUTH)).unwrap()
+pub(crate) fn keys() -> SubscriptionKeys {
+    SubscriptionKeys::new(&bytes(UA_PUBLIC), &bytes(AUTH)).unwrap()
 }
 
-/// A browser, with both halves of its keys.
+/// Browser with its key pair, which decrypts messages.
 pub(crate) struct Browser {
     private: PrivateKey,
     public: Vec<u8>,
     auth: Vec<u8>,
 }
 
-struct Bytes(usize);
+struct OutputLength(usize);
 
-impl KeyType for Bytes {
+impl KeyType for OutputLength {
     fn len(&self) -> usize {
         self.0
     }
 }
 
-fn expanded(prk: &Prk, info: &[&[u8]], length: usize) -> Vec<u8> {
+fn hkdf_expand(prk: &Prk, info: &[&[u8]], length: usize) -> Vec<u8> {
     let mut out = vec![0; length];
-    prk.expand(info, Bytes(length)).unwrap().fill(&mut out).unwrap();
+    prk.expand(info, OutputLength(length)).unwrap().fill(&mut out).unwrap();
     out
 }
 
 impl Browser {
-    /// The receiver of Appendix A.
-    pub(crate) fn of_the_appendix() -> Self {
+    /// Returns the receiver of RFC 8291, Appendix A.
+    pub(crate) fn from_appendix_a() -> Self {
         let private = PrivateKey::from_private_key(&ECDH_P256, &bytes(UA_PRIVATE)).unwrap();
         Self { private, public: bytes(UA_PUBLIC), auth: bytes(AUTH) }
     }
@@ -70,12 +69,12 @@ impl Browser {
         Self { private, public, auth: auth.to_vec() }
     }
 
-    fn keys(&self) -> Keys {
-        Keys::new(&self.public, &self.auth).unwrap()
+    fn keys(&self) -> SubscriptionKeys {
+        SubscriptionKeys::new(&self.public, &self.auth).unwrap()
     }
 
-    /// The text in a body, without what fills it up; none where a browser would drop the message.
-    pub(crate) fn read(&self, body: &[u8]) -> Option<Vec<u8>> {
+    /// Decrypts a body and removes the padding. Returns `None` if a browser would drop the message.
+    pub(crate) fn decrypt(&self, body: &[u8]) -> Option<Vec<u8>> {
         let (salt, rest) = body.split_first_chunk::<16>()?;
         let (size, rest) = rest.split_first_chunk::<4>()?;
         let (id, rest) = rest.split_first()?;
@@ -86,38 +85,38 @@ impl Browser {
         let peer = UnparsedPublicKey::new(&ECDH_P256, sender);
         let secret = agree(&self.private, peer, (), |secret| Ok(secret.to_vec())).ok()?;
         let combined = Salt::new(HKDF_SHA256, &self.auth).extract(&secret);
-        let ikm = expanded(&combined, &[b"WebPush: info", &[0], &self.public, sender], 32);
-        opened(salt, &ikm, record)
+        let ikm = hkdf_expand(&combined, &[b"WebPush: info", &[0], &self.public, sender], 32);
+        decrypt_record(salt, &ikm, record)
     }
 }
 
-/// RFC 8188 alone: the text of a single record.
-fn opened(salt: &[u8], ikm: &[u8], record: &[u8]) -> Option<Vec<u8>> {
+/// Decrypts a single record (RFC 8188).
+fn decrypt_record(salt: &[u8], ikm: &[u8], record: &[u8]) -> Option<Vec<u8>> {
     let prk = Salt::new(HKDF_SHA256, salt).extract(ikm);
-    let key = expanded(&prk, &[b"Content-Encoding: aes128gcm", &[0]], 16);
-    let nonce = expanded(&prk, &[b"Content-Encoding: nonce", &[0]], 12);
+    let key = hkdf_expand(&prk, &[b"Content-Encoding: aes128gcm", &[0]], 16);
+    let nonce = hkdf_expand(&prk, &[b"Content-Encoding: nonce", &[0]], 12);
     let key = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &key).unwrap());
     let nonce = Nonce::try_assume_unique_for_key(&nonce).unwrap();
     let mut record = record.to_vec();
-    let text = key.open_in_place(nonce, Aad::empty(), &mut record).ok()?;
-    let end = text.iter().rposition(|byte| *byte != 0)?;
-    (text[end] == 2).then(|| text[..end].to_vec())
+    let plaintext = key.open_in_place(nonce, Aad::empty(), &mut record).ok()?;
+    let end = plaintext.iter().rposition(|byte| *byte != 0)?;
+    (plaintext[end] == 2).then(|| plaintext[..end].to_vec())
 }
 
 #[test]
 fn encryption_gives_the_body_of_rfc_8291_appendix_a() {
-    let body = encrypted(PLAIN, PLAIN.len(), keys(), &Appendix).unwrap();
+    let body = encrypt(PLAINTEXT, PLAINTEXT.len(), keys(), &AppendixA).unwrap();
     assert_eq!(URL_SAFE_NO_PAD.encode(&body), BODY);
-    assert_eq!(Browser::of_the_appendix().read(&body).unwrap(), PLAIN);
+    assert_eq!(Browser::from_appendix_a().decrypt(&body).unwrap(), PLAINTEXT);
 }
 
-/// Each value the appendix prints on the way.
+/// Checks each intermediate value that the appendix prints.
 #[test]
-fn the_steps_between_are_those_of_rfc_8291_appendix_a() {
+fn the_intermediate_values_are_those_of_rfc_8291_appendix_a() {
     let sender = PrivateKey::from_private_key(&ECDH_P256, &bytes(AS_PRIVATE)).unwrap();
     let secret = agree(&sender, keys().point, (), |secret| Ok(secret.to_vec())).unwrap();
     assert_eq!(URL_SAFE_NO_PAD.encode(&secret), "kyrL1jIIOHEzg3sM2ZWRHDRB62YACZhhSlknJ672kSs");
-    let prk_key = mac(&bytes(AUTH), &[&secret]);
+    let prk_key = hmac_sha256(&bytes(AUTH), &[&secret]);
     assert_eq!(URL_SAFE_NO_PAD.encode(prk_key), "Snr3JMxaHVDXHWJn5wdC52WjpCtd2EIEGBykDcZW32k");
     let ikm = bytes("S4lYMb_L0FxCeq0WhDx813KgSYqU26kOyzWUdsXYyrg");
     let (key, nonce) = content_keys(&bytes(SALT), &ikm);
@@ -125,7 +124,7 @@ fn the_steps_between_are_those_of_rfc_8291_appendix_a() {
     assert_eq!(URL_SAFE_NO_PAD.encode(&nonce.as_ref()[..12]), "4h_95klXJ5E_qnoN");
 }
 
-/// RFC 8188 §3.1: the content coding without a key agreement.
+/// Uses the example of RFC 8188 §3.1, which has no key agreement.
 #[test]
 fn the_content_keys_are_those_of_rfc_8188() {
     let (salt, ikm) = (bytes("I1BsxtFttlv3u_Oo94xnmw"), bytes("yqdlZ-tYemfogSmv7Ws5PQ"));
@@ -133,85 +132,88 @@ fn the_content_keys_are_those_of_rfc_8188() {
     assert_eq!(URL_SAFE_NO_PAD.encode(&key.as_ref()[..16]), "_wniytB-ofscZDh4tbSjHw");
     assert_eq!(URL_SAFE_NO_PAD.encode(&nonce.as_ref()[..12]), "Bcs8gkIRKLI8GeI8");
     let body = bytes("I1BsxtFttlv3u_Oo94xnmwAAEAAA-NAVub2qFgBEuQKRapoZu-IxkIva3MEB1PD-ly8Thjg");
-    assert_eq!(opened(&salt, &ikm, &body[21..]).unwrap(), b"I am the walrus");
+    assert_eq!(decrypt_record(&salt, &ikm, &body[21..]).unwrap(), b"I am the walrus");
 }
 
 #[test]
 fn the_longest_text_fills_4096_bytes_and_one_more_is_refused() {
-    assert_eq!(MAX_PLAIN, 3993);
-    let body = encrypted(&[b'x'; MAX_PLAIN], 0, keys(), &SystemRandomness).unwrap();
+    assert_eq!(MAX_PLAINTEXT, 3993);
+    let body = encrypt(&[b'x'; MAX_PLAINTEXT], 0, keys(), &SystemRandomness).unwrap();
     assert_eq!(body.len(), 4096);
-    assert_eq!(Browser::of_the_appendix().read(&body).unwrap().len(), MAX_PLAIN);
-    assert!(encrypted(&[b'x'; MAX_PLAIN + 1], 0, keys(), &SystemRandomness).is_none());
-    assert!(encrypted(b"x", MAX_PLAIN + 1, keys(), &SystemRandomness).is_none());
+    assert_eq!(Browser::from_appendix_a().decrypt(&body).unwrap().len(), MAX_PLAINTEXT);
+    assert!(encrypt(&[b'x'; MAX_PLAINTEXT + 1], 0, keys(), &SystemRandomness).is_none());
+    assert!(encrypt(b"x", MAX_PLAINTEXT + 1, keys(), &SystemRandomness).is_none());
 }
 
 #[test]
-fn texts_of_other_lengths_look_alike_when_they_are_filled_up() {
-    let short = encrypted(b"no", 128, keys(), &SystemRandomness).unwrap();
-    let long = encrypted(b"a longer answer", 128, keys(), &SystemRandomness).unwrap();
+fn padded_messages_have_the_same_length() {
+    let short = encrypt(b"no", 128, keys(), &SystemRandomness).unwrap();
+    let long = encrypt(b"a longer answer", 128, keys(), &SystemRandomness).unwrap();
     assert_eq!(short.len(), long.len());
-    assert_eq!(Browser::of_the_appendix().read(&short).unwrap(), b"no");
-    assert_eq!(Browser::of_the_appendix().read(&long).unwrap(), b"a longer answer");
+    assert_eq!(Browser::from_appendix_a().decrypt(&short).unwrap(), b"no");
+    assert_eq!(Browser::from_appendix_a().decrypt(&long).unwrap(), b"a longer answer");
 }
 
 #[test]
 fn no_two_messages_share_key_or_salt() {
-    let one = encrypted(PLAIN, 0, keys(), &SystemRandomness).unwrap();
-    let two = encrypted(PLAIN, 0, keys(), &SystemRandomness).unwrap();
-    assert_ne!(one[..16], two[..16]);
-    assert_ne!(one[21..HEADER], two[21..HEADER]);
+    let body = encrypt(PLAINTEXT, 0, keys(), &SystemRandomness).unwrap();
+    let other = encrypt(PLAINTEXT, 0, keys(), &SystemRandomness).unwrap();
+    assert_ne!(body[..16], other[..16]);
+    assert_ne!(body[21..HEADER_LEN], other[21..HEADER_LEN]);
 }
 
 #[test]
 fn keys_that_are_no_point_or_of_another_length_are_refused() {
     let (point, auth) = (bytes(UA_PUBLIC), bytes(AUTH));
-    assert!(Keys::new(&point, &auth).is_some());
+    assert!(SubscriptionKeys::new(&point, &auth).is_some());
     let mut off_the_curve = point.clone();
     off_the_curve[64] ^= 1;
     let mut hybrid = point.clone();
     hybrid[0] = 6;
     let compressed: Vec<u8> = [&[2], &point[1..33]].concat();
     for bad in [&off_the_curve[..], &hybrid, &compressed, &point[..64], &[], &[0], &[4; 65]] {
-        assert!(Keys::new(bad, &auth).is_none());
+        assert!(SubscriptionKeys::new(bad, &auth).is_none());
     }
-    assert!(Keys::new(&point, &auth[..15]).is_none() && Keys::new(&point, &[0; 17]).is_none());
+    assert!(
+        SubscriptionKeys::new(&point, &auth[..15]).is_none()
+            && SubscriptionKeys::new(&point, &[0; 17]).is_none()
+    );
 }
 
-struct Exhausted;
+struct FailingRandomness;
 
-impl Randomness for Exhausted {
-    fn draw(&self) -> Option<Fresh> {
+impl Randomness for FailingRandomness {
+    fn generate(&self) -> Option<EphemeralSecrets> {
         None
     }
 }
 
 #[test]
-fn no_randomness_is_no_message() {
-    assert!(encrypted(PLAIN, 0, keys(), &Exhausted).is_none());
+fn without_randomness_nothing_is_encrypted() {
+    assert!(encrypt(PLAINTEXT, 0, keys(), &FailingRandomness).is_none());
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn any_text_comes_out_as_it_went_in(
-        text in proptest::collection::vec(any::<u8>(), 0..MAX_PLAIN), more in 0usize..600, auth in any::<[u8; 16]>(),
+    fn any_text_is_decrypted_to_itself(
+        text in proptest::collection::vec(any::<u8>(), 0..MAX_PLAINTEXT), padding in 0usize..600, auth in any::<[u8; 16]>(),
     ) {
         let browser = Browser::new(auth);
-        let length = (text.len() + more).min(MAX_PLAIN);
-        let body = encrypted(&text, length, browser.keys(), &SystemRandomness).unwrap();
-        prop_assert_eq!(body.len(), HEADER + length + 1 + TAG);
-        prop_assert_eq!(browser.read(&body).unwrap(), text);
+        let length = (text.len() + padding).min(MAX_PLAINTEXT);
+        let body = encrypt(&text, length, browser.keys(), &SystemRandomness).unwrap();
+        prop_assert_eq!(body.len(), HEADER_LEN + length + 1 + TAG_LEN);
+        prop_assert_eq!(browser.decrypt(&body).unwrap(), text);
     }
 
     #[test]
-    fn a_body_that_was_touched_or_cut_is_not_read(at in 0usize..144, cut in 0usize..144) {
+    fn a_changed_or_truncated_body_is_not_decrypted(at in 0usize..144, cut in 0usize..144) {
         let mut body = bytes(BODY);
-        prop_assert!(Browser::of_the_appendix().read(&body[..cut]).is_none());
+        prop_assert!(Browser::from_appendix_a().decrypt(&body[..cut]).is_none());
         body[at] ^= 1;
-        // Four bytes are the record size, of which any that is large enough is right.
+        // These four bytes are the record size. A larger one than necessary is valid.
         if !(16..20).contains(&at) {
-            prop_assert!(Browser::of_the_appendix().read(&body).is_none());
+            prop_assert!(Browser::from_appendix_a().decrypt(&body).is_none());
         }
     }
 }

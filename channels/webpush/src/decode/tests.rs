@@ -1,4 +1,4 @@
-//! Every row of the four tables, and what hostile answers come to.
+//! Tests of each row of the error tables, and of hostile answers.
 
 use proptest::prelude::*;
 use pushgate::Scope;
@@ -14,20 +14,20 @@ const TOKEN: &str = "gAAAAABlVAaQ_the-token-itself";
 const SERVICES: [Service; 5] =
     [Service::Mozilla, Service::Google, Service::Apple, Service::Windows, Service::Other];
 
-fn read(service: Service, response: &Response) -> Outcome {
+fn outcome_of(service: Service, response: &Response) -> Outcome {
     let endpoint: Uri = format!("https://push.test/v2/{TOKEN}").parse().unwrap();
     let message = Message { title: "a title of a user".into(), ..sample() };
-    outcome(response, &Asked { service, endpoint: &endpoint, message: &message, now: NOW })
+    outcome(response, &RequestContext { service, endpoint: &endpoint, message: &message, now: NOW })
 }
 
 fn fault(service: Service, response: &Response) -> Fault {
-    match read(service, response) {
+    match outcome_of(service, response) {
         Outcome::Failed(fault) => fault,
         other => panic!("{other:?}"),
     }
 }
 
-fn mozilla_says(code: u16, errno: u64, message: &str) -> Response {
+fn mozilla_error(code: u16, errno: u64, message: &str) -> Response {
     let body = json!({"code": code, "errno": errno, "error": "…", "message": message, "more_info": "http://autopush…"});
     answer(code, body.to_string())
 }
@@ -57,7 +57,7 @@ fn every_row_of_mozillas_table_gives_its_kind() {
         (500, 999, VendorDown),
     ];
     for (status, errno, kind) in rows {
-        let fault = fault(Service::Mozilla, &mozilla_says(status, errno, "why"));
+        let fault = fault(Service::Mozilla, &mozilla_error(status, errno, "why"));
         assert_eq!((fault.kind, fault.vendor_code), (kind, Some(errno.to_string())));
         assert_eq!(fault.scope, Scope::Address);
     }
@@ -67,9 +67,9 @@ fn every_row_of_mozillas_table_gives_its_kind() {
 }
 
 #[test]
-fn a_subscription_made_for_another_key_is_kept_and_says_nothing_about_ours() {
+fn a_subscription_made_for_another_key_is_kept_and_proves_nothing_about_the_credentials() {
     let cases = [
-        (Service::Mozilla, mozilla_says(401, 109, "VAPID public key mismatch")),
+        (Service::Mozilla, mozilla_error(401, 109, "VAPID public key mismatch")),
         (
             Service::Google,
             answer(
@@ -95,10 +95,10 @@ fn a_subscription_made_for_another_key_is_kept_and_says_nothing_about_ours() {
 }
 
 #[test]
-fn a_refused_token_of_ours_costs_no_subscription() {
+fn a_refused_vapid_token_costs_no_subscription() {
     let cases = [
-        (Service::Mozilla, mozilla_says(401, 109, "InvalidSignature")),
-        (Service::Mozilla, mozilla_says(401, 109, "Missing VAPID token")),
+        (Service::Mozilla, mozilla_error(401, 109, "InvalidSignature")),
+        (Service::Mozilla, mozilla_error(401, 109, "Missing VAPID token")),
         (Service::Google, answer(400, "<HTML><HEAD><TITLE>UnauthorizedRegistration</TITLE></HEAD></HTML>")),
         (Service::Google, answer(403, "invalid JWT provided\n")),
         (Service::Google, answer(401, "")),
@@ -161,7 +161,7 @@ fn every_row_of_apples_table_gives_its_kind() {
 }
 
 #[test]
-fn windows_tells_in_headers_what_it_thinks() {
+fn windows_errors_are_read_from_headers_and_body() {
     let conflict = [
         ("x-wns-error-description", "Ttl value conflicts with X-WNS-Cache-Policy."),
         ("x-wns-status", "dropped"),
@@ -181,7 +181,7 @@ fn windows_tells_in_headers_what_it_thinks() {
     assert_eq!((trouble.kind, trouble.vendor_code.as_deref()), (Kind::VendorDown, Some("InternalError")));
     let status = |status: &str| {
         let headers = [("x-wns-status", status), ("x-wns-msg-id", "4B2F6C")];
-        read(Service::Windows, &answer_with(201, &headers, ""))
+        outcome_of(Service::Windows, &answer_with(201, &headers, ""))
     };
     assert_eq!(status("received"), Outcome::accepted("4B2F6C"));
     assert_eq!(status("channelthrottled").code(), "throttled");
@@ -189,7 +189,7 @@ fn windows_tells_in_headers_what_it_thinks() {
 }
 
 #[test]
-fn the_status_line_decides_where_nothing_else_is_said() {
+fn without_a_code_or_text_the_status_decides() {
     use Kind::{AuthExpired, BadMessage, Throttled, Timeout, TooLarge, VendorDown};
     for service in SERVICES {
         for (status, kind) in [
@@ -214,9 +214,9 @@ fn the_status_line_decides_where_nothing_else_is_said() {
 
 #[test]
 fn only_an_answer_in_the_services_own_form_proves_a_subscription_dead() {
-    let own = [
-        (Service::Mozilla, mozilla_says(404, 102, "Invalid URL endpoint")),
-        (Service::Mozilla, mozilla_says(410, 106, "No such subscription")),
+    let genuine = [
+        (Service::Mozilla, mozilla_error(404, 102, "Invalid URL endpoint")),
+        (Service::Mozilla, mozilla_error(410, 106, "No such subscription")),
         (Service::Google, answer(410, "push subscription has unsubscribed or expired.\n")),
         (Service::Google, answer(404, "A valid push subscription endpoint should be specified in the URL")),
         (Service::Google, answer(410, "<HTML>\n<HEAD>\n<TITLE>NotRegistered</TITLE>\n</HEAD></HTML>")),
@@ -228,7 +228,7 @@ fn only_an_answer_in_the_services_own_form_proves_a_subscription_dead() {
         (Service::Other, answer(410, "")),
         (Service::Other, answer(410, "the subscription has expired")),
     ];
-    for (service, response) in own {
+    for (service, response) in genuine {
         assert_eq!(fault(service, &response).kind, Kind::TokenGone, "{service:?} {response:?}");
     }
     let of_a_proxy = [
@@ -253,22 +253,23 @@ fn only_an_answer_in_the_services_own_form_proves_a_subscription_dead() {
 }
 
 #[test]
-fn a_message_that_was_taken_carries_the_services_name_for_it() {
+fn an_accepted_message_carries_the_vendor_id() {
     for service in SERVICES {
         for status in [200, 201, 202, 204] {
-            assert_eq!(read(service, &answer(status, "<html>")), Outcome::Accepted { vendor_id: None });
+            assert_eq!(outcome_of(service, &answer(status, "<html>")), Outcome::Accepted { vendor_id: None });
         }
     }
     for service in SERVICES {
         assert_eq!(fault(service, &answer(206, "{}")).kind, Kind::VendorDown);
     }
-    let located = |location: &str| read(Service::Google, &answer_with(201, &[("location", location)], ""));
+    let located =
+        |location: &str| outcome_of(Service::Google, &answer_with(201, &[("location", location)], ""));
     assert_eq!(
         located("https://fcm.googleapis.com/0:1700000000123456%7031b2e6f9fd7ecd"),
         Outcome::accepted("0:1700000000123456%7031b2e6f9fd7ecd")
     );
     let id = answer_with(201, &[("apns-id", "eabeae54-14a8-11e5-b60b-1697f925ec7b")], "");
-    assert_eq!(read(Service::Apple, &id), Outcome::accepted("eabeae54-14a8-11e5-b60b-1697f925ec7b"));
+    assert_eq!(outcome_of(Service::Apple, &id), Outcome::accepted("eabeae54-14a8-11e5-b60b-1697f925ec7b"));
     let long = format!("https://push.test/{}", "x".repeat(257));
     let echo = format!("https://push.test/m/{TOKEN}");
     for nothing in ["", "/", "https://push.test/m/", &long, &echo, "https://push.test/a b"] {
@@ -278,21 +279,21 @@ fn a_message_that_was_taken_carries_the_services_name_for_it() {
 
 #[test]
 fn retry_after_is_read_as_seconds_and_as_a_date() {
-    let wish =
+    let delay =
         |value: &str| fault(Service::Mozilla, &answer_with(503, &[("retry-after", value)], "")).retry_after;
-    assert_eq!(wish("120"), Some(Duration::from_secs(120)));
-    assert_eq!(wish("Tue, 14 Nov 2023 22:15:20 GMT"), Some(Duration::from_secs(120)));
-    assert_eq!(wish("99999999999999999999999"), Some(Fault::MAX_RETRY_AFTER));
-    assert_eq!(wish("Tue, 14 Nov 2090 22:11:20 GMT"), Some(Fault::MAX_RETRY_AFTER));
-    // Zero would be a loop without a pause.
+    assert_eq!(delay("120"), Some(Duration::from_secs(120)));
+    assert_eq!(delay("Tue, 14 Nov 2023 22:15:20 GMT"), Some(Duration::from_secs(120)));
+    assert_eq!(delay("99999999999999999999999"), Some(Fault::MAX_RETRY_AFTER));
+    assert_eq!(delay("Tue, 14 Nov 2090 22:11:20 GMT"), Some(Fault::MAX_RETRY_AFTER));
+    // Zero would cause a loop without a pause.
     for nonsense in ["0", "Tue, 14 Nov 2023 22:11:20 GMT", "-5", "soon", "", "5x"] {
-        assert_eq!(wish(nonsense), None, "{nonsense}");
+        assert_eq!(delay(nonsense), None, "{nonsense}");
     }
-    assert_eq!(fault(Service::Apple, &answer(429, "")).retry_after, Some(PAUSE));
+    assert_eq!(fault(Service::Apple, &answer(429, "")).retry_after, Some(DEFAULT_PAUSE));
 }
 
 #[test]
-fn a_wrong_clock_is_named_where_a_token_is_refused() {
+fn a_refused_token_with_a_wrong_clock_is_explained_by_the_clock() {
     let detail = |date: &str| fault(Service::Google, &answer_with(403, &[("date", date)], "no")).detail;
     let behind = detail("Wed, 15 Nov 2023 22:13:20 GMT");
     assert!(behind.starts_with("this machine's clock is 86400 s behind the service's"), "{behind}");
@@ -302,7 +303,7 @@ fn a_wrong_clock_is_named_where_a_token_is_refused() {
 }
 
 #[test]
-fn hostile_answers_are_judged_by_their_status() {
+fn hostile_answers_are_classified_by_their_status() {
     let deep = "[".repeat(8000);
     let bodies: [&[u8]; 11] = [
         b"",
@@ -329,36 +330,38 @@ fn hostile_answers_are_judged_by_their_status() {
 }
 
 #[test]
-fn neither_endpoint_nor_text_nor_control_character_gets_into_a_detail() {
-    let told = "bad: gAAAAABl\u{0}VAaQ_the-\u{200b}token-itself\r\n«a title of a user» \u{1b}[31m\u{202e}";
-    let said = fault(Service::Mozilla, &mozilla_says(400, 110, told));
-    assert_eq!(said.detail, "mozilla answers 400 Bad Request: bad: … «…» [31m");
+fn no_detail_contains_the_endpoint_a_message_text_or_a_control_character() {
+    let text = "bad: gAAAAABl\u{0}VAaQ_the-\u{200b}token-itself\r\n«a title of a user» \u{1b}[31m\u{202e}";
+    let quoted = fault(Service::Mozilla, &mozilla_error(400, 110, text));
+    assert_eq!(quoted.detail, "mozilla answers 400 Bad Request: bad: … «…» [31m");
     let endpoint: Uri = format!("https://push.test/v2/{TOKEN}").parse().unwrap();
-    let asked = Asked { service: Service::Other, endpoint: &endpoint, message: &sample(), now: NOW };
+    let context =
+        RequestContext { service: Service::Other, endpoint: &endpoint, message: &sample(), now: NOW };
     let reason = format!("busy with {TOKEN}\u{1b}[31m");
-    let gone = unanswered(TransportError::GoneAway { host: "push.test".to_owned(), reason }, &asked);
+    let gone = transport_fault(TransportError::GoneAway { host: "push.test".to_owned(), reason }, &context);
     assert_eq!(gone.detail, "push.test went away without looking at the request: busy with …[31m");
     let long = format!("{}{TOKEN}", "x".repeat(LONGEST_QUOTE - 5));
     assert!(!fault(Service::Other, &answer(500, long)).detail.contains("gAAA"));
     let as_code = fault(Service::Apple, &answer(400, json!({ "reason": TOKEN }).to_string()));
     assert_eq!(as_code.vendor_code, None);
     let endpoint: Uri = "https://web.push.apple.com/QGuQyavXutnMH7iOFqLz".parse().unwrap();
-    let asked = Asked { service: Service::Apple, endpoint: &endpoint, message: &sample(), now: NOW };
-    let echoed = outcome(&answer(400, r#"{"reason":"QGuQyavXutnMH7iOFqLz"}"#), &asked);
+    let context =
+        RequestContext { service: Service::Apple, endpoint: &endpoint, message: &sample(), now: NOW };
+    let echoed = outcome(&answer(400, r#"{"reason":"QGuQyavXutnMH7iOFqLz"}"#), &context);
     assert_eq!(echoed.fault().unwrap().vendor_code, None);
 }
 
 proptest! {
     #[test]
-    fn no_answer_makes_a_panic_or_tells_the_token(
+    fn no_answer_causes_a_panic_or_reveals_the_token(
         status in 100u16..1000, head in ".{0,40}", tail in ".{0,40}", body in proptest::collection::vec(any::<u8>(), 0..200),
     ) {
         for service in SERVICES {
-            let _ = read(service, &answer(status, body.clone()));
-            let told = format!("{head}{TOKEN}{tail}");
-            let body = json!({"errno": 110, "message": told, "reason": told, "ErrDesc": told}).to_string();
-            for body in [body, told.clone(), format!("<TITLE>{told}</TITLE>")] {
-                if let Outcome::Failed(fault) = read(service, &answer(status, body)) {
+            let _ = outcome_of(service, &answer(status, body.clone()));
+            let text = format!("{head}{TOKEN}{tail}");
+            let body = json!({"errno": 110, "message": text, "reason": text, "ErrDesc": text}).to_string();
+            for body in [body, text.clone(), format!("<TITLE>{text}</TITLE>")] {
+                if let Outcome::Failed(fault) = outcome_of(service, &answer(status, body)) {
                     prop_assert!(!fault.to_string().contains(TOKEN));
                 }
             }

@@ -1,5 +1,4 @@
-//! What every message becomes. The requests as push services see them, and the texts as a service worker reads them, are in
-//! `golden/`.
+//! Tests of the encoding. Complete requests, and the JSON that a service worker reads, are in `golden/`.
 
 use std::time::Duration;
 
@@ -8,18 +7,23 @@ use pushgate_kit::sample::message as sample;
 use serde_json::json;
 
 use super::*;
-use crate::vapid::{Vapid, private_key, tests::PRIVATE};
+use crate::auth::{VapidSigner, parse_private_key, tests::PRIVATE};
 
-fn read(message: &Message) -> Value {
+fn encoded(message: &Message) -> Value {
     let style = Style { icon: Some("/icon.png".into()), badge_icon: None };
-    serde_json::from_slice(&text(message, &style, 0)).unwrap()
+    serde_json::from_slice(&super::message(message, &style, 0)).unwrap()
 }
 
 fn all_headers(message: &Message, service: Service) -> HeaderMap {
-    let vapid = Vapid::new(private_key(PRIVATE).unwrap(), "mailto:push@example.com");
+    let vapid = VapidSigner::new(parse_private_key(PRIVATE).unwrap(), "mailto:push@example.com");
     let now = message.created_at;
-    let mut headers = headers(message);
-    add_for(&mut headers, service, message.seconds_left(now), &vapid.token("https://a.test", now).unwrap());
+    let mut headers = common_headers(message);
+    add_service_headers(
+        &mut headers,
+        service,
+        message.seconds_left(now),
+        &vapid.token("https://a.test", now).unwrap(),
+    );
     headers
 }
 
@@ -27,25 +31,25 @@ const ALL: [Service; 5] =
     [Service::Mozilla, Service::Google, Service::Apple, Service::Windows, Service::Other];
 
 #[test]
-fn the_topic_is_a_digest_every_push_service_takes() {
+fn the_topic_is_a_digest_that_every_push_service_accepts() {
     assert_eq!(digest_of("conv:42"), "vQgyPC3A4_7oVyWQ1Gs0u8SgO7WE6CAU");
     let with = Message { collapse_key: Some("conv:42".into()), ..sample() };
-    assert_eq!(headers(&with)["topic"], "vQgyPC3A4_7oVyWQ1Gs0u8SgO7WE6CAU");
+    assert_eq!(common_headers(&with)["topic"], "vQgyPC3A4_7oVyWQ1Gs0u8SgO7WE6CAU");
 }
 
 #[test]
 fn without_a_collapse_key_there_is_no_topic_and_the_tag_is_the_id() {
     for key in [None, Some(String::new())] {
         let message = Message { collapse_key: key, ..sample() };
-        assert!(headers(&message).get("topic").is_none());
-        let text = read(&message);
-        assert_eq!(text["notification"]["tag"], sample().id.to_string());
-        assert!(text["notification"].get("renotify").is_none());
+        assert!(common_headers(&message).get("topic").is_none());
+        let json = encoded(&message);
+        assert_eq!(json["notification"]["tag"], sample().id.to_string());
+        assert!(json["notification"].get("renotify").is_none());
     }
 }
 
 #[test]
-fn now_or_never_is_zero_except_where_zero_is_refused() {
+fn a_ttl_of_zero_is_sent_as_zero_except_to_apple() {
     let message = Message { ttl: Duration::ZERO, ..sample() };
     for service in ALL {
         let expected = if service == Service::Apple { "1" } else { "0" };
@@ -62,7 +66,7 @@ fn a_time_to_live_above_four_weeks_is_clamped() {
 }
 
 #[test]
-fn windows_alone_is_told_how_to_keep_it() {
+fn only_windows_gets_a_cache_policy() {
     let never = Message { ttl: Duration::ZERO, ..sample() };
     assert_eq!(all_headers(&never, Service::Windows)["x-wns-cache-policy"], "no-cache");
     for service in ALL {
@@ -77,39 +81,39 @@ fn urgency_follows_the_priority() {
     for (priority, urgency) in
         [(Priority::High, "high"), (Priority::Normal, "normal"), (Priority::Low, "low")]
     {
-        assert_eq!(headers(&Message { priority, ..sample() })["urgency"], urgency);
+        assert_eq!(common_headers(&Message { priority, ..sample() })["urgency"], urgency);
     }
 }
 
 #[test]
-fn a_silent_message_has_nothing_to_show_and_keeps_its_data() {
-    let text = read(&Message { silent: true, image: Some("https://a/b".into()), ..sample() });
-    assert!(text.get("notification").is_none() && !text.to_string().contains("https://a/b"));
-    assert_eq!(text["data"]["payload"], r#"{"conversation":"ann"}"#);
-    assert_eq!(text["app_badge"], 3);
+fn a_silent_message_has_no_notification_and_keeps_its_data() {
+    let json = encoded(&Message { silent: true, image: Some("https://a/b".into()), ..sample() });
+    assert!(json.get("notification").is_none() && !json.to_string().contains("https://a/b"));
+    assert_eq!(json["data"]["payload"], r#"{"conversation":"ann"}"#);
+    assert_eq!(json["app_badge"], 3);
 }
 
 #[test]
-fn a_link_no_browser_may_open_is_left_out() {
+fn a_link_that_is_not_https_is_omitted() {
     for link in ["myapp://ann", "http://app.example/ann", "javascript:alert(1)"] {
-        let text = read(&Message { link: Some(link.into()), ..sample() });
-        assert!(text["notification"].get("navigate").is_none(), "{link}");
+        let json = encoded(&Message { link: Some(link.into()), ..sample() });
+        assert!(json["notification"].get("navigate").is_none(), "{link}");
     }
 }
 
 #[test]
 fn an_override_is_merged_last_and_null_removes() {
     let patch = json!({"web_push": 8030, "notification": {"requireInteraction": true, "icon": null}, "app_badge": null});
-    let text = read(&Message { overrides: Some(patch), ..sample() });
-    assert_eq!(text["web_push"], 8030);
-    assert_eq!(text["notification"]["requireInteraction"], true);
-    assert_eq!(text["notification"]["title"], "Ann");
-    assert!(text["notification"].get("icon").is_none() && text.get("app_badge").is_none());
+    let json = encoded(&Message { overrides: Some(patch), ..sample() });
+    assert_eq!(json["web_push"], 8030);
+    assert_eq!(json["notification"]["requireInteraction"], true);
+    assert_eq!(json["notification"]["title"], "Ann");
+    assert!(json["notification"].get("icon").is_none() && json.get("app_badge").is_none());
 }
 
 #[test]
-fn texts_are_filled_up_to_whole_blocks_and_never_beyond_what_fits() {
-    for (length, block, filled) in [
+fn padding_fills_whole_blocks_within_the_size_limit() {
+    for (length, block, padded) in [
         (1, 0, 1),
         (1, 128, 128),
         (128, 128, 128),
@@ -119,7 +123,7 @@ fn texts_are_filled_up_to_whole_blocks_and_never_beyond_what_fits() {
         (3993, 128, 3993),
         (5, 3993, 3993),
     ] {
-        assert_eq!(filled_up(length, block), filled, "{length} in blocks of {block}");
+        assert_eq!(padded_len(length, block), padded, "{length} in blocks of {block}");
     }
 }
 
@@ -145,12 +149,12 @@ fn any_message() -> impl Strategy<Value = Message> {
 
 proptest! {
     #[test]
-    fn any_message_makes_json_a_worker_can_read_and_headers_a_service_can(m in any_message()) {
-        let text = read(&m);
-        prop_assert_eq!(text["data"]["payload"].as_str(), exposed(&m.payload));
-        prop_assert_eq!(&text["id"], &Value::from(m.id.to_string()));
+    fn any_message_makes_valid_json_and_headers(m in any_message()) {
+        let json = encoded(&m);
+        prop_assert_eq!(json["data"]["payload"].as_str(), exposed(&m.payload));
+        prop_assert_eq!(&json["id"], &Value::from(m.id.to_string()));
         if !m.silent {
-            prop_assert_eq!(text["notification"]["title"].as_str(), Some(m.title.expose()));
+            prop_assert_eq!(json["notification"]["title"].as_str(), Some(m.title.expose()));
         }
         for service in ALL {
             let headers = all_headers(&m, service);
@@ -160,22 +164,22 @@ proptest! {
     }
 
     #[test]
-    fn filling_up_hides_the_length_within_a_block(length in 0usize..3993, block in 1usize..3993) {
-        let filled = filled_up(length, block);
-        prop_assert!(filled >= length && filled <= MAX_PLAIN && filled < length + block);
-        prop_assert!(filled.is_multiple_of(block) || filled == MAX_PLAIN);
+    fn padding_hides_the_length_within_a_block(length in 0usize..3993, block in 1usize..3993) {
+        let padded = padded_len(length, block);
+        prop_assert!(padded >= length && padded <= MAX_PLAINTEXT && padded < length + block);
+        prop_assert!(padded.is_multiple_of(block) || padded == MAX_PLAINTEXT);
     }
 }
 
 #[test]
-fn a_removal_tells_the_worker_which_tag_is_to_go() {
+fn a_removal_names_the_tag_to_remove() {
     let removal = Message {
         act: pushgate::Act::Remove,
         collapse_key: Some("call-1".to_owned()),
         silent: true,
         ..sample()
     };
-    let read = read(&removal);
-    let zego: Value = serde_json::from_str(read["data"]["zego"].as_str().unwrap()).unwrap();
-    assert_eq!((&zego["revoke"], read.get("notification")), (&"call-1".into(), None));
+    let json = encoded(&removal);
+    let zego: Value = serde_json::from_str(json["data"]["zego"].as_str().unwrap()).unwrap();
+    assert_eq!((&zego["revoke"], json.get("notification")), (&"call-1".into(), None));
 }

@@ -1,4 +1,4 @@
-//! Which subscriptions are taken, and that nothing of a hostile one gets through or into an error.
+//! Tests of which subscriptions are permitted, and that no error quotes a hostile one.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -6,27 +6,27 @@ use serde_json::json;
 use super::*;
 use crate::crypto::tests::{AUTH, UA_PUBLIC};
 
-/// The JSON a browser gives for this endpoint, with the keys of RFC 8291.
+/// Returns a subscription with this endpoint and the keys of RFC 8291, Appendix A.
 pub(crate) fn subscription(endpoint: &str) -> String {
     json!({"endpoint": endpoint, "expirationTime": null, "keys": {"p256dh": UA_PUBLIC, "auth": AUTH}})
         .to_string()
 }
 
-fn allowed(endpoints: &[&str], insecure_loopback_endpoints: bool) -> Allowed {
+fn policy(endpoints: &[&str], insecure_loopback_endpoints: bool) -> EndpointPolicy {
     let endpoints = endpoints.iter().map(|host| (*host).to_owned()).collect();
     let config = Config { endpoints, insecure_loopback_endpoints, ..Config::new("k", "s") };
-    Allowed::new(&config).unwrap()
+    EndpointPolicy::new(&config).unwrap()
 }
 
-fn why(allowed: &Allowed, token: &str) -> String {
-    match allowed.read(token) {
-        Ok(_) => panic!("{token} was taken"),
+fn refusal(policy: &EndpointPolicy, token: &str) -> String {
+    match policy.parse(token) {
+        Ok(_) => panic!("{token} was accepted"),
         Err(fault) => fault.detail,
     }
 }
 
 #[test]
-fn the_services_of_the_browsers_are_known_by_their_hosts() {
+fn push_services_are_recognized_by_their_hosts() {
     let cases = [
         ("https://updates.push.services.mozilla.com/wpush/v2/gAAA", Service::Mozilla),
         ("https://fcm.googleapis.com/fcm/send/dXNl:APA91b", Service::Google),
@@ -36,36 +36,37 @@ fn the_services_of_the_browsers_are_known_by_their_hosts() {
         ("https://wns2-par02p.notify.windows.com/w/?token=BQYA%2bx%2f%3d", Service::Windows),
     ];
     for (endpoint, service) in cases {
-        let taken = allowed(&[], false).read(&subscription(endpoint)).unwrap();
-        assert_eq!(taken.service, service, "{endpoint}");
+        let parsed = policy(&[], false).parse(&subscription(endpoint)).unwrap();
+        assert_eq!(parsed.service, service, "{endpoint}");
         let host = endpoint.split('/').nth(2).unwrap().to_lowercase();
-        assert_eq!(taken.origin, format!("https://{}", host.trim_end_matches(":443")));
+        assert_eq!(parsed.origin, format!("https://{}", host.trim_end_matches(":443")));
     }
 }
 
 #[test]
 fn an_endpoint_is_kept_byte_for_byte() {
     let endpoint = "https://wns2-par02p.notify.windows.com/w/?token=BQYAAAD%2bx%2F%3d&a=/../b//c";
-    let taken = allowed(&[], false).read(&subscription(endpoint)).unwrap();
-    assert_eq!(taken.endpoint.path_and_query().unwrap(), "/w/?token=BQYAAAD%2bx%2F%3d&a=/../b//c");
+    let parsed = policy(&[], false).parse(&subscription(endpoint)).unwrap();
+    assert_eq!(parsed.endpoint.path_and_query().unwrap(), "/w/?token=BQYAAAD%2bx%2F%3d&a=/../b//c");
 }
 
 #[test]
-fn an_operator_names_further_hosts_one_by_one_by_their_domain_or_all() {
-    let takes = |hosts: &[&str], endpoint: &str| allowed(hosts, false).read(&subscription(endpoint)).is_ok();
+fn an_operator_permits_further_hosts_by_name_by_domain_or_all() {
+    let accepts =
+        |hosts: &[&str], endpoint: &str| policy(hosts, false).parse(&subscription(endpoint)).is_ok();
     let ours = "https://push.example.net/up?id=7";
-    assert!(!takes(&[], ours));
-    assert!(takes(&["Push.Example.net"], ours));
-    assert!(takes(&["*.example.net"], ours));
-    assert!(takes(&["*"], ours));
-    assert!(!takes(&["*.example.net"], "https://example.net/up"));
-    assert!(!takes(&["*.example.net"], "https://example.net.evil.org/up"));
-    assert!(!takes(&["push.example.net"], "https://evil.push.example.net/up"));
-    assert!(!takes(&["*.example.net"], "https://evilexample.net/up"));
+    assert!(!accepts(&[], ours));
+    assert!(accepts(&["Push.Example.net"], ours));
+    assert!(accepts(&["*.example.net"], ours));
+    assert!(accepts(&["*"], ours));
+    assert!(!accepts(&["*.example.net"], "https://example.net/up"));
+    assert!(!accepts(&["*.example.net"], "https://example.net.evil.org/up"));
+    assert!(!accepts(&["push.example.net"], "https://evil.push.example.net/up"));
+    assert!(!accepts(&["*.example.net"], "https://evilexample.net/up"));
 }
 
 #[test]
-fn what_is_no_host_is_refused_as_one() {
+fn an_entry_that_is_not_a_host_name_is_refused() {
     for bad in [
         "",
         "https://push.example.net",
@@ -79,11 +80,11 @@ fn what_is_no_host_is_refused_as_one() {
         "*.net.",
     ] {
         let config = Config { endpoints: vec![bad.to_owned()], ..Config::new("k", "s") };
-        assert_eq!(Allowed::new(&config).err(), Some(ConfigError::Endpoints), "{bad}");
+        assert_eq!(EndpointPolicy::new(&config).err(), Some(ConfigError::Endpoints), "{bad}");
     }
 }
 
-/// Even an operator who takes any service takes no address inside his own network, as far as the text tells.
+/// Holds even for an operator who permits any host.
 #[test]
 fn an_endpoint_that_is_not_a_public_name_at_port_443_is_refused() {
     let long = format!("https://push.example.net/{}", "x".repeat(2048));
@@ -134,42 +135,42 @@ fn an_endpoint_that_is_not_a_public_name_at_port_443_is_refused() {
         &long,
     ];
     for endpoint in endpoints {
-        let detail = why(&allowed(&["*"], false), &subscription(endpoint));
+        let detail = refusal(&policy(&["*"], false), &subscription(endpoint));
         assert!(detail.starts_with("the endpoint "), "{endpoint}: {detail}");
-        // Where tests may use loopback, everything else is as closed as before.
+        // Permission for loopback permits nothing else.
         if !endpoint.contains("127.0.0.1/")
             && !endpoint.to_lowercase().contains("//localhost")
             && !endpoint.contains("[::1]")
         {
-            why(&allowed(&["*"], true), &subscription(endpoint));
+            refusal(&policy(&["*"], true), &subscription(endpoint));
         }
     }
 }
 
 #[test]
-fn loopback_is_taken_where_tests_ask_for_it_and_nowhere_else() {
+fn loopback_is_permitted_only_with_insecure_loopback_endpoints() {
     for (endpoint, origin) in [
         ("http://127.0.0.1:9090/wpush/v2/x", "http://127.0.0.1:9090"),
         ("https://localhost:8443/x", "https://localhost:8443"),
         ("http://[::1]:80/x", "http://[::1]"),
     ] {
-        assert_eq!(allowed(&[], true).read(&subscription(endpoint)).unwrap().origin, origin);
-        why(&allowed(&["*"], false), &subscription(endpoint));
+        assert_eq!(policy(&[], true).parse(&subscription(endpoint)).unwrap().origin, origin);
+        refusal(&policy(&["*"], false), &subscription(endpoint));
     }
-    why(&allowed(&[], true), &subscription("http://10.0.0.1/x"));
-    why(&allowed(&[], true), &subscription("ftp://127.0.0.1/x"));
+    refusal(&policy(&[], true), &subscription("http://10.0.0.1/x"));
+    refusal(&policy(&[], true), &subscription("ftp://127.0.0.1/x"));
 }
 
 #[test]
-fn keys_are_read_with_and_without_padding_and_refused_when_they_are_none() {
+fn keys_are_parsed_with_and_without_padding_and_refused_if_invalid() {
     let endpoint = "https://web.push.apple.com/x";
     let with = |p256dh: &str, auth: &str| {
         let keys = json!({"p256dh": p256dh, "auth": auth, "more": 1});
         json!({"endpoint": endpoint, "keys": keys, "options": {}}).to_string()
     };
-    let good = allowed(&[], false);
-    assert!(good.read(&with(UA_PUBLIC, AUTH)).is_ok());
-    assert!(good.read(&with(&format!("{UA_PUBLIC}="), &format!("{AUTH}=="))).is_ok());
+    let good = policy(&[], false);
+    assert!(good.parse(&with(UA_PUBLIC, AUTH)).is_ok());
+    assert!(good.parse(&with(&format!("{UA_PUBLIC}="), &format!("{AUTH}=="))).is_ok());
     for (p256dh, auth) in [
         ("", AUTH),
         (UA_PUBLIC, ""),
@@ -180,12 +181,12 @@ fn keys_are_read_with_and_without_padding_and_refused_when_they_are_none() {
         (&UA_PUBLIC.replace("BCVx", "BCVy"), AUTH),
         ("BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", AUTH),
     ] {
-        assert!(why(&good, &with(p256dh, auth)).starts_with("keys.p256dh is"), "{p256dh} {auth}");
+        assert!(refusal(&good, &with(p256dh, auth)).starts_with("keys.p256dh is"), "{p256dh} {auth}");
     }
 }
 
 #[test]
-fn what_is_no_subscription_is_refused_without_being_quoted() {
+fn a_text_that_is_not_a_subscription_is_refused_without_being_quoted() {
     let deep = "[".repeat(4000);
     for bad in [
         "",
@@ -199,7 +200,7 @@ fn what_is_no_subscription_is_refused_without_being_quoted() {
         r#"{"endpoint":"https://web.push.apple.com/x","keys":{"p256dh":["s3cret"],"auth":"x"}}"#,
         &deep,
     ] {
-        let detail = why(&allowed(&[], false), bad);
+        let detail = refusal(&policy(&[], false), bad);
         assert!(detail.starts_with("a subscription is the JSON of"), "{bad}");
         assert!(!detail.contains("s3cret"));
     }
@@ -207,19 +208,19 @@ fn what_is_no_subscription_is_refused_without_being_quoted() {
 
 proptest! {
     #[test]
-    fn no_text_makes_a_panic_and_none_is_repeated(text in ".{0,200}", host in "[a-z0-9.:@\\[\\]-]{1,40}") {
-        let all = allowed(&["*"], false);
-        prop_assert!(all.read(&text).is_err());
-        if let Err(fault) = all.read(&subscription(&format!("https://{host}/s3cret"))) {
+    fn no_text_causes_a_panic_or_is_quoted(text in ".{0,200}", host in "[a-z0-9.:@\\[\\]-]{1,40}") {
+        let all = policy(&["*"], false);
+        prop_assert!(all.parse(&text).is_err());
+        if let Err(fault) = all.parse(&subscription(&format!("https://{host}/s3cret"))) {
             prop_assert!(!fault.to_string().contains("s3cret"));
         }
     }
 
     #[test]
-    fn no_number_passes_for_a_name(ip in any::<std::net::Ipv4Addr>(), six in any::<std::net::Ipv6Addr>()) {
+    fn no_ip_address_passes_for_a_dns_name(ip in any::<std::net::Ipv4Addr>(), six in any::<std::net::Ipv6Addr>()) {
         let number = u32::from(ip);
         for host in [ip.to_string(), number.to_string(), format!("{number:#x}"), format!("{number:#o}"), six.to_string()] {
-            prop_assert!(!is_name(&host), "{host}");
+            prop_assert!(!is_dns_name(&host), "{host}");
         }
     }
 }
