@@ -1,4 +1,4 @@
-//! Broadcast channels of Live Activities (iOS 18): one request reaches all who follow. Pure; decides from the address alone.
+//! Broadcast channels of Live Activities (iOS 18): one request reaches all subscribed devices. Pure.
 //! Source: <https://developer.apple.com/documentation/usernotifications/sending-broadcast-push-notification-requests-to-apns>.
 
 use base64::Engine as _;
@@ -8,29 +8,34 @@ use pushgate::{Fault, Kind};
 
 use crate::encode::PushType;
 
-/// What an address of a broadcast channel begins with.
-const PREFIX: &str = "broadcast:";
-/// The longest id taken, in bytes of base64. Apple fixes no length; today's have 24.
-const LONGEST_ID: usize = 256;
+/// Prefix of an address that names a broadcast channel.
+const ADDRESS_PREFIX: &str = "broadcast:";
+/// Maximum length of an id in base64. Apple specifies no length; current ids have 24 bytes.
+const MAX_ID_BYTES: usize = 256;
 
-/// The id of the broadcast channel that an address names; `None` for a device's token.
+/// Returns the id of the broadcast channel that the address names. `None` means that it is a device token.
 pub(crate) fn id(token: &str) -> Option<&str> {
-    token.strip_prefix(PREFIX)
+    token.strip_prefix(ADDRESS_PREFIX)
 }
 
-/// Whether Apple could have given out this id.
+/// Checks the form of an id.
+///
+/// # Errors
+/// Returns a fault that describes the valid form.
 pub(crate) fn admits(id: &str) -> Result<(), Fault> {
-    if (1..=LONGEST_ID).contains(&id.len()) && STANDARD.decode(id).is_ok() {
+    if (1..=MAX_ID_BYTES).contains(&id.len()) && STANDARD.decode(id).is_ok() {
         return Ok(());
     }
-    let detail = "a broadcast channel is addressed as `broadcast:` and its apns-channel-id, which is base64";
+    let detail =
+        "the address of a broadcast channel is `broadcast:` and its apns-channel-id, which is base64";
     Err(Fault::new(Kind::BadMessage, detail))
 }
 
-/// The headers of a push to a device, made those of a broadcast. An app is named by the path, and nothing collapses.
+/// Converts the headers of a push to a device into those of a broadcast. The path names the app, and APNs does not collapse
+/// broadcasts.
 pub(crate) fn headers(kind: PushType, device: &HeaderMap, id: &str) -> Result<HeaderMap, Fault> {
     if kind != PushType::Liveactivity {
-        let detail = "a broadcast channel takes Live Activities alone; set headers.apns-push-type to liveactivity in the overrides for apns";
+        let detail = "a broadcast channel accepts Live Activities only; set headers.apns-push-type to liveactivity in the overrides for apns";
         return Err(Fault::new(Kind::Unsupported, detail));
     }
     let mut headers = device.clone();

@@ -1,4 +1,4 @@
-//! What a push certificate says of itself: until when it is good, and for which topics. It proves nothing, Apple does.
+//! Expiry and topics of a push certificate. Does not verify the certificate; Apple does.
 //! Source: Apple's extension 1.2.840.113635.100.6.3.6 of X.509.
 
 use pushgate::Timestamp;
@@ -6,29 +6,29 @@ use pushgate::x509::{self, Der};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
-/// The extension's identifier as it stands in DER (ITU-T X.690 §8.19).
+/// Object identifier of the extension in DER (ITU-T X.690 §8.19).
 const TOPICS: &[u8] = b"\x2a\x86\x48\x86\xf7\x63\x64\x06\x03\x06";
 
 /// Tags of DER (ITU-T X.690 §8).
 const UTF8: u8 = 0x0c;
 const SEQUENCE: u8 = 0x30;
 
-/// A push certificate.
+/// Push certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Certificate {
-    /// Its last moment.
-    pub(crate) ends_at: Timestamp,
-    /// What it may be used for: bundle ids, some with a suffix. Empty where it does not say.
+    /// End of its validity.
+    pub(crate) expires_at: Timestamp,
+    /// Topics that it is valid for: bundle ids, some with a suffix. Empty if the certificate names none.
     pub(crate) topics: Vec<String>,
 }
 
 impl Certificate {
-    /// The first certificate of a PEM text; `None` when there is none or it cannot be read.
-    pub(crate) fn read(text: &str) -> Option<Self> {
+    /// Parses the first certificate of a PEM text. Returns `None` if there is none or it is invalid.
+    pub(crate) fn from_pem(text: &str) -> Option<Self> {
         let der = CertificateDer::from_pem_slice(text.as_bytes()).ok()?;
-        let read = x509::Certificate::read(&der)?;
-        let list = read.extensions.iter().find(|(id, _)| *id == TOPICS);
-        // Each topic is followed by a list of what it is called.
+        let parsed = x509::Certificate::read(&der)?;
+        let list = parsed.extensions.iter().find(|(id, _)| *id == TOPICS);
+        // A list of names follows each topic.
         let topics = match list {
             Some((_, list)) => Der(Der(list).inside(SEQUENCE)?)
                 .filter(|(tag, _)| *tag == UTF8)
@@ -36,11 +36,11 @@ impl Certificate {
                 .collect(),
             None => Vec::new(),
         };
-        Some(Self { ends_at: read.ends_at, topics })
+        Some(Self { expires_at: parsed.ends_at, topics })
     }
 
-    /// Whether it may be used for the app, as far as it says.
-    pub(crate) fn is_for(&self, app: &str) -> bool {
+    /// Returns `true` if the certificate is valid for the app, or names no topics.
+    pub(crate) fn covers(&self, app: &str) -> bool {
         let of_app = |topic: &String| {
             topic.strip_prefix(app).is_some_and(|suffix| suffix.is_empty() || suffix.starts_with('.'))
         };
@@ -55,26 +55,27 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// A push certificate as Apple makes them, and its key, in PEM: for the app and its calls, until the end of 2024.
+    /// Returns a push certificate in Apple's form with its key, in PEM. It is valid for the app and its calls until the end
+    /// of 2024.
     pub(crate) fn certificate() -> String {
         let list = |items: &[&str]| {
-            let inside: Vec<u8> = items
+            let content: Vec<u8> = items
                 .iter()
                 .flat_map(|item| {
                     let name = [&[SEQUENCE, 5, UTF8, 3][..], b"app"].concat();
                     [&[UTF8, u8::try_from(item.len()).unwrap()], item.as_bytes(), &name].concat()
                 })
                 .collect();
-            [&[SEQUENCE, u8::try_from(inside.len()).unwrap()], &inside[..]].concat()
+            [&[SEQUENCE, u8::try_from(content.len()).unwrap()], &content[..]].concat()
         };
         let topics = list(&["com.example.MyApp", "com.example.MyApp.voip"]);
-        made(|params| {
+        build(|params| {
             let oid = [1, 2, 840, 113_635, 100, 6, 3, 6];
             params.custom_extensions.push(CustomExtension::from_oid_content(&oid, topics));
         })
     }
 
-    fn made(change: impl FnOnce(&mut CertificateParams)) -> String {
+    fn build(change: impl FnOnce(&mut CertificateParams)) -> String {
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
         params.not_after = date_time_ymd(2024, 12, 31);
         change(&mut params);
@@ -83,36 +84,37 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_certificate_says_until_when_and_for_what_it_is_good() {
-        let read = Certificate::read(&certificate()).unwrap();
-        assert_eq!(read.ends_at.to_string(), "2024-12-31T00:00:00Z");
-        assert_eq!(read.topics, ["com.example.MyApp", "com.example.MyApp.voip"]);
-        assert!(read.is_for("com.example.MyApp"));
-        assert!(!read.is_for("com.example.My") && !read.is_for("com.example.Other"));
+    fn expiry_and_topics_are_parsed_from_a_certificate() {
+        let parsed = Certificate::from_pem(&certificate()).unwrap();
+        assert_eq!(parsed.expires_at.to_string(), "2024-12-31T00:00:00Z");
+        assert_eq!(parsed.topics, ["com.example.MyApp", "com.example.MyApp.voip"]);
+        assert!(parsed.covers("com.example.MyApp"));
+        assert!(!parsed.covers("com.example.My") && !parsed.covers("com.example.Other"));
     }
 
     #[test]
-    fn the_years_after_2049_are_written_in_another_way() {
-        let far = Certificate::read(&made(|params| params.not_after = date_time_ymd(2051, 1, 2))).unwrap();
-        assert_eq!(far.ends_at.to_string(), "2051-01-02T00:00:00Z");
+    fn an_expiry_after_2049_is_parsed() {
+        let far =
+            Certificate::from_pem(&build(|params| params.not_after = date_time_ymd(2051, 1, 2))).unwrap();
+        assert_eq!(far.expires_at.to_string(), "2051-01-02T00:00:00Z");
     }
 
     #[test]
     fn a_certificate_that_names_no_topic_may_be_used_for_any() {
-        let read = Certificate::read(&made(|_| ())).unwrap();
-        assert!(read.topics.is_empty() && read.is_for("com.example.Other"));
+        let parsed = Certificate::from_pem(&build(|_| ())).unwrap();
+        assert!(parsed.topics.is_empty() && parsed.covers("com.example.Other"));
     }
 
     #[test]
-    fn what_is_no_certificate_is_refused() {
+    fn an_invalid_certificate_is_refused() {
         for text in ["", "-----BEGIN CERTIFICATE-----\n????\n-----END CERTIFICATE-----", "MIIB"] {
-            assert_eq!(Certificate::read(text), None);
+            assert_eq!(Certificate::from_pem(text), None);
         }
     }
 
     proptest! {
         #[test]
-        fn a_broken_certificate_never_makes_a_panic(at in 0usize..400, byte in any::<u8>(), cut in 0usize..400) {
+        fn a_broken_certificate_never_causes_a_panic(at in 0usize..400, byte in any::<u8>(), cut in 0usize..400) {
             use base64::Engine as _;
             use base64::engine::general_purpose::STANDARD;
             let mut der = CertificateDer::from_pem_slice(certificate().as_bytes()).unwrap().to_vec();
@@ -120,7 +122,7 @@ pub(crate) mod tests {
             der[at] = byte;
             der.truncate(der.len() - cut % 2 * (cut % der.len()));
             let text = format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(&der));
-            let _ = Certificate::read(&text);
+            let _ = Certificate::from_pem(&text);
         }
     }
 }

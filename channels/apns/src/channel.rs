@@ -1,4 +1,5 @@
-//! The channel: encode once, send to each device over one HTTP/2 connection, decode. Nothing is judged or repeated here.
+//! The channel: encodes once, sends one request per device over one HTTP/2 connection, and decodes. It classifies and
+//! repeats nothing.
 
 use std::sync::Arc;
 
@@ -13,17 +14,17 @@ use pushgate::{
 };
 use serde_json::{Value, json};
 
-use crate::auth::{Auth, Bearer, ProviderTokens};
+use crate::auth::{Auth, ProviderTokens, SignedToken};
 use crate::broadcast;
 use crate::config::{Config, ConfigError};
-use crate::decode::{self, Asked};
-use crate::encode::{self, Encoded, LONGEST_LIFE, Overrides, PushType, Style};
+use crate::decode::{self, RequestContext};
+use crate::encode::{self, Encoded, MAX_TTL, Overrides, PushType, Style};
 
 const CAPABILITY: Capability = Capability {
     tokens: &[TokenKind::Token, TokenKind::Voip],
-    // Apple has no batches: single requests side by side on one connection.
+    // APNs has no batch API. Single requests run in parallel on one connection.
     max_batch: 64,
-    max_ttl: LONGEST_LIFE,
+    max_ttl: MAX_TTL,
     collapse: true,
     priority: true,
     badge: true,
@@ -32,17 +33,17 @@ const CAPABILITY: Capability = Capability {
     ..Capability::BASIC
 };
 
-/// The bytes of a device token. Apple fixes no length: devices have 32, Live Activities more.
+/// Permitted length of a device token. Apple specifies none: tokens of devices have 32 bytes, of Live Activities more.
 const TOKEN_BYTES: std::ops::RangeInclusive<usize> = 32..=100;
 
-/// Well-formed and nobody's: what a probe is addressed to.
-const NOBODY: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+/// Well-formed token of no device, for probes.
+const PROBE_TOKEN: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// A channel to the devices of one app in one of Apple's environments.
+/// Channel to the devices of one app in one of Apple's environments.
 pub struct Apns {
     info: ChannelInfo,
     style: Style,
-    /// Where to send to: scheme and host.
+    /// Base URL of the service: scheme and host.
     base: String,
     auth: Auth,
     transport: Arc<dyn Transport>,
@@ -56,13 +57,14 @@ impl std::fmt::Debug for Apns {
 }
 
 impl Apns {
-    /// A channel under `name`. Give all channels the same `tokens`, so that those with one key share its provider token;
-    /// and with a certificate give the transport [`Config::identity`]. Channels with the same [`Config::base`] and
-    /// credentials may share a transport, others must not: Apple takes one key a connection, and one stream until it has
-    /// taken that key.
+    /// Creates a channel named `name`.
+    ///
+    /// All channels should get the same `tokens`, so that those with one key share its provider token. With a certificate,
+    /// the transport needs [`Config::identity`]. Only channels with the same [`Config::base`] and credentials may share a
+    /// transport: Apple accepts one key per connection, and one stream until it has accepted that key.
     ///
     /// # Errors
-    /// [`ConfigError`] naming the key and what would be right.
+    /// Returns a [`ConfigError`] that names the key and a valid value.
     pub fn new(
         name: ChannelName,
         config: &Config,
@@ -71,7 +73,7 @@ impl Apns {
         tokens: &ProviderTokens,
     ) -> Result<Self, ConfigError> {
         if config.timeout.is_zero() {
-            return Err(ConfigError::NO_TIME);
+            return Err(ConfigError::ZERO_TIMEOUT);
         }
         let sound = Some(config.sound.clone()).filter(|sound| !sound.is_empty());
         Ok(Self {
@@ -84,25 +86,25 @@ impl Apns {
         })
     }
 
-    /// What goes to every address of this kind.
+    /// Prepares the state shared by the requests to all addresses of this kind.
     fn call<'a>(&self, message: &'a Message, kind: TokenKind, now: Timestamp) -> Result<Call<'a>, Fault> {
-        let overrides = Overrides::of(message, kind)?;
+        let overrides = Overrides::from_message(message, kind)?;
         let Encoded { kind, mut headers, payload } = encode::encode(message, &overrides, &self.style);
-        let bearer = self.auth.bearer(now)?;
+        let bearer = self.auth.signed_token(now)?;
         if let Some(bearer) = &bearer {
             headers.insert(AUTHORIZATION, bearer.header.clone());
         }
-        let app_reads = message.payload.as_ref().map_or("", Secret::expose);
-        let private = [message.title.expose(), message.content.expose(), app_reads];
-        let asked = Asked { chooses_topic: overrides.chooses_topic(), private };
-        Ok(Call { message, kind, asked, headers, payload: payload.into(), bearer })
+        let payload_text = message.payload.as_ref().map_or("", Secret::expose);
+        let private = [message.title.expose(), message.content.expose(), payload_text];
+        let context = RequestContext { chooses_topic: overrides.chooses_topic(), private };
+        Ok(Call { message, kind, context, headers, payload: payload.into(), bearer })
     }
 
-    async fn send_one(&self, shared: &Call<'_>, address: &Address) -> Result<Outcome, Fault> {
+    async fn send_to(&self, shared: &Call<'_>, address: &Address) -> Result<Outcome, Fault> {
         self.admits(address)?;
-        // A call's own token is rare: what goes there is made here, and costs the others nothing.
-        let ring = || self.call(shared.message, address.kind, self.clock.now()).map(Box::new);
-        let own = (address.kind == TokenKind::Voip).then(ring).transpose()?;
+        // A PushKit token needs headers and a payload of its own. It is rare, so they are encoded only here.
+        let voip_call = || self.call(shared.message, address.kind, self.clock.now()).map(Box::new);
+        let own = (address.kind == TokenKind::Voip).then(voip_call).transpose()?;
         let call = own.as_deref().unwrap_or(shared);
         let token = address.token.expose();
         let (path, headers) = match broadcast::id(token) {
@@ -113,26 +115,26 @@ impl Apns {
             }
         };
         let uri = format!("{}/{path}", self.base).parse::<Uri>();
-        let uri = uri.map_err(|_| Fault::new(Kind::Unsupported, "`topic` cannot stand in a path"))?;
+        let uri = uri.map_err(|_| Fault::new(Kind::Unsupported, "`topic` cannot be part of a URL path"))?;
         let mut request = Request::post(uri, call.payload.clone(), self.info.timeout);
         request.headers = headers;
         let outcome = match self.transport.send(request).await {
-            Ok(response) => decode::outcome(&response, &call.asked, self.clock.now()),
-            Err(error) => Outcome::Failed(decode::unanswered(error, &call.asked)),
+            Ok(response) => decode::outcome(&response, &call.context, self.clock.now()),
+            Err(error) => Outcome::Failed(decode::transport_fault(error, &call.context)),
         };
         let Outcome::Failed(fault) = outcome else { return Ok(outcome) };
-        Err(self.auth.judged(fault, call.bearer.as_ref(), self.clock.now()))
+        Err(self.auth.apply_fault(fault, call.bearer.as_ref(), self.clock.now()))
     }
 }
 
-/// What the requests of one delivery have in common.
+/// State shared by the requests of one delivery.
 struct Call<'a> {
     message: &'a Message,
     kind: PushType,
-    asked: Asked<'a>,
+    context: RequestContext<'a>,
     headers: HeaderMap,
     payload: Bytes,
-    bearer: Option<Bearer>,
+    bearer: Option<SignedToken>,
 }
 
 #[async_trait]
@@ -145,7 +147,7 @@ impl PushChannel for Apns {
         let token = address.token.expose();
         let is_hex = token.bytes().all(|b| b.is_ascii_hexdigit());
         if !CAPABILITY.tokens.contains(&address.kind) {
-            let detail = format!("apns takes a token, not a {}", address.kind.as_str());
+            let detail = format!("apns requires a token, not a {}", address.kind.as_str());
             return Err(Fault::new(Kind::Unsupported, detail));
         }
         if let Some(id) = broadcast::id(token).filter(|_| address.kind == TokenKind::Token) {
@@ -154,16 +156,16 @@ impl PushChannel for Apns {
         if is_hex && token.len().is_multiple_of(2) && TOKEN_BYTES.contains(&(token.len() / 2)) {
             return Ok(());
         }
-        let detail = "a device token of Apple's is 32 to 100 bytes in hexadecimal digits, without spaces";
+        let detail = "a device token must be 32 to 100 bytes in hexadecimal digits, without spaces";
         Err(Fault::new(Kind::BadMessage, detail))
     }
 
     fn render(&self, message: &Message) -> Rendered {
-        // Overrides that cannot be read are refused when it is sent.
-        let overrides = Overrides::of(message, TokenKind::Token).unwrap_or_default();
+        // Sending refuses invalid overrides.
+        let overrides = Overrides::from_message(message, TokenKind::Token).unwrap_or_default();
         let encoded = encode::encode(message, &overrides, &self.style);
-        let shown = |value: &HeaderValue| Value::from(value.to_str().unwrap_or_default());
-        let headers = encoded.headers.iter().map(|(name, value)| (name.to_string(), shown(value)));
+        let to_json = |value: &HeaderValue| Value::from(value.to_str().unwrap_or_default());
+        let headers = encoded.headers.iter().map(|(name, value)| (name.to_string(), to_json(value)));
         let headers: Value = headers.collect();
         let counted = encoded.counted();
         let payload: Value = serde_json::from_str(&encoded.payload).expect("we have just written it");
@@ -176,19 +178,19 @@ impl PushChannel for Apns {
             Ok(call) => call,
             Err(fault) => return Report::all_failed(expected, &fault),
         };
-        let sending = delivery.targets.iter().map(|one| self.send_one(&call, &one.address));
-        let sent = join_all(sending).await.into_iter();
-        Report::new(expected, sent.map(|one| one.unwrap_or_else(Outcome::Failed)).collect())
+        let sends = delivery.targets.iter().map(|target| self.send_to(&call, &target.address));
+        let results = join_all(sends).await.into_iter();
+        Report::new(expected, results.map(|result| result.unwrap_or_else(Outcome::Failed)).collect())
     }
 
     async fn probe(&self) -> Result<Probe, Fault> {
         let now = self.clock.now();
         let app = &self.style.topic;
-        let (who, expires_at) = match &self.auth {
+        let (credentials, expires_at) = match &self.auth {
             // Keys do not expire.
-            Auth::Token(token) => (token.owner(), None),
-            Auth::Certificate(certificate) if certificate.is_for(app) => {
-                ("certificate".to_owned(), Some(certificate.ends_at))
+            Auth::Token(token) => (token.description(), None),
+            Auth::Certificate(certificate) if certificate.covers(app) => {
+                ("certificate".to_owned(), Some(certificate.expires_at))
             }
             Auth::Certificate(certificate) => {
                 let detail =
@@ -199,12 +201,12 @@ impl PushChannel for Apns {
         let message = encode::probe(now);
         let call = self.call(&message, TokenKind::Token, now)?;
         let channel = self.info.name.clone();
-        let nobody = Address { channel, kind: TokenKind::Token, token: NOBODY.into() };
-        match self.send_one(&call, &nobody).await {
-            // To say that it does not know the device, Apple must have known us.
-            Err(fault) if !decode::knows_us(&fault) => Err(fault),
+        let address = Address { channel, kind: TokenKind::Token, token: PROBE_TOKEN.into() };
+        match self.send_to(&call, &address).await {
+            // An answer about the probe's token proves that Apple accepted the credentials.
+            Err(fault) if !decode::accepted_credentials(&fault) => Err(fault),
             Ok(_) | Err(_) => {
-                let identity = format!("{who}, {app} at {}", self.base);
+                let identity = format!("{credentials}, {app} at {}", self.base);
                 Ok(Probe { identity, expires_at })
             }
         }

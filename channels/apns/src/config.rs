@@ -1,5 +1,5 @@
-//! What the channel is configured with, and how it proves who it is. Parsed once, here; secrets never print, and no error
-//! quotes what it complains of.
+//! Configuration of the channel, and its credentials. Parsed once, here. `Debug` prints no secret, and no error quotes the
+//! value it refuses.
 
 use std::time::Duration;
 
@@ -13,43 +13,43 @@ use serde::{Deserialize, Deserializer};
 use crate::auth::{Auth, ProviderTokens};
 use crate::certificate::Certificate;
 
-/// The channel's table in the configuration. It proves itself by `key`, `key_id` and `team_id`, or by `certificate`.
+/// Table of the channel in the configuration file. The credentials are `key`, `key_id` and `team_id`, or `certificate`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The app's bundle id (`"com.example.MyApp"`). The suffixes of push types are added to it.
+    /// Bundle id of the app (`"com.example.MyApp"`). The channel appends the suffix of the push type.
     pub topic: String,
-    /// Which of Apple's two worlds the tokens are of: `"production"` (App Store, TestFlight), the default, or `"sandbox"`
-    /// (builds from Xcode).
+    /// Environment of the device tokens: `"production"` (App Store, TestFlight; the default) or `"sandbox"` (builds from
+    /// Xcode).
     #[serde(default)]
     pub environment: Environment,
-    /// The text of the `.p8` file of a key made for APNs (`file:AuthKey_ABC123DEFG.p8`).
+    /// Content of the `.p8` file of a key created for APNs (`file:AuthKey_ABC123DEFG.p8`).
     #[serde(default)]
     pub key: Option<Secret>,
-    /// The key's id: ten characters, also in the file's name.
+    /// Id of the key: ten characters, also in the name of the file.
     #[serde(default)]
     pub key_id: Option<String>,
-    /// The team's id: ten characters, under Membership in Apple's developer account.
+    /// Id of the team: ten characters, under Membership in Apple's developer account.
     #[serde(default)]
     pub team_id: Option<String>,
-    /// In place of a key: the PEM text of a push certificate, with the certificates above it.
+    /// Push certificate and its chain in PEM, in place of a key.
     #[serde(default)]
     pub certificate: Option<Secret>,
-    /// The certificate's private key in PEM, where it is not in the same text.
+    /// Private key of the certificate in PEM, unless `certificate` contains it.
     #[serde(default)]
     pub certificate_key: Option<Secret>,
-    /// Where to send to; another host serves tests and proxies. Default: Apple's host of the environment.
+    /// Base URL of the service; another host serves tests and proxies. Default: Apple's host of the environment.
     #[serde(default)]
     pub base_url: Option<String>,
-    /// How long one send may take (`"15s"`, the default).
-    #[serde(default = "fifteen_seconds", deserialize_with = "humantime")]
+    /// Timeout of one send (default `"15s"`).
+    #[serde(default = "default_timeout", deserialize_with = "parse_duration")]
     pub timeout: Duration,
-    /// The sound of what is shown. `"default"`, the default, is the device's own; an empty text is silence.
-    #[serde(default = "devices_own")]
+    /// Name of the sound of an alert. `"default"` (the default) is the device's own; an empty string is silent.
+    #[serde(default = "default_sound")]
     pub sound: String,
 }
 
-/// One of Apple's two worlds. A token of one means nothing in the other.
+/// APNs environment. A device token is valid in one environment only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Environment {
@@ -60,72 +60,74 @@ pub enum Environment {
     Sandbox,
 }
 
-/// What the transport shows Apple as our side of TLS.
+/// Client certificate that the transport presents to Apple.
 #[derive(Debug, Clone, Copy)]
 pub struct Identity<'a> {
-    /// The certificate and those above it, in PEM.
+    /// Certificate and its chain in PEM.
     pub certificate: &'a Secret,
-    /// Its private key, in PEM.
+    /// Private key of the certificate in PEM.
     pub key: &'a Secret,
 }
 
-const fn fifteen_seconds() -> Duration {
+const fn default_timeout() -> Duration {
     Duration::from_secs(15)
 }
 
-fn devices_own() -> String {
+fn default_sound() -> String {
     "default".to_owned()
 }
 
-fn humantime<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+fn parse_duration<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(d)?;
     humantime::parse_duration(&text)
         .map_err(|error| serde::de::Error::custom(format!("not a duration like \"15s\": {error}")))
 }
 
 impl Config {
-    /// For an app's topic, without credentials yet, everything else as it is by default.
+    /// Creates a configuration for the topic of an app, without credentials and with defaults for everything else.
     ///
     /// # Panics
-    /// Never: every other key has a default.
+    /// Never, because every other key has a default.
     #[must_use]
     pub fn new(topic: &str) -> Self {
         serde_json::from_value(serde_json::json!({ "topic": topic }))
             .expect("a topic is all a table must have")
     }
 
-    /// The certificate to connect with. Give it to the transport: the channel itself opens no connection.
+    /// Returns the client certificate for the transport, which opens the connections. `None` means that the channel uses
+    /// provider tokens.
     #[must_use]
     pub fn identity(&self) -> Option<Identity<'_>> {
         let certificate = self.certificate.as_ref()?;
         Some(Identity { certificate, key: self.certificate_key.as_ref().unwrap_or(certificate) })
     }
 
-    /// Where to send to, without a slash at the end. Channels with the same base and credentials may share a transport.
+    /// Returns the base URL without a slash at the end. Channels with the same base URL and credentials may share a
+    /// transport.
     ///
     /// # Errors
-    /// [`ConfigError`] when `base_url` is no address.
+    /// Returns a [`ConfigError`] if `base_url` is not an http or https URL.
     pub fn base(&self) -> Result<&str, ConfigError> {
-        let own = match self.environment {
+        let default_base = match self.environment {
             Environment::Production => "https://api.push.apple.com",
             Environment::Sandbox => "https://api.sandbox.push.apple.com",
         };
-        let base = self.base_url.as_deref().unwrap_or(own).trim_end_matches('/');
+        let base = self.base_url.as_deref().unwrap_or(default_base).trim_end_matches('/');
         let uri: Uri = base.parse().unwrap_or_default();
-        let is_plain = base.len() <= 1024 && !base.contains(['?', '#']);
+        let is_base = base.len() <= 1024 && !base.contains(['?', '#']);
         match (uri.scheme_str(), uri.authority()) {
-            (Some("http" | "https"), Some(_)) if is_plain => Ok(base),
-            _ => Err(ConfigError::NO_ADDRESS),
+            (Some("http" | "https"), Some(_)) if is_base => Ok(base),
+            _ => Err(ConfigError::INVALID_BASE_URL),
         }
     }
 
     pub(crate) fn topic(&self) -> Result<String, ConfigError> {
-        Some(self.topic.clone()).filter(|topic| is_topic(topic)).ok_or(ConfigError::NO_TOPIC)
+        Some(self.topic.clone()).filter(|topic| is_topic(topic)).ok_or(ConfigError::INVALID_TOPIC)
     }
 
     pub(crate) fn auth(&self, tokens: &ProviderTokens) -> Result<Auth, ConfigError> {
         match (&self.key, &self.certificate) {
-            (Some(key), None) => Ok(Auth::Token(tokens.of(self.base()?, self.signing_key(key)?))),
+            (Some(key), None) => Ok(Auth::Token(tokens.signer(self.base()?, self.signing_key(key)?))),
             (None, Some(chain)) => self.certificate(chain).map(Auth::Certificate),
             (Some(_), Some(_)) => Err(ConfigError::TWO_CREDENTIALS),
             (None, None) => Err(ConfigError::NO_CREDENTIALS),
@@ -133,69 +135,69 @@ impl Config {
     }
 
     fn signing_key(&self, p8: &Secret) -> Result<SigningKey, ConfigError> {
-        let der =
-            PrivatePkcs8KeyDer::from_pem_slice(p8.expose().as_bytes()).map_err(|_| ConfigError::NO_KEY)?;
+        let der = PrivatePkcs8KeyDer::from_pem_slice(p8.expose().as_bytes())
+            .map_err(|_| ConfigError::INVALID_KEY)?;
         Ok(SigningKey {
             pair: EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der.secret_pkcs8_der())
-                .map_err(|_| ConfigError::NO_KEY)?,
-            key_id: id(self.key_id.as_deref()).ok_or(ConfigError::NO_KEY_ID)?,
-            team_id: id(self.team_id.as_deref()).ok_or(ConfigError::NO_TEAM_ID)?,
+                .map_err(|_| ConfigError::INVALID_KEY)?,
+            key_id: apple_id(self.key_id.as_deref()).ok_or(ConfigError::INVALID_KEY_ID)?,
+            team_id: apple_id(self.team_id.as_deref()).ok_or(ConfigError::INVALID_TEAM_ID)?,
         })
     }
 
     fn certificate(&self, chain: &Secret) -> Result<Certificate, ConfigError> {
         let key = self.certificate_key.as_ref().unwrap_or(chain);
         if PrivateKeyDer::from_pem_slice(key.expose().as_bytes()).is_err() {
-            return Err(ConfigError::NO_CERTIFICATE_KEY);
+            return Err(ConfigError::INVALID_CERTIFICATE_KEY);
         }
-        Certificate::read(chain.expose()).ok_or(ConfigError::NO_CERTIFICATE)
+        Certificate::from_pem(chain.expose()).ok_or(ConfigError::INVALID_CERTIFICATE)
     }
 }
 
-/// What may stand in the `apns-topic` header.
+/// Returns `true` if the text may be the value of the `apns-topic` header.
 pub(crate) fn is_topic(text: &str) -> bool {
     (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
-/// What a provider token is signed with, and for whom.
+/// Key that signs provider tokens, with the ids that go into them.
 pub(crate) struct SigningKey {
     pub(crate) pair: EcdsaKeyPair,
     pub(crate) key_id: String,
     pub(crate) team_id: String,
 }
 
-/// Apple's ids are ten letters and digits.
-fn id(text: Option<&str>) -> Option<String> {
+/// Returns the id if it has the form of Apple's ids: ten letters and digits.
+fn apple_id(text: Option<&str>) -> Option<String> {
     let is_id = |text: &&str| text.len() == 10 && text.bytes().all(|b| b.is_ascii_alphanumeric());
     text.filter(is_id).map(str::to_owned)
 }
 
-/// What is wrong with the configuration: a key of the channel's table, and what would be right.
+/// Error in the configuration: a key of the channel's table, and a description of a valid value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{1}")]
 pub struct ConfigError(&'static str, &'static str);
 
 impl ConfigError {
-    /// The key of the channel's table that is wrong.
+    /// Returns the key of the channel's table that the error is about.
     #[must_use]
     pub const fn key(self) -> &'static str {
         self.0
     }
 }
 
-/// Everything that can be wrong.
+/// All errors.
 #[rustfmt::skip]
 impl ConfigError {
-    const NO_CREDENTIALS: Self = Self("key", "is missing: give key, key_id and team_id, or a certificate");
-    const TWO_CREDENTIALS: Self = Self("key", "stands beside certificate, and only one of the two can be used");
-    const NO_KEY: Self = Self("key", "is not a P-256 key in PKCS#8 PEM; use the .p8 file from Apple's developer account, Keys");
-    const NO_KEY_ID: Self = Self("key_id", "must be the ten letters and digits of the key's id, as in AuthKey_ABC123DEFG.p8");
-    const NO_TEAM_ID: Self = Self("team_id", "must be the ten letters and digits under Membership in Apple's developer account");
-    const NO_CERTIFICATE: Self = Self("certificate", "is not a certificate in PEM; export it with its key and convert it with openssl pkcs12");
-    const NO_CERTIFICATE_KEY: Self = Self("certificate_key", "is not a private key in PEM, and the certificate's text holds none");
-    const NO_TOPIC: Self = Self("topic", "must be the app's bundle id, like com.example.MyApp");
-    const NO_ADDRESS: Self = Self("base_url", "is not an http or https address");
-    pub(crate) const NO_TIME: Self = Self("timeout", "must be longer than zero");
+    const NO_CREDENTIALS: Self = Self("key", "is missing; set key, key_id and team_id, or certificate");
+    const TWO_CREDENTIALS: Self = Self("key", "is set beside certificate; remove one of the two");
+    const INVALID_KEY: Self = Self("key", "is not a P-256 key in PKCS#8 PEM; use the .p8 file from Apple's developer account, Keys");
+    const INVALID_KEY_ID: Self = Self("key_id", "must be the ten letters and digits of the key's id, as in AuthKey_ABC123DEFG.p8");
+    const INVALID_TEAM_ID: Self = Self("team_id", "must be the ten letters and digits under Membership in Apple's developer account");
+    const INVALID_CERTIFICATE: Self = Self("certificate", "is not a certificate in PEM; export it with its key and convert it with openssl pkcs12");
+    const INVALID_CERTIFICATE_KEY: Self = Self("certificate_key", "is not a private key in PEM, and `certificate` contains none");
+    const INVALID_TOPIC: Self = Self("topic", "must be the app's bundle id, like com.example.MyApp");
+    const INVALID_BASE_URL: Self = Self("base_url", "is not an http or https URL without query");
+    pub(crate) const ZERO_TIMEOUT: Self = Self("timeout", "must be longer than zero");
 }
 
 #[cfg(test)]
@@ -217,7 +219,7 @@ mod tests {
         Config { certificate: Some(certificate().into()), ..Config::new("com.example.MyApp") }
     }
 
-    fn wrong(config: &Config) -> ConfigError {
+    fn error_of(config: &Config) -> ConfigError {
         config.auth(&ProviderTokens::default()).err().expect("refused")
     }
 
@@ -226,35 +228,39 @@ mod tests {
         let tokens = ProviderTokens::default();
         assert!(matches!(with_key().auth(&tokens), Ok(Auth::Token(_))));
         assert!(matches!(with_certificate().auth(&tokens), Ok(Auth::Certificate(_))));
-        assert!(wrong(&Config::new("a")).to_string().contains("is missing"));
-        assert!(wrong(&Config { key: with_key().key, ..with_certificate() }).to_string().contains("beside"));
+        assert!(error_of(&Config::new("a")).to_string().contains("is missing"));
+        assert!(
+            error_of(&Config { key: with_key().key, ..with_certificate() }).to_string().contains("beside")
+        );
     }
 
     #[test]
-    fn a_wrong_credential_is_explained_by_its_key_and_never_quoted() {
+    fn an_invalid_credential_is_reported_by_its_key_and_never_quoted() {
         let p384 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap().serialize_pem();
         for text in ["s3cret", &p384, &p8().replace("PRIVATE KEY", "EC PRIVATE KEY")] {
-            assert!(wrong(&Config { key: Some(text.into()), ..with_key() }).to_string().contains(".p8"));
+            assert!(error_of(&Config { key: Some(text.into()), ..with_key() }).to_string().contains(".p8"));
         }
         for id in
             [None, Some(""), Some("ABC123DEF"), Some("ABC123DEFGH"), Some("ABC-23DEFG"), Some("\"},\"a\":1")]
         {
             let id = id.map(str::to_owned);
-            assert_eq!(wrong(&Config { key_id: id.clone(), ..with_key() }).key(), "key_id");
-            assert_eq!(wrong(&Config { team_id: id, ..with_key() }).key(), "team_id");
+            assert_eq!(error_of(&Config { key_id: id.clone(), ..with_key() }).key(), "key_id");
+            assert_eq!(error_of(&Config { team_id: id, ..with_key() }).key(), "team_id");
         }
-        let none = Config {
+        let invalid = Config {
             certificate: Some("s3cret".into()),
             certificate_key: with_key().key,
             ..Config::new("a")
         };
-        assert_eq!(wrong(&none).key(), "certificate");
+        assert_eq!(error_of(&invalid).key(), "certificate");
         let chain = certificate();
-        let (alone, key) = chain.split_at(chain.find("-----BEGIN PRIVATE").unwrap());
-        let alone = Config { certificate: Some(alone.into()), ..with_certificate() };
-        assert_eq!(wrong(&alone).key(), "certificate_key");
+        let (certificate, key) = chain.split_at(chain.find("-----BEGIN PRIVATE").unwrap());
+        let without_key = Config { certificate: Some(certificate.into()), ..with_certificate() };
+        assert_eq!(error_of(&without_key).key(), "certificate_key");
         assert!(
-            Config { certificate_key: Some(key.into()), ..alone }.auth(&ProviderTokens::default()).is_ok()
+            Config { certificate_key: Some(key.into()), ..without_key }
+                .auth(&ProviderTokens::default())
+                .is_ok()
         );
     }
 
@@ -264,8 +270,8 @@ mod tests {
         let config = with_certificate();
         let identity = config.identity().unwrap();
         assert_eq!(identity.certificate, identity.key);
-        let apart = Config { certificate_key: Some("key".into()), ..config };
-        assert_eq!(apart.identity().unwrap().key.expose(), "key");
+        let separate = Config { certificate_key: Some("key".into()), ..config };
+        assert_eq!(separate.identity().unwrap().key.expose(), "key");
     }
 
     #[test]
@@ -273,7 +279,7 @@ mod tests {
         let config: Config = serde_json::from_str(r#"{"topic":"com.example.MyApp","key":"k"}"#).unwrap();
         assert_eq!(
             (config.base(), config.timeout, config.sound.as_str()),
-            (Ok("https://api.push.apple.com"), fifteen_seconds(), "default")
+            (Ok("https://api.push.apple.com"), default_timeout(), "default")
         );
         let error = |text: &str| serde_json::from_str::<Config>(text).unwrap_err().to_string();
         assert!(error("{}").contains("missing field `topic`"));
@@ -283,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_or_an_address_that_is_none_is_refused() {
+    fn an_invalid_topic_or_base_url_is_refused() {
         for topic in ["", "two words", "a\r\nb", "Ünicode", &"a".repeat(256)] {
             assert_eq!(Config::new(topic).topic().unwrap_err().key(), "topic");
         }

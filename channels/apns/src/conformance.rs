@@ -1,4 +1,4 @@
-//! Holds the channel to what every channel promises, and to what it declares.
+//! Conformance tests: the promises of every channel, and the capabilities that this one declares.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
 
-// No refusal of a bearer: Apple's is believed of an old token alone, which `auth/tests.rs` is about.
+// `refusal` has no value, because the channel believes the refusal of an old token only; `auth/tests.rs` covers it.
 impl Subject for Apple {
     type Config = Config;
     type Channel = Apns;
@@ -47,8 +47,8 @@ impl Subject for Apple {
         clock: Arc<ManualClock>,
     ) -> Result<Apns, String> {
         let name = ChannelName::new("apns").unwrap();
-        let made = Apns::new(name, config, transport, clock, &ProviderTokens::default());
-        made.map_err(|error| format!("{error} {error:?}"))
+        let channel = Apns::new(name, config, transport, clock, &ProviderTokens::default());
+        channel.map_err(|error| format!("{error} {error:?}"))
     }
 
     fn token(&self, _kind: TokenKind, number: usize) -> String {
@@ -69,13 +69,13 @@ impl Subject for Apple {
 
     fn read(&self, request: &Request, now: Timestamp) -> Sent {
         let payload: Value = serde_json::from_slice(&request.body).unwrap();
-        let ends_at: u64 = header(request, "apns-expiration").parse().unwrap();
+        let expires_at: u64 = header(request, "apns-expiration").parse().unwrap();
         Sent {
             title: text(&payload["aps"]["alert"]["title"]),
             content: text(&payload["aps"]["alert"]["body"]),
             payload: text(&payload["payload"]),
             id: header(request, "apns-id").to_owned(),
-            ttl: ends_at.saturating_sub(now.as_secs().cast_unsigned()),
+            ttl: expires_at.saturating_sub(now.as_secs().cast_unsigned()),
             collapse: request.headers.get("apns-collapse-id").map(|id| id.to_str().unwrap().to_owned()),
             counted: request.body.len(),
         }

@@ -1,4 +1,4 @@
-//! Holds the channel to the files in `golden/`, as Apple's documentation shows them.
+//! Golden tests of the channel against the files in `golden/`, which follow Apple's documentation.
 
 use std::sync::Arc;
 
@@ -10,17 +10,17 @@ use pushgate_kit::golden::{Golden, Stage, config};
 use pushgate_kit::transport::ScriptedTransport;
 use serde_json::json;
 
-use crate::auth::tests::{p8, verified};
+use crate::auth::tests::{p8, verify};
 use crate::{Apns, ProviderTokens};
 
-/// Shows provider tokens as what they say, once their signature has been verified: it differs each time.
-struct Readable(Arc<ScriptedTransport>);
+/// Transport that verifies each provider token and replaces its signature by `(signature)`, because signatures are random.
+struct VerifyingTransport(Arc<ScriptedTransport>);
 
 #[async_trait]
-impl Transport for Readable {
+impl Transport for VerifyingTransport {
     async fn send(&self, mut request: Request) -> Result<Response, TransportError> {
         if let Some(bearer) = request.headers.get_mut(AUTHORIZATION) {
-            let (header, claims) = verified(bearer);
+            let (header, claims) = verify(bearer);
             *bearer = HeaderValue::try_from(format!("bearer {header}.{claims}.(signature)")).unwrap();
         }
         self.0.send(request).await
@@ -34,18 +34,18 @@ fn golden() -> Golden {
         });
         let config = config(base, stage.config);
         let name = ChannelName::new("apns").unwrap();
-        let transport = Arc::new(Readable(stage.transport));
+        let transport = Arc::new(VerifyingTransport(stage.transport));
         Arc::new(Apns::new(name, &config, transport, stage.clock, &ProviderTokens::default()).unwrap())
     };
     Golden::of(env!("CARGO_MANIFEST_DIR"), channel)
 }
 
 #[tokio::test]
-async fn every_golden_case_is_sent_and_read_as_written() {
+async fn every_golden_case_is_sent_and_classified_as_written() {
     golden().check().await;
 }
 
-/// Apple's table of reasons.
+/// Covers the table of reasons in Apple's documentation.
 #[test]
 fn every_reason_has_a_golden_case() {
     golden().covers([

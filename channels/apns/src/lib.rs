@@ -1,7 +1,8 @@
-//! APNs over HTTP/2: every kind of Apple push, by provider token or by certificate.
+//! Channel for the Apple Push Notification service (APNs) over HTTP/2: all push types, with provider tokens or certificates.
 //!
 //! Source: <https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns>. Limits:
-//! 4,096 bytes a payload, 5,120 for VoIP; a notification is kept thirty days at most, the newest of each app and device.
+//! 4,096 bytes per payload, 5,120 for VoIP; a time to live of at most thirty days. APNs keeps the newest notification per app
+//! and device.
 
 mod auth;
 mod broadcast;

@@ -1,4 +1,4 @@
-//! Requests and outcomes side by side, the provider token's life, and what a probe learns.
+//! Tests of whole deliveries, of the renewal of provider tokens, and of probes.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use pushgate_kit::sample::{self, message as sample};
 use pushgate_kit::transport::{ScriptedTransport, answer, answer_with};
 
 use super::*;
-use crate::auth::tests::{p8, verified};
+use crate::auth::tests::{p8, verify};
 use crate::certificate::tests::certificate;
 use crate::config::Environment;
 
@@ -109,7 +109,7 @@ fn a_broadcast_channel_is_addressed_by_its_id_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_message_that_is_no_live_activity_is_never_broadcast_and_told_what_to_set() {
+async fn a_message_that_is_not_a_live_activity_is_not_broadcast() {
     let stage = stage(&config(), [answer(200, "")]);
     let report = stage.apns.send(&delivery(&["broadcast:dHN0LXNyY2gtY2hubA==", TOKEN])).await;
     assert_eq!(codes(&report), ["unsupported", "accepted"]);
@@ -118,7 +118,7 @@ async fn a_message_that_is_no_live_activity_is_never_broadcast_and_told_what_to_
 }
 
 #[tokio::test]
-async fn what_the_transport_says_is_said_of_each_device() {
+async fn a_transport_error_becomes_the_fault_of_each_device() {
     let stage = stage(&config(), []);
     let host = || "api.push.apple.com".to_owned();
     stage.transport.then(TransportError::Timeout { host: host(), after: Duration::from_secs(15) });
@@ -128,7 +128,7 @@ async fn what_the_transport_says_is_said_of_each_device() {
 }
 
 #[tokio::test]
-async fn every_request_carries_one_provider_token_and_all_of_the_time() {
+async fn every_request_has_the_same_provider_token_and_the_full_timeout() {
     let stage = stage(&config(), [answer(200, ""), answer(200, "")]);
     stage.apns.send(&delivery(&[TOKEN])).await;
     stage.clock.advance(Duration::from_secs(900));
@@ -137,7 +137,7 @@ async fn every_request_carries_one_provider_token_and_all_of_the_time() {
     let bearers: Vec<_> = requests.iter().map(|request| &request.headers[AUTHORIZATION]).collect();
     assert_eq!(bearers[0], bearers[1]);
     assert!(bearers[0].is_sensitive());
-    assert_eq!(verified(bearers[0]).1, r#"{"iss":"DEF123GHIJ","iat":1699999200}"#);
+    assert_eq!(verify(bearers[0]).1, r#"{"iss":"DEF123GHIJ","iat":1699999200}"#);
     assert!(requests.iter().all(|request| request.timeout == Duration::from_secs(15)));
 }
 
@@ -145,7 +145,7 @@ async fn every_request_carries_one_provider_token_and_all_of_the_time() {
 async fn an_expired_provider_token_is_replaced_once_for_a_whole_batch() {
     let expired = || refused(403, "ExpiredProviderToken");
     let stage = stage(&config(), [answer(200, ""), expired(), expired(), answer(200, ""), answer(200, "")]);
-    // A token of the beginning of its window, 22:00, is used for half an hour.
+    // A token signed at the start of its window, 22:00, is used for half an hour.
     stage.clock.set(Timestamp::from_millis(1_699_999_200_000));
     stage.apns.send(&delivery(&[TOKEN])).await;
     stage.clock.advance(Duration::from_secs(21 * 60));
@@ -159,7 +159,7 @@ async fn an_expired_provider_token_is_replaced_once_for_a_whole_batch() {
 }
 
 #[tokio::test]
-async fn a_fresh_token_called_expired_points_at_the_clock_and_is_not_replaced() {
+async fn a_fresh_token_reported_as_expired_is_kept_and_the_fault_names_the_clock() {
     let stage = stage(&config(), [refused(403, "ExpiredProviderToken"), answer(200, "")]);
     let report = stage.apns.send(&delivery(&[TOKEN])).await;
     let fault = report.outcomes()[0].fault().unwrap();
@@ -172,10 +172,10 @@ async fn a_fresh_token_called_expired_points_at_the_clock_and_is_not_replaced() 
 }
 
 #[tokio::test]
-async fn told_that_tokens_change_too_often_it_keeps_its_own() {
+async fn after_too_many_token_updates_the_token_is_kept() {
     let stage = stage(&config(), [refused(429, "TooManyProviderTokenUpdates"), answer(200, "")]);
     // The first token would be renewed at 22:33:20.
-    stage.apns.auth.bearer(stage.clock.now()).unwrap();
+    stage.apns.auth.signed_token(stage.clock.now()).unwrap();
     stage.clock.advance(Duration::from_secs(19 * 60));
     let report = stage.apns.send(&delivery(&[TOKEN])).await;
     assert_eq!(report.outcomes()[0].fault().unwrap().scope, pushgate::Scope::Lane);
@@ -186,42 +186,42 @@ async fn told_that_tokens_change_too_often_it_keeps_its_own() {
 }
 
 #[tokio::test]
-async fn overrides_that_cannot_be_read_are_refused_before_anything_is_sent() {
+async fn invalid_overrides_are_refused_before_any_request() {
     let stage = stage(&config(), []);
     let mut delivery = delivery(&[TOKEN, TOKEN]);
     let message = Message { overrides: Some(serde_json::json!({"headers": {"x": 1}})), ..sample() };
     delivery.message = Arc::new(message);
     assert_eq!(codes(&stage.apns.send(&delivery).await), ["bad_message", "bad_message"]);
     assert!(stage.transport.requests().is_empty());
-    // Planning still knows its size.
+    // Rendering still returns the size.
     assert!(stage.apns.render(&delivery.message).counted > 0);
 }
 
 #[tokio::test]
-async fn what_is_rendered_is_what_is_sent() {
+async fn the_request_is_as_rendered() {
     let stage = stage(&config(), [answer(200, "")]);
     let delivery = delivery(&[TOKEN]);
     let rendered = stage.apns.render(&delivery.message);
     stage.apns.send(&delivery).await;
-    let sent = stage.transport.requests().remove(0);
-    assert_eq!(rendered.body["payload"], serde_json::from_slice::<serde_json::Value>(&sent.body).unwrap());
-    assert_eq!(rendered.counted, sent.body.len());
+    let request = stage.transport.requests().remove(0);
+    assert_eq!(rendered.body["payload"], serde_json::from_slice::<serde_json::Value>(&request.body).unwrap());
+    assert_eq!(rendered.counted, request.body.len());
     let headers = rendered.body["headers"].as_object().unwrap();
-    assert!(headers.iter().all(|(name, value)| sent.headers[name] == value.as_str().unwrap()));
+    assert!(headers.iter().all(|(name, value)| request.headers[name] == value.as_str().unwrap()));
     assert!(!headers.contains_key("authorization"));
 }
 
 #[tokio::test]
-async fn with_a_certificate_the_connection_is_all_the_proof() {
+async fn with_a_certificate_requests_have_no_authorization() {
     let stage = stage(&with_certificate(), [answer(200, "")]);
     assert_eq!(codes(&stage.apns.send(&delivery(&[TOKEN])).await), ["accepted"]);
-    let sent = stage.transport.requests().remove(0);
-    assert!(!sent.headers.contains_key(AUTHORIZATION));
-    assert_eq!(sent.headers["apns-topic"], "com.example.MyApp");
+    let request = stage.transport.requests().remove(0);
+    assert!(!request.headers.contains_key(AUTHORIZATION));
+    assert_eq!(request.headers["apns-topic"], "com.example.MyApp");
 }
 
 #[tokio::test]
-async fn an_ended_certificate_is_told_without_a_connection() {
+async fn an_expired_certificate_is_reported_without_a_request() {
     let stage = stage(&with_certificate(), []);
     stage.clock.set(Timestamp::from_millis(1_735_700_000_000));
     let report = stage.apns.send(&delivery(&[TOKEN])).await;
@@ -233,7 +233,7 @@ async fn an_ended_certificate_is_told_without_a_connection() {
 }
 
 #[tokio::test]
-async fn a_probe_that_finds_nobody_has_found_good_credentials_and_reaches_no_user() {
+async fn a_probe_that_finds_no_device_proves_the_credentials_and_reaches_no_user() {
     let good = [
         refused(400, "BadDeviceToken"),
         refused(400, "DeviceTokenNotForTopic"),
@@ -248,19 +248,19 @@ async fn a_probe_that_finds_nobody_has_found_good_credentials_and_reaches_no_use
             "team DEF123GHIJ, key ABC123DEFG, com.example.MyApp at https://api.push.apple.com"
         );
         assert_eq!(probe.expires_at, None);
-        let sent = stage.transport.requests_at(&format!("/3/device/{NOBODY}")).remove(0);
-        let header = |name: &str| sent.headers[name].to_str().unwrap().to_owned();
+        let request = stage.transport.requests_at(&format!("/3/device/{PROBE_TOKEN}")).remove(0);
+        let header = |name: &str| request.headers[name].to_str().unwrap().to_owned();
         assert_eq!(
             [header("apns-push-type"), header("apns-priority"), header("apns-expiration")],
             ["background", "5", "0"]
         );
-        let payload: serde_json::Value = serde_json::from_slice(&sent.body).unwrap();
+        let payload: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
         assert_eq!(payload["aps"], serde_json::json!({"content-available": 1}));
     }
 }
 
 #[tokio::test]
-async fn a_probe_tells_when_a_certificate_ends_and_for_whom_it_is_not() {
+async fn a_probe_returns_the_expiry_of_a_certificate_and_reports_a_wrong_topic() {
     let stage_of = |config: &Config| stage(config, [refused(400, "BadDeviceToken")]);
     let probe = stage_of(&with_certificate()).apns.probe().await.unwrap();
     assert_eq!(probe.identity, "certificate, com.example.MyApp at https://api.push.apple.com");
@@ -277,7 +277,7 @@ async fn a_probe_tells_when_a_certificate_ends_and_for_whom_it_is_not() {
 }
 
 #[tokio::test]
-async fn a_probe_says_what_is_wrong() {
+async fn a_failed_probe_reports_the_kind_of_fault() {
     let cases = [
         (refused(403, "InvalidProviderToken"), Kind::Credentials),
         (refused(400, "TopicDisallowed"), Kind::Credentials),
@@ -294,7 +294,7 @@ async fn a_probe_says_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn the_environment_chooses_the_host_and_base_url_another() {
+async fn the_environment_chooses_the_host_unless_base_url_is_set() {
     let host = async |config: Config| {
         let stage = stage(&config, [answer(200, "")]);
         stage.apns.send(&delivery(&[TOKEN])).await;

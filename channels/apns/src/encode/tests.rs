@@ -1,4 +1,4 @@
-//! What every message becomes. The requests as Apple sees them are in `golden/`.
+//! Tests of the encoding. Complete requests are in `golden/`.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::*;
 
 fn encoded(m: &Message) -> (HeaderMap, Value) {
     let style = Style { topic: "com.example.MyApp".to_owned(), sound: Some("default".to_owned()) };
-    let encoded = encode(m, &Overrides::of(m, TokenKind::Token).unwrap(), &style);
+    let encoded = encode(m, &Overrides::from_message(m, TokenKind::Token).unwrap(), &style);
     (encoded.headers, serde_json::from_str(&encoded.payload).unwrap())
 }
 
@@ -23,13 +23,13 @@ fn with(overrides: Value) -> Message {
 }
 
 fn refusal(overrides: Value) -> String {
-    let fault = Overrides::of(&with(overrides), TokenKind::Token).err().expect("refused");
+    let fault = Overrides::from_message(&with(overrides), TokenKind::Token).err().expect("refused");
     assert_eq!(fault.kind, Kind::BadMessage);
     fault.detail
 }
 
 #[test]
-fn every_push_type_has_its_topic_and_a_priority_apple_takes() {
+fn every_push_type_has_its_topic_and_an_allowed_priority() {
     let rows = [
         ("alert", "com.example.MyApp", ["10", "5", "1"]),
         ("background", "com.example.MyApp", ["5", "5", "5"]),
@@ -85,7 +85,7 @@ fn a_silent_message_with_a_badge_still_sets_the_number() {
 }
 
 #[test]
-fn a_duplicate_has_the_id_and_the_name_of_the_first() {
+fn a_duplicate_has_the_same_id_and_collapse_id() {
     let id = sample().id.to_string();
     assert_eq!(header(&sample(), "apns-id").unwrap(), id);
     assert_eq!(header(&sample(), "apns-collapse-id").unwrap(), id);
@@ -93,7 +93,7 @@ fn a_duplicate_has_the_id_and_the_name_of_the_first() {
 }
 
 #[test]
-fn a_collapse_key_apple_does_not_take_is_known_by_its_digest() {
+fn a_collapse_key_that_apple_does_not_allow_is_replaced_by_its_digest() {
     let id = |key: &str| {
         header(&Message { collapse_key: Some(key.to_owned()), ..sample() }, "apns-collapse-id").unwrap()
     };
@@ -110,7 +110,7 @@ fn a_collapse_key_apple_does_not_take_is_known_by_its_digest() {
 fn a_voip_push_may_be_a_kibibyte_longer() {
     let style = Style { topic: "com.example.MyApp".to_owned(), sound: None };
     let counted = |m: &Message| {
-        let encoded = encode(m, &Overrides::of(m, TokenKind::Token).unwrap(), &style);
+        let encoded = encode(m, &Overrides::from_message(m, TokenKind::Token).unwrap(), &style);
         (encoded.counted(), encoded.payload.len())
     };
     let payload = Some("x".repeat(2000).into());
@@ -123,7 +123,7 @@ fn a_voip_push_may_be_a_kibibyte_longer() {
 }
 
 #[test]
-fn a_live_activity_is_dated_by_its_message() {
+fn a_live_activity_has_the_timestamp_of_its_message() {
     let update = with(json!({
         "headers": {"apns-push-type": "liveactivity"},
         "aps": {"content-state": {"score": "2:1"}, "event": "end", "alert": null}
@@ -133,14 +133,14 @@ fn a_live_activity_is_dated_by_its_message() {
 }
 
 #[test]
-fn a_message_that_may_wait_lights_no_screen() {
+fn a_message_of_low_priority_does_not_light_the_screen() {
     let low = Message { priority: Priority::Low, ..sample() };
     assert_eq!(encoded(&low).1["aps"]["interruption-level"], "passive");
     assert!(encoded(&sample()).1["aps"].get("interruption-level").is_none());
 }
 
 #[test]
-fn a_picture_wakes_the_apps_extension() {
+fn an_image_starts_the_apps_service_extension() {
     let (_, payload) = encoded(&Message { image: Some("https://app.example/a.png".into()), ..sample() });
     assert_eq!(
         (&payload["aps"]["mutable-content"], &payload["image"]),
@@ -163,8 +163,8 @@ fn overrides_are_merged_last_and_their_headers_are_not_part_of_the_payload() {
     }
     let alert = json!({"title": "Ann", "body": "hello", "subtitle": "from Rome"});
     assert_eq!((&payload["aps"]["alert"], &payload["conversation"]), (&alert, &json!({"id": 7})));
-    for gone in [payload.get("headers"), payload.get("payload"), payload["aps"].get("sound")] {
-        assert_eq!(gone, None);
+    for removed in [payload.get("headers"), payload.get("payload"), payload["aps"].get("sound")] {
+        assert_eq!(removed, None);
     }
 }
 
@@ -184,8 +184,8 @@ fn overrides_that_apple_would_refuse_are_refused_and_not_quoted() {
         (json!({"headers": {"apns-push-type": "background", "apns-priority": 10}}), "apns-priority"),
     ];
     for (overrides, why) in cases {
-        let told = refusal(overrides);
-        assert!(told.contains(why) && !told.contains("s3cret"), "{told}");
+        let detail = refusal(overrides);
+        assert!(detail.contains(why) && !detail.contains("s3cret"), "{detail}");
     }
 }
 
@@ -213,7 +213,7 @@ fn any_message() -> impl Strategy<Value = Message> {
 
 proptest! {
     #[test]
-    fn any_message_makes_a_payload_with_its_texts_as_they_are(m in any_message()) {
+    fn any_message_is_encoded_with_its_texts_unchanged(m in any_message()) {
         let (headers, payload) = encoded(&m);
         prop_assert_eq!(payload["payload"].as_str(), m.payload.as_ref().map(Secret::expose));
         if !m.silent && !m.title.expose().is_empty() {
@@ -224,14 +224,14 @@ proptest! {
 }
 
 #[test]
-fn a_ring_names_its_call_and_a_removal_the_tag_of_what_goes() {
+fn a_ring_names_its_call_and_a_removal_the_tag_to_remove() {
     let key = Some("call-1".to_owned());
     let call = pushgate::CallId::new("call-1").unwrap();
     let ring = Message { act: Act::Ring { call, voip: false }, collapse_key: key.clone(), ..sample() };
     assert_eq!(encoded(&ring).1["zego"]["call_id"], "call-1");
     let removal = Message { act: Act::Remove, collapse_key: key, silent: true, ..sample() };
     assert_eq!(encoded(&removal).1["zego"]["revoke"], "call-1");
-    // What core writes as a text stands here as a table.
+    // The same content as the text of `Message::note`.
     for m in [sample(), ring, removal] {
         assert_eq!(serde_json::from_str::<Value>(&m.note()).unwrap(), encoded(&m).1["zego"]);
     }
