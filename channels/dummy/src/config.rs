@@ -1,43 +1,43 @@
-//! What the channel is configured with. `deny_unknown_fields`, so that a slip is told with its line and the nearest key.
-//! Checked once, here; no error quotes what it complains of.
+//! Configuration of the channel. Parsed once, here. No error quotes the value it refuses. `deny_unknown_fields` reports a
+//! misspelt key with its line.
 
 use http::{HeaderValue, Uri};
 use pushgate::Secret;
 use serde::Deserialize;
 
-/// The channel's table in the configuration.
+/// Table of the channel in the configuration file.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The key the vendor knows us by.
+    /// API key of the account at the vendor.
     pub key: Secret,
-    /// Where to send to; another host serves tests and proxies.
-    #[serde(default = "vendors_own")]
+    /// Base URL of the vendor; another host serves tests and proxies.
+    #[serde(default = "default_base_url")]
     pub base_url: String,
 }
 
-fn vendors_own() -> String {
+fn default_base_url() -> String {
     "https://push.dummy.invalid".to_owned()
 }
 
 impl Config {
-    /// With this key, everything else as it is by default.
+    /// Creates a configuration with this key and defaults for everything else.
     #[must_use]
     pub fn new(key: &str) -> Self {
-        Self { key: key.into(), base_url: vendors_own() }
+        Self { key: key.into(), base_url: default_base_url() }
     }
 
-    /// An address of the vendor's.
+    /// Returns the URI of a path at the vendor.
     pub(crate) fn uri(&self, path: &str) -> Result<Uri, ConfigError> {
         let uri = format!("{}{path}", self.base_url.trim_end_matches('/'));
-        let uri: Uri = uri.parse().map_err(|_| ConfigError::Address)?;
+        let uri: Uri = uri.parse().map_err(|_| ConfigError::BaseUrl)?;
         match (uri.scheme_str(), uri.authority()) {
             (Some("http" | "https"), Some(_)) => Ok(uri),
-            _ => Err(ConfigError::Address),
+            _ => Err(ConfigError::BaseUrl),
         }
     }
 
-    /// What every request is sent under. Marked sensitive, so that it does not print.
+    /// Returns the `Authorization` header, which is marked sensitive, so that it is not printed.
     pub(crate) fn authorization(&self) -> Result<HeaderValue, ConfigError> {
         let header = HeaderValue::try_from(format!("Bearer {}", self.key.expose()));
         let mut header = header.map_err(|_| ConfigError::Key)?;
@@ -46,24 +46,24 @@ impl Config {
     }
 }
 
-/// What is wrong with the configuration.
+/// Error in the configuration of the channel.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// The key has characters no key has.
-    #[error("not a key: it has line breaks or other control characters in it")]
+    /// The key contains characters that a header cannot have.
+    #[error("not a key: it contains line breaks or other control characters")]
     Key,
-    /// An address is not one.
-    #[error("not an http or https address")]
-    Address,
+    /// The base URL is invalid.
+    #[error("not an http or https URL")]
+    BaseUrl,
 }
 
 impl ConfigError {
-    /// The key of the channel's table that is wrong.
+    /// Returns the key of the channel's table that the error is about.
     #[must_use]
     pub const fn key(&self) -> &'static str {
         match self {
             Self::Key => "key",
-            Self::Address => "base_url",
+            Self::BaseUrl => "base_url",
         }
     }
 }

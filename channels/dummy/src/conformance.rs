@@ -1,4 +1,4 @@
-//! Holds the channel to what every channel promises, and to what it declares.
+//! Conformance tests: the promises of every channel, and the capabilities that this one declares.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
 
-// A vendor with a token endpoint, with encrypted bodies, or whose status says it all fills in more than this.
+// Further methods exist for vendors with a token endpoint, with encrypted bodies, or that answer by status alone.
 impl Subject for Vendor {
     type Config = Config;
     type Channel = Dummy;
@@ -63,7 +63,7 @@ impl Subject for Vendor {
     fn answer(&self, verdicts: &[Verdict]) -> Response {
         let result = |verdict: &Verdict| match verdict {
             Verdict::Accepted => json!({"id": "1"}),
-            Verdict::Gone => json!({"error": "token_gone", "said": "this app was removed"}),
+            Verdict::Gone => json!({"error": "token_gone", "message": "this app was removed"}),
         };
         let results: Vec<_> = verdicts.iter().map(result).collect();
         answer(200, json!({ "results": results }).to_string())

@@ -1,21 +1,21 @@
-//! From a message to the vendor's request. Pure. A real channel says here where its vendor documents each field.
+//! Encodes a message into the vendor's request. Pure. A real channel names the page of its vendor's documentation here.
 
 use pushgate::{Message, Priority, Secret, Timestamp};
 use serde::Serialize;
 
 use crate::channel::CAPABILITY;
 
-/// One message for all the tokens of a delivery.
+/// Request with one message for all tokens of a delivery.
 #[derive(Serialize)]
 pub(crate) struct Request<'a> {
     message: Body<'a>,
     tokens: Vec<&'a str>,
 }
 
-/// The part that counts against the vendor's limit. An absent field is the vendor's default, and every byte counts.
+/// Message object, which counts towards the vendor's size limit. Absent fields are omitted, because every byte counts.
 #[derive(Serialize)]
 pub(crate) struct Body<'a> {
-    /// The device shows one id once, so a duplicate is not seen.
+    /// Id of the notification. The device shows each id once, so a duplicate is not visible.
     id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     title: Option<&'a str>,
@@ -27,8 +27,8 @@ pub(crate) struct Body<'a> {
     link: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<&'a str>,
-    /// For the app's SDK: the id of a call, or the tag of what a removal takes off the screen. A vendor that takes one body
-    /// for each token gets `Message::note_for` of the target, by which the device also reports what became of the push.
+    /// JSON text for the app's SDK: the id of a call, or the tag of the notification to remove. A vendor that takes one body
+    /// per token gets `Message::note_for` of the target, which adds the event token.
     note: String,
     /// A later message with the same key replaces an earlier one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,18 +36,18 @@ pub(crate) struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     badge: Option<u32>,
     urgent: bool,
-    /// Seconds; zero is now or never.
+    /// Time to live in seconds. Zero means now or never.
     ttl: u64,
 }
 
-/// What the vendor is told of the message at `now`.
+/// Returns the message object for a send at `now`.
 pub(crate) fn body(message: &Message, now: Timestamp) -> Body<'_> {
-    let shown = |text| Some(text).filter(|_| !message.silent);
+    let unless_silent = |text| Some(text).filter(|_| !message.silent);
     Body {
         id: message.id.to_string(),
-        title: shown(message.title.expose()),
-        content: shown(message.content.expose()),
-        image: exposed(&message.image).and_then(shown),
+        title: unless_silent(message.title.expose()),
+        content: unless_silent(message.content.expose()),
+        image: exposed(&message.image).and_then(unless_silent),
         link: exposed(&message.link),
         payload: exposed(&message.payload),
         note: message.note(),
@@ -58,7 +58,7 @@ pub(crate) fn body(message: &Message, now: Timestamp) -> Body<'_> {
     }
 }
 
-/// The whole request.
+/// Returns the JSON of the request.
 pub(crate) fn request<'a>(message: &'a Message, tokens: Vec<&'a str>, now: Timestamp) -> String {
     let request = Request { message: body(message, now), tokens };
     serde_json::to_string(&request).expect("texts and numbers always have a JSON form")

@@ -1,4 +1,4 @@
-//! Holds the channel to the files in `golden/`, as the vendor's documentation shows them.
+//! Golden tests of the channel against the files in `golden/`, which follow the vendor's documentation.
 
 use std::sync::Arc;
 
@@ -17,6 +17,6 @@ fn golden() -> Golden {
 }
 
 #[tokio::test]
-async fn every_golden_case_is_sent_and_read_as_written() {
+async fn every_golden_case_is_sent_and_classified_as_written() {
     golden().check().await;
 }

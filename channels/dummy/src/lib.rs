@@ -1,5 +1,5 @@
-//! A channel to a vendor that does not exist: the mould of the channels to those that do. Each of them has these files,
-//! and `cargo xtask new-channel NAME` copies them.
+//! Channel to a vendor that does not exist: the template of all other channels, which have the same files.
+//! `cargo xtask new-channel NAME` copies them.
 
 mod channel;
 mod config;
@@ -13,6 +13,6 @@ mod golden;
 pub use channel::Dummy;
 pub use config::{Config, ConfigError};
 
-// Of this channel alone, and not copied: the vendor, played in process, so that routes can be tried without one.
+// Of this channel alone, and not copied: a simulated vendor in process, to try routes without credentials.
 mod vendor;
 pub use vendor::{Answer, Script};

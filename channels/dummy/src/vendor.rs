@@ -1,5 +1,5 @@
-//! The vendor, played in process: a transport that answers as scripted and opens no socket. A channel to a real vendor
-//! has nothing like this; the server hands it the HTTP client.
+//! Simulated vendor in process: a transport that returns scripted answers and opens no socket. Channels to real vendors have
+//! no such file, because the server gives them the HTTP client.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,49 +12,49 @@ use serde_json::{Value, json};
 
 use crate::{Config, Dummy};
 
-/// The table of `kind = "dummy"`: what the vendor says.
+/// Configuration table of a channel of `kind = "dummy"`: the answers of the vendor.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Script {
-    /// What each address gets, in turn and round again; without any, everything is accepted.
+    /// Answers to successive addresses. They repeat from the start after the last one. Without any, all are accepted.
     #[serde(default)]
     pub answers: Vec<Answer>,
 }
 
-/// What one address gets.
+/// Answer to one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    /// Taken.
+    /// The message is accepted.
     Accepted,
-    /// A fault of this kind: `{ fault = "throttled" }`.
+    /// The message fails with a fault of this kind: `{ fault = "throttled" }`.
     Fault(Kind),
 }
 
 impl Dummy {
-    /// A channel under `name` whose vendor keeps to the script.
+    /// Creates a channel named `name` whose vendor follows the script.
     ///
     /// # Panics
-    /// Never: its own configuration is one that works.
+    /// Never, because the built-in configuration is valid.
     #[must_use]
     pub fn scripted(name: ChannelName, script: Script) -> Self {
-        let vendor = Vendor { answers: script.answers, turn: AtomicUsize::new(0) };
+        let vendor = Vendor { answers: script.answers, next_index: AtomicUsize::new(0) };
         Self::new(name, &Config::new("any key will do"), Arc::new(vendor), Arc::new(SystemClock))
-            .expect("its own configuration is one that works")
+            .expect("the built-in configuration is valid")
     }
 }
 
 struct Vendor {
     answers: Vec<Answer>,
-    turn: AtomicUsize,
+    next_index: AtomicUsize,
 }
 
 impl Vendor {
     fn result(&self) -> Value {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        match self.answers.get(turn % self.answers.len().max(1)) {
-            None | Some(Answer::Accepted) => json!({"id": format!("dummy-{turn}")}),
-            Some(Answer::Fault(kind)) => json!({"error": kind.row().code, "said": "scripted"}),
+        let index = self.next_index.fetch_add(1, Ordering::Relaxed);
+        match self.answers.get(index % self.answers.len().max(1)) {
+            None | Some(Answer::Accepted) => json!({"id": format!("dummy-{index}")}),
+            Some(Answer::Fault(kind)) => json!({"error": kind.row().code, "message": "scripted"}),
         }
     }
 }
@@ -62,11 +62,11 @@ impl Vendor {
 #[async_trait]
 impl Transport for Vendor {
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
-        let asked: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-        let tokens = asked["tokens"].as_array().map_or(0, Vec::len);
+        let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        let tokens = body["tokens"].as_array().map_or(0, Vec::len);
         let results: Vec<_> = (0..tokens).map(|_| self.result()).collect();
-        let body = json!({ "results": results }).to_string().into();
-        Ok(Response { status: StatusCode::OK, headers: HeaderMap::new(), body })
+        let answer = json!({ "results": results }).to_string().into();
+        Ok(Response { status: StatusCode::OK, headers: HeaderMap::new(), body: answer })
     }
 }
 
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn every_address_gets_its_turn_of_the_script() {
+    async fn addresses_get_the_scripted_answers_in_order() {
         let script: Script =
             serde_json::from_value(json!({"answers": ["accepted", {"fault": "throttled"}]})).unwrap();
         let dummy = Dummy::scripted(ChannelName::new("dummy").unwrap(), script);

@@ -1,4 +1,4 @@
-//! Holds the channel to what every channel promises, and to what it declares.
+//! Conformance tests: the promises of every channel, and the capabilities that this one declares.
 
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
-//! From Google's answer to an outcome: the one place that knows FCM's errors. Pure; believes nothing it has not parsed.
-//! Source: <https://firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode> and …/docs/cloud-messaging/error-codes.
+//! Classifies the answers of FCM: the only module that knows its errors. Pure.
+//!
+//! Sources: <https://firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode> and
+//! <https://firebase.google.com/docs/cloud-messaging/error-codes>.
 
 use std::time::Duration;
 
@@ -8,93 +10,94 @@ use pushgate::answer::{retry_after, safe, seconds};
 use pushgate::{Fault, Kind, Outcome, Response, Timestamp};
 use serde_json::Value;
 
-/// The only text under which INVALID_ARGUMENT means a dead token and not a bad message.
+/// Only text with which INVALID_ARGUMENT means a dead token and not a bad message.
 const DEAD_TOKEN: &str = "The registration token is not a valid FCM registration token";
-/// What Google asks for where a 429 does not say how long (docs/cloud-messaging/scale-fcm).
-const PAUSE: Duration = Duration::from_secs(60);
-/// The longest message name kept, in bytes; Google's have some 60.
-const LONGEST_NAME: usize = 256;
+/// Pause after a 429 without a requested delay. Source: <https://firebase.google.com/docs/cloud-messaging/scale-fcm>.
+const DEFAULT_PAUSE: Duration = Duration::from_secs(60);
+/// Maximum length of a message name that is kept. Those of FCM have about 60 bytes.
+const MAX_VENDOR_ID_BYTES: usize = 256;
 
-/// The outcome for the one target the request named. No word of `private` (the target, the user's texts) gets into it,
-/// even where Google repeats it.
+/// Returns the outcome for the target of the request. It quotes no text of `private` (the token, the message texts), even if
+/// Google repeats it.
 pub(crate) fn outcome(response: &Response, private: &[&str], now: Timestamp) -> Outcome {
     if response.status.is_success() {
-        return taken(response);
+        return accepted(response);
     }
     let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
-    let said = Said::read(&body);
-    let mut fault = told(response.status, &said, private);
-    if let Some(code) = said.code.or(said.status) {
+    let error = ErrorBody::parse(&body);
+    let mut fault = classify(response.status, &error, private);
+    if let Some(code) = error.code.or(error.status) {
         fault = fault.with_code(code);
     }
-    let wish = retry_after(&response.headers, now).or(said.retry_delay);
-    let pause = (fault.kind == Kind::Throttled).then_some(PAUSE);
-    Outcome::Failed(fault.retry_after(wish.or(pause)))
+    let requested_delay = retry_after(&response.headers, now).or(error.retry_delay);
+    let default_pause = (fault.kind == Kind::Throttled).then_some(DEFAULT_PAUSE);
+    Outcome::Failed(fault.retry_after(requested_delay.or(default_pause)))
 }
 
 /// Returns `true` if a refusal proves that Google accepted the access token and parsed the message.
 pub(crate) fn accepted_credentials(response: &Response) -> bool {
     let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
-    matches!(Said::read(&body).code, Some("UNREGISTERED" | "INVALID_ARGUMENT" | "SENDER_ID_MISMATCH"))
+    matches!(ErrorBody::parse(&body).code, Some("UNREGISTERED" | "INVALID_ARGUMENT" | "SENDER_ID_MISMATCH"))
 }
 
-/// A success that names the message is Google's. One in JSON without a readable name still says that it was taken. Anything
-/// else, a portal's page or half an answer, says nothing of the kind: it is tried again, and the device shows a
-/// duplicate under the same tag once.
-fn taken(response: &Response) -> Outcome {
+/// Returns the outcome of an answer with a success status. A JSON object is FCM's answer, even without a valid message name.
+/// Any other body may come from a captive portal, so the send is retried; the device shows a duplicate once.
+fn accepted(response: &Response) -> Outcome {
     match serde_json::from_slice::<Value>(&response.body) {
-        Ok(Value::Object(body)) => Outcome::Accepted { vendor_id: body.get("name").and_then(name) },
+        Ok(Value::Object(body)) => Outcome::Accepted { vendor_id: body.get("name").and_then(parse_name) },
         Ok(_) | Err(_) => {
-            let detail =
-                format!("{} with a body that is not FCM's; does base_url lead to Google?", response.status);
+            let detail = format!(
+                "fcm answers {} with a body in another form than FCM's; check base_url",
+                response.status
+            );
             Outcome::Failed(Fault::new(Kind::VendorDown, detail))
         }
     }
 }
 
-fn name(name: &Value) -> Option<String> {
+fn parse_name(name: &Value) -> Option<String> {
     let name = name.as_str()?;
-    let readable =
-        !name.is_empty() && name.len() <= LONGEST_NAME && name.bytes().all(|b| b.is_ascii_graphic());
-    readable.then(|| name.to_owned())
+    let is_valid =
+        !name.is_empty() && name.len() <= MAX_VENDOR_ID_BYTES && name.bytes().all(|b| b.is_ascii_graphic());
+    is_valid.then(|| name.to_owned())
 }
 
-/// What can be read of an error; everything is optional, because anybody may answer.
-struct Said<'a> {
-    /// FCM's own code, which is finer than the status beside it.
+/// Parsed error answer. All fields are optional, because the answer may come from a proxy.
+struct ErrorBody<'a> {
+    /// FCM's error code, which is more specific than `status`.
     code: Option<&'a str>,
-    /// Google's status for any of its services.
+    /// Status of Google's API framework.
     status: Option<&'a str>,
     message: &'a str,
-    /// Whether a quota is one device's or one topic's, and not the project's.
-    of_device: bool,
-    /// Google's wish in the body, where the header is missing.
+    /// `true` if the exceeded quota is that of one device or topic, and not of the project.
+    is_device_quota: bool,
+    /// Requested delay in the body, used without a `retry-after` header.
     retry_delay: Option<Duration>,
 }
 
-impl<'a> Said<'a> {
-    fn read(body: &'a Value) -> Self {
+impl<'a> ErrorBody<'a> {
+    fn parse(body: &'a Value) -> Self {
         let error = &body["error"];
         let details = error["details"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let detail = |kind: &str| {
-            details
-                .iter()
-                .find(|d| d["@type"].as_str().is_some_and(|it| it.rsplit(['.', '/']).next() == Some(kind)))
+        let find_detail = |kind: &str| {
+            details.iter().find(|detail| {
+                detail["@type"].as_str().is_some_and(|name| name.rsplit(['.', '/']).next() == Some(kind))
+            })
         };
-        let violations = detail("QuotaFailure").and_then(|d| d["violations"].as_array());
+        let violations = find_detail("QuotaFailure").and_then(|detail| detail["violations"].as_array());
         Self {
-            code: detail("FcmError").and_then(|d| word(&d["errorCode"])),
-            status: word(&error["status"]),
+            code: find_detail("FcmError").and_then(|detail| parse_code(&detail["errorCode"])),
+            status: parse_code(&error["status"]),
             message: error["message"].as_str().unwrap_or_default(),
-            of_device: violations.is_some_and(|all| all.iter().any(names_a_device)),
-            retry_delay: detail("RetryInfo")
-                .and_then(|d| seconds(d["retryDelay"].as_str()?.strip_suffix('s')?)),
+            is_device_quota: violations.is_some_and(|violations| violations.iter().any(names_a_device)),
+            retry_delay: find_detail("RetryInfo")
+                .and_then(|detail| seconds(detail["retryDelay"].as_str()?.strip_suffix('s')?)),
         }
     }
 }
 
-/// A code as Google writes them; anything else is not repeated, because it could be anything.
-fn word(value: &Value) -> Option<&str> {
+/// Returns an error code in Google's form. Returns `None` for any other text, which might be private.
+fn parse_code(value: &Value) -> Option<&str> {
     let is_code = |text: &&str| {
         (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
     };
@@ -108,50 +111,51 @@ fn names_a_device(violation: &Value) -> bool {
     })
 }
 
-/// The table: FCM's code first, then Google's status, then the status line.
-fn told(status: StatusCode, said: &Said<'_>, private: &[&str]) -> Fault {
-    let quoted = |kind| Fault::new(kind, quote(status, said.message, private));
-    match (said.code, said.status) {
-        (Some("UNREGISTERED"), _) => quoted(Kind::TokenGone),
-        // Google uses one code for bad messages and dead tokens. Live tokens must not go with a bad message.
-        (Some("INVALID_ARGUMENT"), _) if said.message.trim_end_matches('.') == DEAD_TOKEN => {
-            quoted(Kind::TokenGone)
+/// Classifies an error by FCM's code, then by Google's status, then by the HTTP status.
+fn classify(status: StatusCode, error: &ErrorBody<'_>, private: &[&str]) -> Fault {
+    let fault = |kind| Fault::new(kind, describe(status, error.message, private));
+    match (error.code, error.status) {
+        (Some("UNREGISTERED"), _) => fault(Kind::TokenGone),
+        // Google uses this code for bad messages and dead tokens. A bad message must not prune live tokens.
+        (Some("INVALID_ARGUMENT"), _) if error.message.trim_end_matches('.') == DEAD_TOKEN => {
+            fault(Kind::TokenGone)
         }
-        (Some("INVALID_ARGUMENT"), _) => quoted(Kind::BadMessage),
-        (Some("SENDER_ID_MISMATCH"), _) => quoted(Kind::WrongApp),
-        (Some("QUOTA_EXCEEDED"), _) | (None, Some("RESOURCE_EXHAUSTED")) if said.of_device => {
-            quoted(Kind::Throttled)
+        (Some("INVALID_ARGUMENT"), _) => fault(Kind::BadMessage),
+        (Some("SENDER_ID_MISMATCH"), _) => fault(Kind::WrongApp),
+        (Some("QUOTA_EXCEEDED"), _) | (None, Some("RESOURCE_EXHAUSTED")) if error.is_device_quota => {
+            fault(Kind::Throttled)
         }
-        (Some("QUOTA_EXCEEDED"), _) => quoted(Kind::Throttled).of_lane(),
+        (Some("QUOTA_EXCEEDED"), _) => fault(Kind::Throttled).of_lane(),
         (Some("THIRD_PARTY_AUTH_ERROR"), _) => Fault::new(
             Kind::Credentials,
-            "the APNs key or the Web Push key of this project is missing or no longer good; see Cloud Messaging in the Firebase console",
+            "the APNs key or the Web Push key of this project is missing or no longer valid; check Cloud Messaging in the Firebase console",
         ),
-        (Some("UNAVAILABLE" | "INTERNAL" | "UNSPECIFIED_ERROR"), _) => quoted(Kind::VendorDown),
-        (_, Some("INVALID_ARGUMENT")) => quoted(Kind::BadMessage),
-        (_, Some("UNAUTHENTICATED")) => quoted(Kind::AuthExpired).of_lane(),
-        (_, Some("PERMISSION_DENIED")) => quoted(Kind::Credentials).of_lane(),
-        (_, Some("RESOURCE_EXHAUSTED")) => quoted(Kind::Throttled).of_lane(),
+        (Some("UNAVAILABLE" | "INTERNAL" | "UNSPECIFIED_ERROR"), _) => fault(Kind::VendorDown),
+        (_, Some("INVALID_ARGUMENT")) => fault(Kind::BadMessage),
+        (_, Some("UNAUTHENTICATED")) => fault(Kind::AuthExpired).of_lane(),
+        (_, Some("PERMISSION_DENIED")) => fault(Kind::Credentials).of_lane(),
+        (_, Some("RESOURCE_EXHAUSTED")) => fault(Kind::Throttled).of_lane(),
         (_, Some("UNAVAILABLE" | "INTERNAL" | "DEADLINE_EXCEEDED" | "ABORTED" | "UNKNOWN")) => {
-            quoted(Kind::VendorDown)
+            fault(Kind::VendorDown)
         }
         _ => match status.as_u16() {
-            401 => quoted(Kind::AuthExpired).of_lane(),
-            // A 404 without FCM's code is no word about a token: the project or base_url is wrong.
-            403 | 404 => quoted(Kind::Credentials).of_lane(),
-            408 => quoted(Kind::Timeout),
-            413 => quoted(Kind::TooLarge),
-            429 => quoted(Kind::Throttled).of_lane(),
-            400..=499 => quoted(Kind::BadMessage),
-            _ => quoted(Kind::VendorDown),
+            401 => fault(Kind::AuthExpired).of_lane(),
+            // A 404 without FCM's code is not about a token: the project or base_url is wrong.
+            403 | 404 => fault(Kind::Credentials).of_lane(),
+            408 => fault(Kind::Timeout),
+            413 => fault(Kind::TooLarge),
+            429 => fault(Kind::Throttled).of_lane(),
+            400..=499 => fault(Kind::BadMessage),
+            _ => fault(Kind::VendorDown),
         },
     }
 }
 
-fn quote(status: StatusCode, message: &str, private: &[&str]) -> String {
+/// Describes a refusal with its text, without private texts.
+fn describe(status: StatusCode, message: &str, private: &[&str]) -> String {
     match safe(message, private) {
-        said if said.is_empty() => format!("fcm answers {status}"),
-        said => format!("fcm answers {status}: {said}"),
+        text if text.is_empty() => format!("fcm answers {status}"),
+        text => format!("fcm answers {status}: {text}"),
     }
 }
 
@@ -216,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_message_never_costs_a_token() {
+    fn a_bad_message_never_prunes_a_token() {
         for text in [
             "The registration token is not a valid FCM registration token, or is it?",
             "Invalid registration token",
@@ -230,15 +234,15 @@ mod tests {
     }
 
     #[test]
-    fn a_throttle_without_a_wish_is_a_minute_as_google_asks() {
-        assert_eq!(fault_of(&answer(429, "")).retry_after, Some(PAUSE));
+    fn a_throttle_without_a_requested_delay_pauses_for_one_minute() {
+        assert_eq!(fault_of(&answer(429, "")).retry_after, Some(DEFAULT_PAUSE));
         assert_eq!(fault_of(&answer(503, "")).retry_after, None);
         let info = r#"{"error":{"details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"7.25s"}]}}"#;
         assert_eq!(fault_of(&answer(429, info)).retry_after, Some(Duration::from_secs(8)));
     }
 
     #[test]
-    fn hostile_answers_are_judged_by_their_status() {
+    fn hostile_answers_are_classified_by_their_status() {
         let deep = "[".repeat(60_000);
         let bodies: [&[u8]; 10] = [
             b"",
@@ -270,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_nobody_can_read_is_tried_again_and_one_without_a_name_is_not() {
+    fn an_invalid_success_is_retried_and_one_without_a_name_is_accepted() {
         for body in
             ["", "<html>welcome to our hotel", "{\"name\":\"projects/demo/mess", "[]", "null", "\u{0}"]
         {
@@ -284,9 +288,9 @@ mod tests {
     }
 
     #[test]
-    fn neither_token_nor_text_nor_control_character_gets_into_a_detail() {
-        let told = "bad: the-to\u{0}ken-\u{200b}itself\r\n«a title of a user» \u{1b}[31m\u{202e}";
-        let fault = fault_of(&google(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT", told));
+    fn no_detail_contains_a_token_a_message_text_or_a_control_character() {
+        let text = "bad: the-to\u{0}ken-\u{200b}itself\r\n«a title of a user» \u{1b}[31m\u{202e}";
+        let fault = fault_of(&google(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT", text));
         assert_eq!(fault.detail, "fcm answers 400 Bad Request: bad: … «…» [31m");
         let long = format!("{}{TOKEN}", "x".repeat(LONGEST_QUOTE - 5));
         let fault = fault_of(&google(500, "INTERNAL", "", &long));
@@ -297,7 +301,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_answer_makes_a_panic_or_tells_the_token(
+        fn no_answer_causes_a_panic_or_reveals_the_token(
             status in 100u16..1000, head in ".{0,40}", tail in ".{0,40}", body in proptest::collection::vec(any::<u8>(), 0..200),
         ) {
             let _ = outcome(&answer(status, body), &[TOKEN], NOW);

@@ -1,4 +1,4 @@
-//! Holds the channel to the files in `golden/`, as Google's documentation shows them.
+//! Golden tests of the channel against the files in `golden/`, which follow Google's documentation.
 
 use std::sync::Arc;
 
@@ -24,11 +24,11 @@ fn golden() -> Golden {
 }
 
 #[tokio::test]
-async fn every_golden_case_is_sent_and_read_as_written() {
+async fn every_golden_case_is_sent_and_classified_as_written() {
     golden().check().await;
 }
 
-/// The codes of Google's table, and what answers without any.
+/// Covers the codes of FCM, and the statuses of answers without one.
 #[test]
 fn every_row_of_the_error_table_has_a_golden_case() {
     golden().covers([

@@ -1,4 +1,4 @@
-//! What every message becomes. The requests as Google sees them are in `golden/`.
+//! Tests of the encoding. Complete requests are in `golden/`.
 
 use std::time::Duration;
 
