@@ -13,14 +13,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::expiry::settle_expired;
-use super::{Gateway, Inner, Watchers, ring};
+use super::{Gateway, Inner, Watchers, notify_watchers};
 use crate::app::App;
 use crate::channel::PushChannel;
 use crate::clock::{Clock, SystemClock};
 use crate::echo::Mailroom;
 use crate::fault::Kind;
 use crate::guarded::{GuardedObserver, GuardedPresence};
-use crate::layer::recall::Recall;
+use crate::layer::revalidate::Revalidator;
 use crate::memory::{MemoryQueue, MemoryStore};
 use crate::observe::{Event, Observer};
 use crate::presence::{Leases, NobodyOnline, Presence};
@@ -29,13 +29,13 @@ use crate::selector::Selector;
 use crate::store::{Registration, StorageError, Store};
 use crate::template::{TemplateError, TemplateSource};
 use crate::words::{AppId, ChannelName, NodeId, Secret, TemplateName};
-use crate::worker::Shop;
+use crate::worker::WorkerContext;
 
 /// How often a node says that it lives, and for how long that holds.
-const HEARTBEAT: Duration = Duration::from_secs(5);
-const LIFE: Duration = Duration::from_secs(20);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
+const NODE_TTL: Duration = Duration::from_secs(20);
 /// Longest time since the last heartbeat that was stored, for the gateway to be ready: three heartbeats.
-pub(super) const READY_WITHIN: Duration = Duration::from_secs(15);
+pub(super) const MAX_HEARTBEAT_AGE: Duration = Duration::from_secs(15);
 
 /// What a gateway is made of. Whatever is left out has a default that works: memory, the machine's clock, nobody online.
 pub struct Builder {
@@ -43,7 +43,7 @@ pub struct Builder {
     shared: Option<App>,
     store: Arc<dyn Store>,
     queue: Arc<dyn Queue>,
-    presence: Told,
+    presence: PresenceSource,
     clock: Arc<dyn Clock>,
     jitter: Arc<dyn Fn() -> f64 + Send + Sync>,
     observers: Vec<Arc<dyn Observer>>,
@@ -54,9 +54,9 @@ pub struct Builder {
 }
 
 /// Who tells who is online.
-enum Told {
-    By(Arc<dyn Presence>),
-    ByLeases,
+enum PresenceSource {
+    Custom(Arc<dyn Presence>),
+    Sessions,
 }
 
 impl Default for Builder {
@@ -66,7 +66,7 @@ impl Default for Builder {
             shared: None,
             store: Arc::new(MemoryStore::default()),
             queue: Arc::new(MemoryQueue::default()),
-            presence: Told::By(Arc::new(NobodyOnline)),
+            presence: PresenceSource::Custom(Arc::new(NobodyOnline)),
             clock: Arc::new(SystemClock),
             jitter: Arc::new(rand::random::<f64>),
             observers: Vec::new(),
@@ -81,10 +81,10 @@ impl Default for Builder {
 impl Builder {
     /// Keeps devices and accepted notifications here (`SqliteStore`, or your own tables).
     #[must_use]
-    pub fn store(mut self, both: impl Store + Queue) -> Self {
-        let both = Arc::new(both);
-        self.store = Arc::clone(&both) as Arc<dyn Store>;
-        self.queue = both;
+    pub fn store(mut self, storage: impl Store + Queue) -> Self {
+        let storage = Arc::new(storage);
+        self.store = Arc::clone(&storage) as Arc<dyn Store>;
+        self.queue = storage;
         self
     }
 
@@ -105,14 +105,14 @@ impl Builder {
     /// Asks here who is online.
     #[must_use]
     pub fn presence(mut self, presence: impl Presence) -> Self {
-        self.presence = Told::By(Arc::new(GuardedPresence(Arc::new(presence))));
+        self.presence = PresenceSource::Custom(Arc::new(GuardedPresence(Arc::new(presence))));
         self
     }
 
     /// Takes whoever holds a lease for online: [`Gateway::leases`] is where leases are given.
     #[must_use]
     pub fn presence_by_leases(mut self) -> Self {
-        self.presence = Told::ByLeases;
+        self.presence = PresenceSource::Sessions;
         self
     }
 
@@ -202,42 +202,42 @@ impl Builder {
     /// When storage cannot be read.
     pub async fn start(self) -> Result<Gateway, StorageError> {
         let watchers: Arc<Watchers> = Arc::new(Mutex::new(HashMap::new()));
-        let bells = Arc::clone(&watchers);
+        let notifiers = Arc::clone(&watchers);
         let abandoned = CancellationToken::new();
         let (presence, leases): (Arc<dyn Presence>, _) = match self.presence {
-            Told::By(presence) => (presence, None),
-            Told::ByLeases => {
+            PresenceSource::Custom(presence) => (presence, None),
+            PresenceSource::Sessions => {
                 let leases = Arc::new(Leases::new(Arc::clone(&self.clock)));
                 (Arc::clone(&leases) as Arc<dyn Presence>, Some(leases))
             }
         };
         let (store, queue) = (Arc::clone(&self.store), Arc::clone(&self.queue));
-        let recall = Recall::new(store, queue, Arc::clone(&presence), Arc::clone(&self.clock));
-        let shop = Arc::new(Shop {
+        let revalidator = Revalidator::new(store, queue, Arc::clone(&presence), Arc::clone(&self.clock));
+        let context = Arc::new(WorkerContext {
             node: NodeId::new(),
             store: self.store,
             queue: self.queue,
             clock: self.clock,
-            recall: Arc::new(recall),
+            revalidator: Arc::new(revalidator),
             jitter: self.jitter,
             observers: self.observers,
-            settled: Box::new(move |id| ring(&bells, id)),
+            notify_settled: Box::new(move |id| notify_watchers(&notifiers, id)),
             closing: abandoned.child_token(),
             abandoned: abandoned.clone(),
             tasks: TaskTracker::new(),
             heartbeat_at: AtomicI64::new(i64::MIN),
         });
-        let (observers, bells) = (shop.observers.clone(), Arc::clone(&watchers));
-        shop.queue.on_quarantine(Arc::new(move |row| announce(&observers, &bells, row)));
-        shop.queue.renew(shop.node, shop.clock.now() + LIFE).await?;
-        shop.heartbeat_at.store(shop.clock.now().as_millis(), Ordering::Release);
+        let (observers, notifiers) = (context.observers.clone(), Arc::clone(&watchers));
+        context.queue.on_quarantine(Arc::new(move |row| report_quarantined(&observers, &notifiers, row)));
+        context.queue.renew(context.node, context.clock.now() + NODE_TTL).await?;
+        context.heartbeat_at.store(context.clock.now().as_millis(), Ordering::Release);
         let mailroom = match &self.receipts {
-            Some(url) => Some(Mailroom::new(url, &shop.queue.own_key(&fresh_key()).await?)),
+            Some(url) => Some(Mailroom::new(url, &context.queue.own_key(&new_installation_secret()).await?)),
             None => None,
         };
-        shop.tasks.spawn(live(Arc::clone(&shop)));
-        shop.tasks.spawn(super::retention::sweep(Arc::clone(&shop), self.keep_pruned));
-        shop.tasks.spawn(settle_expired(Arc::clone(&shop)));
+        context.tasks.spawn(run_heartbeat(Arc::clone(&context)));
+        context.tasks.spawn(super::retention::sweep(Arc::clone(&context), self.keep_pruned));
+        context.tasks.spawn(settle_expired(Arc::clone(&context)));
         let inner = Inner {
             apps: self.apps.into_iter().map(|(id, app)| (id, Arc::new(app))).collect(),
             shared: self.shared.map(Arc::new),
@@ -248,37 +248,37 @@ impl Builder {
             mailroom,
             lanes: RwLock::new(HashMap::new()),
             watchers,
-            later: Notify::new(),
-            shop,
+            deferred_due: Notify::new(),
+            context,
         };
         let gateway = Gateway { inner: Arc::new(inner), _guard: Arc::new(abandoned.drop_guard()) };
         // Held by the planner alone: it must not keep the gateway alive.
-        let apart = Arc::new(CancellationToken::new().drop_guard());
-        let planner = Gateway { inner: Arc::clone(&gateway.inner), _guard: apart };
-        gateway.inner.shop.tasks.spawn(planner.plan_later());
+        let own_guard = Arc::new(CancellationToken::new().drop_guard());
+        let planner = Gateway { inner: Arc::clone(&gateway.inner), _guard: own_guard };
+        gateway.inner.context.tasks.spawn(planner.plan_deferred());
         gateway.open_waiting_lanes().await?;
         Ok(gateway)
     }
 }
 
 /// 256 random bits.
-fn fresh_key() -> Secret {
+fn new_installation_secret() -> Secret {
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()).into()
 }
 
 /// Stores heartbeats until the gateway shuts down.
-async fn live(shop: Arc<Shop>) {
+async fn run_heartbeat(context: Arc<WorkerContext>) {
     loop {
-        let next = shop.clock.now() + HEARTBEAT;
+        let next = context.clock.now() + HEARTBEAT_INTERVAL;
         tokio::select! {
             biased;
-            () = shop.closing.cancelled() => return,
-            () = shop.clock.sleep_until(next) => {}
+            () = context.closing.cancelled() => return,
+            () = context.clock.sleep_until(next) => {}
         }
-        let now = shop.clock.now();
-        let stored = shop.queue.renew(shop.node, now + LIFE).await;
+        let now = context.clock.now();
+        let stored = context.queue.renew(context.node, now + NODE_TTL).await;
         let heartbeat_at = if stored.is_ok() { now.as_millis() } else { i64::MIN };
-        shop.heartbeat_at.store(heartbeat_at, Ordering::Release);
+        context.heartbeat_at.store(heartbeat_at, Ordering::Release);
         if let Err(error) = stored {
             tracing::error!(%error, "heartbeat cannot be stored");
         }
@@ -286,7 +286,7 @@ async fn live(shop: Arc<Shop>) {
 }
 
 /// Announces a row that was set aside, and wakes those who wait for its notification.
-fn announce(observers: &[Arc<dyn Observer>], watchers: &Watchers, row: &Quarantined) {
+fn report_quarantined(observers: &[Arc<dyn Observer>], watchers: &Watchers, row: &Quarantined) {
     let name = |name: Option<String>| name.unwrap_or_default();
     let labels = [
         ("app", name(row.app.as_ref().map(ToString::to_string))),
@@ -298,6 +298,6 @@ fn announce(observers: &[Arc<dyn Observer>], watchers: &Watchers, row: &Quaranti
         observer.saw(&Event::Quarantined { row: row.clone() });
     }
     if let Some(id) = row.notification {
-        ring(watchers, id);
+        notify_watchers(watchers, id);
     }
 }

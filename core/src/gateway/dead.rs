@@ -20,7 +20,7 @@ impl Gateway {
     /// # Errors
     /// When storage fails.
     pub async fn dead(&self, app: &AppId, query: &DeadQuery) -> Result<Vec<DeadAddress>, StorageError> {
-        self.inner.shop.store.dead(app, query).await
+        self.inner.context.store.dead(app, query).await
     }
 
     /// Restores a page of the app's dead addresses. What was registered anew meanwhile is left as it is.
@@ -34,7 +34,7 @@ impl Gateway {
         if ids.is_empty() {
             return Ok(RestoredPage { results: Vec::new(), next });
         }
-        let restored = self.inner.shop.store.restore(app, &ids, self.now()).await?;
+        let restored = self.inner.context.store.restore(app, &ids, self.now()).await?;
         Ok(RestoredPage { results: page.into_iter().zip(restored).collect(), next })
     }
 }

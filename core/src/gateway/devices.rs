@@ -18,7 +18,7 @@ impl Gateway {
     ) -> Result<Option<Registered>, StorageError> {
         let mut registration = device.into();
         registration.most = self.inner.devices_per_user;
-        self.inner.shop.store.register(registration).await
+        self.inner.context.store.register(registration).await
     }
 
     /// Binds a known device to the user who logs in on it: from now on their notifications come there and nobody else's. `None`
@@ -41,7 +41,7 @@ impl Gateway {
             most: self.inner.devices_per_user,
             takeover,
         };
-        self.inner.shop.store.bind(login).await
+        self.inner.context.store.bind(login).await
     }
 
     /// Unbinds a device from its user, or from this one only, so that a logout that comes late does not undo the next
@@ -55,7 +55,7 @@ impl Gateway {
         device: &DeviceId,
         user: Option<&UserId>,
     ) -> Result<bool, StorageError> {
-        self.inner.shop.store.unbind(app, device, user).await
+        self.inner.context.store.unbind(app, device, user).await
     }
 
     /// Puts a new address in the place of an old one: a browser has got a new token, and no page is open that could register
@@ -79,13 +79,13 @@ impl Gateway {
             let why = "an address is replaced by one of the same channel and kind".to_owned();
             return Err(SubmitError::BadAddress { channel: new.channel.clone(), why });
         }
-        let (shop, at) = (&self.inner.shop, self.now());
+        let (context, at) = (&self.inner.context, self.now());
         let replacement = Replacement { old: old.clone(), new: new.token.clone(), at, user: user.cloned() };
-        let Some(device) = shop.store.replace(app, replacement).await? else { return Ok(false) };
+        let Some(device) = context.store.replace(app, replacement).await? else { return Ok(false) };
         let (app, channel) = (app.clone(), new.channel.clone());
         let labels = [("app", app.to_string()), ("channel", channel.to_string())];
         metrics::counter!("pushgate_rotations_total", &labels).increment(1);
-        shop.tell(&Event::Rotated { app, device, channel, at });
+        context.notify_observers(&Event::Rotated { app, device, channel, at });
         Ok(true)
     }
 }

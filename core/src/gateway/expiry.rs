@@ -11,38 +11,38 @@ use crate::observe::Event;
 use crate::queue::{Finish, Finished, Lease};
 use crate::receipt::{Receipt, State};
 use crate::store::StorageError;
-use crate::worker::Shop;
+use crate::worker::WorkerContext;
 
 /// Interval between two passes over the queue.
 const INTERVAL: Duration = Duration::from_secs(15);
 /// The most deliveries leased by one query.
 const BATCH: usize = 256;
-/// Delay before storage that failed is tried again.
-const STORE_AGAIN: Duration = Duration::from_secs(1);
+/// Delay before storage that failed is trial_plan again.
+const STORAGE_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Settles expired deliveries until the gateway shuts down.
-pub(super) async fn settle_expired(shop: Arc<Shop>) {
+pub(super) async fn settle_expired(context: Arc<WorkerContext>) {
     loop {
         let pass = async {
-            if let Err(error) = run_pass(&shop).await {
+            if let Err(error) = run_pass(&context).await {
                 tracing::error!(%error, "expired deliveries cannot be settled; trying again");
             }
-            shop.clock.sleep_until(shop.clock.now() + INTERVAL).await;
+            context.clock.sleep_until(context.clock.now() + INTERVAL).await;
         };
         tokio::select! {
             biased;
-            () = shop.closing.cancelled() => return,
+            () = context.closing.cancelled() => return,
             () = pass => {}
         }
     }
 }
 
-async fn run_pass(shop: &Shop) -> Result<(), StorageError> {
+async fn run_pass(context: &WorkerContext) -> Result<(), StorageError> {
     loop {
-        let leases = shop.queue.take_expired(shop.node, shop.clock.now(), BATCH).await?;
+        let leases = context.queue.take_expired(context.node, context.clock.now(), BATCH).await?;
         let is_last = leases.len() < BATCH;
         for lease in leases {
-            settle(shop, lease).await;
+            settle(context, lease).await;
         }
         if is_last {
             return Ok(());
@@ -51,10 +51,10 @@ async fn run_pass(shop: &Shop) -> Result<(), StorageError> {
 }
 
 /// Writes the receipts of an expired delivery and tells observers.
-async fn settle(shop: &Shop, lease: Lease) {
+async fn settle(context: &WorkerContext, lease: Lease) {
     let Lease { delivery, epoch } = lease;
     let (id, app) = (delivery.message.id, delivery.message.app.clone());
-    let receipts = receipts(&delivery, shop.clock.now());
+    let receipts = receipts(&delivery, context.clock.now());
     let finish = Finish {
         delivery: delivery.id,
         notification: id,
@@ -65,11 +65,11 @@ async fn settle(shop: &Shop, lease: Lease) {
     };
     // A lease must not stay held because storage failed once.
     let finished = loop {
-        match shop.queue.finish(finish.clone()).await {
+        match context.queue.finish(finish.clone()).await {
             Ok(finished) => break finished,
             Err(error) => {
                 tracing::error!(notification = %id, %error, "an expired delivery cannot be settled; trying again");
-                shop.clock.sleep_until(shop.clock.now() + STORE_AGAIN).await;
+                context.clock.sleep_until(context.clock.now() + STORAGE_RETRY_DELAY).await;
             }
         }
     };
@@ -77,9 +77,9 @@ async fn settle(shop: &Shop, lease: Lease) {
         return;
     }
     for receipt in receipts {
-        shop.tell(&Event::Receipt { id, app: app.clone(), receipt });
+        context.notify_observers(&Event::Receipt { id, app: app.clone(), receipt });
     }
-    (shop.settled)(id);
+    (context.notify_settled)(id);
 }
 
 fn receipts(delivery: &Delivery, now: crate::Timestamp) -> Vec<Receipt> {

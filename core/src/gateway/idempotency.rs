@@ -7,10 +7,13 @@ use crate::queue::{Admitted, Idempotency, KeyClaim};
 impl Gateway {
     /// Finds the ticket of an earlier request under the same key. `None` means that the request is the first one. Asked before
     /// anything is looked up, counted or withdrawn, so that a replay changes nothing.
-    pub(super) async fn find_replay(&self, asked: &Notification) -> Result<Option<Ticket>, SubmitError> {
-        let Some(key) = &asked.idempotency_key else { return Ok(None) };
-        match self.inner.shop.queue.find_claim(&asked.app, key).await? {
-            Some(claim) => self.replayed(asked, claim).await.map(Some),
+    pub(super) async fn find_replay(
+        &self,
+        notification: &Notification,
+    ) -> Result<Option<Ticket>, SubmitError> {
+        let Some(key) = &notification.idempotency_key else { return Ok(None) };
+        match self.inner.context.queue.find_claim(&notification.app, key).await? {
+            Some(claim) => self.replayed(notification, claim).await.map(Some),
             None => Ok(None),
         }
     }
@@ -19,22 +22,22 @@ impl Gateway {
     /// key free; the queue admits one of them.
     pub(super) async fn ticket(
         &self,
-        asked: &Notification,
+        notification: &Notification,
         admitted: Admitted,
         ticket: Ticket,
     ) -> Result<Ticket, SubmitError> {
         match admitted {
             Admitted::New => Ok(ticket),
-            Admitted::Known(claim) => self.replayed(asked, claim).await,
+            Admitted::Known(claim) => self.replayed(notification, claim).await,
         }
     }
 
-    async fn replayed(&self, asked: &Notification, claim: KeyClaim) -> Result<Ticket, SubmitError> {
+    async fn replayed(&self, notification: &Notification, claim: KeyClaim) -> Result<Ticket, SubmitError> {
         let KeyClaim { id, digest } = claim;
-        if digest.is_some_and(|digest| digest != asked.digest()) {
+        if digest.is_some_and(|digest| digest != notification.digest()) {
             return Err(SubmitError::KeyReused { id });
         }
-        let status = self.status_page(&asked.app, id, None, 0).await?;
+        let status = self.status_page(&notification.app, id, None, 0).await?;
         let (accepted, parts, skipped) = status.map_or_else(Default::default, |status| {
             let accepted = usize::try_from(status.counts.values().sum::<u64>()).unwrap_or(usize::MAX);
             let parts = status.progress.map_or(0, |progress| progress.done + progress.open);
@@ -45,7 +48,7 @@ impl Gateway {
 }
 
 /// Returns the key of a notification with the digest of its request. `None` means that it has no key.
-pub(super) fn idempotency(asked: &Notification) -> Option<Idempotency> {
-    let key = asked.idempotency_key.clone()?;
-    Some(Idempotency { key, digest: asked.digest() })
+pub(super) fn idempotency(notification: &Notification) -> Option<Idempotency> {
+    let key = notification.idempotency_key.clone()?;
+    Some(Idempotency { key, digest: notification.digest() })
 }

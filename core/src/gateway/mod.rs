@@ -2,12 +2,12 @@
 
 mod builder;
 mod dead;
+mod deferred;
+mod device_events;
 mod devices;
-mod draft;
 mod expiry;
-mod heard;
 mod idempotency;
-mod later;
+mod planning;
 mod retention;
 mod submit;
 
@@ -22,8 +22,8 @@ use tokio_util::sync::DropGuard;
 
 pub use builder::Builder;
 pub use dead::RestoredPage;
-pub use heard::ReceiptError;
-pub use later::Revoked;
+pub use deferred::Revoked;
+pub use device_events::ReceiptError;
 pub use submit::{Preview, SubmitError, Ticket};
 
 use crate::app::App;
@@ -33,10 +33,10 @@ use crate::queue::Queue;
 use crate::receipt::Status;
 use crate::store::{StorageError, Store};
 use crate::words::{AppId, ChannelName, NotificationId, Timestamp};
-use crate::worker::{Lane, Shop};
+use crate::worker::{Lane, WorkerContext};
 
 /// Shortest time between two reads of the status for somebody who waits for a notification that is planned in parts.
-const BETWEEN_COUNTS: Duration = Duration::from_millis(100);
+const STATUS_READ_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Somebody waits for a notification to be settled.
 type Watchers = Mutex<HashMap<NotificationId, Arc<Notify>>>;
@@ -60,8 +60,8 @@ struct Inner {
     lanes: RwLock<HashMap<(AppId, ChannelName), Arc<Lane>>>,
     watchers: Arc<Watchers>,
     /// Rung when something is to be planned later.
-    later: Notify,
-    shop: Arc<Shop>,
+    deferred_due: Notify,
+    context: Arc<WorkerContext>,
 }
 
 impl Gateway {
@@ -85,13 +85,13 @@ impl Gateway {
     /// Where devices are kept.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
-        &self.inner.shop.store
+        &self.inner.context.store
     }
 
     /// Where accepted notifications wait.
     #[must_use]
     pub fn queue(&self) -> &Arc<dyn Queue> {
-        &self.inner.shop.queue
+        &self.inner.context.queue
     }
 
     /// Who is online.
@@ -109,7 +109,7 @@ impl Gateway {
     /// The hour, by the gateway's clock.
     #[must_use]
     pub fn now(&self) -> crate::Timestamp {
-        self.inner.shop.clock.now()
+        self.inner.context.clock.now()
     }
 
     /// What became of a notification; none when the app has no such notification, or it was long ago.
@@ -117,7 +117,7 @@ impl Gateway {
     /// # Errors
     /// When storage fails.
     pub async fn status(&self, app: &AppId, id: NotificationId) -> Result<Option<Status>, StorageError> {
-        self.inner.shop.queue.status(app, id).await
+        self.inner.context.queue.status(app, id).await
     }
 
     /// Returns what became of a notification with a page of its recipients: at most `limit`, with greater indexes than `after`.
@@ -132,7 +132,7 @@ impl Gateway {
         after: Option<u32>,
         limit: usize,
     ) -> Result<Option<Status>, StorageError> {
-        self.inner.shop.queue.status_page(app, id, after, limit).await
+        self.inner.context.queue.status_page(app, id, after, limit).await
     }
 
     /// Checks that storage takes writes, at no cost: the last heartbeat was stored, not long ago.
@@ -140,15 +140,15 @@ impl Gateway {
     /// # Errors
     /// When the last heartbeat could not be stored, or none was for a while.
     pub fn ready(&self) -> Result<(), StorageError> {
-        let shop = &self.inner.shop;
-        let stored_at = Timestamp::from_millis(shop.heartbeat_at.load(Ordering::Acquire));
-        if shop.clock.now().since(stored_at) <= builder::READY_WITHIN {
+        let context = &self.inner.context;
+        let stored_at = Timestamp::from_millis(context.heartbeat_at.load(Ordering::Acquire));
+        if context.clock.now().since(stored_at) <= builder::MAX_HEARTBEAT_AGE {
             return Ok(());
         }
         Err(StorageError::new("checking readiness", "no write has succeeded for a while"))
     }
 
-    /// The status once nothing more is to be done for the notification, or as it is after `patience` or at a shutdown.
+    /// The status once nothing more is to be done for the notification, or as it is after `timeout` or at a shutdown.
     ///
     /// # Errors
     /// When storage fails.
@@ -156,23 +156,23 @@ impl Gateway {
         &self,
         app: &AppId,
         id: NotificationId,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Option<Status>, StorageError> {
-        let watch = Watch::new(&self.inner.watchers, id);
-        let deadline = tokio::time::Instant::now() + patience;
+        let watch = WatcherGuard::new(&self.inner.watchers, id);
+        let deadline = tokio::time::Instant::now() + timeout;
         loop {
-            let notified = watch.bell.notified();
+            let notified = watch.notify.notified();
             let status = self.status_page(app, id, None, 0).await?;
             if status.as_ref().is_some_and(|status| status.progress.is_some()) {
-                // It rings for every delivery of what may be a hundred thousand: not a read at every bell.
-                tokio::time::sleep(BETWEEN_COUNTS).await;
+                // It rings for every delivery of what may be a hundred thousand: not a read at every notify.
+                tokio::time::sleep(STATUS_READ_INTERVAL).await;
             }
             if status.as_ref().is_none_or(Status::is_settled) {
                 return self.status(app, id).await;
             }
             let is_notified = tokio::select! {
                 biased;
-                () = self.inner.shop.closing.cancelled() => false,
+                () = self.inner.context.closing.cancelled() => false,
                 notified = tokio::time::timeout_at(deadline, notified) => notified.is_ok(),
             };
             if !is_notified {
@@ -183,21 +183,21 @@ impl Gateway {
 
     /// Takes no further notification and begins no new attempt. Work under way goes on; [`Gateway::shutdown`] waits for it.
     pub fn begin_shutdown(&self) {
-        self.inner.shop.closing.cancel();
-        self.inner.shop.tasks.close();
+        self.inner.context.closing.cancel();
+        self.inner.context.tasks.close();
     }
 
     /// Stops taking notifications and begins no new attempt; waits for those under way, at most so long; gives back what is
     /// left, so that the next start (or another node) sends it.
     pub async fn shutdown(&self, grace: Duration) {
         self.begin_shutdown();
-        let shop = &self.inner.shop;
-        if tokio::time::timeout(grace, shop.tasks.wait()).await.is_err() {
+        let context = &self.inner.context;
+        if tokio::time::timeout(grace, context.tasks.wait()).await.is_err() {
             tracing::warn!(seconds = grace.as_secs(), "attempts under way are abandoned; they stay queued");
-            shop.abandoned.cancel();
-            shop.tasks.wait().await;
+            context.abandoned.cancel();
+            context.tasks.wait().await;
         }
-        if let Err(error) = shop.queue.release(shop.node).await {
+        if let Err(error) = context.queue.release(context.node).await {
             tracing::error!(%error, "leases cannot be given back; they end with this process");
         }
     }
@@ -212,39 +212,39 @@ impl Gateway {
         let mut lanes = self.inner.lanes.write();
         let lane = lanes
             .entry(key)
-            .or_insert_with(|| Lane::open(id.clone(), installed, Arc::clone(&self.inner.shop)));
+            .or_insert_with(|| Lane::open(id.clone(), installed, Arc::clone(&self.inner.context)));
         Some(Arc::clone(lane))
     }
 }
 
 /// A place among the watchers, given up when dropped.
-struct Watch<'a> {
+struct WatcherGuard<'a> {
     watchers: &'a Watchers,
     id: NotificationId,
-    bell: Arc<Notify>,
+    notify: Arc<Notify>,
 }
 
-impl<'a> Watch<'a> {
+impl<'a> WatcherGuard<'a> {
     fn new(watchers: &'a Watchers, id: NotificationId) -> Self {
-        let bell = Arc::clone(watchers.lock().entry(id).or_default());
-        Self { watchers, id, bell }
+        let notify = Arc::clone(watchers.lock().entry(id).or_default());
+        Self { watchers, id, notify }
     }
 }
 
-impl Drop for Watch<'_> {
+impl Drop for WatcherGuard<'_> {
     fn drop(&mut self) {
         let mut watchers = self.watchers.lock();
         // Ours and the map's: nobody else waits.
-        if Arc::strong_count(&self.bell) == 2 {
+        if Arc::strong_count(&self.notify) == 2 {
             watchers.remove(&self.id);
         }
     }
 }
 
 /// Rings for whoever waits for this notification.
-fn ring(watchers: &Watchers, id: NotificationId) {
-    let bell = watchers.lock().get(&id).cloned();
-    if let Some(bell) = bell {
-        bell.notify_waiters();
+fn notify_watchers(watchers: &Watchers, id: NotificationId) {
+    let notify = watchers.lock().get(&id).cloned();
+    if let Some(notify) = notify {
+        notify.notify_waiters();
     }
 }

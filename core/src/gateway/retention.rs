@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::store::Store;
 use crate::words::Timestamp;
-use crate::worker::Shop;
+use crate::worker::WorkerContext;
 
 /// Interval between sweeps.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -13,17 +13,17 @@ const INTERVAL: Duration = Duration::from_secs(60);
 const DEAD_BATCH: usize = 500;
 
 /// Sweeps at every interval until the gateway shuts down. Each step is short and waits its turn among the writers of the queue.
-pub(super) async fn sweep(shop: Arc<Shop>, keep_pruned: Duration) {
+pub(super) async fn sweep(context: Arc<WorkerContext>, keep_pruned: Duration) {
     loop {
-        let next = shop.clock.now() + INTERVAL;
+        let next = context.clock.now() + INTERVAL;
         tokio::select! {
             biased;
-            () = shop.closing.cancelled() => return,
-            () = shop.clock.sleep_until(next) => {}
+            () = context.closing.cancelled() => return,
+            () = context.clock.sleep_until(next) => {}
         }
         let mut deleted = 0;
-        while !shop.closing.is_cancelled() {
-            match shop.queue.sweep(shop.clock.now()).await {
+        while !context.closing.is_cancelled() {
+            match context.queue.sweep(context.clock.now()).await {
                 Ok(0) => break,
                 Ok(rows) => deleted += rows,
                 Err(error) => {
@@ -32,7 +32,7 @@ pub(super) async fn sweep(shop: Arc<Shop>, keep_pruned: Duration) {
                 }
             }
         }
-        sweep_dead(&*shop.store, shop.clock.now() - keep_pruned).await;
+        sweep_dead(&*context.store, context.clock.now() - keep_pruned).await;
         tracing::debug!(deleted, "sweep done");
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Gateway;
-use super::draft::{Draft, Question};
 use super::idempotency::idempotency;
+use super::planning::{PlanningInput, PlanningOutput};
 use crate::app::App;
 use crate::channel::Rendered;
 use crate::notification::{Audience, Notification};
@@ -84,7 +84,7 @@ pub enum SubmitError {
         given: usize,
     },
     /// Neither title nor content, and not silent.
-    #[error("title and content are both empty; give one of them, or ask for a silent notification")]
+    #[error("title and content are both empty; give one of them, or make the notification silent")]
     NothingToShow,
     /// It cannot be carried, even with an empty content.
     #[error(
@@ -111,13 +111,15 @@ pub enum SubmitError {
     #[error(transparent)]
     Template(#[from] TemplateError),
     /// The key was used for something else.
-    #[error("the idempotency key was used for another notification ({id}); use a new key for a new question")]
+    #[error(
+        "the idempotency key was used for another notification ({id}); use a new key for a new notification"
+    )]
     KeyReused {
         /// That one.
         id: NotificationId,
     },
     /// The gateway is going down.
-    #[error("the gateway is shutting down; ask again in a moment")]
+    #[error("the gateway is shutting down; try again in a moment")]
     ShuttingDown,
     /// Storage failed; it was not taken.
     #[error(transparent)]
@@ -131,49 +133,59 @@ impl Gateway {
     ///
     /// # Errors
     /// [`SubmitError`]; then nothing of it is stored.
-    pub async fn submit(&self, asked: Notification) -> Result<Ticket, SubmitError> {
-        let shop = &self.inner.shop;
-        if shop.closing.is_cancelled() {
+    pub async fn submit(&self, notification: Notification) -> Result<Ticket, SubmitError> {
+        let context = &self.inner.context;
+        if context.closing.is_cancelled() {
             return Err(SubmitError::ShuttingDown);
         }
-        if let Some(ticket) = self.find_replay(&asked).await? {
+        if let Some(ticket) = self.find_replay(&notification).await? {
             return Ok(ticket);
         }
-        let (id, now) = (NotificationId::new(), shop.clock.now());
-        let app = self.checked(&asked, now)?;
-        if asked.to.len() > Audience::MAX || asked.send_at.is_some_and(|at| at > now) {
-            return self.postpone(&app, asked, id, now).await;
+        let (id, now) = (NotificationId::new(), context.clock.now());
+        let app = self.validate(&notification, now)?;
+        if notification.to.len() > Audience::MAX || notification.send_at.is_some_and(|at| at > now) {
+            return self.submit_deferred(&app, notification, id, now).await;
         }
-        let question = Question::of(&asked, id, now);
-        let draft = self.draft(&app, question).await?;
-        let withdrawal = self.withdrawal(&asked, id, &draft.users);
-        let Draft { plan, counted, online, .. } = draft;
+        let input = PlanningInput::new(&notification, id, now);
+        let output = self.plan(&app, input).await?;
+        let withdrawal = self.withdrawal(&notification, id, &output.users);
+        let PlanningOutput { plan, counted, online, .. } = output;
         let accepted = plan.targets();
-        shop.tell(&Event::Planned { id, accepted, skipped: plan.skipped.len(), at: shop.clock.now() });
+        context.notify_observers(&Event::Planned {
+            id,
+            accepted,
+            skipped: plan.skipped.len(),
+            at: context.clock.now(),
+        });
         let awaiting = online.len();
-        let later = self.unacknowledged(&asked, online, now);
+        let later = self.unacknowledged_plan(&notification, online, now);
         let skipped = plan.skipped.clone();
-        let admission = Admission { skipped, later, withdrawal, ..self.admission(&asked, id, now) };
-        let admitted = self.admitted(&app, admission, plan.deliveries).await;
+        let admission = Admission { skipped, later, withdrawal, ..self.admission(&notification, id, now) };
+        let admitted = self.admit(&app, admission, plan.deliveries).await;
         if !matches!(admitted, Ok(Admitted::New)) {
-            self.uncount(&asked, &counted).await;
+            self.lower_counters(&notification, &counted).await;
         }
         let (skipped, warnings) = (plan.skipped, plan.warnings);
         let ticket = Ticket { id, accepted, awaiting, parts: 0, skipped, replayed: false, warnings };
-        self.ticket(&asked, admitted?, ticket).await
+        self.ticket(&notification, admitted?, ticket).await
     }
 
     /// What is kept of a notification whatever becomes of it.
-    pub(super) fn admission(&self, asked: &Notification, id: NotificationId, now: Timestamp) -> Admission {
-        let ttl = asked.ttl.unwrap_or(Notification::DEFAULT_TTL);
+    pub(super) fn admission(
+        &self,
+        notification: &Notification,
+        id: NotificationId,
+        now: Timestamp,
+    ) -> Admission {
+        let ttl = notification.ttl.unwrap_or(Notification::DEFAULT_TTL);
         Admission {
             id,
-            app: asked.app.clone(),
-            idempotency: idempotency(asked),
+            app: notification.app.clone(),
+            idempotency: idempotency(notification),
             created_at: now,
-            keep_until: asked.send_at.unwrap_or(now).max(now) + self.inner.keep.max(ttl),
+            keep_until: notification.send_at.unwrap_or(now).max(now) + self.inner.keep.max(ttl),
             skipped: Vec::new(),
-            tag: asked.tag(),
+            tag: notification.tag(),
             entries: Vec::new(),
             later: None,
             withdrawal: None,
@@ -182,7 +194,7 @@ impl Gateway {
 
     /// Stores a notification, in a task of its own: a caller may hang up meanwhile, and what is stored then still has to go
     /// to its lanes.
-    pub(super) async fn admitted(
+    pub(super) async fn admit(
         &self,
         app: &Arc<App>,
         mut admission: Admission,
@@ -190,48 +202,51 @@ impl Gateway {
     ) -> Result<Admitted, StorageError> {
         let (gateway, app) = (self.clone(), Arc::clone(app));
         let store = async move {
-            let (entries, held) = gateway.reserve(&admission.app, &app, deliveries);
+            let (entries, reserved_permits) = gateway.reserve(&admission.app, &app, deliveries);
             admission.entries = entries;
-            gateway.keep(&app, admission, held).await
+            gateway.store_and_begin(&app, admission, reserved_permits).await
         };
-        let admitted = self.inner.shop.tasks.spawn(store).await;
+        let admitted = self.inner.context.tasks.spawn(store).await;
         admitted.map_err(|error| StorageError::new("accepting a notification", error))?
     }
 
     /// Stores a notification and hands its lanes what is held for them.
-    async fn keep(
+    async fn store_and_begin(
         &self,
         app: &App,
         admission: Admission,
-        held: Vec<(OwnedSemaphorePermit, usize)>,
+        reserved_permits: Vec<(OwnedSemaphorePermit, usize)>,
     ) -> Result<Admitted, StorageError> {
-        let shop = &self.inner.shop;
+        let context = &self.inner.context;
         let (id, app_id) = (admission.id, admission.app.clone());
         let entries = &admission.entries;
-        let begun: Vec<_> = held.into_iter().map(|(room, at)| (room, entries[at].delivery.clone())).collect();
+        let reserved: Vec<_> = reserved_permits
+            .into_iter()
+            .map(|(permit, index)| (permit, entries[index].delivery.clone()))
+            .collect();
         let waiting: HashSet<_> = entries
             .iter()
             .filter(|entry| entry.held_by.is_none())
             .map(|entry| entry.delivery.channel.clone())
             .collect();
         let (later, withdrawal) = (admission.later.is_some(), admission.withdrawal.clone());
-        let admitted = shop.queue.admit(admission).await?;
+        let admitted = context.queue.admit(admission).await?;
         if admitted != Admitted::New {
             return Ok(admitted);
         }
-        withdrawal.into_iter().for_each(|withdrawal| shop.recall.withdraw(withdrawal));
-        shop.tell(&Event::Stored { id, at: shop.clock.now() });
+        withdrawal.into_iter().for_each(|withdrawal| context.revalidator.withdraw(withdrawal));
+        context.notify_observers(&Event::Stored { id, at: context.clock.now() });
         if later {
-            self.inner.later.notify_one();
+            self.inner.deferred_due.notify_one();
         }
-        for (room, delivery) in begun {
+        for (permit, delivery) in reserved {
             if let Some(lane) = self.lane(&app_id, app, &delivery.channel) {
-                lane.begin(Lease { delivery, epoch: 1 }, room);
+                lane.spawn_attempt(Lease { delivery, epoch: 1 }, permit);
             }
         }
         for channel in waiting {
             if let Some(lane) = self.lane(&app_id, app, &channel) {
-                lane.nudge();
+                lane.notify_backlog();
             }
         }
         Ok(admitted)
@@ -241,15 +256,18 @@ impl Gateway {
     ///
     /// # Errors
     /// As for [`Gateway::submit`].
-    pub async fn preview(&self, asked: &Notification) -> Result<(Vec<Preview>, Vec<Skip>), SubmitError> {
+    pub async fn preview(
+        &self,
+        notification: &Notification,
+    ) -> Result<(Vec<Preview>, Vec<Skip>), SubmitError> {
         let now = self.now();
-        let app = self.checked(asked, now)?;
-        if asked.to.len() > Audience::MAX && asked.to != Audience::All {
-            return Err(SubmitError::AudienceTooLarge { given: asked.to.len() });
+        let app = self.validate(notification, now)?;
+        if notification.to.len() > Audience::MAX && notification.to != Audience::All {
+            return Err(SubmitError::AudienceTooLarge { given: notification.to.len() });
         }
-        let draft = self.draft(&app, Question::of(asked, NotificationId::new(), now)).await?;
-        self.uncount(asked, &draft.counted).await;
-        let plan = draft.plan;
+        let output = self.plan(&app, PlanningInput::new(notification, NotificationId::new(), now)).await?;
+        self.lower_counters(notification, &output.counted).await;
+        let plan = output.plan;
         let mut previews: Vec<Preview> = Vec::new();
         let mut last: Option<*const crate::Message> = None;
         for delivery in &plan.deliveries {
@@ -264,17 +282,17 @@ impl Gateway {
             last = Some(message);
             let content = &delivery.message.content;
             let title = &delivery.message.title;
-            let cut = |now: &crate::Secret, then: &Option<crate::Secret>| {
-                then.as_ref().is_some_and(|then| then != now)
+            let is_truncated = |sent: &crate::Secret, submitted: &Option<crate::Secret>| {
+                submitted.as_ref().is_some_and(|submitted| submitted != sent)
             };
             previews.push(Preview {
                 channel: delivery.channel.clone(),
                 targets: delivery.targets.len(),
                 rendered: installed.channel.render(&delivery.message),
                 max_bytes: installed.channel.info().capability.max_bytes,
-                truncated: cut(content, &asked.content)
-                    || cut(title, &asked.title)
-                    || (asked.template.is_some() && content.expose().ends_with('…')),
+                truncated: is_truncated(content, &notification.content)
+                    || is_truncated(title, &notification.title)
+                    || (notification.template.is_some() && content.expose().ends_with('…')),
             });
         }
         Ok((previews, plan.skipped))
@@ -289,17 +307,17 @@ impl Gateway {
     ) -> (Vec<Entry>, Vec<(OwnedSemaphorePermit, usize)>) {
         let due = self.now();
         let mut lanes = HashMap::new();
-        let mut held = Vec::new();
+        let mut reserved_permits = Vec::new();
         let mut entries = Vec::with_capacity(deliveries.len());
-        for (at, delivery) in deliveries.into_iter().enumerate() {
+        for (index, delivery) in deliveries.into_iter().enumerate() {
             let lane = lanes
                 .entry(delivery.channel.clone())
                 .or_insert_with(|| self.lane(id, app, &delivery.channel));
-            let room = lane.as_ref().and_then(|lane| lane.room(1));
-            let held_by = room.is_some().then_some(self.inner.shop.node);
-            held.extend(room.map(|room| (room, at)));
+            let permit = lane.as_ref().and_then(|lane| lane.try_reserve(1));
+            let held_by = permit.is_some().then_some(self.inner.context.node);
+            reserved_permits.extend(permit.map(|permit| (permit, index)));
             entries.push(Entry { delivery, due, held_by });
         }
-        (entries, held)
+        (entries, reserved_permits)
     }
 }

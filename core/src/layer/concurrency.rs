@@ -5,9 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
+use super::delegate_to_inner;
 use super::gate::Gate;
-use super::inside;
-use super::pace::closing;
+use super::throttle::closing_fault;
 use crate::channel::PushChannel;
 use crate::clock::Clock;
 use crate::delivery::Delivery;
@@ -15,35 +15,40 @@ use crate::report::Report;
 
 /// The layer.
 pub struct Concurrency {
-    inside: Arc<dyn PushChannel>,
+    inner: Arc<dyn PushChannel>,
     slots: Semaphore,
-    most: u32,
+    max_addresses: u32,
     gate: Arc<Gate>,
     clock: Arc<dyn Clock>,
 }
 
 impl Concurrency {
     /// At most `most` addresses at once; a single larger batch goes alone.
-    pub fn new(inside: Arc<dyn PushChannel>, most: u32, gate: Arc<Gate>, clock: Arc<dyn Clock>) -> Self {
-        Self { inside, slots: Semaphore::new(most as usize), most, gate, clock }
+    pub fn new(
+        inner: Arc<dyn PushChannel>,
+        max_addresses: u32,
+        gate: Arc<Gate>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { inner, slots: Semaphore::new(max_addresses as usize), max_addresses, gate, clock }
     }
 }
 
 #[async_trait]
 impl PushChannel for Concurrency {
-    inside!();
+    delegate_to_inner!();
 
     async fn send(&self, delivery: &Delivery) -> Report {
-        let wanted = u32::try_from(delivery.targets.len()).unwrap_or(u32::MAX).min(self.most);
+        let wanted = u32::try_from(delivery.targets.len()).unwrap_or(u32::MAX).min(self.max_addresses);
         tokio::select! {
             biased;
-            () = self.gate.closed() => Report::all_failed(delivery.targets.len(), &closing()),
+            () = self.gate.closed() => Report::all_failed(delivery.targets.len(), &closing_fault()),
             slot = self.slots.acquire_many(wanted) => match slot {
-                Ok(_slot) => self.inside.send(delivery).await,
-                Err(_) => Report::all_failed(delivery.targets.len(), &closing()),
+                Ok(_slot) => self.inner.send(delivery).await,
+                Err(_) => Report::all_failed(delivery.targets.len(), &closing_fault()),
             },
             // The layers inside say that it has expired, and need no slot for that.
-            () = self.clock.sleep_until(delivery.message.expires_at()) => self.inside.send(delivery).await,
+            () = self.clock.sleep_until(delivery.message.expires_at()) => self.inner.send(delivery).await,
         }
     }
 }

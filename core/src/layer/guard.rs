@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::inside;
+use super::delegate_to_inner;
 use crate::channel::PushChannel;
 use crate::clock::Clock;
 use crate::delivery::Delivery;
@@ -13,14 +13,14 @@ use crate::report::{Outcome, Report};
 
 /// The layer.
 pub struct Guard {
-    inside: Arc<dyn PushChannel>,
+    inner: Arc<dyn PushChannel>,
     clock: Arc<dyn Clock>,
 }
 
 impl Guard {
     /// Holds deliveries to the channel's capability and to the clock.
-    pub fn new(inside: Arc<dyn PushChannel>, clock: Arc<dyn Clock>) -> Self {
-        Self { inside, clock }
+    pub fn new(inner: Arc<dyn PushChannel>, clock: Arc<dyn Clock>) -> Self {
+        Self { inner, clock }
     }
 
     fn refusal(&self, delivery: &Delivery) -> Option<Fault> {
@@ -43,27 +43,30 @@ impl Guard {
 
 #[async_trait]
 impl PushChannel for Guard {
-    inside!();
+    delegate_to_inner!();
 
     async fn send(&self, delivery: &Delivery) -> Report {
         if let Some(fault) = self.refusal(delivery) {
             return Report::all_failed(delivery.targets.len(), &fault);
         }
-        let known = |kind| self.info().capability.tokens.contains(&kind);
-        if delivery.targets.iter().all(|target| known(target.address.kind)) {
-            return self.inside.send(delivery).await;
+        let is_supported = |kind| self.info().capability.tokens.contains(&kind);
+        if delivery.targets.iter().all(|target| is_supported(target.address.kind)) {
+            return self.inner.send(delivery).await;
         }
-        let mut rest = delivery.clone();
-        rest.targets.retain(|target| known(target.address.kind));
-        let sent =
-            if rest.targets.is_empty() { Vec::new() } else { self.inside.send(&rest).await.into_outcomes() };
-        let mut sent = sent.into_iter();
+        let mut sendable = delivery.clone();
+        sendable.targets.retain(|target| is_supported(target.address.kind));
+        let outcomes = if sendable.targets.is_empty() {
+            Vec::new()
+        } else {
+            self.inner.send(&sendable).await.into_outcomes()
+        };
+        let mut outcomes = outcomes.into_iter();
         let outcome = |target: &crate::Target| {
-            if !known(target.address.kind) {
+            if !is_supported(target.address.kind) {
                 let detail = format!("this channel does not take a {}", target.address.kind.as_str());
                 return Some(Outcome::Failed(Fault::new(Kind::Unsupported, detail)));
             }
-            sent.next()
+            outcomes.next()
         };
         Report::new(delivery.targets.len(), delivery.targets.iter().filter_map(outcome).collect())
     }

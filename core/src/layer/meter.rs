@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 
-use super::inside;
+use super::delegate_to_inner;
 use crate::channel::PushChannel;
 use crate::delivery::Delivery;
 use crate::report::Report;
@@ -13,28 +13,28 @@ use crate::words::AppId;
 
 /// The layer.
 pub struct Meter {
-    inside: Arc<dyn PushChannel>,
+    inner: Arc<dyn PushChannel>,
     app: String,
     channel: String,
 }
 
 impl Meter {
     /// Counts under this app and the channel's name.
-    pub fn new(inside: Arc<dyn PushChannel>, app: AppId) -> Self {
-        let channel = inside.info().name.to_string();
-        Self { inside, app: app.to_string(), channel }
+    pub fn new(inner: Arc<dyn PushChannel>, app: AppId) -> Self {
+        let channel = inner.info().name.to_string();
+        Self { inner, app: app.to_string(), channel }
     }
 }
 
 #[async_trait]
 impl PushChannel for Meter {
-    inside!();
+    delegate_to_inner!();
 
     async fn send(&self, delivery: &Delivery) -> Report {
         let labels = || [("app", self.app.clone()), ("channel", self.channel.clone())];
-        let began = Instant::now();
-        let report = self.inside.send(delivery).await;
-        metrics::histogram!("pushgate_send_seconds", &labels()).record(began.elapsed().as_secs_f64());
+        let started_at = Instant::now();
+        let report = self.inner.send(delivery).await;
+        metrics::histogram!("pushgate_send_seconds", &labels()).record(started_at.elapsed().as_secs_f64());
         for outcome in report.outcomes() {
             let [app, channel] = labels();
             metrics::counter!(

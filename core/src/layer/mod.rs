@@ -4,24 +4,24 @@ pub mod concurrency;
 pub mod gate;
 pub mod guard;
 pub mod meter;
-pub mod pace;
-pub mod recall;
+pub mod revalidate;
 pub mod stack;
+pub mod throttle;
 pub mod timeout;
 pub mod trace;
 mod withdrawals;
 
 /// What a layer does not change goes to the channel inside.
-macro_rules! inside {
+macro_rules! delegate_to_inner {
     () => {
         fn info(&self) -> &crate::channel::ChannelInfo {
-            self.inside.info()
+            self.inner.info()
         }
         fn admits(&self, address: &crate::device::Address) -> Result<(), crate::fault::Fault> {
-            self.inside.admits(address)
+            self.inner.admits(address)
         }
         fn render(&self, message: &crate::delivery::Message) -> crate::channel::Rendered {
-            self.inside.render(message)
+            self.inner.render(message)
         }
         // Spelled out as `async_trait` would: it does not look inside a macro.
         fn probe<'life, 'result>(
@@ -33,8 +33,8 @@ macro_rules! inside {
             'life: 'result,
             Self: 'result,
         {
-            self.inside.probe()
+            self.inner.probe()
         }
     };
 }
-pub(crate) use inside;
+pub(crate) use delegate_to_inner;

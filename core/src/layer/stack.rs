@@ -6,8 +6,8 @@ use super::concurrency::Concurrency;
 use super::gate::Gate;
 use super::guard::Guard;
 use super::meter::Meter;
-use super::pace::Pace;
-use super::recall::{Recall, Recalled};
+use super::revalidate::{Revalidate, Revalidator};
+use super::throttle::Throttle;
 use super::timeout::Timeout;
 use super::trace::Trace;
 use crate::app::Installed;
@@ -22,17 +22,17 @@ pub fn stack(
     installed: &Installed,
     gate: &Arc<Gate>,
     clock: &Arc<dyn Clock>,
-    recall: &Arc<Recall>,
+    revalidator: &Arc<Revalidator>,
 ) -> Arc<dyn PushChannel> {
     let channel = Arc::clone(&installed.channel);
     // innermost: the vendor's time alone is measured against the channel's timeout, not the time spent waiting for a turn
     let channel = Arc::new(Timeout::new(channel));
     // after every wait: what was taken back, came too late for its user, or would reach another one, does not go out
-    let channel = Arc::new(Recalled::new(channel, Arc::clone(recall)));
+    let channel = Arc::new(Revalidate::new(channel, Arc::clone(revalidator)));
     // after every wait and before every attempt: what has expired meanwhile, or can never be sent, does not go out
     let channel = Arc::new(Guard::new(channel, Arc::clone(clock)));
     // inside concurrency: those whose turn it is wait out the vendor's pause, and nobody overtakes them
-    let channel = Arc::new(Pace::new(channel, Arc::clone(gate), Arc::clone(clock)));
+    let channel = Arc::new(Throttle::new(channel, Arc::clone(gate), Arc::clone(clock)));
     // one app's flood on a channel waits here in order of arrival
     let channel =
         Arc::new(Concurrency::new(channel, installed.concurrency, Arc::clone(gate), Arc::clone(clock)));

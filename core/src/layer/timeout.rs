@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::inside;
+use super::delegate_to_inner;
 use crate::channel::PushChannel;
 use crate::delivery::Delivery;
 use crate::fault::{Fault, Kind};
@@ -16,23 +16,23 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// The layer.
 pub struct Timeout {
-    inside: Arc<dyn PushChannel>,
+    inner: Arc<dyn PushChannel>,
 }
 
 impl Timeout {
     /// Waits as long as the channel's own timeout says, and a little more.
-    pub fn new(inside: Arc<dyn PushChannel>) -> Self {
-        Self { inside }
+    pub fn new(inner: Arc<dyn PushChannel>) -> Self {
+        Self { inner }
     }
 }
 
 #[async_trait]
 impl PushChannel for Timeout {
-    inside!();
+    delegate_to_inner!();
 
     async fn send(&self, delivery: &Delivery) -> Report {
         let limit = self.info().timeout + GRACE;
-        let send = guard_async(Component::Channel, async { self.inside.send(delivery).await });
+        let send = guard_async(Component::Channel, async { self.inner.send(delivery).await });
         let fault = match tokio::time::timeout(limit, send).await {
             Ok(Some(report)) => return report.with_bounded_delays(),
             Ok(None) => Fault::new(Kind::Bug, "the channel panicked"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::inside;
+use super::delegate_to_inner;
 use crate::channel::PushChannel;
 use crate::delivery::Delivery;
 use crate::fault::Level;
@@ -12,31 +12,31 @@ use crate::report::{Outcome, Report};
 
 /// The layer.
 pub struct Trace {
-    inside: Arc<dyn PushChannel>,
+    inner: Arc<dyn PushChannel>,
 }
 
 impl Trace {
     /// Tells of every report from inside.
-    pub fn new(inside: Arc<dyn PushChannel>) -> Self {
-        Self { inside }
+    pub fn new(inner: Arc<dyn PushChannel>) -> Self {
+        Self { inner }
     }
 }
 
 #[async_trait]
 impl PushChannel for Trace {
-    inside!();
+    delegate_to_inner!();
 
     async fn send(&self, delivery: &Delivery) -> Report {
-        let report = self.inside.send(delivery).await;
+        let report = self.inner.send(delivery).await;
         for (target, outcome) in delivery.targets.iter().zip(report.outcomes()) {
-            tell(delivery, target.index, outcome);
+            log_outcome(delivery, target.index, outcome);
         }
         report
     }
 }
 
 /// One event an outcome. The level is the kind's, which must be known when the event is compiled: hence the four arms.
-fn tell(delivery: &Delivery, index: u32, outcome: &Outcome) {
+fn log_outcome(delivery: &Delivery, index: u32, outcome: &Outcome) {
     macro_rules! event {
         ($level:ident) => {
             tracing::$level!(

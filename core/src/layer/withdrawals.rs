@@ -18,7 +18,7 @@ const MAX_ENTRIES: usize = 100_000;
 /// Recent withdrawals.
 #[derive(Default)]
 pub(super) struct Withdrawals {
-    apps: HashMap<AppId, OfApp>,
+    apps: HashMap<AppId, AppWithdrawals>,
     /// Oldest first.
     order: VecDeque<(Timestamp, AppId, Entry)>,
     /// Time of the latest withdrawal that was forgotten.
@@ -27,14 +27,14 @@ pub(super) struct Withdrawals {
 
 /// Withdrawals of one app.
 #[derive(Default)]
-struct OfApp {
+struct AppWithdrawals {
     /// Time of the withdrawal.
     ids: HashMap<NotificationId, Timestamp>,
-    tags: HashMap<String, HashMap<UserId, ByTag>>,
+    tags: HashMap<String, HashMap<UserId, TagWithdrawal>>,
 }
 
 /// Withdrawal of what one user has under a collapse key.
-struct ByTag {
+struct TagWithdrawal {
     /// Only notifications with a smaller id are withdrawn.
     before: NotificationId,
     at: Timestamp,
@@ -50,18 +50,18 @@ impl Withdrawals {
     /// Remembers a withdrawal, and forgets what is too old or too much.
     pub(super) fn insert(&mut self, withdrawal: Withdrawal) {
         let Withdrawal { app, which, at } = withdrawal;
-        let of_app = self.apps.entry(app.clone()).or_default();
+        let app_withdrawals = self.apps.entry(app.clone()).or_default();
         match which {
             Which::Id(id) => {
-                of_app.ids.insert(id, at);
+                app_withdrawals.ids.insert(id, at);
                 self.order.push_back((at, app, Entry::Id(id)));
             }
             Which::Tag { tag, users, before } => {
-                let by_user = of_app.tags.entry(tag.clone()).or_default();
+                let by_user = app_withdrawals.tags.entry(tag.clone()).or_default();
                 for user in users {
-                    let known = by_user.entry(user.clone()).or_insert(ByTag { before, at });
-                    known.before = known.before.max(before);
-                    known.at = at;
+                    let withdrawal = by_user.entry(user.clone()).or_insert(TagWithdrawal { before, at });
+                    withdrawal.before = withdrawal.before.max(before);
+                    withdrawal.at = at;
                     self.order.push_back((at, app.clone(), Entry::Tag(tag.clone(), user)));
                 }
             }
@@ -71,13 +71,13 @@ impl Withdrawals {
 
     /// Returns `true` if this message is withdrawn for the target.
     pub(super) fn contains(&self, message: &Message, target: &Target) -> bool {
-        let Some(of_app) = self.apps.get(&message.app) else { return false };
+        let Some(app_withdrawals) = self.apps.get(&message.app) else { return false };
         let by_tag = || {
-            let by_user = of_app.tags.get(message.collapse_key.as_ref()?)?;
+            let by_user = app_withdrawals.tags.get(message.collapse_key.as_ref()?)?;
             // Ids are ordered by time.
             Some(message.id < by_user.get(target.user.as_ref()?)?.before)
         };
-        of_app.ids.contains_key(&message.id) || by_tag().unwrap_or(false)
+        app_withdrawals.ids.contains_key(&message.id) || by_tag().unwrap_or(false)
     }
 
     /// Returns `true` if a withdrawal of this message may have been forgotten. Deliveries enter memory after their message was
@@ -98,25 +98,25 @@ impl Withdrawals {
 
     /// Removes an entry, unless it was renewed later.
     fn remove(&mut self, at: Timestamp, app: &AppId, entry: &Entry) {
-        let Some(of_app) = self.apps.get_mut(app) else { return };
+        let Some(app_withdrawals) = self.apps.get_mut(app) else { return };
         match entry {
             Entry::Id(id) => {
-                if of_app.ids.get(id) == Some(&at) {
-                    of_app.ids.remove(id);
+                if app_withdrawals.ids.get(id) == Some(&at) {
+                    app_withdrawals.ids.remove(id);
                 }
             }
             Entry::Tag(tag, user) => {
-                if let Some(by_user) = of_app.tags.get_mut(tag) {
+                if let Some(by_user) = app_withdrawals.tags.get_mut(tag) {
                     if by_user.get(user).is_some_and(|by_tag| by_tag.at == at) {
                         by_user.remove(user);
                     }
                     if by_user.is_empty() {
-                        of_app.tags.remove(tag);
+                        app_withdrawals.tags.remove(tag);
                     }
                 }
             }
         }
-        if of_app.ids.is_empty() && of_app.tags.is_empty() {
+        if app_withdrawals.ids.is_empty() && app_withdrawals.tags.is_empty() {
             self.apps.remove(app);
         }
     }
@@ -207,7 +207,10 @@ mod tests {
             withdrawals.insert(by_tag("demo", &number.to_string(), T0));
         }
         assert_eq!(withdrawals.order.len(), MAX_ENTRIES);
-        assert_eq!(withdrawals.apps.values().map(|of_app| of_app.tags.len()).sum::<usize>(), MAX_ENTRIES);
+        assert_eq!(
+            withdrawals.apps.values().map(|app_withdrawals| app_withdrawals.tags.len()).sum::<usize>(),
+            MAX_ENTRIES
+        );
         assert!(withdrawals.may_have_forgotten(&message("demo", "0")));
     }
 }

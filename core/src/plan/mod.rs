@@ -22,11 +22,11 @@ use crate::selector::{self, Choice};
 use crate::words::{ChannelName, DeliveryId, DeviceId, NotificationId, Timestamp, UserId};
 
 pub use compose::Warning;
-use compose::{Composer, Cut};
+use compose::{Composer, Variant};
 
 /// The audience, looked up.
 #[derive(Debug, Default)]
-pub struct Resolved {
+pub struct ResolvedAudience {
     /// The devices it comes to.
     pub devices: Vec<Device>,
     /// Bare addresses.
@@ -50,7 +50,7 @@ pub struct Plan {
     pub warnings: Vec<Warning>,
 }
 
-impl Resolved {
+impl ResolvedAudience {
     /// Leaves out the devices of those who have acknowledged it.
     pub(crate) fn leave_out(&mut self, acknowledged: &[UserId]) {
         let theirs =
@@ -73,14 +73,14 @@ impl Plan {
 
 /// Who gets it where.
 #[derive(Debug, Default)]
-pub struct Chosen {
-    lots: BTreeMap<Lot, Vec<Target>>,
+pub struct RecipientSelection {
+    targets_by_variant: BTreeMap<VariantKey, Vec<Target>>,
     skipped: Vec<Skip>,
 }
 
 /// What gets one message: a channel, a language when there is a template, and a number when each user has his own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Lot {
+struct VariantKey {
     channel: ChannelName,
     locale: Option<String>,
     counted: Option<UserId>,
@@ -88,11 +88,11 @@ struct Lot {
 
 /// What planning looks at beside the audience.
 #[derive(Clone, Copy)]
-pub struct Ask<'a> {
+pub struct PlanRequest<'a> {
     /// The app.
     pub app: &'a App,
     /// What was asked for.
-    pub asked: &'a Notification,
+    pub notification: &'a Notification,
     /// Its id.
     pub id: NotificationId,
     /// When it was asked for: its time to live counts from there.
@@ -107,37 +107,42 @@ pub struct Ask<'a> {
 ///
 /// # Errors
 /// [`SubmitError`] when a bare address is none of the app's.
-pub fn choose(ask: Ask<'_>, now: Timestamp, resolved: Resolved) -> Result<Chosen, SubmitError> {
-    let mut chosen = Chosen { lots: BTreeMap::new(), skipped: resolved.missing };
-    let localised = ask.asked.template.is_some();
-    let choice = if compose::rings_by_call_screen(ask) { selector::choose_to_ring } else { selector::choose };
-    let raises = matches!(ask.asked.badge, Some(Badge::Increment(_)));
+pub fn select_recipients(
+    request: PlanRequest<'_>,
+    now: Timestamp,
+    resolved: ResolvedAudience,
+) -> Result<RecipientSelection, SubmitError> {
+    let mut selection = RecipientSelection { targets_by_variant: BTreeMap::new(), skipped: resolved.missing };
+    let localised = request.notification.template.is_some();
+    let choice =
+        if compose::rings_by_call_screen(request) { selector::choose_to_ring } else { selector::choose };
+    let raises = matches!(request.notification.badge, Some(Badge::Increment(_)));
     let (nobody, none) = (Vec::new(), Rules::default());
     for device in resolved.devices {
         let user = device.user.as_ref();
         let online = user.and_then(|user| resolved.online.get(user)).unwrap_or(&nobody);
         let rules = user.and_then(|user| resolved.rules.get(user)).unwrap_or(&none);
-        let forbidden = forbidden(ask.asked, &device, online);
-        let forbidden = forbidden.or_else(|| rules.forbid(ask.asked, &device, online, now));
-        let place = || place(ask.app, choice(&ask.app.routes, &device));
+        let forbidden = forbidden(request.notification, &device, online);
+        let forbidden = forbidden.or_else(|| rules.forbid(request.notification, &device, online, now));
+        let place = || place(request.app, choice(&request.app.routes, &device));
         match forbidden.map_or_else(place, Err) {
             Ok((place, channel)) => {
                 let locale = if localised { device.traits.locale.clone() } else { None };
                 let counted = if raises { device.user.clone() } else { None };
-                let lot = Lot { channel, locale, counted };
-                chosen.lots.entry(lot).or_default().push(target(device, place));
+                let variant_key = VariantKey { channel, locale, counted };
+                selection.targets_by_variant.entry(variant_key).or_default().push(target(device, place));
             }
             Err(reason) => {
-                chosen.skipped.push(Skip { user: device.user, device: Some(device.id), reason });
+                selection.skipped.push(Skip { user: device.user, device: Some(device.id), reason });
             }
         }
     }
     for address in resolved.addresses {
-        admits(ask.app, ask.asked, &address)?;
-        let lot = Lot { channel: address.channel.clone(), locale: None, counted: None };
-        chosen.lots.entry(lot).or_default().push(Target::bare(0, address));
+        admits(request.app, request.notification, &address)?;
+        let variant_key = VariantKey { channel: address.channel.clone(), locale: None, counted: None };
+        selection.targets_by_variant.entry(variant_key).or_default().push(Target::bare(0, address));
     }
-    Ok(chosen)
+    Ok(selection)
 }
 
 /// Whether this notification can be sent to a bare address.
@@ -145,9 +150,9 @@ pub fn choose(ask: Ask<'_>, now: Timestamp, resolved: Resolved) -> Result<Chosen
 /// # Errors
 /// [`SubmitError`] when the address is none of the app's, or is for calls alone and this is none: whoever has the platform's
 /// call screen come up without a call is soon not let to any more.
-pub(crate) fn admits(app: &App, asked: &Notification, address: &Address) -> Result<(), SubmitError> {
+pub(crate) fn admits(app: &App, notification: &Notification, address: &Address) -> Result<(), SubmitError> {
     app.admits(address)?;
-    if address.kind == TokenKind::Voip && !matches!(asked.purpose, Purpose::Call(_)) {
+    if address.kind == TokenKind::Voip && !matches!(notification.purpose, Purpose::Call(_)) {
         let why = "it is for calls alone, and this is no call".to_owned();
         return Err(SubmitError::BadAddress { channel: address.channel.clone(), why });
     }
@@ -155,15 +160,15 @@ pub(crate) fn admits(app: &App, asked: &Notification, address: &Address) -> Resu
 }
 
 /// Why the notification itself, or his presence, keeps it from a device.
-fn forbidden(asked: &Notification, device: &Device, online: &[Connection]) -> Option<SkipReason> {
-    if asked.except_devices.contains(&device.id) {
+fn forbidden(notification: &Notification, device: &Device, online: &[Connection]) -> Option<SkipReason> {
+    if notification.except_devices.contains(&device.id) {
         return Some(SkipReason::Excepted);
     }
-    if asked.sender.is_some() && device.user == asked.sender {
+    if notification.sender.is_some() && device.user == notification.sender {
         return Some(SkipReason::Sender);
     }
     let connected = online.iter().any(|connection| connection.is_of(device));
-    (asked.when == When::Offline && connected).then_some(SkipReason::Online)
+    (notification.when == When::Offline && connected).then_some(SkipReason::Online)
 }
 
 /// Where one device gets it, or why it does not.
@@ -186,7 +191,7 @@ fn target(mut device: Device, place: usize) -> Target {
     }
 }
 
-impl Chosen {
+impl RecipientSelection {
     /// The devices that are online, no longer as skipped.
     pub(crate) fn take_online(&mut self) -> Vec<DeviceId> {
         let online = |skip: &mut Skip| skip.reason == SkipReason::Online && skip.device.is_some();
@@ -196,7 +201,8 @@ impl Chosen {
     /// The users whose counters are to rise.
     #[must_use]
     pub fn counted(&self) -> Vec<UserId> {
-        let users: BTreeSet<_> = self.lots.keys().filter_map(|lot| lot.counted.clone()).collect();
+        let users: BTreeSet<_> =
+            self.targets_by_variant.keys().filter_map(|variant_key| variant_key.counted.clone()).collect();
         users.into_iter().collect()
     }
 
@@ -205,28 +211,33 @@ impl Chosen {
     /// # Errors
     /// [`SubmitError`] when the caller has to change something: an unknown template, an undefined variable, nothing to show,
     /// or a message that fits none of the channels it is for.
-    pub fn fill(self, ask: Ask<'_>, badges: &HashMap<UserId, u32>) -> Result<Plan, SubmitError> {
-        let composer = Composer::new(ask);
+    pub fn compose_plan(
+        self,
+        request: PlanRequest<'_>,
+        badges: &HashMap<UserId, u32>,
+    ) -> Result<Plan, SubmitError> {
+        let composer = Composer::new(request);
         let warnings = composer.warning().into_iter().collect();
         let mut plan = Plan { deliveries: Vec::new(), skipped: self.skipped, warnings };
-        if self.lots.is_empty() {
+        if self.targets_by_variant.is_empty() {
             // Nobody gets it, but a mistake in the text is still told.
-            composer.compose(&Cut { channel: None, locale: None, badge: None })?;
+            composer.compose(&Variant { channel: None, locale: None, badge: None })?;
         }
         let mut too_large = None;
-        let mut index = ask.first_index;
-        for (lot, targets) in self.lots {
-            let Some(installed) = ask.app.channels.get(&lot.channel) else { continue };
-            let badge = lot.counted.as_ref().and_then(|user| badges.get(user).copied());
-            let cut = Cut { channel: Some(&lot.channel), locale: lot.locale.as_deref(), badge };
-            let mut message = composer.compose(&cut)?;
+        let mut index = request.first_index;
+        for (variant_key, targets) in self.targets_by_variant {
+            let Some(installed) = request.app.channels.get(&variant_key.channel) else { continue };
+            let badge = variant_key.counted.as_ref().and_then(|user| badges.get(user).copied());
+            let variant =
+                Variant { channel: Some(&variant_key.channel), locale: variant_key.locale.as_deref(), badge };
+            let mut message = composer.compose(&variant)?;
             if let Fit::TooLarge { needs, limit } = fit(&*installed.channel, &mut message) {
                 plan.skipped.extend(targets.into_iter().map(|target| Skip {
                     user: target.user,
                     device: target.device,
                     reason: SkipReason::TooLarge,
                 }));
-                too_large = Some(SubmitError::TooLarge { channel: lot.channel, needs, limit });
+                too_large = Some(SubmitError::TooLarge { channel: variant_key.channel, needs, limit });
                 continue;
             }
             let message = Arc::new(message);
@@ -240,7 +251,7 @@ impl Chosen {
                 }
                 plan.deliveries.push(Delivery {
                     id: DeliveryId::new(),
-                    channel: lot.channel.clone(),
+                    channel: variant_key.channel.clone(),
                     message: Arc::clone(&message),
                     targets: batch,
                     attempt: 1,

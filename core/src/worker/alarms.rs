@@ -79,25 +79,25 @@ impl Lane {
     /// Opens an episode, or counts the fault to the one that is open.
     pub(super) fn open_alarm(&self, cause: Cause, fault: &Fault, now: Timestamp) {
         if self.alarms.record(cause, fault, now) {
-            self.tell_alarm(cause, fault.clone(), AlarmState::Opened);
+            self.report_alarm(cause, fault.clone(), AlarmState::Opened);
         }
     }
 
     /// Closes what the success of a push has ended.
     pub(super) fn close_alarms(&self, now: Timestamp) {
         for (cause, fault) in self.alarms.end(now, self.gate.is_refused()) {
-            self.tell_alarm(cause, fault, AlarmState::Closed);
+            self.report_alarm(cause, fault, AlarmState::Closed);
         }
     }
 
     /// Closes the episode of this cause, if one is open.
     pub(super) fn close_alarm(&self, cause: Cause) {
         if let Some(fault) = self.alarms.remove(cause) {
-            self.tell_alarm(cause, fault, AlarmState::Closed);
+            self.report_alarm(cause, fault, AlarmState::Closed);
         }
     }
 
-    fn tell_alarm(&self, cause: Cause, fault: Fault, state: AlarmState) {
+    fn report_alarm(&self, cause: Cause, fault: Fault, state: AlarmState) {
         let labels = self.alarm_labels(cause);
         match state {
             AlarmState::Opened => {
@@ -110,7 +110,12 @@ impl Lane {
                 tracing::info!(app = %self.app, channel = %self.name, alarm = cause.code(), "alarm closed");
             }
         }
-        self.shop.tell(&Event::Alarm { app: self.app.clone(), channel: self.name.clone(), fault, state });
+        self.context.notify_observers(&Event::Alarm {
+            app: self.app.clone(),
+            channel: self.name.clone(),
+            fault,
+            state,
+        });
     }
 
     fn alarm_labels(&self, cause: Cause) -> [(&'static str, String); 3] {

@@ -19,8 +19,8 @@ use crate::channel::PushChannel;
 use crate::clock::Clock;
 use crate::fault::{Fault, Kind};
 use crate::guarded::{Component, guard_async};
-use crate::layer::recall::Recall;
-use crate::layer::{gate, pace, stack};
+use crate::layer::revalidate::Revalidator;
+use crate::layer::{gate, stack, throttle};
 use crate::observe::{Event, Observer};
 use crate::queue::{Lease, Queue, Want};
 use crate::report::Report;
@@ -29,16 +29,16 @@ use crate::store::Store;
 use crate::words::{AppId, ChannelName, NodeId, NotificationId};
 
 /// What every lane of a gateway shares.
-pub(crate) struct Shop {
+pub(crate) struct WorkerContext {
     pub(crate) node: NodeId,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) recall: Arc<Recall>,
+    pub(crate) revalidator: Arc<Revalidator>,
     /// In 0..1, handed in so that tests can know it.
     pub(crate) jitter: Arc<dyn Fn() -> f64 + Send + Sync>,
     pub(crate) observers: Vec<Arc<dyn Observer>>,
-    pub(crate) settled: Box<dyn Fn(NotificationId) + Send + Sync>,
+    pub(crate) notify_settled: Box<dyn Fn(NotificationId) + Send + Sync>,
     /// Cancelled when no new work is begun.
     pub(crate) closing: CancellationToken,
     /// Cancelled when work under way is dropped; its leases are given back.
@@ -48,8 +48,8 @@ pub(crate) struct Shop {
     pub(crate) heartbeat_at: AtomicI64,
 }
 
-impl Shop {
-    pub(crate) fn tell(&self, event: &Event) {
+impl WorkerContext {
+    pub(crate) fn notify_observers(&self, event: &Event) {
         for observer in &self.observers {
             observer.saw(event);
         }
@@ -57,11 +57,11 @@ impl Shop {
 }
 
 /// Deliveries of one lane in memory at once: enough to keep the vendor busy; the rest waits on disk at a few bytes each.
-const IN_MEMORY: usize = 4096;
+const MAX_IN_MEMORY: usize = 4096;
 /// How often the queue is looked at for what nobody told us of: retries of another node, leases of the dead.
-const LOOK: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// How many deliveries are leased at once.
-const HANDFUL: usize = 256;
+const MAX_LEASES: usize = 256;
 
 /// Everything one app sends through one channel.
 pub(crate) struct Lane {
@@ -72,84 +72,84 @@ pub(crate) struct Lane {
     prune_guard: prune_guard::PruneGuard,
     gate: Arc<gate::Gate>,
     alarms: alarms::Alarms,
-    room: Arc<Semaphore>,
+    memory_permits: Arc<Semaphore>,
     /// Something waits in the queue for this lane: whoever comes now lines up behind it.
     backlog: AtomicBool,
     wake: Notify,
-    shop: Arc<Shop>,
+    context: Arc<WorkerContext>,
 }
 
 impl Lane {
     /// Opens a lane and starts looking after it.
-    pub(crate) fn open(app: AppId, installed: &Installed, shop: Arc<Shop>) -> Arc<Self> {
-        let gate = Arc::new(gate::Gate::new(shop.closing.clone()));
+    pub(crate) fn open(app: AppId, installed: &Installed, context: Arc<WorkerContext>) -> Arc<Self> {
+        let gate = Arc::new(gate::Gate::new(context.closing.clone()));
         let info = installed.channel.info();
         let lane = Arc::new(Self {
             name: info.name.clone(),
             schedule: Schedule::new(&info.capability, installed.retry),
-            channel: stack::stack(&app, installed, &gate, &shop.clock, &shop.recall),
+            channel: stack::stack(&app, installed, &gate, &context.clock, &context.revalidator),
             app,
             prune_guard: prune_guard::PruneGuard::default(),
             gate,
             alarms: alarms::Alarms::default(),
-            room: Arc::new(Semaphore::new(IN_MEMORY)),
+            memory_permits: Arc::new(Semaphore::new(MAX_IN_MEMORY)),
             backlog: AtomicBool::new(true),
             wake: Notify::new(),
-            shop,
+            context,
         });
-        let tasks = lane.shop.tasks.clone();
-        tasks.spawn(Arc::clone(&lane).look_after());
+        let tasks = lane.context.tasks.clone();
+        tasks.spawn(Arc::clone(&lane).run());
         lane
     }
 
     /// Room in memory for so many deliveries; none when there is no room, or when others wait in the queue.
-    pub(crate) fn room(&self, deliveries: usize) -> Option<OwnedSemaphorePermit> {
+    pub(crate) fn try_reserve(&self, deliveries: usize) -> Option<OwnedSemaphorePermit> {
         if self.backlog.load(Ordering::Acquire) {
             return None;
         }
-        let wanted = u32::try_from(deliveries).ok()?;
-        Arc::clone(&self.room).try_acquire_many_owned(wanted).ok()
+        let permits = u32::try_from(deliveries).ok()?;
+        Arc::clone(&self.memory_permits).try_acquire_many_owned(permits).ok()
     }
 
     /// Sends what is already on stable storage and held by this node, without reading it back.
-    pub(crate) fn begin(self: &Arc<Self>, lease: Lease, room: OwnedSemaphorePermit) {
+    pub(crate) fn spawn_attempt(self: &Arc<Self>, lease: Lease, permit: OwnedSemaphorePermit) {
         let lane = Arc::clone(self);
-        self.shop.tasks.spawn(async move {
-            let _room = room;
+        self.context.tasks.spawn(async move {
+            let _permit = permit;
             tokio::select! {
                 biased;
-                () = lane.shop.abandoned.cancelled() => {}
+                () = lane.context.abandoned.cancelled() => {}
                 () = lane.attempt_guarded(&lease) => {}
             }
         });
     }
 
     /// Says that something waits in the queue for this lane.
-    pub(crate) fn nudge(&self) {
+    pub(crate) fn notify_backlog(&self) {
         self.backlog.store(true, Ordering::Release);
         self.wake.notify_one();
     }
 
     /// Takes from the queue what is due, as long as there is room; then waits for the next due time or a nudge.
-    async fn look_after(self: Arc<Self>) {
+    async fn run(self: Arc<Self>) {
         tokio::select! {
             biased;
-            () = self.shop.closing.cancelled() => {}
-            () = self.work() => {}
+            () = self.context.closing.cancelled() => {}
+            () = self.process_queue() => {}
         }
-        self.save_prune_guard().await;
+        self.store_prune_guard().await;
     }
 
-    async fn work(self: &Arc<Self>) {
+    async fn process_queue(self: &Arc<Self>) {
         while let Err(error) = self.resume_prune_guard().await {
             tracing::error!(app = %self.app, channel = %self.name, %error, "dead addresses cannot be read; trying again");
-            self.shop.clock.sleep_until(self.shop.clock.now() + LOOK).await;
+            self.context.clock.sleep_until(self.context.clock.now() + POLL_INTERVAL).await;
         }
         loop {
             let next = self.refill().await;
             tokio::select! {
                 () = self.wake.notified() => {}
-                () = self.shop.clock.sleep_until(next) => {}
+                () = self.context.clock.sleep_until(next) => {}
             }
         }
     }
@@ -157,19 +157,21 @@ impl Lane {
     /// Leases and begins what is due. Gives the time to look again.
     async fn refill(self: &Arc<Self>) -> crate::Timestamp {
         loop {
-            let now = self.shop.clock.now();
-            let Ok(first) = Arc::clone(&self.room).acquire_owned().await else { return now + LOOK };
-            let max = self.room.available_permits().min(HANDFUL - 1) + 1;
+            let now = self.context.clock.now();
+            let Ok(first) = Arc::clone(&self.memory_permits).acquire_owned().await else {
+                return now + POLL_INTERVAL;
+            };
+            let max = self.memory_permits.available_permits().min(MAX_LEASES - 1) + 1;
             // Before the look, so that a nudge during it is not lost.
             self.backlog.store(false, Ordering::Release);
-            let want =
-                Want { node: self.shop.node, app: self.app.clone(), channel: self.name.clone(), now, max };
-            let taken = match self.shop.queue.take(want).await {
+            let request =
+                Want { node: self.context.node, app: self.app.clone(), channel: self.name.clone(), now, max };
+            let taken = match self.context.queue.take(request).await {
                 Ok(taken) => taken,
                 Err(error) => {
                     tracing::error!(app = %self.app, channel = %self.name, %error, "queue cannot be read; trying again");
                     self.backlog.store(true, Ordering::Release);
-                    return now + LOOK;
+                    return now + POLL_INTERVAL;
                 }
             };
             let full = taken.leases.len() == max;
@@ -178,38 +180,38 @@ impl Lane {
             }
             let mut first = Some(first);
             for lease in taken.leases {
-                let room = match first.take() {
-                    Some(room) => Ok(room),
-                    None => Arc::clone(&self.room).acquire_owned().await,
+                let permit = match first.take() {
+                    Some(permit) => Ok(permit),
+                    None => Arc::clone(&self.memory_permits).acquire_owned().await,
                 };
-                let Ok(room) = room else { return now + LOOK };
-                self.begin(lease, room);
+                let Ok(permit) = permit else { return now + POLL_INTERVAL };
+                self.spawn_attempt(lease, permit);
             }
             if !full {
-                let look = now + LOOK;
-                return taken.next_due.map_or(look, |due| due.min(look));
+                let next_poll = now + POLL_INTERVAL;
+                return taken.next_due.map_or(next_poll, |due| due.min(next_poll));
             }
         }
     }
 
     /// Makes an attempt. A panic in the middle of it is a failed attempt: the lease must not stay held.
     async fn attempt_guarded(&self, lease: &Lease) {
-        let began = self.shop.clock.now();
+        let started_at = self.context.clock.now();
         if guard_async(Component::Lane, self.attempt(lease)).await.is_some() {
             return;
         }
         let fault = Fault::new(Kind::Bug, "the lane panicked during the attempt");
         let report = Report::all_failed(lease.delivery.targets.len(), &fault);
-        guard_async(Component::Lane, self.settle(lease, report, began)).await;
+        guard_async(Component::Lane, self.settle(lease, report, started_at)).await;
     }
 
     /// One attempt: send, then settle.
     async fn attempt(&self, lease: &Lease) {
-        let began = self.shop.clock.now();
+        let started_at = self.context.clock.now();
         let report = self.channel.send(&lease.delivery).await;
-        if report.outcomes().iter().any(|outcome| outcome.fault().is_some_and(pace::is_closing)) {
+        if report.outcomes().iter().any(|outcome| outcome.fault().is_some_and(throttle::is_closing_fault)) {
             return;
         }
-        self.settle(lease, report, began).await;
+        self.settle(lease, report, started_at).await;
     }
 }

@@ -40,7 +40,7 @@ impl Pruned {
 impl Lane {
     /// Takes up the prune guard that an earlier process has kept.
     pub(super) async fn resume_prune_guard(&self) -> Result<(), StorageError> {
-        let store = &self.shop.store;
+        let store = &self.context.store;
         let state = store.prune_guard(&self.app, &self.name).await?.unwrap_or_default();
         let mut query = DeadQuery {
             channel: Some(self.name.clone()),
@@ -59,17 +59,17 @@ impl Lane {
         }
         self.prune_guard.resume(state, held_back);
         if state.is_alarm_open {
-            self.resume_alarm(Cause::PruneGuard, prune_guard_fault(), self.shop.clock.now());
+            self.resume_alarm(Cause::PruneGuard, prune_guard_fault(), self.context.clock.now());
         }
-        self.measure_held_back();
+        self.update_held_back_gauge();
         Ok(())
     }
 
     /// Keeps what the prune guard has counted, for the next process.
-    pub(super) async fn save_prune_guard(&self) {
+    pub(super) async fn store_prune_guard(&self) {
         let state = self.prune_guard.state();
         if state.window_began.is_some() {
-            self.keep_prune_guard(state).await;
+            self.store_prune_guard_state(state).await;
         }
     }
 
@@ -83,36 +83,36 @@ impl Lane {
         self.close_alarms(now);
         let released = self.prune_guard.accepted(accepted.into_iter(), now);
         let Some(state) = released.state else { return };
-        self.keep_prune_guard(state).await;
-        self.forget_held_back(&released.alive, now).await;
+        self.store_prune_guard_state(state).await;
+        self.release_held_back(&released.alive, now).await;
         for (id, address, death) in released.dead {
             if self.prune_now(None, &address, &death, now).await == Pruned::RegisteredLater {
-                self.forget_held_back(&[id], now).await;
+                self.release_held_back(&[id], now).await;
             }
         }
-        self.measure_held_back();
+        self.update_held_back_gauge();
         if self.prune_guard.held_back() == 0
             && let Some(state) = self.prune_guard.set_alarm(false)
         {
             self.close_alarm(Cause::PruneGuard);
-            self.keep_prune_guard(state).await;
+            self.store_prune_guard_state(state).await;
         }
     }
 
     /// Prunes an address that the push service called dead, or holds it back. One that was registered after the push service's
     /// news is spared. Returns a note for the receipt where the address is kept.
-    pub(super) async fn forget_dead(
+    pub(super) async fn prune_or_hold_back(
         &self,
         target: &Target,
         fault: &Fault,
-        began: Timestamp,
+        started_at: Timestamp,
     ) -> Option<&'static str> {
         let Some(device) = &target.device else { return Some("no device is registered with the address") };
-        let (death, now) = (Death::new(fault, began), self.shop.clock.now());
+        let (death, now) = (Death::new(fault, started_at), self.context.clock.now());
         match self.prune_guard.dead(&target.address, now) {
             Verdict::Prune(state) => {
                 let pruned = self.prune_now(Some(device), &target.address, &death, now);
-                let ((), pruned) = tokio::join!(self.keep_prune_guard(state), pruned);
+                let ((), pruned) = tokio::join!(self.store_prune_guard_state(state), pruned);
                 pruned.note()
             }
             Verdict::HoldBack => self.hold_back(&target.address, death, now).await,
@@ -127,11 +127,11 @@ impl Lane {
         death: &Death,
         now: Timestamp,
     ) -> Pruned {
-        match self.shop.store.prune(&self.app, address, death, now).await {
+        match self.context.store.prune(&self.app, address, death, now).await {
             Ok(true) => {
                 metrics::counter!("pushgate_pruned_total", &self.labels()).increment(1);
                 let (app, channel) = (self.app.clone(), self.name.clone());
-                self.shop.tell(&Event::Pruned { app, device: device.cloned(), channel });
+                self.context.notify_observers(&Event::Pruned { app, device: device.cloned(), channel });
                 Pruned::Done
             }
             Ok(false) => Pruned::RegisteredLater,
@@ -143,7 +143,7 @@ impl Lane {
     }
 
     async fn hold_back(&self, address: &Address, death: Death, now: Timestamp) -> Option<&'static str> {
-        match self.shop.store.hold_back(&self.app, address, &death, now).await {
+        match self.context.store.hold_back(&self.app, address, &death, now).await {
             Ok(Some(id)) => self.prune_guard.hold_back(id, address.clone(), death),
             Ok(None) => return Pruned::RegisteredLater.note(),
             Err(error) => {
@@ -151,33 +151,33 @@ impl Lane {
                 return Pruned::Failed.note();
             }
         }
-        self.measure_held_back();
+        self.update_held_back_gauge();
         if self.prune_guard.held_back() as u64 > MIN_ALLOWANCE
             && let Some(state) = self.prune_guard.set_alarm(true)
         {
             self.open_alarm(Cause::PruneGuard, &prune_guard_fault(), now);
-            self.keep_prune_guard(state).await;
+            self.store_prune_guard_state(state).await;
         }
         Some(HELD_BACK)
     }
 
-    async fn forget_held_back(&self, ids: &[DeadId], now: Timestamp) {
+    async fn release_held_back(&self, ids: &[DeadId], now: Timestamp) {
         if ids.is_empty() {
             return;
         }
-        if let Err(error) = self.shop.store.restore(&self.app, ids, now).await {
+        if let Err(error) = self.context.store.restore(&self.app, ids, now).await {
             tracing::error!(app = %self.app, channel = %self.name, %error, "address cannot be released");
         }
     }
 
-    async fn keep_prune_guard(&self, state: PruneGuardState) {
-        if let Err(error) = self.shop.store.set_prune_guard(&self.app, &self.name, &state).await {
+    async fn store_prune_guard_state(&self, state: PruneGuardState) {
+        if let Err(error) = self.context.store.set_prune_guard(&self.app, &self.name, &state).await {
             tracing::error!(app = %self.app, channel = %self.name, %error, "state of the prune guard cannot be stored");
         }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "there are never that many")]
-    fn measure_held_back(&self) {
+    fn update_held_back_gauge(&self) {
         let held_back = self.prune_guard.held_back() as f64;
         metrics::gauge!("pushgate_addresses_held_back", &self.labels()).set(held_back);
     }

@@ -18,91 +18,105 @@ use crate::store::Replacement;
 use crate::words::{DeliveryId, Timestamp};
 
 /// How long storage is left alone after it failed.
-const STORE_AGAIN: Duration = Duration::from_secs(1);
+const STORAGE_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// What is written at the end of an attempt.
-struct Ledger {
-    /// When the attempt began.
-    began: Timestamp,
+struct AttemptResults {
+    /// When the attempt started_at.
+    started_at: Timestamp,
     /// When its report came.
     now: Timestamp,
     jitter: f64,
     receipts: Vec<Receipt>,
-    again: BTreeMap<Timestamp, Vec<Target>>,
+    retries: BTreeMap<Timestamp, Vec<Target>>,
 }
 
 impl Lane {
-    pub(super) async fn settle(&self, lease: &Lease, report: Report, began: Timestamp) {
+    pub(super) async fn settle(&self, lease: &Lease, report: Report, started_at: Timestamp) {
         let Lease { delivery, epoch } = lease;
-        let now = self.shop.clock.now();
-        let jitter = (self.shop.jitter)();
-        let mut ledger = Ledger {
-            began,
+        let now = self.context.clock.now();
+        let jitter = (self.context.jitter)();
+        let mut results = AttemptResults {
+            started_at,
             now,
             jitter,
             receipts: Vec::with_capacity(delivery.targets.len()),
-            again: BTreeMap::new(),
+            retries: BTreeMap::new(),
         };
         self.record_successes(&delivery.targets, report.outcomes(), now).await;
         for (target, outcome) in delivery.targets.iter().zip(report.into_outcomes()) {
-            self.judge(delivery, target, outcome, &mut ledger).await;
+            self.settle_target(delivery, target, outcome, &mut results).await;
         }
-        let soonest = ledger.again.keys().next().copied();
+        let earliest_retry = results.retries.keys().next().copied();
         let finish = Finish {
             delivery: delivery.id,
             notification: delivery.message.id,
             app: self.app.clone(),
             epoch: *epoch,
-            receipts: ledger.receipts.clone(),
-            again: ledger.again.into_iter().map(|(due, targets)| again(delivery, due, targets)).collect(),
+            receipts: results.receipts.clone(),
+            again: results
+                .retries
+                .into_iter()
+                .map(|(due, targets)| retry_entry(delivery, due, targets))
+                .collect(),
         };
-        if self.store(finish).await == Finished::Fenced {
+        if self.finish_until_stored(finish).await == Finished::Fenced {
             tracing::warn!(app = %self.app, channel = %self.name, notification = %delivery.message.id, "another node has taken this delivery over; its word counts");
             return;
         }
-        for receipt in ledger.receipts {
-            self.shop.tell(&Event::Receipt { id: delivery.message.id, app: self.app.clone(), receipt });
+        for receipt in results.receipts {
+            self.context.notify_observers(&Event::Receipt {
+                id: delivery.message.id,
+                app: self.app.clone(),
+                receipt,
+            });
         }
-        if soonest.is_some() {
-            self.nudge();
+        if earliest_retry.is_some() {
+            self.notify_backlog();
         }
-        (self.shop.settled)(delivery.message.id);
+        (self.context.notify_settled)(delivery.message.id);
     }
 
     /// Stores an outcome, as often as it takes: while it is not stored, nobody else may send the delivery, and we must not
     /// send it again. Ends with the process; then whoever takes the lease sends it once more, under the same id.
-    async fn store(&self, finish: Finish) -> Finished {
+    async fn finish_until_stored(&self, finish: Finish) -> Finished {
         loop {
-            match self.shop.queue.finish(finish.clone()).await {
+            match self.context.queue.finish(finish.clone()).await {
                 Ok(finished) => return finished,
                 Err(error) => {
                     tracing::error!(app = %self.app, channel = %self.name, notification = %finish.notification, %error, "outcome cannot be stored; trying again");
-                    self.shop.clock.sleep_until(self.shop.clock.now() + STORE_AGAIN).await;
+                    self.context.clock.sleep_until(self.context.clock.now() + STORAGE_RETRY_DELAY).await;
                 }
             }
         }
     }
 
-    async fn judge(&self, delivery: &Delivery, target: &Target, outcome: Outcome, ledger: &mut Ledger) {
+    async fn settle_target(
+        &self,
+        delivery: &Delivery,
+        target: &Target,
+        outcome: Outcome,
+        results: &mut AttemptResults,
+    ) {
         let (state, vendor_id, fault, next_at) = match outcome {
             Outcome::Accepted { vendor_id } => (State::Sent, vendor_id, None, None),
             Outcome::Replaced { vendor_id, token } => {
-                self.replace(target, &token, ledger.now).await;
+                self.replace_token(target, &token, results.now).await;
                 (State::Sent, vendor_id, None, None)
             }
             Outcome::Failed(fault) => {
                 let mut fault = judged(fault, delivery.attempt);
-                if let Some(note) = self.act_on(target, &fault, ledger).await {
+                if let Some(note) = self.apply_fault(target, &fault, results).await {
                     fault.detail = format!("{}; {note}", fault.detail);
                 }
-                let (state, next_at) = self.verdict(delivery, &fault, ledger);
+                let (state, next_at) = self.next_state(delivery, &fault, results);
                 (state, None, Some(fault), next_at)
             }
         };
         if let Some(due) = next_at {
-            ledger.again.entry(due).or_default().push(target.clone());
+            results.retries.entry(due).or_default().push(target.clone());
         }
-        ledger.receipts.push(Receipt {
+        results.receipts.push(Receipt {
             index: target.index,
             device: target.device.clone(),
             user: target.user.clone(),
@@ -111,48 +125,58 @@ impl Lane {
             vendor_id,
             fault,
             attempts: delivery.attempt,
-            at: ledger.now,
+            at: results.now,
             next_at,
             echoes: Echoes::default(),
         });
     }
 
     /// Returns the state that follows a fault, and the time of the next attempt if there is one.
-    fn verdict(&self, delivery: &Delivery, fault: &Fault, ledger: &Ledger) -> (State, Option<Timestamp>) {
+    fn next_state(
+        &self,
+        delivery: &Delivery,
+        fault: &Fault,
+        results: &AttemptResults,
+    ) -> (State, Option<Timestamp>) {
         let message = &delivery.message;
         let times =
-            Times { now: ledger.now, created_at: message.created_at, expires_at: message.expires_at() };
+            Times { now: results.now, created_at: message.created_at, expires_at: message.expires_at() };
         // Zero time to live is one try, whatever comes of it; only a bearer of ours that aged may be renewed for it.
-        let once = message.ttl.is_zero() && fault.row().retry != Retry::Once;
-        match self.schedule.next(fault, delivery.attempt, times, ledger.jitter) {
-            NextStep::RetryAt(at) if !once => (State::Queued, Some(at)),
-            NextStep::Expire if !once || fault.kind == Kind::Expired => (State::Expired, None),
+        let is_single_attempt = message.ttl.is_zero() && fault.row().retry != Retry::Once;
+        match self.schedule.next(fault, delivery.attempt, times, results.jitter) {
+            NextStep::RetryAt(at) if !is_single_attempt => (State::Queued, Some(at)),
+            NextStep::Expire if !is_single_attempt || fault.kind == Kind::Expired => (State::Expired, None),
             _ if fault.kind == Kind::Revoked => (State::Revoked, None),
             _ => (State::Failed, None),
         }
     }
 
     /// Does what a fault asks for beside another try. Returns a note for the receipt where a dead address is kept.
-    async fn act_on(&self, target: &Target, fault: &Fault, ledger: &Ledger) -> Option<&'static str> {
+    async fn apply_fault(
+        &self,
+        target: &Target,
+        fault: &Fault,
+        results: &AttemptResults,
+    ) -> Option<&'static str> {
         if fault.kind == Kind::TokenGone {
-            return self.forget_dead(target, fault, ledger.began).await;
+            return self.prune_or_hold_back(target, fault, results.started_at).await;
         }
         if fault.row().level == Level::Error || fault.kind == Kind::WrongApp {
-            self.open_alarm(Cause::Fault(fault.kind), fault, ledger.now);
+            self.open_alarm(Cause::Fault(fault.kind), fault, results.now);
         }
         None
     }
 
-    async fn replace(&self, target: &Target, token: &crate::Secret, now: Timestamp) {
+    async fn replace_token(&self, target: &Target, token: &crate::Secret, now: Timestamp) {
         let old = target.address.clone();
         let replacement = Replacement { old, new: token.clone(), at: now, user: None };
-        if let Err(error) = self.shop.store.replace(&self.app, replacement).await {
+        if let Err(error) = self.context.store.replace(&self.app, replacement).await {
             tracing::error!(app = %self.app, channel = %self.name, %error, "new token cannot be stored");
         }
     }
 }
 
-fn again(delivery: &Delivery, due: Timestamp, targets: Vec<Target>) -> Entry {
+fn retry_entry(delivery: &Delivery, due: Timestamp, targets: Vec<Target>) -> Entry {
     Entry {
         delivery: Delivery {
             id: DeliveryId::new(),

@@ -5,14 +5,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::draft::Question;
+use super::planning::PlanningInput;
 use super::{Gateway, SubmitError, Ticket};
 use crate::app::App;
 use crate::delivery::Message;
 use crate::guarded::{Component, guard_async};
 use crate::notification::{Audience, Notification, Purpose, When};
 use crate::observe::Event;
-use crate::plan::{Ask, Resolved, admits, choose};
+use crate::plan::{PlanRequest, ResolvedAudience, admits, select_recipients};
 use crate::queue::{
     Admission, Entry, Finished, Later, Part, PartFinish, PartLease, Stage, Which, Withdrawal,
 };
@@ -21,13 +21,13 @@ use crate::store::StorageError;
 use crate::words::{AppId, DeviceId, NotificationId, Timestamp, UserId};
 
 /// How often the queue is looked at for parts of another node.
-const LOOK: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// How long storage is left alone after it failed.
-const AGAIN: Duration = Duration::from_secs(1);
+const STORAGE_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// How long a part waits that could not be planned: its app is not configured, or something panicked.
-const POSTPONED: Duration = Duration::from_secs(30);
+const REPLAN_DELAY: Duration = Duration::from_secs(30);
 /// Parts that wait for an acknowledgement are numbered from here, behind all others: 32 million devices.
-const ACKNOWLEDGED_FROM: u32 = 1 << 15;
+const FIRST_UNACKNOWLEDGED_PLACE: u32 = 1 << 15;
 
 /// What a revocation did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,24 +40,26 @@ pub struct Revoked {
 
 impl Gateway {
     /// Takes a notification that is planned later.
-    pub(super) async fn postpone(
+    pub(super) async fn submit_deferred(
         &self,
         app: &Arc<App>,
-        asked: Notification,
+        notification: Notification,
         id: NotificationId,
         now: Timestamp,
     ) -> Result<Ticket, SubmitError> {
-        if let Audience::Addresses(addresses) = &asked.to {
-            addresses.iter().try_for_each(|address| admits(app, &asked, address))?;
+        if let Audience::Addresses(addresses) = &notification.to {
+            addresses.iter().try_for_each(|address| admits(app, &notification, address))?;
         }
         // Nobody is looked up yet, but a mistake in the text is told now.
         let mailroom = self.inner.mailroom.as_ref();
-        let ask = Ask { app, asked: &asked, id, created_at: now, first_index: 0, mailroom };
-        let tried = choose(ask, now, Resolved::default())?.fill(ask, &Default::default())?;
-        self.warn(&asked, &tried.warnings);
-        let due = asked.send_at.unwrap_or(now);
+        let request =
+            PlanRequest { app, notification: &notification, id, created_at: now, first_index: 0, mailroom };
+        let trial_plan = select_recipients(request, now, ResolvedAudience::default())?
+            .compose_plan(request, &Default::default())?;
+        self.report_warnings(&notification, &trial_plan.warnings);
+        let due = notification.send_at.unwrap_or(now);
         let part = |(place, audience)| Part { place, due, audience, after: None, stage: Stage::Fresh };
-        let parts: Vec<_> = (0..).zip(asked.to.pieces()).map(part).collect();
+        let parts: Vec<_> = (0..).zip(notification.to.pieces()).map(part).collect();
         let ticket = Ticket {
             id,
             accepted: 0,
@@ -65,69 +67,69 @@ impl Gateway {
             parts: parts.len(),
             skipped: Vec::new(),
             replayed: false,
-            warnings: tried.warnings,
+            warnings: trial_plan.warnings,
         };
-        let later = Some(Later { ask: asked.without_audience(), parts });
-        let admission = Admission { later, ..self.admission(&asked, id, now) };
-        let admitted = self.admitted(app, admission, Vec::new()).await?;
-        self.ticket(&asked, admitted, ticket).await
+        let later = Some(Later { ask: notification.without_audience(), parts });
+        let admission = Admission { later, ..self.admission(&notification, id, now) };
+        let admitted = self.admit(app, admission, Vec::new()).await?;
+        self.ticket(&notification, admitted, ticket).await
     }
 
     /// The part that is planned when these devices have had time to acknowledge.
-    pub(super) fn unacknowledged(
+    pub(super) fn unacknowledged_plan(
         &self,
-        asked: &Notification,
+        notification: &Notification,
         online: Vec<DeviceId>,
         now: Timestamp,
     ) -> Option<Later> {
-        let part = unacknowledged(asked, online, ACKNOWLEDGED_FROM, now)?;
-        Some(Later { ask: asked.without_audience(), parts: vec![part] })
+        let part = unacknowledged_part(notification, online, FIRST_UNACKNOWLEDGED_PLACE, now)?;
+        Some(Later { ask: notification.without_audience(), parts: vec![part] })
     }
 
     /// Plans what is due until the gateway shuts down.
-    pub(super) async fn plan_later(self) {
-        let shop = Arc::clone(&self.inner.shop);
+    pub(super) async fn plan_deferred(self) {
+        let context = Arc::clone(&self.inner.context);
         loop {
             let next = tokio::select! {
                 biased;
-                () = shop.closing.cancelled() => return,
-                next = self.plan_due() => next,
+                () = context.closing.cancelled() => return,
+                next = self.plan_due_batches() => next,
             };
             tokio::select! {
                 biased;
-                () = shop.closing.cancelled() => return,
-                () = self.inner.later.notified() => {}
-                () = shop.clock.sleep_until(next) => {}
+                () = context.closing.cancelled() => return,
+                () = self.inner.deferred_due.notified() => {}
+                () = context.clock.sleep_until(next) => {}
             }
         }
     }
 
     /// Plans every part that is due, one after the other. Gives the time to look again.
-    async fn plan_due(&self) -> Timestamp {
-        let shop = &self.inner.shop;
+    async fn plan_due_batches(&self) -> Timestamp {
+        let context = &self.inner.context;
         loop {
-            let now = shop.clock.now();
-            let taken = match shop.queue.take_parts(shop.node, now, 1).await {
+            let now = context.clock.now();
+            let taken = match context.queue.take_parts(context.node, now, 1).await {
                 Ok(taken) => taken,
                 Err(error) => {
                     tracing::error!(%error, "parts to be planned cannot be read; trying again");
-                    return now + AGAIN;
+                    return now + STORAGE_RETRY_DELAY;
                 }
             };
             if taken.leases.is_empty() {
-                return taken.next_due.map_or(now + LOOK, |due| due.min(now + LOOK));
+                return taken.next_due.map_or(now + POLL_INTERVAL, |due| due.min(now + POLL_INTERVAL));
             }
             for lease in taken.leases {
-                while let Err(error) = self.plan_lease(&lease).await {
+                while let Err(error) = self.plan_guarded(&lease).await {
                     tracing::error!(notification = %lease.notification, %error, "a part cannot be planned; trying again");
-                    shop.clock.sleep_until(shop.clock.now() + AGAIN).await;
+                    context.clock.sleep_until(context.clock.now() + STORAGE_RETRY_DELAY).await;
                 }
             }
         }
     }
 
     /// Plans a part. If something panics, the part waits, and those of other apps go on.
-    async fn plan_lease(&self, lease: &PartLease) -> Result<(), StorageError> {
+    async fn plan_guarded(&self, lease: &PartLease) -> Result<(), StorageError> {
         match guard_async(Component::Planner, self.plan_part(lease)).await {
             Some(planned) => planned,
             None => self.postpone_planning(lease).await,
@@ -136,38 +138,38 @@ impl Gateway {
 
     /// Makes a part due again later. If its time to live is over, nobody of it gets anything, and its skips say so.
     async fn postpone_planning(&self, lease: &PartLease) -> Result<(), StorageError> {
-        let shop = &self.inner.shop;
-        let (now, expires_at) = (shop.clock.now(), expires_at(lease));
+        let context = &self.inner.context;
+        let (now, expires_at) = (context.clock.now(), expires_at(lease));
         if now >= expires_at {
             tracing::error!(app = %lease.ask.app, notification = %lease.notification, "a part was not planned within its time to live; nobody of it gets anything");
             return self.give_up(lease, SkipReason::NotComposed).await;
         }
-        shop.queue.postpone_part(lease, (now + POSTPONED).min(expires_at)).await.map(|_| ())
+        context.queue.postpone_part(lease, (now + REPLAN_DELAY).min(expires_at)).await.map(|_| ())
     }
 
     async fn plan_part(&self, lease: &PartLease) -> Result<(), StorageError> {
-        let shop = &self.inner.shop;
+        let context = &self.inner.context;
         let (id, part) = (lease.notification, &lease.part);
-        let mut asked = Notification { to: part.audience.clone(), ..lease.ask.clone() };
+        let mut notification = Notification { to: part.audience.clone(), ..lease.ask.clone() };
         if part.stage == Stage::Unacknowledged {
-            asked.when = When::Always;
+            notification.when = When::Always;
         }
-        let Some(app) = self.app(&asked.app).cloned() else {
+        let Some(app) = self.app(&notification.app).cloned() else {
             if lease.epoch == 1 {
-                tracing::error!(app = %asked.app, notification = %id, "a part waits for an app that is not configured; configure it again, or it expires");
+                tracing::error!(app = %notification.app, notification = %id, "a part waits for an app that is not configured; configure it again, or it expires");
             }
             return self.postpone_planning(lease).await;
         };
-        let question = Question {
-            created_at: asked.send_at.unwrap_or(lease.created_at).max(lease.created_at),
+        let input = PlanningInput {
+            created_at: notification.send_at.unwrap_or(lease.created_at).max(lease.created_at),
             first_index: part.place * Part::NUMBERS,
             stage: part.stage,
             acknowledged: &lease.acknowledged,
             after: part.after.as_ref(),
-            ..Question::of(&asked, id, lease.created_at)
+            ..PlanningInput::new(&notification, id, lease.created_at)
         };
-        let draft = match self.draft(&app, question).await {
-            Ok(draft) => draft,
+        let output = match self.plan(&app, input).await {
+            Ok(output) => output,
             Err(SubmitError::Storage(error)) => return Err(error),
             Err(error) => {
                 tracing::error!(notification = %id, %error, "a part cannot be composed; nobody of it gets anything");
@@ -178,38 +180,41 @@ impl Gateway {
                 return self.give_up(lease, reason).await;
             }
         };
-        let withdrawal = self.withdrawal(&asked, id, &draft.users);
-        let now = shop.clock.now();
-        let (accepted, skipped) = (draft.plan.targets(), draft.plan.skipped.len());
-        shop.tell(&Event::Planned { id, accepted, skipped, at: now });
-        let channels: HashSet<_> = draft.plan.deliveries.iter().map(|one| one.channel.clone()).collect();
+        let withdrawal = self.withdrawal(&notification, id, &output.users);
+        let now = context.clock.now();
+        let (accepted, skipped) = (output.plan.targets(), output.plan.skipped.len());
+        context.notify_observers(&Event::Planned { id, accepted, skipped, at: now });
+        let channels: HashSet<_> =
+            output.plan.deliveries.iter().map(|delivery| delivery.channel.clone()).collect();
         let entry = |delivery| Entry { delivery, due: now, held_by: None };
         let mut next: Vec<_> =
-            unacknowledged(&asked, draft.online, part.place + ACKNOWLEDGED_FROM, now).into_iter().collect();
-        if let Some(last) = draft.last {
+            unacknowledged_part(&notification, output.online, part.place + FIRST_UNACKNOWLEDGED_PLACE, now)
+                .into_iter()
+                .collect();
+        if let Some(last) = output.last {
             next.push(Part { place: part.place + 1, after: Some(last), ..part.clone() });
         }
         let finish = PartFinish {
             notification: id,
             place: part.place,
             epoch: lease.epoch,
-            entries: draft.plan.deliveries.into_iter().map(entry).collect(),
-            skipped: draft.plan.skipped,
+            entries: output.plan.deliveries.into_iter().map(entry).collect(),
+            skipped: output.plan.skipped,
             next,
             withdrawal: withdrawal.clone(),
         };
-        if shop.queue.finish_part(finish).await? == Finished::Fenced {
+        if context.queue.finish_part(finish).await? == Finished::Fenced {
             // It was taken back, or another node has it.
-            self.uncount(&asked, &draft.counted).await;
+            self.lower_counters(&notification, &output.counted).await;
             return Ok(());
         }
-        withdrawal.into_iter().for_each(|withdrawal| shop.recall.withdraw(withdrawal));
+        withdrawal.into_iter().for_each(|withdrawal| context.revalidator.withdraw(withdrawal));
         for channel in channels {
-            if let Some(lane) = self.lane(&asked.app, &app, &channel) {
-                lane.nudge();
+            if let Some(lane) = self.lane(&notification.app, &app, &channel) {
+                lane.notify_backlog();
             }
         }
-        (shop.settled)(id);
+        (context.notify_settled)(id);
         Ok(())
     }
 
@@ -230,8 +235,8 @@ impl Gateway {
             next: Vec::new(),
             withdrawal: None,
         };
-        self.inner.shop.queue.finish_part(finish).await?;
-        (self.inner.shop.settled)(lease.notification);
+        self.inner.context.queue.finish_part(finish).await?;
+        (self.inner.context.notify_settled)(lease.notification);
         Ok(())
     }
 
@@ -239,25 +244,25 @@ impl Gateway {
     /// the same users. `None` means that it withdraws nothing.
     pub(super) fn withdrawal(
         &self,
-        asked: &Notification,
+        notification: &Notification,
         id: NotificationId,
         users: &[UserId],
     ) -> Option<Withdrawal> {
-        let tag = match &asked.purpose {
+        let tag = match &notification.purpose {
             Purpose::CallOver(call) => call.to_string(),
-            Purpose::Removal => asked.collapse_key.clone().unwrap_or_default(),
+            Purpose::Removal => notification.collapse_key.clone().unwrap_or_default(),
             Purpose::Message | Purpose::Group | Purpose::Call(_) => return None,
         };
         let which = Which::Tag { tag, users: users.to_vec(), before: id };
-        Some(Withdrawal { app: asked.app.clone(), which, at: self.now() })
+        Some(Withdrawal { app: notification.app.clone(), which, at: self.now() })
     }
 
     /// Withdraws from the queue, and then from memory: what could not be committed is not held back either.
     async fn withdraw(&self, app: &AppId, which: Which) -> Result<u64, StorageError> {
-        let shop = &self.inner.shop;
-        let at = shop.clock.now();
-        let withdrawn = shop.queue.withdraw(app, &which, at).await?;
-        shop.recall.withdraw(Withdrawal { app: app.clone(), which, at });
+        let context = &self.inner.context;
+        let at = context.clock.now();
+        let withdrawn = context.queue.withdraw(app, &which, at).await?;
+        context.revalidator.withdraw(Withdrawal { app: app.clone(), which, at });
         Ok(withdrawn)
     }
 
@@ -272,7 +277,7 @@ impl Gateway {
         let tag = status.tag.unwrap_or_else(|| id.to_string());
         let (mut removals, mut after) = (Vec::new(), None);
         loop {
-            let receipts = self.inner.shop.queue.receipts(id, after, Audience::MAX).await?;
+            let receipts = self.inner.context.queue.receipts(id, after, Audience::MAX).await?;
             let Some(last) = receipts.last() else { break };
             after = Some(last.index);
             let shown = receipts.iter().filter(|receipt| receipt.state == State::Sent);
@@ -288,7 +293,7 @@ impl Gateway {
             };
             removals.push(self.submit(removal).await?.id);
         }
-        (self.inner.shop.settled)(id);
+        (self.inner.context.notify_settled)(id);
         Ok(Some(Revoked { withdrawn, removals }))
     }
 
@@ -302,22 +307,27 @@ impl Gateway {
         id: NotificationId,
         user: &UserId,
     ) -> Result<bool, StorageError> {
-        self.inner.shop.queue.acknowledge(app, id, user).await
+        self.inner.context.queue.acknowledge(app, id, user).await
     }
 }
 
 /// Returns the end of a part's time to live, as far as the caller's request says.
 fn expires_at(lease: &PartLease) -> Timestamp {
-    let ask = &lease.ask;
-    let ttl = match &ask.purpose {
-        Purpose::Call(call) => ask.ttl.unwrap_or(call.timeout()).min(call.timeout()),
-        _ => ask.ttl.unwrap_or(Notification::DEFAULT_TTL).min(Notification::MAX_TTL),
+    let request = &lease.ask;
+    let ttl = match &request.purpose {
+        Purpose::Call(call) => request.ttl.unwrap_or(call.timeout()).min(call.timeout()),
+        _ => request.ttl.unwrap_or(Notification::DEFAULT_TTL).min(Notification::MAX_TTL),
     };
-    ask.send_at.unwrap_or(lease.created_at).max(lease.created_at) + ttl.max(Message::NOW_OR_NEVER)
+    request.send_at.unwrap_or(lease.created_at).max(lease.created_at) + ttl.max(Message::NOW_OR_NEVER)
 }
 
-fn unacknowledged(asked: &Notification, online: Vec<DeviceId>, place: u32, now: Timestamp) -> Option<Part> {
-    let due = now + asked.ack_within.filter(|_| !online.is_empty())?;
+fn unacknowledged_part(
+    notification: &Notification,
+    online: Vec<DeviceId>,
+    place: u32,
+    now: Timestamp,
+) -> Option<Part> {
+    let due = now + notification.ack_within.filter(|_| !online.is_empty())?;
     let audience = Audience::Devices(online);
     Some(Part { place, due, audience, after: None, stage: Stage::Unacknowledged })
 }

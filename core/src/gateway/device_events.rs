@@ -29,13 +29,19 @@ impl Gateway {
     pub async fn receipt(&self, token: &str, echo: Echo) -> Result<bool, ReceiptError> {
         let mailroom = self.inner.mailroom.as_ref().ok_or(ReceiptError::Unknown)?;
         let speaker = mailroom.speaker(token).ok_or(ReceiptError::Unknown)?;
-        let shop = &self.inner.shop;
-        let heard = shop.queue.hear(speaker, echo, shop.clock.now()).await?;
+        let context = &self.inner.context;
+        let heard = context.queue.hear(speaker, echo, context.clock.now()).await?;
         let Heard { app, receipt, is_news } = heard.ok_or(ReceiptError::Late)?;
         if is_news {
             let labels = [("app", app.to_string()), ("receipt", echo.as_str().to_owned())];
             metrics::counter!("pushgate_receipts_total", &labels).increment(1);
-            shop.tell(&Event::Echo { id: speaker.notification, app, echo, index: speaker.index, receipt });
+            context.notify_observers(&Event::Echo {
+                id: speaker.notification,
+                app,
+                echo,
+                index: speaker.index,
+                receipt,
+            });
         }
         Ok(is_news)
     }

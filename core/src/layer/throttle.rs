@@ -1,12 +1,12 @@
-//! Keeps the pauses a push service asks for, and lets one delivery at a time try credentials that were refused.
+//! Keeps the pauses a push service asks for, and lets one delivery at a time try credentials that were refusal_fault.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::delegate_to_inner;
 use super::gate::{Gate, PROBE_INTERVAL, Pass, Probed};
-use super::inside;
 use crate::channel::PushChannel;
 use crate::clock::Clock;
 use crate::delivery::Delivery;
@@ -15,29 +15,29 @@ use crate::report::{Outcome, Report};
 
 /// Returns the fault of deliveries that were waiting when the gateway began to shut down: nothing was sent.
 #[must_use]
-pub fn closing() -> Fault {
+pub fn closing_fault() -> Fault {
     Fault::new(Kind::Unreachable, NOT_SENT)
 }
 
 /// Returns `true` for a fault made by [`closing`]: the delivery was not tried and stays as it was.
 #[must_use]
-pub fn is_closing(fault: &Fault) -> bool {
+pub fn is_closing_fault(fault: &Fault) -> bool {
     fault.kind == Kind::Unreachable && fault.detail == NOT_SENT
 }
 
 const NOT_SENT: &str = "the gateway is shutting down; it stays queued";
 
 /// The layer.
-pub struct Pace {
-    inside: Arc<dyn PushChannel>,
+pub struct Throttle {
+    inner: Arc<dyn PushChannel>,
     gate: Arc<Gate>,
     clock: Arc<dyn Clock>,
 }
 
-impl Pace {
+impl Throttle {
     /// Keeps the pauses that reports from inside ask for.
-    pub fn new(inside: Arc<dyn PushChannel>, gate: Arc<Gate>, clock: Arc<dyn Clock>) -> Self {
-        Self { inside, gate, clock }
+    pub fn new(inner: Arc<dyn PushChannel>, gate: Arc<Gate>, clock: Arc<dyn Clock>) -> Self {
+        Self { inner, gate, clock }
     }
 
     /// Returns the pause that a fault asks for, credentials aside.
@@ -52,7 +52,7 @@ impl Pace {
         }
     }
 
-    fn keep_pause(&self, report: &Report, delivery: &Delivery) {
+    fn apply_requested_pause(&self, report: &Report, delivery: &Delivery) {
         let requested = faults(report).filter_map(|fault| self.requested_pause(fault)).max();
         if let Some(pause) = requested {
             self.gate.pause(self.clock.now() + pause);
@@ -62,22 +62,22 @@ impl Pace {
 }
 
 #[async_trait]
-impl PushChannel for Pace {
-    inside!();
+impl PushChannel for Throttle {
+    delegate_to_inner!();
 
     async fn send(&self, delivery: &Delivery) -> Report {
         let pass = self.gate.enter(&*self.clock, delivery.message.expires_at()).await;
         if matches!(pass, Pass::Closed) {
-            return Report::all_failed(delivery.targets.len(), &closing());
+            return Report::all_failed(delivery.targets.len(), &closing_fault());
         }
-        let report = self.inside.send(delivery).await;
-        self.keep_pause(&report, delivery);
+        let report = self.inner.send(delivery).await;
+        self.apply_requested_pause(&report, delivery);
         match pass {
             Pass::Open { generation } => {
-                if let Some(refused) = refusal(&report) {
-                    let after = match refused.kind {
+                if let Some(refusal_fault) = refusal(&report) {
+                    let after = match refusal_fault.kind {
                         Kind::AuthExpired => None,
-                        _ => Some(refused.retry_after.unwrap_or(PROBE_INTERVAL)),
+                        _ => Some(refusal_fault.retry_after.unwrap_or(PROBE_INTERVAL)),
                     };
                     if self.gate.refuse(generation, self.clock.now(), after) && after.is_some() {
                         tracing::warn!(channel = %delivery.channel, app = %delivery.message.app, "credentials refused: single pushes probe, the others wait");
@@ -86,8 +86,8 @@ impl PushChannel for Pace {
                 report
             }
             Pass::Probe(probe) => {
-                probe.report(probed(&report), self.clock.now());
-                refused_twice(report)
+                probe.report(probe_result(&report), self.clock.now());
+                fail_refused_bearer(report)
             }
             Pass::Expired | Pass::Closed => report,
         }
@@ -108,20 +108,21 @@ fn refusal(report: &Report) -> Option<&Fault> {
 }
 
 /// Returns what a report says about the lane's credentials.
-fn probed(report: &Report) -> Probed {
-    if let Some(refused) = refusal(report) {
-        return Probed::Refused(refused.retry_after);
+fn probe_result(report: &Report) -> Probed {
+    if let Some(refusal_fault) = refusal(report) {
+        return Probed::Refused(refusal_fault.retry_after);
     }
-    let judged = report.outcomes().iter().map(|outcome| outcome.fault().map_or(Probed::Taken, of_fault));
+    let results =
+        report.outcomes().iter().map(|outcome| outcome.fault().map_or(Probed::Taken, probe_result_of_fault));
     let order = |probed: &Probed| match probed {
         Probed::Taken => 0,
         Probed::Unanswered | Probed::Refused(_) => 1,
         Probed::NotSent => 2,
     };
-    judged.min_by_key(order).unwrap_or(Probed::NotSent)
+    results.min_by_key(order).unwrap_or(Probed::NotSent)
 }
 
-fn of_fault(fault: &Fault) -> Probed {
+fn probe_result_of_fault(fault: &Fault) -> Probed {
     match fault.kind {
         // The push service looked the token up, so it took the credentials.
         Kind::TokenGone | Kind::TokenMuted | Kind::WrongApp | Kind::Quota => Probed::Taken,
@@ -144,7 +145,7 @@ fn of_fault(fault: &Fault) -> Probed {
 }
 
 /// A bearer that is refused to a probe is refused twice in a row, so age is not the reason.
-fn refused_twice(report: Report) -> Report {
+fn fail_refused_bearer(report: Report) -> Report {
     let outcomes = report.into_outcomes().into_iter().map(|outcome| match outcome {
         Outcome::Failed(fault) if fault.kind == Kind::AuthExpired && fault.scope == Scope::Lane => {
             Outcome::Failed(Fault { kind: Kind::Credentials, ..fault })

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use super::inside;
+use super::delegate_to_inner;
 use super::withdrawals::Withdrawals;
 use crate::channel::PushChannel;
 use crate::clock::Clock;
@@ -24,12 +24,12 @@ use crate::store::{StorageError, Store};
 use crate::words::DeviceId;
 
 /// What is sent within this time of being asked for went straight through: what was true then still is.
-const STRAIGHT: Duration = Duration::from_secs(1);
+const MAX_UNCHECKED_AGE: Duration = Duration::from_secs(1);
 /// Number of receipts that are read from the queue at once.
-const RECEIPTS: usize = 1000;
+const RECEIPT_PAGE_SIZE: usize = 1000;
 
 /// What the lanes of a gateway ask before they send.
-pub struct Recall {
+pub struct Revalidator {
     store: Arc<dyn Store>,
     queue: Arc<dyn Queue>,
     presence: Arc<dyn Presence>,
@@ -37,7 +37,7 @@ pub struct Recall {
     withdrawals: Mutex<Withdrawals>,
 }
 
-impl Recall {
+impl Revalidator {
     /// Nothing is withdrawn yet.
     pub fn new(
         store: Arc<dyn Store>,
@@ -57,8 +57,9 @@ impl Recall {
     async fn verdicts(&self, delivery: &Delivery) -> Result<Vec<Verdict>, StorageError> {
         let message = &delivery.message;
         let taken_back = self.taken_back(delivery).await?;
-        let waited = self.clock.now().since(message.created_at) > STRAIGHT || delivery.attempt > 1;
-        if !waited {
+        let needs_check =
+            self.clock.now().since(message.created_at) > MAX_UNCHECKED_AGE || delivery.attempt > 1;
+        if !needs_check {
             return Ok(taken_back);
         }
         let ids: Vec<DeviceId> = delivery.targets.iter().filter_map(|target| target.device.clone()).collect();
@@ -68,10 +69,10 @@ impl Recall {
         for (target, taken_back) in delivery.targets.iter().zip(taken_back) {
             let device = target.device.as_ref().map(|id| devices.get(id));
             verdicts.push(match (taken_back, device) {
-                (Verdict::Goes, Some(Some(device))) if device.user == target.user => {
-                    self.late(delivery, target, device).await
+                (Verdict::Send, Some(Some(device))) if device.user == target.user => {
+                    self.check_waited(delivery, target, device).await
                 }
-                (Verdict::Goes, Some(_)) => Verdict::Stays("its device is somebody else's by now"),
+                (Verdict::Send, Some(_)) => Verdict::Discard("its device is somebody else's by now"),
                 (verdict, _) => verdict,
             });
         }
@@ -87,9 +88,9 @@ impl Recall {
         let withdrawals = self.withdrawals.lock();
         let taken_back = |target: &Target| {
             if revoked.contains(&target.index) || withdrawals.contains(&delivery.message, target) {
-                Verdict::Stays("it was taken back")
+                Verdict::Discard("it was taken back")
             } else {
-                Verdict::Goes
+                Verdict::Send
             }
         };
         Ok(delivery.targets.iter().map(taken_back).collect())
@@ -102,34 +103,35 @@ impl Recall {
         let (Some(first), Some(last)) = (indexes().min(), indexes().max()) else { return Ok(revoked) };
         let mut after = first.checked_sub(1);
         loop {
-            let receipts = self.queue.receipts(id, after, RECEIPTS).await?;
+            let receipts = self.queue.receipts(id, after, RECEIPT_PAGE_SIZE).await?;
             revoked.extend(receipts.iter().filter(|r| r.state == State::Revoked).map(|r| r.index));
             after = receipts.last().map(|receipt| receipt.index);
-            if receipts.len() < RECEIPTS || after >= Some(last) {
+            if receipts.len() < RECEIPT_PAGE_SIZE || after >= Some(last) {
                 return Ok(revoked);
             }
         }
     }
 
     /// What a device gets that was its user's then and still is.
-    async fn late(&self, delivery: &Delivery, target: &Target, device: &Device) -> Verdict {
+    async fn check_waited(&self, delivery: &Delivery, target: &Target, device: &Device) -> Verdict {
         let message = &delivery.message;
         if let Some(user) = device.user.as_ref().filter(|_| message.when == When::Offline) {
             if self.presence.came_since(&message.app, user, message.created_at).await {
-                return Verdict::Stays("its user has come online meanwhile");
+                return Verdict::Discard("its user has come online meanwhile");
             }
             let connections = self.presence.connections(&message.app, user).await;
             if connections.iter().any(|connection| connection.is_of(device)) {
-                return Verdict::Stays("its device has come online meanwhile");
+                return Verdict::Discard("its device has come online meanwhile");
             }
         }
         if device.addresses.contains(&target.address) {
-            return Verdict::Goes;
+            return Verdict::Send;
         }
-        let alike = |a: &&Address| a.channel == target.address.channel && a.kind == target.address.kind;
-        match device.addresses.iter().find(alike) {
-            Some(address) => Verdict::GoesTo(address.clone()),
-            None => Verdict::Stays("its device is no longer reached there"),
+        let is_same_kind =
+            |a: &&Address| a.channel == target.address.channel && a.kind == target.address.kind;
+        match device.addresses.iter().find(is_same_kind) {
+            Some(address) => Verdict::SendTo(address.clone()),
+            None => Verdict::Discard("its device is no longer reached there"),
         }
     }
 }
@@ -137,32 +139,32 @@ impl Recall {
 /// What a target gets.
 enum Verdict {
     /// What was planned.
-    Goes,
+    Send,
     /// The same, at the token that has taken the other's place.
-    GoesTo(Address),
+    SendTo(Address),
     /// Nothing, and why.
-    Stays(&'static str),
+    Discard(&'static str),
 }
 
 /// The layer.
-pub struct Recalled {
-    inside: Arc<dyn PushChannel>,
-    recall: Arc<Recall>,
+pub struct Revalidate {
+    inner: Arc<dyn PushChannel>,
+    revalidator: Arc<Revalidator>,
 }
 
-impl Recalled {
+impl Revalidate {
     /// Asks before each attempt.
-    pub fn new(inside: Arc<dyn PushChannel>, recall: Arc<Recall>) -> Self {
-        Self { inside, recall }
+    pub fn new(inner: Arc<dyn PushChannel>, revalidator: Arc<Revalidator>) -> Self {
+        Self { inner, revalidator }
     }
 }
 
 #[async_trait]
-impl PushChannel for Recalled {
-    inside!();
+impl PushChannel for Revalidate {
+    delegate_to_inner!();
 
     async fn send(&self, delivery: &Delivery) -> Report {
-        let verdicts = match self.recall.verdicts(delivery).await {
+        let verdicts = match self.revalidator.verdicts(delivery).await {
             Ok(verdicts) => verdicts,
             Err(error) => {
                 tracing::error!(app = %delivery.message.app, %error, "whose a device is cannot be read");
@@ -170,25 +172,28 @@ impl PushChannel for Recalled {
                 return Report::all_failed(delivery.targets.len(), &fault);
             }
         };
-        if verdicts.iter().all(|verdict| matches!(verdict, Verdict::Goes)) {
-            return self.inside.send(delivery).await;
+        if verdicts.iter().all(|verdict| matches!(verdict, Verdict::Send)) {
+            return self.inner.send(delivery).await;
         }
-        let mut rest = Delivery { targets: Vec::new(), ..delivery.clone() };
+        let mut sent_delivery = Delivery { targets: Vec::new(), ..delivery.clone() };
         for (target, verdict) in delivery.targets.iter().zip(&verdicts) {
             match verdict {
-                Verdict::Goes => rest.targets.push(target.clone()),
-                Verdict::GoesTo(address) => {
-                    rest.targets.push(Target { address: address.clone(), ..target.clone() });
+                Verdict::Send => sent_delivery.targets.push(target.clone()),
+                Verdict::SendTo(address) => {
+                    sent_delivery.targets.push(Target { address: address.clone(), ..target.clone() });
                 }
-                Verdict::Stays(_) => {}
+                Verdict::Discard(_) => {}
             }
         }
-        let sent =
-            if rest.targets.is_empty() { Vec::new() } else { self.inside.send(&rest).await.into_outcomes() };
-        let mut sent = sent.into_iter();
+        let outcomes = if sent_delivery.targets.is_empty() {
+            Vec::new()
+        } else {
+            self.inner.send(&sent_delivery).await.into_outcomes()
+        };
+        let mut outcomes = outcomes.into_iter();
         let outcome = |verdict: &Verdict| match verdict {
-            Verdict::Stays(reason) => Some(Outcome::Failed(Fault::new(Kind::Revoked, *reason))),
-            Verdict::Goes | Verdict::GoesTo(_) => sent.next(),
+            Verdict::Discard(reason) => Some(Outcome::Failed(Fault::new(Kind::Revoked, *reason))),
+            Verdict::Send | Verdict::SendTo(_) => outcomes.next(),
         };
         Report::new(delivery.targets.len(), verdicts.iter().filter_map(outcome).collect())
     }
@@ -206,10 +211,10 @@ mod tests {
     const T0: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
     /// A clock that stands still.
-    struct Still;
+    struct FixedClock;
 
     #[async_trait]
-    impl Clock for Still {
+    impl Clock for FixedClock {
         fn now(&self) -> Timestamp {
             T0
         }
@@ -218,7 +223,7 @@ mod tests {
     }
 
     /// A delivery that this process holds, of a queue that keeps it.
-    async fn held(queue: &MemoryQueue, app: &AppId) -> Delivery {
+    async fn enqueue_held(queue: &MemoryQueue, app: &AppId) -> Delivery {
         let channel = ChannelName::new("way").unwrap();
         let address =
             |token: &str| Address { channel: channel.clone(), kind: TokenKind::Token, token: token.into() };
@@ -243,27 +248,33 @@ mod tests {
         delivery
     }
 
-    async fn held_back(recall: &Recall, delivery: &Delivery) -> usize {
-        let verdicts = recall.verdicts(delivery).await.unwrap();
-        verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Stays(_))).count()
+    async fn count_discarded(revalidator: &Revalidator, delivery: &Delivery) -> usize {
+        let verdicts = revalidator.verdicts(delivery).await.unwrap();
+        verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Discard(_))).count()
     }
 
     #[tokio::test]
     async fn a_withdrawn_delivery_in_memory_is_held_back_after_its_withdrawal_was_forgotten_too() {
         let (queue, app) = (Arc::new(MemoryQueue::default()), AppId::new("demo").unwrap());
-        let recall = Recall::new(
+        let revalidator = Revalidator::new(
             Arc::new(MemoryStore::default()),
             queue.clone(),
             Arc::new(NobodyOnline),
-            Arc::new(Still),
+            Arc::new(FixedClock),
         );
-        let (withdrawn, other) = (held(&queue, &app).await, held(&queue, &app).await);
+        let (withdrawn, other) = (enqueue_held(&queue, &app).await, enqueue_held(&queue, &app).await);
         let which = Which::Id(withdrawn.message.id);
         queue.withdraw(&app, &which, T0).await.unwrap();
-        recall.withdraw(Withdrawal { app: app.clone(), which, at: T0 });
-        assert_eq!((held_back(&recall, &withdrawn).await, held_back(&recall, &other).await), (2, 0));
+        revalidator.withdraw(Withdrawal { app: app.clone(), which, at: T0 });
+        assert_eq!(
+            (count_discarded(&revalidator, &withdrawn).await, count_discarded(&revalidator, &other).await),
+            (2, 0)
+        );
         let much_later = T0 + Duration::from_secs(24 * 3600);
-        recall.withdraw(Withdrawal { app, which: Which::Id(NotificationId::new()), at: much_later });
-        assert_eq!((held_back(&recall, &withdrawn).await, held_back(&recall, &other).await), (2, 0));
+        revalidator.withdraw(Withdrawal { app, which: Which::Id(NotificationId::new()), at: much_later });
+        assert_eq!(
+            (count_discarded(&revalidator, &withdrawn).await, count_discarded(&revalidator, &other).await),
+            (2, 0)
+        );
     }
 }
