@@ -1,8 +1,9 @@
-//! Where accepted notifications wait: three atomic verbs, so that a crash at any point loses nothing and keeps nothing stuck.
+//! Queue of accepted notifications. Every operation is atomic, so that a crash at any point loses nothing and leaves
+//! nothing stuck.
 //!
-//! `admit` claims the idempotency key *and* enqueues; `take` leases with a fencing token; `finish` writes outcomes, what comes
-//! again and receipts together. A lease lives as long as its node: nodes say by `renew` that they live. What is planned later
-//! waits as parts of an audience, which are taken and finished in the same way.
+//! `admit` claims the idempotency key and enqueues the deliveries. `take` leases deliveries with a fencing token. `finish`
+//! writes statuses and retries together. A lease is valid while its node lives, which the node reports by `renew`. The
+//! audience of a deferred plan waits in batches, which are leased and finished in the same way.
 
 use std::sync::Arc;
 
@@ -20,28 +21,28 @@ use crate::words::{
     UserId,
 };
 
-/// A notification to be kept, whole.
+/// Notification to store, with everything that belongs to it.
 #[derive(Debug, Clone)]
 pub struct Admission {
-    /// Which one.
+    /// Id of the notification.
     pub id: NotificationId,
-    /// The app it belongs to.
+    /// App of the notification.
     pub app: AppId,
-    /// The key under which asking twice notifies once, and what was asked under it.
+    /// Idempotency key and the digest of the request. `None` if the caller gave no key.
     pub idempotency: Option<Idempotency>,
-    /// When it was asked for.
+    /// Creation time.
     pub created_at: Timestamp,
-    /// Until when its receipts and its key are kept.
+    /// End of the retention of its statuses and its idempotency key.
     pub keep_until: Timestamp,
-    /// Who gets nothing, and why.
+    /// Users and devices that get no push, with the reasons.
     pub skipped: Vec<Skip>,
-    /// Under which collapse key it is shown; none: under its own id.
+    /// Collapse key under which it is shown. `None` means that it is shown under its id.
     pub tag: Option<String>,
-    /// What is to be sent.
+    /// Deliveries to send.
     pub entries: Vec<Entry>,
-    /// What is planned later, and from what.
+    /// Deferred plan. `None` if the whole audience has been planned.
     pub later: Option<Later>,
-    /// Deliveries that this notification withdraws: with the admission, or not at all.
+    /// Deliveries that this notification withdraws, in the same transaction.
     pub withdrawal: Option<Withdrawal>,
 }
 
@@ -52,101 +53,101 @@ pub struct Withdrawal {
     pub app: AppId,
     /// Selects the deliveries.
     pub which: Which,
-    /// Time that their receipts show.
+    /// Time of the withdrawal in their statuses.
     pub at: Timestamp,
 }
 
-/// What is planned later: at an hour, piece by piece because the audience is large, or unless somebody has acknowledged it.
+/// Deferred plan of a notification: for a scheduled time, for a large audience, or until users had time to acknowledge it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Later {
-    /// What was asked for; its audience is that of the parts.
+    /// Submitted notification. Its audience is in the batches.
     pub ask: Notification,
-    /// The parts, each with a place of its own.
+    /// Batches of the audience, each with its own place.
     pub parts: Vec<Part>,
 }
 
-/// A part of an audience that is planned later, at once and whole.
+/// Batch of an audience that is planned later, in one step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Part {
-    /// Its place among the parts of its notification: its addresses are numbered from `place` × [`Part::NUMBERS`].
+    /// Number of the batch within its notification. The indexes of its recipients start at `place` × [`Part::NUMBERS`].
     pub place: u32,
-    /// From when on.
+    /// Earliest time of planning.
     pub due: Timestamp,
-    /// Whom it is for: at most [`Audience::MAX`], or all of the app's devices behind `after`.
+    /// Audience: at most [`Audience::MAX`] entries, or all of the app's devices after `after`.
     pub audience: Audience,
-    /// Of all devices, those with a greater id.
+    /// Last device id of the previous batch, for an audience of all devices. `None` means the first batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<DeviceId>,
-    /// Why it is planned later.
+    /// Reason for deferring it.
     #[serde(default)]
     pub stage: Stage,
 }
 
 impl Part {
-    /// How many addresses a part may have: [`Audience::MAX`] users with 50 devices each, and some more.
+    /// Maximum number of recipients of a batch: [`Audience::MAX`] users with 50 devices each, and a reserve.
     pub const NUMBERS: u32 = 65_536;
 }
 
-/// Why a part is planned later.
+/// Reason for deferring a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
-    /// Its time has not come, or it is one of many.
+    /// The notification is scheduled, or its audience is large.
     #[default]
     Fresh,
-    /// These devices were online: they are pushed to if their users have not acknowledged it by then.
+    /// The devices were online. They get a push if their users have not acknowledged the notification by then.
     Unacknowledged,
 }
 
-/// A part that is ours until we finish it or die.
+/// Batch that a node holds until it finishes it or stops renewing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PartLease {
-    /// Of which notification.
+    /// Id of the notification.
     pub notification: NotificationId,
-    /// When that was asked for.
+    /// Creation time of the notification.
     pub created_at: Timestamp,
-    /// What was asked for.
+    /// Submitted notification.
     pub ask: Notification,
-    /// The part.
+    /// Leased batch.
     pub part: Part,
-    /// Who has acknowledged the notification.
+    /// Users who have acknowledged the notification.
     pub acknowledged: Vec<UserId>,
-    /// The fencing token, as a delivery's.
+    /// Fencing token, as in [`Lease::epoch`].
     pub epoch: u64,
 }
 
-/// What `take_parts` gave.
+/// Result of [`Queue::take_parts`].
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TakenParts {
-    /// The leases, earliest due first.
+    /// Leases, earliest due first.
     pub leases: Vec<PartLease>,
-    /// When the next part that nobody holds is due.
+    /// Due time of the next batch that no node holds. `None` means that there is none.
     pub next_due: Option<Timestamp>,
 }
 
-/// The end of a part's lease.
+/// Completion of a leased batch.
 #[derive(Debug, Clone)]
 pub struct PartFinish {
-    /// Of which notification.
+    /// Id of the notification.
     pub notification: NotificationId,
-    /// The part's place.
+    /// Place of the batch.
     pub place: u32,
-    /// The lease's fencing token.
+    /// Fencing token of the lease.
     pub epoch: u64,
-    /// What is to be sent.
+    /// Deliveries to send.
     pub entries: Vec<Entry>,
-    /// Who of the part gets nothing, and why.
+    /// Users and devices of the batch that get no push, with the reasons.
     pub skipped: Vec<Skip>,
-    /// What is planned later still.
+    /// New batches that are planned later.
     pub next: Vec<Part>,
-    /// Deliveries that the part withdraws: with the end of its lease, or not at all.
+    /// Deliveries that the batch withdraws, in the same transaction.
     pub withdrawal: Option<Withdrawal>,
 }
 
-/// A key, and a digest of what was asked under it.
+/// Idempotency key with the digest of the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Idempotency {
-    /// The caller's key, unique within the app.
+    /// Key of the caller, unique within the app.
     pub key: IdempotencyKey,
     /// Digest of the request. Detects the reuse of the key for another request.
     pub digest: RequestDigest,
@@ -157,98 +158,99 @@ pub struct Idempotency {
 pub struct KeyClaim {
     /// The notification that was first submitted under the key.
     pub id: NotificationId,
-    /// Digest of its request. `None` means that an earlier release has stored it with a digest that cannot be computed any more;
-    /// then every request under the key counts as the same one.
+    /// Digest of its request. `None` means that an earlier release stored it with a digest that cannot be computed any more.
+    /// Then every request under the key counts as the same one.
     pub digest: Option<RequestDigest>,
 }
 
-/// A delivery to be kept.
+/// Delivery to store.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// What is to be sent.
+    /// Delivery to send.
     pub delivery: Delivery,
-    /// From when on.
+    /// Earliest time of the attempt.
     pub due: Timestamp,
-    /// The node that already holds it in memory and sends it without reading it back; none: whoever takes it.
+    /// Node that already holds the delivery in memory and sends it without reading it back. `None` means that any node may
+    /// lease it.
     pub held_by: Option<NodeId>,
 }
 
-/// What `admit` gave.
+/// Result of [`Queue::admit`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Admitted {
-    /// It is on stable storage. Held entries are leased with epoch 1.
+    /// The notification is on stable storage. Entries that a node holds are leased with epoch 1.
     New,
-    /// The key was claimed before; nothing was stored and nothing was withdrawn.
+    /// The key was claimed before. Nothing was stored or withdrawn.
     Known(KeyClaim),
 }
 
-/// Which deliveries to lease.
+/// Request to lease deliveries of a lane.
 #[derive(Debug, Clone)]
 pub struct Want {
-    /// For whom.
+    /// Node that leases.
     pub node: NodeId,
-    /// Of which lane.
+    /// App of the lane.
     pub app: AppId,
-    /// Of which lane.
+    /// Channel of the lane.
     pub channel: ChannelName,
-    /// Due by now.
+    /// Current time. Only deliveries that are due are leased.
     pub now: Timestamp,
-    /// At most so many.
+    /// Maximum number of deliveries.
     pub max: usize,
 }
 
-/// A delivery that is ours until we finish it or die.
+/// Delivery that a node holds until it finishes it or stops renewing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lease {
-    /// What is to be sent.
+    /// Delivery to send.
     pub delivery: Delivery,
-    /// The fencing token: it grows with every take, and `finish` is refused with an older one.
+    /// Fencing token. It grows with every lease of the delivery, and [`Queue::finish`] rejects an older one.
     pub epoch: u64,
 }
 
-/// What `take` gave.
+/// Result of [`Queue::take`].
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Taken {
-    /// The leases, earliest due first.
+    /// Leases, earliest due first.
     pub leases: Vec<Lease>,
-    /// When the lane's next delivery that nobody holds is due; none when there is none.
+    /// Due time of the lane's next delivery that no node holds. `None` means that there is none.
     pub next_due: Option<Timestamp>,
 }
 
-/// The end of a lease.
+/// Completion of a leased delivery.
 #[derive(Debug, Clone)]
 pub struct Finish {
-    /// Of which delivery.
+    /// Id of the delivery.
     pub delivery: DeliveryId,
-    /// Of which notification.
+    /// Id of the notification.
     pub notification: NotificationId,
-    /// Of which app.
+    /// App of the notification.
     pub app: AppId,
-    /// The lease's fencing token.
+    /// Fencing token of the lease.
     pub epoch: u64,
-    /// What is now known, by target index; replaces what was known.
+    /// New statuses by recipient index. They replace the stored ones.
     pub receipts: Vec<Receipt>,
-    /// What comes again; new deliveries of the same notification.
+    /// Retries, as new deliveries of the same notification.
     pub again: Vec<Entry>,
 }
 
-/// What `finish` gave.
+/// Result of completing a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finished {
-    /// Written.
+    /// The completion was written.
     Done,
-    /// Somebody else has taken the delivery since; nothing was written.
+    /// Another node has leased it since. Nothing was written.
     Fenced,
 }
 
-/// What `hear` gave.
+/// Result of [`Queue::hear`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Heard {
-    /// The app of the notification.
+    /// App of the notification.
     pub app: AppId,
-    /// All that is known of the target now; none while its first attempt has not ended.
+    /// Status of the recipient after the event. `None` means that its first attempt has not ended.
     pub receipt: Option<Receipt>,
-    /// It had not told this before.
+    /// `true` if the event was recorded for the first time.
     pub is_news: bool,
 }
 
@@ -258,11 +260,11 @@ pub struct Heard {
 pub enum RowKind {
     /// Delivery that waits in the queue.
     Delivery,
-    /// Part of an audience that is planned later.
+    /// Batch of an audience that is planned later.
     Part,
-    /// List of the skipped in a notification.
+    /// List of skipped users and devices of a notification.
     Notification,
-    /// What is known of one recipient.
+    /// Status of one recipient.
     Receipt,
     /// Device with its addresses.
     Device,
@@ -298,41 +300,41 @@ pub struct Quarantined {
     pub kind: RowKind,
     /// Key of the row within its kind.
     pub key: String,
-    /// App it belongs to; `None` when that is unknown.
+    /// App of the row. `None` means that it is unknown.
     pub app: Option<AppId>,
-    /// Channel it belongs to; `None` when it has none or that is unknown.
+    /// Channel of the row. `None` means that it has none, or that it is unknown.
     pub channel: Option<ChannelName>,
-    /// Notification it belongs to; `None` when it has none.
+    /// Notification of the row. `None` means that it has none.
     pub notification: Option<NotificationId>,
-    /// Why it could not be decoded.
+    /// Reason why it could not be decoded.
     pub reason: String,
-    /// Size of what is kept of it.
+    /// Size of the kept content in bytes.
     pub bytes: u64,
-    /// When it was set aside.
+    /// Time at which it was set aside.
     pub at: Timestamp,
 }
 
-/// Called once for each row that is set aside, when that is on stable storage.
+/// Listener that is called once for each row that is set aside, after that is on stable storage.
 pub type QuarantineListener = Arc<dyn Fn(&Quarantined) + Send + Sync>;
 
-/// Which notifications are meant.
+/// Selects the deliveries to withdraw.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Which {
-    /// This one.
+    /// Deliveries of one notification.
     Id(NotificationId),
-    /// Those with this collapse key that were asked for before another, for these users.
+    /// Deliveries to these users of earlier notifications with the same collapse key.
     Tag {
-        /// The collapse key.
+        /// Collapse key.
         tag: String,
-        /// For whom.
+        /// Users of the deliveries.
         users: Vec<UserId>,
-        /// Asked for before this one.
+        /// Notification that replaces the earlier ones.
         before: NotificationId,
     },
 }
 
 impl Which {
-    /// Whether it means this message for this target.
+    /// Returns `true` if this message to this target is selected.
     #[must_use]
     pub fn takes(&self, message: &Message, target: &Target) -> bool {
         match self {
@@ -347,21 +349,21 @@ impl Which {
     }
 }
 
-/// Where accepted notifications wait.
+/// Queue of accepted notifications.
 #[async_trait]
 pub trait Queue: Send + Sync + 'static {
-    /// Claims the key, keeps the notification and withdraws what it withdraws, or nothing of this. When it returns, the
-    /// notification is on stable storage.
+    /// Claims the idempotency key, stores the notification and applies its withdrawal, in one transaction. The notification
+    /// is on stable storage when this returns.
     async fn admit(&self, admission: Admission) -> Result<Admitted, StorageError>;
 
     /// Finds the claim of an idempotency key. `None` means that the key is free.
     async fn find_claim(&self, app: &AppId, key: &IdempotencyKey) -> Result<Option<KeyClaim>, StorageError>;
 
-    /// Leases deliveries that are due and that no living node holds.
+    /// Leases deliveries of a lane that are due and that no living node holds.
     async fn take(&self, want: Want) -> Result<Taken, StorageError>;
 
-    /// Leases at most `max` deliveries of any lane that have expired and that no living node holds: for those that no lane
-    /// takes. Each is ended by [`Queue::finish`].
+    /// Leases at most `max` expired deliveries of any lane that no living node holds. For deliveries whose lane does not run.
+    /// The caller ends each lease by [`Queue::finish`].
     async fn take_expired(
         &self,
         node: NodeId,
@@ -369,48 +371,50 @@ pub trait Queue: Send + Sync + 'static {
         max: usize,
     ) -> Result<Vec<Lease>, StorageError>;
 
-    /// Returns the number of a lane's deliveries that nobody holds.
+    /// Returns the number of a lane's deliveries that no node holds.
     async fn count_waiting(&self, app: &AppId, channel: &ChannelName) -> Result<u64, StorageError>;
 
-    /// Ends a lease: the delivery leaves, receipts and what comes again are written, or nothing is.
+    /// Ends a lease: removes the delivery and writes its statuses and retries, in one transaction.
     async fn finish(&self, finish: Finish) -> Result<Finished, StorageError>;
 
-    /// Leases parts of any app that are due and that no living node holds.
+    /// Leases at most `most` batches of any app that are due and that no living node holds.
     async fn take_parts(&self, node: NodeId, now: Timestamp, most: usize)
     -> Result<TakenParts, StorageError>;
 
-    /// Ends a part's lease: the part leaves, what was planned of it is kept and what is planned later still, and what it withdraws
-    /// is withdrawn, or nothing is.
+    /// Ends the lease of a batch: removes the batch, stores its deliveries and new batches, and applies its withdrawal, in
+    /// one transaction.
     async fn finish_part(&self, finish: PartFinish) -> Result<Finished, StorageError>;
 
-    /// Ends a part's lease without planning it: the part is due again at that time.
+    /// Ends the lease of a batch without planning it. The batch is due again at the given time.
     async fn postpone_part(&self, lease: &PartLease, due: Timestamp) -> Result<Finished, StorageError>;
 
-    /// Takes back what was not sent yet: deliveries, parts of this app, and what would come again of attempts under way.
-    /// Their receipts say so. How many addresses and parts. By [`Which::Id`] the notification's [`Status::revoked_at`] is set, the
-    /// first time only.
+    /// Withdraws deliveries of this app that have not been sent, retries of attempts under way included. Marks their
+    /// recipients as revoked. Returns the number of withdrawn recipients and batches.
+    ///
+    /// [`Which::Id`] also withdraws the notification's batches, and sets its [`Status::revoked_at`] the first time.
     async fn withdraw(&self, app: &AppId, which: &Which, at: Timestamp) -> Result<u64, StorageError>;
 
-    /// Keeps that a user has acknowledged a notification. Whether any part of it is still to be planned.
+    /// Records that a user has acknowledged a notification, if a batch of it is still to be planned. Returns `true` if one is.
     async fn acknowledge(&self, app: &AppId, id: NotificationId, user: &UserId)
     -> Result<bool, StorageError>;
 
-    /// Keeps what a target of a notification told, the first time it tells it, whether or not its attempt has ended. None
-    /// when there is no such notification any more.
+    /// Records a device event of a recipient, also before its attempt has ended. The first time of an event counts. `None`
+    /// means that the notification does not exist any more.
     async fn hear(&self, speaker: Speaker, echo: Echo, at: Timestamp) -> Result<Option<Heard>, StorageError>;
 
-    /// The key of this installation: the first that was ever given, the same for all its nodes and ever after.
+    /// Returns the secret of this installation. Stores `fresh` if there is none yet. The secret is the same for all nodes and
+    /// never changes.
     async fn own_key(&self, fresh: &Secret) -> Result<Secret, StorageError>;
 
-    /// Says that the node lives at least until `until`. A node does so before it holds anything: what is held by one that never did
-    /// may stay held.
+    /// Sets the expiry of the node's heartbeat. A node renews before it leases anything, because the leases of a node that
+    /// never renewed may never be released.
     async fn renew(&self, node: NodeId, until: Timestamp) -> Result<(), StorageError>;
 
-    /// Gives back everything the node holds: others may take it at once.
+    /// Releases all leases of the node. Other nodes may lease them at once.
     async fn release(&self, node: NodeId) -> Result<(), StorageError>;
 
-    /// At most so many receipts of a notification, of targets with a greater number than `after`, by number; targets that
-    /// were not tried yet are not among them.
+    /// Returns at most `most` statuses of a notification's recipients with an index greater than `after`, ordered by index.
+    /// Recipients without an attempt are not included.
     async fn receipts(
         &self,
         id: NotificationId,
@@ -418,9 +422,9 @@ pub trait Queue: Send + Sync + 'static {
         most: usize,
     ) -> Result<Vec<Receipt>, StorageError>;
 
-    /// Returns what became of a notification, with at most `limit` of its recipients, which have greater indexes than `after`.
-    /// Recipients that were not tried yet are `Queued`. The cost depends on `limit`, not on the number of recipients.
-    /// `None` means that the app has no such notification.
+    /// Returns the status of a notification, with at most `limit` of its recipients, whose indexes are greater than `after`.
+    /// Recipients without an attempt are `Queued`. The cost depends on `limit`, not on the number of recipients. `None` means
+    /// that the app has no such notification.
     async fn status_page(
         &self,
         app: &AppId,
@@ -429,12 +433,12 @@ pub trait Queue: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Option<Status>, StorageError>;
 
-    /// Returns what became of a notification, with the first [`Status::MOST`] of its recipients.
+    /// Returns the status of a notification, with the first [`Status::MOST`] of its recipients.
     async fn status(&self, app: &AppId, id: NotificationId) -> Result<Option<Status>, StorageError> {
         self.status_page(app, id, None, Status::MOST).await
     }
 
-    /// Lists rows that were set aside because they could not be decoded, oldest first, with greater ids than `after`.
+    /// Lists at most `limit` quarantined rows with an id greater than `after`, oldest first. The default lists none.
     async fn quarantined(
         &self,
         _after: Option<u64>,
@@ -443,13 +447,13 @@ pub trait Queue: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
-    /// Registers the listener for rows that are set aside. The first registration counts.
+    /// Registers the listener for quarantined rows. Only the first registration has an effect. The default ignores it.
     fn on_quarantine(&self, _listener: QuarantineListener) {}
 
-    /// Deletes a bounded number of rows that have outlived their retention, finished notifications above all, and returns
-    /// that number. 0 means that nothing is overdue; the caller goes on until then.
+    /// Deletes a bounded number of rows whose retention has ended, mainly finished notifications. Returns that number. The
+    /// caller repeats the call until it is 0.
     async fn sweep(&self, now: Timestamp) -> Result<u64, StorageError>;
 
-    /// The lanes that have deliveries waiting: what a starting node has to look after.
+    /// Returns the lanes with waiting deliveries, which a starting node has to serve.
     async fn lanes(&self) -> Result<Vec<(AppId, ChannelName)>, StorageError>;
 }

@@ -1,4 +1,4 @@
-//! What is known about a notification on each device.
+//! Delivery status of a notification, as a whole and for each recipient.
 
 use std::collections::BTreeMap;
 
@@ -9,24 +9,24 @@ use crate::echo::{Echo, Echoes};
 use crate::fault::{Fault, Kind};
 use crate::words::{ChannelName, DeviceId, NotificationId, Timestamp, UserId};
 
-/// How far a notification has come on one address.
+/// State of a notification for one recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// Stored, and due to be sent or sent again.
+    /// Stored, and waiting for its first attempt or a retry.
     Queued,
-    /// The vendor took it.
+    /// Accepted by the push service.
     Sent,
-    /// Given up: the fault says why.
+    /// Failed for good. The fault has the reason.
     Failed,
-    /// Its time to live ran out first.
+    /// The time to live ended before the push service accepted it.
     Expired,
-    /// It was taken back, or had become needless, before it was sent.
+    /// Withdrawn, or no longer needed, before it was sent.
     Revoked,
 }
 
 impl State {
-    /// The name used in the API, in stores and in metrics.
+    /// Returns the name used in the API, in stores and in metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -38,43 +38,43 @@ impl State {
         }
     }
 
-    /// Whether nothing more will be done by the gateway.
+    /// Returns `true` if the gateway makes no further attempt.
     #[must_use]
     pub const fn is_final(self) -> bool {
         !matches!(self, Self::Queued)
     }
 }
 
-/// What is known about one address of a notification.
+/// Delivery status of one recipient.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
-    /// The target's number within the notification.
+    /// Index of the recipient within the notification.
     pub index: u32,
-    /// The device; none for a bare address.
+    /// Device of the recipient. `None` for an address that the caller named.
     pub device: Option<DeviceId>,
-    /// The user; none for a bare address.
+    /// User of the recipient. `None` for an address that the caller named.
     pub user: Option<UserId>,
-    /// The channel it went through.
+    /// Channel of the delivery.
     pub channel: ChannelName,
-    /// How far it has come.
+    /// Current state.
     pub state: State,
-    /// The vendor's name for it.
+    /// Message id of the push service. `None` if it gave none.
     pub vendor_id: Option<String>,
-    /// The last fault; on a queued one, why it is late.
+    /// Last fault. On a queued recipient, the reason for the retry.
     pub fault: Option<Fault>,
-    /// How many tries were made.
+    /// Number of attempts so far.
     pub attempts: u32,
-    /// When it came to this state.
+    /// Time of the change to this state.
     pub at: Timestamp,
-    /// When it is tried again.
+    /// Time of the next attempt. `None` if there is none.
     pub next_at: Option<Timestamp>,
-    /// What the device itself told, and when. Stores keep it apart from the rest, which is rewritten after every attempt.
+    /// Device events with their times. Stores keep them separately, because the rest is rewritten after every attempt.
     #[serde(skip)]
     pub echoes: Echoes,
 }
 
 impl Receipt {
-    /// Of a target that was taken back before its next attempt.
+    /// Creates the status of a recipient that was withdrawn before its next attempt.
     #[must_use]
     pub fn withdrawn(delivery: &Delivery, target: &Target, at: Timestamp) -> Self {
         Self {
@@ -92,7 +92,7 @@ impl Receipt {
         }
     }
 
-    /// Receipt of a recipient whose stored delivery or receipt could not be decoded. Device and user are unknown.
+    /// Creates the status of a recipient whose stored delivery or status could not be decoded. Device and user are unknown.
     #[must_use]
     pub fn quarantined(index: u32, channel: ChannelName, at: Timestamp) -> Self {
         Self {
@@ -110,95 +110,96 @@ impl Receipt {
         }
     }
 
-    /// Of a target that was not tried yet.
+    /// Creates the status of a recipient without an attempt. It is queued until `due`.
     #[must_use]
-    pub fn untried(delivery: &Delivery, target: &Target, asked_at: Timestamp, due: Timestamp) -> Self {
+    pub fn untried(delivery: &Delivery, target: &Target, created_at: Timestamp, due: Timestamp) -> Self {
         Self {
             state: State::Queued,
             attempts: 0,
             next_at: Some(due),
-            ..Self::withdrawn(delivery, target, asked_at)
+            ..Self::withdrawn(delivery, target, created_at)
         }
     }
 }
 
-/// Why somebody in the audience gets nothing.
+/// Reason why a user or device of the audience gets no push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SkipReason {
-    /// The user has no device, or no such device is registered.
+    /// The user has no device, or the device is not registered.
     NoDevice,
-    /// No route of the app leads to this device.
+    /// No route of the app matches the device.
     NoRoute,
-    /// A route leads to it, but it has no address on any of the route's channels.
+    /// A route matches, but the device has no address on its channels.
     NoAddress,
-    /// The device is online and gets it on its connection.
+    /// The device is online and gets the notification on its connection.
     Online,
-    /// It is the sender's own.
+    /// The device is the sender's.
     Sender,
-    /// The caller named it as one that gets nothing.
+    /// The caller excluded the device.
     Excepted,
-    /// Its user is online on a platform that mutes this one.
+    /// The user is online on a platform that mutes this one.
     MutedPlatform,
-    /// Its user has muted the conversation, and is not mentioned.
+    /// The user has muted the conversation, and is not mentioned.
     MutedConversation,
-    /// Its user is not to be disturbed at this hour.
+    /// The user has quiet hours now.
     QuietHours,
-    /// It does not fit what the channel can carry, even with its content cut.
+    /// The notification exceeds the size limit of the channel, even with its content cut.
     TooLarge,
-    /// Its user has acknowledged it in time.
+    /// The user acknowledged the notification in time.
     Acknowledged,
-    /// It could not be composed when its time came, because the configuration had changed; the log says why.
+    /// The notification could not be composed at its scheduled time, because the configuration had changed. The log has the
+    /// reason.
     NotComposed,
-    /// What the queue stored of a part of the audience could not be decoded, and was set aside.
+    /// The stored batch of the audience could not be decoded, and was set aside.
     Quarantined,
 }
 
-/// Somebody in the audience who gets nothing.
+/// User or device of the audience that gets no push.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skip {
-    /// The user, where one was named.
+    /// User. `None` if it is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<UserId>,
-    /// The device, where there is one.
+    /// Device. `None` if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<DeviceId>,
-    /// Why.
+    /// Reason for the skip.
     pub reason: SkipReason,
 }
 
-/// What became of a notification.
+/// Delivery status of a notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
-    /// Which one.
+    /// Id of the notification.
     pub id: NotificationId,
-    /// When it was asked for.
+    /// Creation time.
     pub created_at: Timestamp,
     /// Time at which it was revoked for the first time. `None` means that it was not.
     pub revoked_at: Option<Timestamp>,
-    /// Under which collapse key it is shown; none: under its own id.
+    /// Collapse key under which it is shown. `None` means that it is shown under its id.
     pub tag: Option<String>,
-    /// How far the parts are that are planned later; none when it was planned at once.
+    /// Progress of the deferred plan. `None` means that the whole audience was planned at submission.
     pub progress: Option<Progress>,
-    /// How many addresses are in which state.
+    /// Number of recipients in each state.
     pub counts: BTreeMap<State, u64>,
-    /// How many devices told what.
+    /// Number of recipients with each device event.
     pub echoes: BTreeMap<Echo, u64>,
-    /// How many of the audience got nothing.
+    /// Number of skipped users and devices.
     pub skips: u64,
-    /// Who got nothing, and why: the first [`Status::MOST`] of them.
+    /// Skipped users and devices with the reasons: the first [`Status::MOST`] of them.
     pub skipped: Vec<Skip>,
-    /// Page of the recipients, by index. Those that were not tried yet stand on the first page only, as far as there is room.
+    /// Page of recipients, ordered by index. Recipients without an attempt are on the first page only, up to its limit.
     pub receipts: Vec<Receipt>,
-    /// Index to continue behind; `None` when no recipient that was tried is on a later page.
+    /// Index for the next page's `after`. `None` means that no recipient with an attempt is on a later page.
     pub next: Option<u32>,
 }
 
 impl Status {
-    /// The largest page of recipients, and the most of those who were skipped, that are told of one by one.
+    /// Maximum size of a page of recipients, and maximum length of the list of skipped users and devices.
     pub const MOST: usize = 1000;
 
-    /// Whether nothing more is to be done.
+    /// Returns `true` if every batch is planned and every recipient is in a final state.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         let planned = self.progress.is_none_or(|progress| progress.open == 0);
@@ -206,11 +207,11 @@ impl Status {
     }
 }
 
-/// How far the parts of a notification are that are planned later.
+/// Progress of a deferred plan, in batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Progress {
-    /// Planned: what there is to be sent of them is in the queue, or sent.
+    /// Number of planned batches. Their deliveries are in the queue or sent.
     pub done: u64,
-    /// Still to be planned.
+    /// Number of batches that are still to be planned.
     pub open: u64,
 }
