@@ -1,5 +1,5 @@
-//! Addresses that a push service called dead: pruned ones, kept aside so that they can be listed and restored, and those
-//! that the prune guard holds back.
+//! Addresses that a push service reported as dead. Pruned ones are kept aside so that they can be listed and restored.
+//! Others are held back by the prune guard.
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ pub struct Death {
 }
 
 impl Death {
-    /// Returns the death that a fault proves. Without a date of the push service, it is that of the attempt.
+    /// Returns the death that a fault proves. If the push service gave no date, the time of the attempt counts.
     #[must_use]
     pub fn new(fault: &Fault, attempted_at: Timestamp) -> Self {
         Self {
@@ -32,61 +32,61 @@ impl Death {
     }
 }
 
-/// Number of a dead address within a store. Later ones are greater.
+/// Number of a dead address within a store. Grows with each insertion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DeadId(pub i64);
 
-/// An address that a push service called dead.
+/// Address that a push service reported as dead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadAddress {
-    /// Its number.
+    /// Number within the store.
     pub id: DeadId,
     /// Device that it belonged to.
     pub device: DeviceId,
     /// User of the device at that time.
     pub user: Option<UserId>,
-    /// The address. Its token never prints.
+    /// Address with its token, which `Debug` does not show.
     pub address: Address,
-    /// The proof.
+    /// Proof of the push service.
     pub death: Death,
     /// Time at which it was pruned or held back.
     pub at: Timestamp,
-    /// Whether it was pruned.
+    /// State: pruned or held back.
     pub state: DeadState,
 }
 
-/// What became of a dead address.
+/// State of a dead address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeadState {
-    /// The device has lost it.
+    /// Removed from its device.
     Pruned,
-    /// The prune guard holds it back: the device still has it.
+    /// Held back by the prune guard. The device still has it.
     HeldBack,
 }
 
 /// Selection of an app's dead addresses, page by page.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DeadQuery {
-    /// Only of this channel.
+    /// Selects the addresses of this channel. `None` means all channels.
     pub channel: Option<ChannelName>,
-    /// Only of these devices; empty means of any device.
+    /// Selects the addresses of these devices. Empty means all devices.
     pub devices: Vec<DeviceId>,
-    /// Only those in this state.
+    /// Selects the addresses in this state. `None` means both states.
     pub state: Option<DeadState>,
-    /// Only those pruned at this time or later.
+    /// Selects addresses that were pruned or held back at this time or later.
     pub since: Option<Timestamp>,
-    /// Only those pruned before this time.
+    /// Selects addresses that were pruned or held back before this time.
     pub until: Option<Timestamp>,
-    /// Only those behind this one: the last one of the previous page.
+    /// Last id of the previous page. `None` means the first page.
     pub after: Option<DeadId>,
-    /// The most addresses of a page.
+    /// Maximum number of addresses in the page.
     pub limit: usize,
 }
 
 impl DeadQuery {
-    /// The largest page.
+    /// Maximum size of a page.
     pub const MAX_LIMIT: usize = 1000;
 
     /// Returns a query for the first page of all dead addresses.
@@ -95,7 +95,7 @@ impl DeadQuery {
         Self { limit, ..Self::default() }
     }
 
-    /// Returns `true` if the address belongs to the selection, pages aside.
+    /// Returns `true` if the query selects the address. Ignores `after` and `limit`.
     #[must_use]
     pub fn matches(&self, dead: &DeadAddress) -> bool {
         self.channel.as_ref().is_none_or(|channel| *channel == dead.address.channel)
@@ -110,38 +110,38 @@ impl DeadQuery {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Restoration {
-    /// The device has it again, or it is no longer held back.
+    /// The device has the address again, or the address is no longer held back.
     Restored,
-    /// It has been registered anew meanwhile, here or on another device, and is left there.
+    /// The address has been registered again since, on this device or another one. It stays there.
     RegisteredAnew,
-    /// Its device has registered another address of the same channel and kind meanwhile.
+    /// The device has registered another address of the same channel and kind since.
     Replaced,
-    /// Its device is no longer known.
+    /// The device is no longer known.
     DeviceGone,
-    /// There is no such dead address any more.
+    /// There is no dead address with this id.
     Unknown,
 }
 
-/// Counts of a prune guard in its current window. What a store keeps of it survives a restart.
+/// Counters of a prune guard in its current window. A durable store keeps them across restarts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PruneGuardState {
-    /// Start of the window; `None` before the first.
+    /// Start of the window. `None` means that no window has begun.
     pub window_began: Option<Timestamp>,
-    /// Pushes that were accepted in the window.
+    /// Number of pushes that were accepted in the window.
     pub accepted: u64,
-    /// Addresses that were pruned in the window.
+    /// Number of addresses that were pruned in the window.
     pub pruned: u64,
-    /// Whether the alarm about addresses held back is open.
+    /// `true` while the alarm about addresses held back is open.
     pub is_alarm_open: bool,
 }
 
-/// Keeps dead addresses. A part of [`Store`](crate::Store), because pruning and restoring change devices.
+/// Storage of dead addresses. A part of [`Store`](crate::Store), because pruning and restoring change devices.
 ///
-/// Every method is atomic. An app has each address at most once among the dead.
+/// Every method is atomic. The storage holds each address of an app at most once.
 #[async_trait]
 pub trait DeadAddresses: Send + Sync + 'static {
-    /// Takes a dead address off its device, if it still stands as it was: the very token, registered no later than
-    /// `death.since`. Keeps it aside, so that it can be restored. Returns `true` if it was pruned.
+    /// Removes a dead address from its device and keeps it aside, so that it can be restored. Does nothing if the device
+    /// has another token by now, or was registered after `death.since`. Returns `true` if the address was pruned.
     async fn prune(
         &self,
         app: &AppId,
@@ -150,7 +150,8 @@ pub trait DeadAddresses: Send + Sync + 'static {
         at: Timestamp,
     ) -> Result<bool, StorageError>;
 
-    /// Remembers a dead address that its device keeps for now. Returns `None` if it does not stand as it was.
+    /// Records a dead address that its device keeps for now. `None` means that the device has another token by now, or was
+    /// registered after `death.since`. Then nothing was recorded.
     async fn hold_back(
         &self,
         app: &AppId,
@@ -162,8 +163,8 @@ pub trait DeadAddresses: Send + Sync + 'static {
     /// Returns a page of dead addresses, ordered by id.
     async fn dead(&self, app: &AppId, query: &DeadQuery) -> Result<Vec<DeadAddress>, StorageError>;
 
-    /// Gives dead addresses back to their devices, as registered at `at`, and forgets that they were dead. What has changed
-    /// meanwhile is left as it is. Returns one result for each id, in their order.
+    /// Gives dead addresses back to their devices, as registered at `at`, and deletes their records. An address or device
+    /// that has changed since stays as it is. Returns one result for each id, in their order.
     async fn restore(
         &self,
         app: &AppId,
@@ -171,18 +172,18 @@ pub trait DeadAddresses: Send + Sync + 'static {
         at: Timestamp,
     ) -> Result<Vec<Restoration>, StorageError>;
 
-    /// Forgets dead addresses of all apps that were pruned or held back before that time, at most `limit` of them. Returns
-    /// their number.
+    /// Deletes dead addresses of all apps that were pruned or held back before that time, at most `limit` of them. Returns
+    /// the number of deleted ones.
     async fn sweep_dead(&self, before: Timestamp, limit: usize) -> Result<usize, StorageError>;
 
-    /// Returns the state of a lane's prune guard.
+    /// Returns the stored state of a lane's prune guard. `None` means that none was stored.
     async fn prune_guard(
         &self,
         app: &AppId,
         channel: &ChannelName,
     ) -> Result<Option<PruneGuardState>, StorageError>;
 
-    /// Keeps the state of a lane's prune guard.
+    /// Stores the state of a lane's prune guard.
     async fn set_prune_guard(
         &self,
         app: &AppId,

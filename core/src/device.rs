@@ -1,20 +1,21 @@
-//! Devices and their addresses: who can be reached, and where.
+//! Devices and their addresses.
 
 use serde::{Deserialize, Serialize};
 
 use crate::words::{AppId, ChannelName, DeviceId, Secret, Timestamp, UserId};
 
-/// What a device runs on. Names are strings everywhere; vendors' SDKs number them in ways that disagree.
+/// Platform of a device. The API, stores and configuration use its name, because vendors' SDKs number platforms in
+/// different ways.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Platform {
-    /// A browser: a page with a service worker.
+    /// Browser: a page with a service worker.
     Web,
-    /// Android and its descendants with Android's app model.
+    /// Android, and systems derived from it that use its app model.
     Android,
-    /// iPhone.
+    /// iOS on an iPhone.
     Ios,
-    /// iPad.
+    /// iPadOS on an iPad.
     Ipados,
     /// macOS, outside a browser.
     Macos,
@@ -22,9 +23,9 @@ pub enum Platform {
     Windows,
     /// Linux, outside a browser.
     Linux,
-    /// HarmonyOS NEXT and later, whose apps are not Android's.
+    /// HarmonyOS NEXT and later, which do not run Android apps.
     Harmony,
-    /// A program inside another app.
+    /// Mini program inside another app.
     Miniprogram,
 }
 
@@ -42,7 +43,7 @@ impl Platform {
         Self::Miniprogram,
     ];
 
-    /// The name used in configuration, API and stores.
+    /// Returns the name used in the configuration, the API and stores.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -59,22 +60,22 @@ impl Platform {
     }
 }
 
-/// What kind of token an address holds.
+/// Kind of the token in an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenKind {
-    /// A registration or device token, opaque to us.
+    /// Registration or device token, opaque to the gateway.
     Token,
-    /// An installation id, which some vendors take in place of a token.
+    /// Installation id, which some push services take in place of a token.
     Fid,
-    /// A Web Push subscription: the JSON of `PushSubscription.toJSON()`.
+    /// Web Push subscription: the JSON of `PushSubscription.toJSON()`.
     Subscription,
-    /// A second token of a device, for calls alone: what comes to it rings by the platform's call screen.
+    /// Second token of a device, for calls only. Pushes to it ring on the platform's call screen.
     Voip,
 }
 
 impl TokenKind {
-    /// The name used in the API and in stores.
+    /// Returns the name used in the API and in stores.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -86,70 +87,69 @@ impl TokenKind {
     }
 }
 
-/// Where a device is reached: a channel, and what the vendor behind it calls the device.
-/// The token never prints.
+/// Address of a device: a channel and a token of its push service. `Debug` does not show the token.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Address {
-    /// The channel of the app that understands the token.
+    /// Channel of the app that accepts the token.
     pub channel: ChannelName,
-    /// What kind of token it is.
+    /// Kind of the token.
     pub kind: TokenKind,
-    /// The token: at most [`Address::MAX_TOKEN`] bytes.
+    /// Token, at most [`Address::MAX_TOKEN`] bytes.
     pub token: Secret,
 }
 
 impl Address {
-    /// The longest token taken, in bytes. A Web Push subscription is some 400, a registration token some 200.
+    /// Maximum size of a token in bytes. A Web Push subscription has about 400, a registration token about 200.
     pub const MAX_TOKEN: usize = 4096;
 }
 
-/// One installation that can be pushed to, bound to at most one user.
+/// One installation of an app, bound to at most one user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
-    /// The app it belongs to.
+    /// App of the device.
     pub app: AppId,
-    /// Its name in the app, chosen by the caller or by the gateway.
+    /// Id within the app, chosen by the caller or by the gateway.
     pub id: DeviceId,
-    /// The user logged in on it; none after a logout.
+    /// User who is logged in on it. `None` after a logout.
     pub user: Option<UserId>,
-    /// What routes look at.
+    /// Properties for routes and templates.
     pub traits: Traits,
-    /// Where it is reached, in the order of preference the device gave.
+    /// Addresses, in the device's order of preference.
     pub addresses: Vec<Address>,
-    /// When these addresses were last registered: older news of their death is not believed.
+    /// Time of the last registration of these addresses. Proof of their death from before that time is ignored.
     pub registered_at: Timestamp,
 }
 
-/// What a selector can ask of a device.
+/// Properties of a device that selectors and templates use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traits {
-    /// What it runs on.
+    /// Platform of the device.
     pub platform: Platform,
-    /// Who made it, lower case.
+    /// Manufacturer, lower case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manufacturer: Option<String>,
-    /// The build number of the app on it.
+    /// Build number of the installed app.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app_build: Option<u64>,
-    /// ISO 3166-1 alpha-2, upper case.
+    /// Country as ISO 3166-1 alpha-2, upper case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub country: Option<String>,
-    /// BCP 47, as the platform gives it (`zh-CN`): chooses the template's variant.
+    /// Locale as BCP 47 tag (`zh-CN`). Selects the variant of a template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locale: Option<String>,
-    /// IANA name (`Asia/Shanghai`).
+    /// Time zone by its IANA name (`Asia/Shanghai`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
-    /// What the app on it can do, in the app's own words (`calls`, `remove`): at most [`Traits::MAX_CAPABILITIES`].
+    /// Capabilities of the installed app, named by the app (`calls`, `remove`). At most [`Traits::MAX_CAPABILITIES`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub capabilities: Vec<String>,
 }
 
 impl Traits {
-    /// The most capabilities a device names.
+    /// Maximum number of capabilities of a device.
     pub const MAX_CAPABILITIES: usize = 16;
 
-    /// A device of which only the platform is known.
+    /// Creates the traits of a device of which only the platform is known.
     #[must_use]
     pub const fn of(platform: Platform) -> Self {
         Self {

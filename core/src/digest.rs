@@ -1,4 +1,4 @@
-//! Digest of a request. Detects that an idempotency key is used again for another request. The same request has the same
+//! Digest of a request. Detects the reuse of an idempotency key for another request. The same request has the same
 //! digest in every release, so that a repetition after an upgrade is still recognised.
 
 use std::fmt;
@@ -48,8 +48,8 @@ fn add(context: &mut Context, value: &Value) {
             let mut members: Vec<_> = members.iter().collect();
             members.sort_unstable_by_key(|(name, _)| name.as_bytes());
             context.update(b"{");
-            for (place, (name, member)) in members.into_iter().enumerate() {
-                context.update(if place == 0 { b"" } else { b"," });
+            for (position, (name, member)) in members.into_iter().enumerate() {
+                context.update(if position == 0 { b"" } else { b"," });
                 add(context, &Value::from(name.as_str()));
                 context.update(b":");
                 add(context, member);
@@ -58,8 +58,8 @@ fn add(context: &mut Context, value: &Value) {
         }
         Value::Array(items) => {
             context.update(b"[");
-            for (place, item) in items.iter().enumerate() {
-                context.update(if place == 0 { b"" } else { b"," });
+            for (position, item) in items.iter().enumerate() {
+                context.update(if position == 0 { b"" } else { b"," });
                 add(context, item);
             }
             context.update(b"]");

@@ -1,4 +1,5 @@
-//! Where devices are kept. A trait, so that an embedder can put it on her own tables; `tests/kit` has the suite it must pass.
+//! Storage of devices. Embedders can implement the trait on their own tables, and `tests/kit` has the suite that every
+//! implementation must pass.
 
 use std::collections::HashMap;
 
@@ -9,50 +10,50 @@ use crate::device::{Address, Device};
 use crate::rules::Rules;
 use crate::words::{AppId, ChannelName, DeviceId, Secret, Timestamp, UserId};
 
-/// Storage failed: what was being done, and the cause.
+/// Failure of the storage, with the operation and the cause.
 #[derive(Debug, thiserror::Error)]
 #[error("storage failed while {doing}: {source}")]
 pub struct StorageError {
-    /// What was being done (`registering a device`).
+    /// Operation that failed (`registering a device`).
     pub doing: &'static str,
-    /// The cause.
+    /// Cause of the failure.
     pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
 impl StorageError {
-    /// With what was being done and its cause.
+    /// Creates an error from the operation that failed and its cause.
     pub fn new(doing: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { doing, source: source.into() }
     }
 }
 
-/// A device that makes itself known.
+/// Registration of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registration {
-    /// The device, with exactly the addresses it has now.
+    /// Device with its full set of addresses.
     pub device: Device,
-    /// Whether its id is to be kept or found.
+    /// Identification of the device: by its id or by its addresses.
     pub named: Named,
-    /// The address that one of the new ones takes the place of: the vendor gave a new token.
+    /// Old address that one of the new ones replaces, because the push service issued a new token.
     pub replaces: Option<Address>,
-    /// The most devices of its user: beyond it, those registered longest ago are forgotten.
+    /// Maximum number of devices of its user. Beyond it, those registered longest ago are deleted.
     pub most: usize,
-    /// Who may take the device over from another user.
+    /// Permission to take the device over from another user.
     pub takeover: Takeover,
 }
 
-/// Who may take over a device that another user is logged in on. A store checks it in the transaction of the change, so that
-/// nobody comes in between.
+/// Permission to take over a device on which another user is logged in. A store checks it in the transaction of the change,
+/// so that no other change comes in between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Takeover {
-    /// Everybody: the caller speaks for the whole app.
+    /// Always permitted. For callers that act for the whole app.
     #[default]
     Always,
-    /// Who brings one of the addresses that the device holds: they sit in front of it. A login brings none.
+    /// Permitted with one of the device's current addresses, which proves access to the device. A login has no address.
     WithAddress,
 }
 
-/// A new token in the place of an old one.
+/// Replacement of a token by a new one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replacement {
     /// Address with the old token.
@@ -65,18 +66,18 @@ pub struct Replacement {
     pub user: Option<UserId>,
 }
 
-/// How a device is told from the others.
+/// Identification of the device in a registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Named {
-    /// By its id.
+    /// Identified by its id.
     ById,
-    /// By its addresses: whoever holds one of them, or the one that is replaced, is this device and keeps its id.
-    /// The id given is for a device that nobody knows yet.
+    /// Identified by its addresses. A stored device that holds one of them, or the replaced one, is the same device and keeps
+    /// its id. The id in the registration is for a new device.
     ByAddress,
 }
 
 impl Registration {
-    /// The most devices of one user, unless said otherwise.
+    /// Default maximum number of devices of one user.
     pub const MOST: usize = 10;
 
     /// Returns `true` if this registration may replace what is stored under its device's id.
@@ -96,31 +97,31 @@ impl From<Device> for Registration {
     }
 }
 
-/// What a registration changed.
+/// Result of a registration or login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registered {
-    /// The device's id, given or found.
+    /// Id of the device, from the registration or from the stored device.
     pub id: DeviceId,
-    /// It was not known before.
+    /// `true` if the device was not known before.
     pub created: bool,
-    /// Devices of the same user that were forgotten, because there were too many.
+    /// Devices of the same user that were deleted because there were too many.
     pub dropped: Vec<DeviceId>,
 }
 
-/// A user who logs in on a device.
+/// Login of a user on a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Login {
-    /// The app.
+    /// App of the device.
     pub app: AppId,
-    /// On which device.
+    /// Device on which the user logs in.
     pub device: DeviceId,
-    /// Who.
+    /// User who logs in.
     pub user: UserId,
-    /// When.
+    /// Time of the login.
     pub at: Timestamp,
-    /// As [`Registration::most`].
+    /// Maximum number of devices of the user, as in [`Registration::most`].
     pub most: usize,
-    /// Who may take the device over from another user.
+    /// Permission to take the device over from another user.
     pub takeover: Takeover,
 }
 
@@ -132,19 +133,19 @@ impl Login {
     }
 }
 
-/// What becomes of a user's counter of unread notifications.
+/// Change of a user's counter of unread notifications.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Count {
-    /// It is this.
+    /// Sets the counter.
     Set(u32),
-    /// It rises by so much.
+    /// Adds to the counter.
     Raise(u32),
-    /// It falls by so much, never below zero.
+    /// Subtracts from the counter, which never falls below zero.
     Lower(u32),
 }
 
 impl Count {
-    /// What a counter becomes.
+    /// Returns the counter after the change.
     #[must_use]
     pub const fn of(self, before: u32) -> u32 {
         match self {
@@ -155,25 +156,27 @@ impl Count {
     }
 }
 
-/// Where devices are kept, and what their users want.
+/// Storage of devices, and of their users' push rules and counters.
 ///
-/// Every method is atomic: of two that run at once, one sees what the other has left.
+/// Every method is atomic. Concurrent calls take effect one after the other.
 #[async_trait]
 pub trait Store: DeadAddresses {
-    /// Makes the device known as given, with exactly these addresses. Idempotent.
-    /// An address (app, channel, token) that another device holds moves here: it belongs to one device, so to one user.
-    /// `None` means that the device is another user's and may not be taken over; nothing was changed.
+    /// Creates or replaces the device and its full set of addresses. Idempotent.
+    ///
+    /// An address (app, channel, token) belongs to one device, so an address that another device holds moves to this one.
+    /// `None` means that the device is another user's and may not be taken over. Then nothing was changed.
     async fn register(&self, registration: Registration) -> Result<Option<Registered>, StorageError>;
 
-    /// Binds a known device to a user. What it changed; `None` means that no such device is known, or that it is another user's
-    /// and may not be taken over.
+    /// Binds a known device to a user. `None` means that the device is unknown, or is another user's and may not be taken over.
+    /// Then nothing was changed.
     async fn bind(&self, login: Login) -> Result<Option<Registered>, StorageError>;
 
-    /// Unbinds a device from its user, or from this one only; the device and its addresses stay. Whether it was so bound.
+    /// Unbinds a device from its user. With a `user`, only while it is bound to them. The device and its addresses stay.
+    /// Returns `true` if it was bound so.
     async fn unbind(&self, app: &AppId, id: &DeviceId, user: Option<&UserId>) -> Result<bool, StorageError>;
 
-    /// Unbinds a known device and takes its addresses on these channels away. With an owner, only while it is bound to them.
-    /// Returns `false` if it is not known or not the owner's; then nothing was changed.
+    /// Unbinds a known device and removes its addresses on these channels. With an owner, only while it is bound to them.
+    /// Returns `false` if it is not known or not the owner's. Then nothing was changed.
     async fn detach(
         &self,
         app: &AppId,
@@ -182,10 +185,10 @@ pub trait Store: DeadAddresses {
         channels: &[ChannelName],
     ) -> Result<bool, StorageError>;
 
-    /// The device of that id.
+    /// Returns the device with this id. `None` means that it is unknown.
     async fn device(&self, app: &AppId, id: &DeviceId) -> Result<Option<Device>, StorageError>;
 
-    /// The devices of these ids that are known, in the order of the ids.
+    /// Returns the known devices among these ids, in the order of the ids.
     async fn devices(&self, app: &AppId, ids: &[DeviceId]) -> Result<Vec<Device>, StorageError> {
         let mut devices = Vec::with_capacity(ids.len());
         for id in ids {
@@ -194,11 +197,11 @@ pub trait Store: DeadAddresses {
         Ok(devices)
     }
 
-    /// The devices of these users, in a stable order.
+    /// Returns the devices of these users, in a stable order.
     async fn devices_of(&self, app: &AppId, users: &[UserId]) -> Result<Vec<Device>, StorageError>;
 
-    /// At most so many of the app's devices whose id is greater than `after`, ordered by id: for walking through all of
-    /// them without holding them in memory.
+    /// Returns at most `most` of the app's devices with an id greater than `after`, ordered by id. For iterating over all
+    /// devices without holding them in memory.
     async fn page(
         &self,
         app: &AppId,
@@ -206,26 +209,28 @@ pub trait Store: DeadAddresses {
         most: usize,
     ) -> Result<Vec<Device>, StorageError>;
 
-    /// Forgets the device and its addresses, dead ones too. With an owner, only while it is bound to them. Returns `false` if it is
-    /// not known or not the owner's; then nothing was changed.
+    /// Deletes the device and its addresses, dead ones too. With an owner, only while it is bound to them. Returns `false` if
+    /// it is not known or not the owner's. Then nothing was changed.
     async fn forget(&self, app: &AppId, id: &DeviceId, owner: Option<&UserId>) -> Result<bool, StorageError>;
 
-    /// Takes an address off whoever holds it: the device itself said that it is no longer reached there.
-    /// The device; none when nobody holds the address.
+    /// Removes an address from the device that holds it, because the device itself reported the address as invalid. Returns
+    /// that device. `None` means that no device holds the address.
     async fn release(&self, app: &AppId, address: &Address) -> Result<Option<DeviceId>, StorageError>;
 
-    /// Replaces the token of an address. Returns the device that held it; `None` means that no device does, or one of another
-    /// user than the replacement demands, and that nothing was changed. A new token that a device of another user has
-    /// registered stays there, and the old address is forgotten: no address goes to another user by this.
+    /// Replaces the token of an address. Returns the device that held it. `None` means that no device holds it, or that its
+    /// device belongs to another user than the replacement requires. Then nothing was changed.
+    ///
+    /// No address moves to another user by this. If a device of another user has registered the new token, the token stays
+    /// there and the old address is deleted.
     async fn replace(&self, app: &AppId, replacement: Replacement) -> Result<Option<DeviceId>, StorageError>;
 
-    /// The rules of those of these users who have any.
+    /// Returns the push rules of these users. Users without rules are not in the result.
     async fn rules(&self, app: &AppId, users: &[UserId]) -> Result<HashMap<UserId, Rules>, StorageError>;
 
-    /// Replaces a user's rules; empty ones are forgotten.
+    /// Replaces a user's push rules. Empty rules delete the stored ones.
     async fn set_rules(&self, app: &AppId, user: &UserId, rules: &Rules) -> Result<(), StorageError>;
 
-    /// Changes the counters of these users, which begin at zero, and gives what they are then.
+    /// Changes the counters of these users, which start at zero. Returns the new values.
     async fn count(
         &self,
         app: &AppId,
