@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use async_trait::async_trait;
 
-use super::store::{MemoryStore, Shelf};
+use super::store::{MemoryStore, StoreState};
 use crate::dead::{
     DeadAddress, DeadAddresses, DeadId, DeadQuery, DeadState, Death, PruneGuardState, Restoration,
 };
@@ -13,7 +13,7 @@ use crate::device::Address;
 use crate::store::StorageError;
 use crate::words::{AppId, ChannelName, DeviceId, Timestamp};
 
-/// The dead addresses of all apps.
+/// Dead addresses of all apps.
 #[derive(Default)]
 pub(super) struct DeadRows {
     last_id: i64,
@@ -23,11 +23,11 @@ pub(super) struct DeadRows {
 
 impl DeadRows {
     pub(super) fn forget_device(&mut self, app: &AppId, id: &DeviceId) {
-        self.rows.retain(|_, (of, dead)| of != app || dead.device != *id);
+        self.rows.retain(|_, (row_app, dead)| row_app != app || dead.device != *id);
     }
 
     fn insert(&mut self, app: &AppId, mut dead: DeadAddress) -> DeadId {
-        self.rows.retain(|_, (of, other)| of != app || other.address != dead.address);
+        self.rows.retain(|_, (row_app, other)| row_app != app || other.address != dead.address);
         self.last_id += 1;
         dead.id = DeadId(self.last_id);
         self.rows.insert(dead.id, (app.clone(), dead));
@@ -35,8 +35,9 @@ impl DeadRows {
     }
 }
 
-impl Shelf {
-    /// Returns the address as a dead one, if it stands as it was when it died.
+impl StoreState {
+    /// Returns the record of a dead address. `None` means that no device holds the address, or that the device was registered
+    /// after the death.
     fn dead_address(&self, app: &AppId, address: &Address, death: &Death) -> Option<DeadAddress> {
         let holder = self.holders.get(&(app.clone(), address.clone()))?;
         let device = self.devices.get(&(app.clone(), holder.clone()))?;
@@ -52,7 +53,7 @@ impl Shelf {
     }
 
     fn restore(&mut self, app: &AppId, id: DeadId, at: Timestamp) -> Restoration {
-        let Some((_, dead)) = self.dead_rows.rows.get(&id).filter(|(of, _)| of == app) else {
+        let Some((_, dead)) = self.dead_rows.rows.get(&id).filter(|(row_app, _)| row_app == app) else {
             return Restoration::Unknown;
         };
         let dead = dead.clone();
@@ -72,12 +73,12 @@ impl Shelf {
         } else if holder != Some(&device.id) {
             return Restoration::RegisteredAnew;
         }
-        let Some(mut device) = self.take_out(app, &dead.device) else { return Restoration::DeviceGone };
+        let Some(mut device) = self.remove_device(app, &dead.device) else { return Restoration::DeviceGone };
         if !device.addresses.contains(&dead.address) {
             device.addresses.push(dead.address);
         }
         device.registered_at = device.registered_at.max(at);
-        self.put_in(device);
+        self.insert_device(device);
         self.dead_rows.rows.remove(&id);
         Restoration::Restored
     }
@@ -92,10 +93,10 @@ impl DeadAddresses for MemoryStore {
         death: &Death,
         at: Timestamp,
     ) -> Result<bool, StorageError> {
-        let mut shelf = self.0.lock();
-        let Some(dead) = shelf.dead_address(app, address, death) else { return Ok(false) };
-        shelf.release(app, address);
-        shelf.dead_rows.insert(app, DeadAddress { at, state: DeadState::Pruned, ..dead });
+        let mut state = self.0.lock();
+        let Some(dead) = state.dead_address(app, address, death) else { return Ok(false) };
+        state.release(app, address);
+        state.dead_rows.insert(app, DeadAddress { at, state: DeadState::Pruned, ..dead });
         Ok(true)
     }
 
@@ -106,16 +107,16 @@ impl DeadAddresses for MemoryStore {
         death: &Death,
         at: Timestamp,
     ) -> Result<Option<DeadId>, StorageError> {
-        let mut shelf = self.0.lock();
-        let Some(dead) = shelf.dead_address(app, address, death) else { return Ok(None) };
-        Ok(Some(shelf.dead_rows.insert(app, DeadAddress { at, state: DeadState::HeldBack, ..dead })))
+        let mut state = self.0.lock();
+        let Some(dead) = state.dead_address(app, address, death) else { return Ok(None) };
+        Ok(Some(state.dead_rows.insert(app, DeadAddress { at, state: DeadState::HeldBack, ..dead })))
     }
 
     async fn dead(&self, app: &AppId, query: &DeadQuery) -> Result<Vec<DeadAddress>, StorageError> {
-        let shelf = self.0.lock();
+        let state = self.0.lock();
         let after = query.after.map_or(Bound::Unbounded, Bound::Excluded);
-        let dead = shelf.dead_rows.rows.range((after, Bound::Unbounded)).map(|(_, row)| row);
-        let selected = dead.filter(|(of, dead)| of == app && query.matches(dead));
+        let dead = state.dead_rows.rows.range((after, Bound::Unbounded)).map(|(_, row)| row);
+        let selected = dead.filter(|(row_app, dead)| row_app == app && query.matches(dead));
         Ok(selected.take(query.limit).map(|(_, dead)| dead.clone()).collect())
     }
 
@@ -125,15 +126,15 @@ impl DeadAddresses for MemoryStore {
         ids: &[DeadId],
         at: Timestamp,
     ) -> Result<Vec<Restoration>, StorageError> {
-        let mut shelf = self.0.lock();
-        Ok(ids.iter().map(|id| shelf.restore(app, *id, at)).collect())
+        let mut state = self.0.lock();
+        Ok(ids.iter().map(|id| state.restore(app, *id, at)).collect())
     }
 
     async fn sweep_dead(&self, before: Timestamp, limit: usize) -> Result<usize, StorageError> {
-        let mut shelf = self.0.lock();
-        let old = shelf.dead_rows.rows.iter().filter(|(_, (_, dead))| dead.at < before);
+        let mut state = self.0.lock();
+        let old = state.dead_rows.rows.iter().filter(|(_, (_, dead))| dead.at < before);
         let old: Vec<_> = old.map(|(id, _)| *id).take(limit).collect();
-        old.iter().for_each(|id| _ = shelf.dead_rows.rows.remove(id));
+        old.iter().for_each(|id| _ = state.dead_rows.rows.remove(id));
         Ok(old.len())
     }
 

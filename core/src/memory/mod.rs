@@ -1,5 +1,5 @@
-//! Store and queue in memory: for tests, for trying things, and as the model the durable ones are held to.
-//! What they hold is gone with the process.
+//! Store and queue in memory, for tests and trials, and as the reference for the durable ones. Their content is lost when
+//! the process ends.
 
 mod dead;
 mod queue;

@@ -1,4 +1,4 @@
-//! Accepted notifications in memory.
+//! Queue of accepted notifications in memory.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
@@ -20,22 +20,22 @@ use crate::words::{
     AppId, ChannelName, DeliveryId, IdempotencyKey, NodeId, NotificationId, Secret, Timestamp, UserId,
 };
 
-/// Keeps accepted notifications in memory.
+/// Queue in memory.
 #[derive(Default)]
-pub struct MemoryQueue(Mutex<Desk>);
+pub struct MemoryQueue(Mutex<QueueState>);
 
 #[derive(Default)]
-struct Desk {
-    notifications: HashMap<NotificationId, Kept>,
+struct QueueState {
+    notifications: HashMap<NotificationId, StoredNotification>,
     keys: HashMap<(AppId, IdempotencyKey), KeyClaim>,
     waiting: HashMap<DeliveryId, Waiting>,
     lanes: BTreeMap<(AppId, ChannelName), BTreeSet<(Timestamp, DeliveryId)>>,
     parts: BTreeMap<(NotificationId, u32), WaitingPart>,
-    alive: HashMap<NodeId, Timestamp>,
+    heartbeats: HashMap<NodeId, Timestamp>,
     key: Option<Secret>,
 }
 
-struct Kept {
+struct StoredNotification {
     app: AppId,
     key: Option<IdempotencyKey>,
     created_at: Timestamp,
@@ -52,21 +52,21 @@ struct Kept {
     open: BTreeSet<DeliveryId>,
 }
 
-impl Kept {
+impl StoredNotification {
     fn echoes_of(&self, index: u32) -> Echoes {
         self.echoes.get(&index).copied().unwrap_or_default()
     }
 
-    /// How many targets told this, unless none did.
-    fn told(&self, echo: Echo) -> Option<(Echo, u64)> {
+    /// Returns the number of recipients with this event. `None` means zero.
+    fn count_events(&self, echo: Echo) -> Option<(Echo, u64)> {
         let number = self.echoes.values().filter(|echoes| echoes.at(echo).is_some()).count() as u64;
         (number > 0).then_some((echo, number))
     }
 
-    fn skip(&mut self, skipped: Vec<Skip>) {
+    fn add_skipped(&mut self, skipped: Vec<Skip>) {
         self.skips += skipped.len() as u64;
-        let room = Status::MOST.saturating_sub(self.skipped.len());
-        self.skipped.extend(skipped.into_iter().take(room));
+        let capacity = Status::MOST.saturating_sub(self.skipped.len());
+        self.skipped.extend(skipped.into_iter().take(capacity));
     }
 }
 
@@ -83,63 +83,63 @@ struct Waiting {
     epoch: u64,
 }
 
-impl Desk {
+impl QueueState {
     fn enqueue(&mut self, entry: Entry) {
         let Entry { delivery, due, held_by } = entry;
         let lane = (delivery.message.app.clone(), delivery.channel.clone());
         self.lanes.entry(lane).or_default().insert((due, delivery.id));
-        if let Some(kept) = self.notifications.get_mut(&delivery.message.id) {
-            kept.open.insert(delivery.id);
+        if let Some(stored) = self.notifications.get_mut(&delivery.message.id) {
+            stored.open.insert(delivery.id);
         }
         let epoch = u64::from(held_by.is_some());
         self.waiting.insert(delivery.id, Waiting { delivery, due, owner: held_by, epoch });
     }
 
-    fn wait(&mut self, id: NotificationId, parts: Vec<Part>) {
+    fn insert_batches(&mut self, id: NotificationId, parts: Vec<Part>) {
         for part in parts {
             self.parts.insert((id, part.place), WaitingPart { part, owner: None, epoch: 0 });
         }
     }
 
-    /// Withdraws what is meant. Returns the number of addresses and parts.
+    /// Applies a withdrawal. Returns the number of withdrawn recipients and batches.
     fn withdraw(&mut self, withdrawal: &Withdrawal) -> u64 {
         let Withdrawal { app, which, at } = withdrawal;
         let ids: Vec<_> = self.waiting.keys().copied().collect();
         let mut count = 0;
         for id in ids {
-            count += self.take_back(id, app, which, *at);
+            count += self.withdraw_targets(id, app, which, *at);
         }
         if let Which::Id(id) = which
-            && let Some(kept) = self.notifications.get_mut(id).filter(|kept| kept.app == *app)
+            && let Some(stored) = self.notifications.get_mut(id).filter(|stored| stored.app == *app)
         {
-            kept.revoked_at.get_or_insert(*at);
+            stored.revoked_at.get_or_insert(*at);
             let before = self.parts.len();
-            self.parts.retain(|(of, _), _| of != id);
+            self.parts.retain(|(notification, _), _| notification != id);
             count += (before - self.parts.len()) as u64;
         }
         count
     }
 
-    /// Takes back what `which` means of one delivery. How many targets.
-    fn take_back(&mut self, id: DeliveryId, app: &AppId, which: &Which, at: Timestamp) -> u64 {
+    /// Withdraws the selected targets of one delivery. Returns their number.
+    fn withdraw_targets(&mut self, id: DeliveryId, app: &AppId, which: &Which, at: Timestamp) -> u64 {
         let Some(waiting) = self.waiting.get_mut(&id) else { return 0 };
         let message = Arc::clone(&waiting.delivery.message);
         if message.app != *app {
             return 0;
         }
-        let taken: Vec<Target> =
+        let withdrawn: Vec<Target> =
             waiting.delivery.targets.extract_if(.., |t| which.takes(&message, t)).collect();
-        // One that is held stays, empty, until its attempt ends or its holder dies.
-        let gone = waiting.delivery.targets.is_empty() && waiting.owner.is_none();
+        // A leased delivery stays without targets until its attempt or its lease ends.
+        let is_obsolete = waiting.delivery.targets.is_empty() && waiting.owner.is_none();
         let receipts: Vec<_> =
-            taken.iter().map(|target| Receipt::withdrawn(&waiting.delivery, target, at)).collect();
-        if gone {
+            withdrawn.iter().map(|target| Receipt::withdrawn(&waiting.delivery, target, at)).collect();
+        if is_obsolete {
             self.dequeue(id);
         }
-        if let Some(kept) = self.notifications.get_mut(&message.id) {
-            kept.receipts.extend(receipts.into_iter().map(|receipt| (receipt.index, receipt)));
+        if let Some(stored) = self.notifications.get_mut(&message.id) {
+            stored.receipts.extend(receipts.into_iter().map(|receipt| (receipt.index, receipt)));
         }
-        taken.len() as u64
+        withdrawn.len() as u64
     }
 
     fn dequeue(&mut self, id: DeliveryId) -> Option<Waiting> {
@@ -151,8 +151,8 @@ impl Desk {
                 self.lanes.remove(&lane);
             }
         }
-        if let Some(kept) = self.notifications.get_mut(&waiting.delivery.message.id) {
-            kept.open.remove(&id);
+        if let Some(stored) = self.notifications.get_mut(&waiting.delivery.message.id) {
+            stored.open.remove(&id);
         }
         Some(waiting)
     }
@@ -161,18 +161,18 @@ impl Desk {
 #[async_trait]
 impl Queue for MemoryQueue {
     async fn admit(&self, admission: Admission) -> Result<Admitted, StorageError> {
-        let mut desk = self.0.lock();
+        let mut state = self.0.lock();
         if let Some(Idempotency { key, digest }) = &admission.idempotency {
             let key = (admission.app.clone(), key.clone());
-            if let Some(claim) = desk.keys.get(&key) {
+            if let Some(claim) = state.keys.get(&key) {
                 return Ok(Admitted::Known(*claim));
             }
-            desk.keys.insert(key, KeyClaim { id: admission.id, digest: Some(*digest) });
+            state.keys.insert(key, KeyClaim { id: admission.id, digest: Some(*digest) });
         }
         if let Some(withdrawal) = &admission.withdrawal {
-            desk.withdraw(withdrawal);
+            state.withdraw(withdrawal);
         }
-        let kept = Kept {
+        let stored = StoredNotification {
             app: admission.app,
             key: admission.idempotency.map(|idempotency| idempotency.key),
             created_at: admission.created_at,
@@ -188,11 +188,11 @@ impl Queue for MemoryQueue {
             echoes: BTreeMap::new(),
             open: BTreeSet::new(),
         };
-        let kept = desk.notifications.entry(admission.id).insert_entry(kept).into_mut();
-        kept.skip(admission.skipped);
-        desk.wait(admission.id, admission.later.map(|later| later.parts).unwrap_or_default());
+        let stored = state.notifications.entry(admission.id).insert_entry(stored).into_mut();
+        stored.add_skipped(admission.skipped);
+        state.insert_batches(admission.id, admission.later.map(|later| later.parts).unwrap_or_default());
         for entry in admission.entries {
-            desk.enqueue(entry);
+            state.enqueue(entry);
         }
         Ok(Admitted::New)
     }
@@ -202,19 +202,20 @@ impl Queue for MemoryQueue {
     }
 
     async fn take(&self, want: Want) -> Result<Taken, StorageError> {
-        let mut desk = self.0.lock();
-        let desk = &mut *desk;
+        let mut state = self.0.lock();
+        let state = &mut *state;
         let mut taken = Taken::default();
-        let queue = desk.lanes.get(&(want.app, want.channel)).cloned().unwrap_or_default();
+        let queue = state.lanes.get(&(want.app, want.channel)).cloned().unwrap_or_default();
         for (due, id) in &queue {
-            let alive = &desk.alive;
-            let lives = |node: NodeId| node == want.node || alive.get(&node).is_some_and(|t| *t >= want.now);
-            let Some(waiting) = desk.waiting.get_mut(id) else { continue };
-            if waiting.delivery.targets.is_empty() && !waiting.owner.is_some_and(lives) {
-                desk.dequeue(*id);
+            let heartbeats = &state.heartbeats;
+            let is_alive =
+                |node: NodeId| node == want.node || heartbeats.get(&node).is_some_and(|t| *t >= want.now);
+            let Some(waiting) = state.waiting.get_mut(id) else { continue };
+            if waiting.delivery.targets.is_empty() && !waiting.owner.is_some_and(is_alive) {
+                state.dequeue(*id);
                 continue;
             }
-            if waiting.owner.is_some_and(lives) {
+            if waiting.owner.is_some_and(is_alive) {
                 continue;
             }
             if *due > want.now || taken.leases.len() == want.max {
@@ -234,15 +235,16 @@ impl Queue for MemoryQueue {
         now: Timestamp,
         max: usize,
     ) -> Result<Vec<Lease>, StorageError> {
-        let mut desk = self.0.lock();
-        let desk = &mut *desk;
-        let alive = &desk.alive;
-        let lives = |owner: NodeId| owner == node || alive.get(&owner).is_some_and(|until| *until >= now);
+        let mut state = self.0.lock();
+        let state = &mut *state;
+        let heartbeats = &state.heartbeats;
+        let is_alive =
+            |owner: NodeId| owner == node || heartbeats.get(&owner).is_some_and(|until| *until >= now);
         let is_expired = |waiting: &&mut Waiting| {
-            waiting.delivery.message.expires_at() <= now && !waiting.owner.is_some_and(lives)
+            waiting.delivery.message.expires_at() <= now && !waiting.owner.is_some_and(is_alive)
         };
         let mut leases = Vec::new();
-        for waiting in desk.waiting.values_mut().filter(is_expired).take(max) {
+        for waiting in state.waiting.values_mut().filter(is_expired).take(max) {
             waiting.owner = Some(node);
             waiting.epoch += 1;
             leases.push(Lease { delivery: waiting.delivery.clone(), epoch: waiting.epoch });
@@ -251,29 +253,30 @@ impl Queue for MemoryQueue {
     }
 
     async fn count_waiting(&self, app: &AppId, channel: &ChannelName) -> Result<u64, StorageError> {
-        let desk = self.0.lock();
+        let state = self.0.lock();
         let is_waiting = |waiting: &&Waiting| {
             waiting.owner.is_none()
                 && waiting.delivery.message.app == *app
                 && waiting.delivery.channel == *channel
         };
-        Ok(desk.waiting.values().filter(is_waiting).count() as u64)
+        Ok(state.waiting.values().filter(is_waiting).count() as u64)
     }
 
     async fn finish(&self, finish: Finish) -> Result<Finished, StorageError> {
-        let mut desk = self.0.lock();
-        if desk.waiting.get(&finish.delivery).is_none_or(|waiting| waiting.epoch != finish.epoch) {
+        let mut state = self.0.lock();
+        if state.waiting.get(&finish.delivery).is_none_or(|waiting| waiting.epoch != finish.epoch) {
             return Ok(Finished::Fenced);
         }
-        let left = desk.dequeue(finish.delivery).map(|waiting| waiting.delivery.targets).unwrap_or_default();
-        if let Some(kept) = desk.notifications.get_mut(&finish.notification) {
-            kept.receipts.extend(finish.receipts.into_iter().map(|receipt| (receipt.index, receipt)));
+        let targets =
+            state.dequeue(finish.delivery).map(|waiting| waiting.delivery.targets).unwrap_or_default();
+        if let Some(stored) = state.notifications.get_mut(&finish.notification) {
+            stored.receipts.extend(finish.receipts.into_iter().map(|receipt| (receipt.index, receipt)));
         }
         for mut entry in finish.again {
-            // What was taken back during the attempt does not come again.
-            entry.delivery.targets.retain(|target| left.iter().any(|still| still.index == target.index));
+            // Targets that were withdrawn during the attempt are not retried.
+            entry.delivery.targets.retain(|retry| targets.iter().any(|target| target.index == retry.index));
             if !entry.delivery.targets.is_empty() {
-                desk.enqueue(entry);
+                state.enqueue(entry);
             }
         }
         Ok(Finished::Done)
@@ -285,11 +288,12 @@ impl Queue for MemoryQueue {
         now: Timestamp,
         most: usize,
     ) -> Result<TakenParts, StorageError> {
-        let mut desk = self.0.lock();
-        let desk = &mut *desk;
-        let lives = |owner: NodeId| owner == node || desk.alive.get(&owner).is_some_and(|t| *t >= now);
+        let mut state = self.0.lock();
+        let state = &mut *state;
+        let is_alive =
+            |owner: NodeId| owner == node || state.heartbeats.get(&owner).is_some_and(|t| *t >= now);
         let mut free: Vec<_> =
-            desk.parts.iter_mut().filter(|(_, waiting)| !waiting.owner.is_some_and(lives)).collect();
+            state.parts.iter_mut().filter(|(_, waiting)| !waiting.owner.is_some_and(is_alive)).collect();
         free.sort_by_key(|(key, waiting)| (waiting.part.due, **key));
         let mut taken = TakenParts::default();
         for ((id, _), waiting) in free {
@@ -297,16 +301,16 @@ impl Queue for MemoryQueue {
                 taken.next_due = Some(waiting.part.due);
                 break;
             }
-            let Some(kept) = desk.notifications.get(id) else { continue };
-            let Some(ask) = kept.ask.clone() else { continue };
+            let Some(stored) = state.notifications.get(id) else { continue };
+            let Some(ask) = stored.ask.clone() else { continue };
             waiting.owner = Some(node);
             waiting.epoch += 1;
             taken.leases.push(PartLease {
                 notification: *id,
-                created_at: kept.created_at,
+                created_at: stored.created_at,
                 ask,
                 part: waiting.part.clone(),
-                acknowledged: kept.acknowledged.iter().cloned().collect(),
+                acknowledged: stored.acknowledged.iter().cloned().collect(),
                 epoch: waiting.epoch,
             });
         }
@@ -314,29 +318,29 @@ impl Queue for MemoryQueue {
     }
 
     async fn finish_part(&self, finish: PartFinish) -> Result<Finished, StorageError> {
-        let mut desk = self.0.lock();
+        let mut state = self.0.lock();
         let key = (finish.notification, finish.place);
-        if desk.parts.get(&key).is_none_or(|waiting| waiting.epoch != finish.epoch) {
+        if state.parts.get(&key).is_none_or(|waiting| waiting.epoch != finish.epoch) {
             return Ok(Finished::Fenced);
         }
-        desk.parts.remove(&key);
+        state.parts.remove(&key);
         if let Some(withdrawal) = &finish.withdrawal {
-            desk.withdraw(withdrawal);
+            state.withdraw(withdrawal);
         }
-        if let Some(kept) = desk.notifications.get_mut(&finish.notification) {
-            kept.parts_done += 1;
-            kept.skip(finish.skipped);
+        if let Some(stored) = state.notifications.get_mut(&finish.notification) {
+            stored.parts_done += 1;
+            stored.add_skipped(finish.skipped);
         }
         for entry in finish.entries {
-            desk.enqueue(entry);
+            state.enqueue(entry);
         }
-        desk.wait(finish.notification, finish.next);
+        state.insert_batches(finish.notification, finish.next);
         Ok(Finished::Done)
     }
 
     async fn postpone_part(&self, lease: &PartLease, due: Timestamp) -> Result<Finished, StorageError> {
-        let mut desk = self.0.lock();
-        let part = desk.parts.get_mut(&(lease.notification, lease.part.place));
+        let mut state = self.0.lock();
+        let part = state.parts.get_mut(&(lease.notification, lease.part.place));
         let Some(waiting) = part.filter(|waiting| waiting.epoch == lease.epoch) else {
             return Ok(Finished::Fenced);
         };
@@ -356,21 +360,21 @@ impl Queue for MemoryQueue {
         id: NotificationId,
         user: &UserId,
     ) -> Result<bool, StorageError> {
-        let mut desk = self.0.lock();
-        let desk = &mut *desk;
-        let waits = desk.parts.keys().any(|(of, _)| *of == id);
-        let kept = desk.notifications.get_mut(&id).filter(|kept| kept.app == *app && waits);
-        Ok(kept.map(|kept| kept.acknowledged.insert(user.clone())).is_some())
+        let mut state = self.0.lock();
+        let state = &mut *state;
+        let waits = state.parts.keys().any(|(notification, _)| *notification == id);
+        let stored = state.notifications.get_mut(&id).filter(|stored| stored.app == *app && waits);
+        Ok(stored.map(|stored| stored.acknowledged.insert(user.clone())).is_some())
     }
 
     async fn hear(&self, speaker: Speaker, echo: Echo, at: Timestamp) -> Result<Option<Heard>, StorageError> {
-        let mut desk = self.0.lock();
-        let Some(kept) = desk.notifications.get_mut(&speaker.notification) else { return Ok(None) };
-        let echoes = kept.echoes.entry(speaker.index).or_default();
+        let mut state = self.0.lock();
+        let Some(stored) = state.notifications.get_mut(&speaker.notification) else { return Ok(None) };
+        let echoes = stored.echoes.entry(speaker.index).or_default();
         let is_news = echoes.hear(echo, at);
-        let receipt = kept.receipts.get(&speaker.index).cloned();
+        let receipt = stored.receipts.get(&speaker.index).cloned();
         let receipt = receipt.map(|receipt| Receipt { echoes: *echoes, ..receipt });
-        Ok(Some(Heard { app: kept.app.clone(), receipt, is_news }))
+        Ok(Some(Heard { app: stored.app.clone(), receipt, is_news }))
     }
 
     async fn own_key(&self, fresh: &Secret) -> Result<Secret, StorageError> {
@@ -378,17 +382,17 @@ impl Queue for MemoryQueue {
     }
 
     async fn renew(&self, node: NodeId, until: Timestamp) -> Result<(), StorageError> {
-        self.0.lock().alive.insert(node, until);
+        self.0.lock().heartbeats.insert(node, until);
         Ok(())
     }
 
     async fn release(&self, node: NodeId) -> Result<(), StorageError> {
-        let mut desk = self.0.lock();
-        desk.alive.remove(&node);
-        for waiting in desk.waiting.values_mut().filter(|waiting| waiting.owner == Some(node)) {
+        let mut state = self.0.lock();
+        state.heartbeats.remove(&node);
+        for waiting in state.waiting.values_mut().filter(|waiting| waiting.owner == Some(node)) {
             waiting.owner = None;
         }
-        for waiting in desk.parts.values_mut().filter(|waiting| waiting.owner == Some(node)) {
+        for waiting in state.parts.values_mut().filter(|waiting| waiting.owner == Some(node)) {
             waiting.owner = None;
         }
         Ok(())
@@ -400,11 +404,13 @@ impl Queue for MemoryQueue {
         after: Option<u32>,
         most: usize,
     ) -> Result<Vec<Receipt>, StorageError> {
-        let desk = self.0.lock();
-        let Some(kept) = desk.notifications.get(&id) else { return Ok(Vec::new()) };
+        let state = self.0.lock();
+        let Some(stored) = state.notifications.get(&id) else { return Ok(Vec::new()) };
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let page = kept.receipts.range((from, Bound::Unbounded)).take(most);
-        Ok(page.map(|(index, one)| Receipt { echoes: kept.echoes_of(*index), ..one.clone() }).collect())
+        let page = stored.receipts.range((from, Bound::Unbounded)).take(most);
+        Ok(page
+            .map(|(index, receipt)| Receipt { echoes: stored.echoes_of(*index), ..receipt.clone() })
+            .collect())
     }
 
     async fn status_page(
@@ -414,16 +420,18 @@ impl Queue for MemoryQueue {
         after: Option<u32>,
         limit: usize,
     ) -> Result<Option<Status>, StorageError> {
-        let desk = self.0.lock();
-        let Some(kept) = desk.notifications.get(&id).filter(|kept| kept.app == *app) else { return Ok(None) };
+        let state = self.0.lock();
+        let Some(stored) = state.notifications.get(&id).filter(|stored| stored.app == *app) else {
+            return Ok(None);
+        };
         let limit = limit.min(Status::MOST);
         let behind = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
-        let mut tried = kept.receipts.range(behind).skip(limit.saturating_sub(1)).map(|(index, _)| *index);
+        let mut tried = stored.receipts.range(behind).skip(limit.saturating_sub(1)).map(|(index, _)| *index);
         let next = tried.next().filter(|_| limit > 0);
-        let mut receipts = kept.receipts.clone();
-        for waiting in kept.open.iter().filter_map(|id| desk.waiting.get(id)) {
+        let mut receipts = stored.receipts.clone();
+        for waiting in stored.open.iter().filter_map(|id| state.waiting.get(id)) {
             for target in &waiting.delivery.targets {
-                let untried = || Receipt::untried(&waiting.delivery, target, kept.created_at, waiting.due);
+                let untried = || Receipt::untried(&waiting.delivery, target, stored.created_at, waiting.due);
                 receipts.entry(target.index).or_insert_with(untried);
             }
         }
@@ -431,45 +439,45 @@ impl Queue for MemoryQueue {
         for receipt in receipts.values() {
             *counts.entry(receipt.state).or_default() += 1;
         }
-        let open = desk.parts.keys().filter(|(of, _)| *of == id).count() as u64;
-        let progress = Progress { done: kept.parts_done, open };
+        let open = state.parts.keys().filter(|(notification, _)| *notification == id).count() as u64;
+        let progress = Progress { done: stored.parts_done, open };
         Ok(Some(Status {
             id,
-            created_at: kept.created_at,
-            revoked_at: kept.revoked_at,
-            tag: kept.tag.clone(),
-            progress: kept.ask.is_some().then_some(progress),
+            created_at: stored.created_at,
+            revoked_at: stored.revoked_at,
+            tag: stored.tag.clone(),
+            progress: stored.ask.is_some().then_some(progress),
             counts,
-            echoes: Echo::ALL.into_iter().filter_map(|echo| kept.told(echo)).collect(),
-            skips: kept.skips,
-            skipped: kept.skipped.clone(),
+            echoes: Echo::ALL.into_iter().filter_map(|echo| stored.count_events(echo)).collect(),
+            skips: stored.skips,
+            skipped: stored.skipped.clone(),
             receipts: receipts
                 .into_iter()
-                // Those that were not tried yet stand on the first page only.
+                // Recipients without an attempt are on the first page only.
                 .filter(|(index, _)| {
-                    after.is_none_or(|after| *index > after && kept.receipts.contains_key(index))
+                    after.is_none_or(|after| *index > after && stored.receipts.contains_key(index))
                 })
                 .take(limit)
-                .map(|(index, one)| Receipt { echoes: kept.echoes_of(index), ..one })
+                .map(|(index, receipt)| Receipt { echoes: stored.echoes_of(index), ..receipt })
                 .collect(),
             next,
         }))
     }
 
     async fn sweep(&self, now: Timestamp) -> Result<u64, StorageError> {
-        let mut desk = self.0.lock();
-        let desk = &mut *desk;
-        let before = desk.notifications.len();
-        let parts = &desk.parts;
-        desk.notifications.retain(|id, kept| {
+        let mut state = self.0.lock();
+        let state = &mut *state;
+        let before = state.notifications.len();
+        let parts = &state.parts;
+        state.notifications.retain(|id, stored| {
             let planned = parts.range((*id, 0)..=(*id, u32::MAX)).next().is_none();
-            let stays = kept.keep_until >= now || !kept.open.is_empty() || !planned;
-            if !stays && let Some(key) = kept.key.take() {
-                desk.keys.remove(&(kept.app.clone(), key));
+            let stays = stored.keep_until >= now || !stored.open.is_empty() || !planned;
+            if !stays && let Some(key) = stored.key.take() {
+                state.keys.remove(&(stored.app.clone(), key));
             }
             stays
         });
-        Ok((before - desk.notifications.len()) as u64)
+        Ok((before - state.notifications.len()) as u64)
     }
 
     async fn lanes(&self) -> Result<Vec<(AppId, ChannelName)>, StorageError> {

@@ -12,12 +12,12 @@ use crate::rules::Rules;
 use crate::store::{Count, Login, Named, Registered, Registration, Replacement, StorageError, Store};
 use crate::words::{AppId, ChannelName, DeviceId, UserId};
 
-/// Keeps devices in memory.
+/// Store in memory.
 #[derive(Default)]
-pub struct MemoryStore(pub(super) Mutex<Shelf>);
+pub struct MemoryStore(pub(super) Mutex<StoreState>);
 
 #[derive(Default)]
-pub(super) struct Shelf {
+pub(super) struct StoreState {
     pub(super) devices: BTreeMap<(AppId, DeviceId), Device>,
     pub(super) holders: HashMap<(AppId, Address), DeviceId>,
     users: HashMap<(AppId, UserId), BTreeSet<DeviceId>>,
@@ -26,23 +26,23 @@ pub(super) struct Shelf {
     pub(super) dead_rows: DeadRows,
 }
 
-impl Shelf {
-    pub(super) fn take_out(&mut self, app: &AppId, id: &DeviceId) -> Option<Device> {
+impl StoreState {
+    pub(super) fn remove_device(&mut self, app: &AppId, id: &DeviceId) -> Option<Device> {
         let device = self.devices.remove(&(app.clone(), id.clone()))?;
         for address in &device.addresses {
             self.holders.remove(&(app.clone(), address.clone()));
         }
         if let Some(user) = &device.user {
             let key = (app.clone(), user.clone());
-            let theirs = self.users.get_mut(&key);
-            if theirs.is_some_and(|theirs| theirs.remove(id) && theirs.is_empty()) {
+            let devices = self.users.get_mut(&key);
+            if devices.is_some_and(|devices| devices.remove(id) && devices.is_empty()) {
                 self.users.remove(&key);
             }
         }
         Some(device)
     }
 
-    pub(super) fn put_in(&mut self, device: Device) {
+    pub(super) fn insert_device(&mut self, device: Device) {
         for address in &device.addresses {
             self.holders.insert((device.app.clone(), address.clone()), device.id.clone());
         }
@@ -53,26 +53,32 @@ impl Shelf {
         self.devices.insert((device.app.clone(), device.id.clone()), device);
     }
 
-    /// The device that holds the address, out of the shelf.
-    fn take_out_holder(&mut self, app: &AppId, address: &Address) -> Option<Device> {
+    /// Removes the device that holds the address, and returns it.
+    fn remove_holder(&mut self, app: &AppId, address: &Address) -> Option<Device> {
         let holder = self.holders.get(&(app.clone(), address.clone()))?.clone();
-        self.take_out(app, &holder)
+        self.remove_device(app, &holder)
     }
 
-    /// Takes an address off whoever holds it.
+    /// Removes an address from the device that holds it. Returns that device.
     pub(super) fn release(&mut self, app: &AppId, address: &Address) -> Option<DeviceId> {
-        let mut holder = self.take_out_holder(app, address)?;
+        let mut holder = self.remove_holder(app, address)?;
         holder.addresses.retain(|held| held != address);
         let id = holder.id.clone();
-        self.put_in(holder);
+        self.insert_device(holder);
         Some(id)
     }
 
-    /// Forgets the user's oldest devices beyond `most`, but never `newest`.
-    fn make_room(&mut self, app: &AppId, user: &UserId, newest: &DeviceId, most: usize) -> Vec<DeviceId> {
-        let Some(theirs) = self.users.get(&(app.clone(), user.clone())) else { return Vec::new() };
+    /// Deletes the user's oldest devices beyond `most`, but never `newest`. Returns the deleted ones.
+    fn delete_oldest_devices(
+        &mut self,
+        app: &AppId,
+        user: &UserId,
+        newest: &DeviceId,
+        most: usize,
+    ) -> Vec<DeviceId> {
+        let Some(devices) = self.users.get(&(app.clone(), user.clone())) else { return Vec::new() };
         let age = |id: &DeviceId| self.devices.get(&(app.clone(), id.clone())).map(|d| d.registered_at);
-        let mut others: Vec<_> = theirs.iter().filter(|id| *id != newest).cloned().collect();
+        let mut others: Vec<_> = devices.iter().filter(|id| *id != newest).cloned().collect();
         others.sort_by_key(|id| (age(id), id.clone()));
         others.truncate((others.len() + 1).saturating_sub(most.max(1)));
         for id in &others {
@@ -81,7 +87,7 @@ impl Shelf {
         others
     }
 
-    /// Returns `true` if the device is known and bound to the owner. Without an owner, it may be anybody's.
+    /// Returns `true` if the device is known and bound to the owner. Without an owner, any known device counts.
     fn is_owned(&self, app: &AppId, id: &DeviceId, owner: Option<&UserId>) -> bool {
         let device = self.devices.get(&(app.clone(), id.clone()));
         device.is_some_and(|device| owner.is_none() || device.user.as_ref() == owner)
@@ -89,69 +95,70 @@ impl Shelf {
 
     fn forget(&mut self, app: &AppId, id: &DeviceId) -> bool {
         self.dead_rows.forget_device(app, id);
-        self.take_out(app, id).is_some()
+        self.remove_device(app, id).is_some()
     }
 
     fn of_user(&self, app: &AppId, user: &UserId) -> impl Iterator<Item = &Device> {
-        let theirs = self.users.get(&(app.clone(), user.clone()));
-        theirs.into_iter().flatten().filter_map(|id| self.devices.get(&(app.clone(), id.clone())))
+        let devices = self.users.get(&(app.clone(), user.clone()));
+        devices.into_iter().flatten().filter_map(|id| self.devices.get(&(app.clone(), id.clone())))
     }
 }
 
 #[async_trait]
 impl Store for MemoryStore {
     async fn register(&self, mut registration: Registration) -> Result<Option<Registered>, StorageError> {
-        let mut shelf = self.0.lock();
+        let mut state = self.0.lock();
         let device = &mut registration.device;
         let app = device.app.clone();
         if registration.named == Named::ByAddress {
             let known = device.addresses.iter().chain(&registration.replaces);
-            let holder = |address: &Address| shelf.holders.get(&(app.clone(), address.clone())).cloned();
+            let holder = |address: &Address| state.holders.get(&(app.clone(), address.clone())).cloned();
             if let Some(id) = known.into_iter().find_map(holder) {
                 device.id = id;
             }
         }
-        let known = shelf.devices.get(&(app.clone(), registration.device.id.clone()));
+        let known = state.devices.get(&(app.clone(), registration.device.id.clone()));
         if known.is_some_and(|known| !registration.may_take_over(known)) {
             return Ok(None);
         }
         let Registration { mut device, replaces, most, .. } = registration;
-        let created = shelf.take_out(&app, &device.id).is_none();
+        let created = state.remove_device(&app, &device.id).is_none();
         let mut seen = std::collections::HashSet::new();
         device.addresses.retain(|address| seen.insert(address.clone()));
         for address in device.addresses.iter().chain(&replaces) {
-            shelf.release(&app, address);
+            state.release(&app, address);
         }
         let (id, user) = (device.id.clone(), device.user.clone());
-        shelf.put_in(device);
-        let dropped = user.map(|user| shelf.make_room(&app, &user, &id, most)).unwrap_or_default();
+        state.insert_device(device);
+        let dropped =
+            user.map(|user| state.delete_oldest_devices(&app, &user, &id, most)).unwrap_or_default();
         Ok(Some(Registered { id, created, dropped }))
     }
 
     async fn bind(&self, login: Login) -> Result<Option<Registered>, StorageError> {
-        let mut shelf = self.0.lock();
-        let known = shelf.devices.get(&(login.app.clone(), login.device.clone()));
+        let mut state = self.0.lock();
+        let known = state.devices.get(&(login.app.clone(), login.device.clone()));
         if known.is_none_or(|known| !login.may_take_over(known.user.as_ref())) {
             return Ok(None);
         }
         let Login { app, device: id, user, at, most, .. } = login;
-        let Some(mut device) = shelf.take_out(&app, &id) else { return Ok(None) };
+        let Some(mut device) = state.remove_device(&app, &id) else { return Ok(None) };
         device.user = Some(user.clone());
         device.registered_at = device.registered_at.max(at);
-        shelf.put_in(device);
-        let dropped = shelf.make_room(&app, &user, &id, most);
+        state.insert_device(device);
+        let dropped = state.delete_oldest_devices(&app, &user, &id, most);
         Ok(Some(Registered { id, created: false, dropped }))
     }
 
     async fn unbind(&self, app: &AppId, id: &DeviceId, user: Option<&UserId>) -> Result<bool, StorageError> {
-        let mut shelf = self.0.lock();
-        let Some(mut device) = shelf.take_out(app, id) else { return Ok(false) };
-        let so_bound = device.user.is_some() && (user.is_none() || device.user.as_ref() == user);
-        if so_bound {
+        let mut state = self.0.lock();
+        let Some(mut device) = state.remove_device(app, id) else { return Ok(false) };
+        let was_bound = device.user.is_some() && (user.is_none() || device.user.as_ref() == user);
+        if was_bound {
             device.user = None;
         }
-        shelf.put_in(device);
-        Ok(so_bound)
+        state.insert_device(device);
+        Ok(was_bound)
     }
 
     async fn detach(
@@ -161,14 +168,14 @@ impl Store for MemoryStore {
         owner: Option<&UserId>,
         channels: &[ChannelName],
     ) -> Result<bool, StorageError> {
-        let mut shelf = self.0.lock();
-        if !shelf.is_owned(app, id, owner) {
+        let mut state = self.0.lock();
+        if !state.is_owned(app, id, owner) {
             return Ok(false);
         }
-        let Some(mut device) = shelf.take_out(app, id) else { return Ok(false) };
+        let Some(mut device) = state.remove_device(app, id) else { return Ok(false) };
         device.user = None;
         device.addresses.retain(|address| !channels.contains(&address.channel));
-        shelf.put_in(device);
+        state.insert_device(device);
         Ok(true)
     }
 
@@ -177,8 +184,8 @@ impl Store for MemoryStore {
     }
 
     async fn devices_of(&self, app: &AppId, users: &[UserId]) -> Result<Vec<Device>, StorageError> {
-        let shelf = self.0.lock();
-        Ok(users.iter().flat_map(|user| shelf.of_user(app, user)).cloned().collect())
+        let state = self.0.lock();
+        Ok(users.iter().flat_map(|user| state.of_user(app, user)).cloned().collect())
     }
 
     async fn page(
@@ -187,19 +194,20 @@ impl Store for MemoryStore {
         after: Option<&DeviceId>,
         most: usize,
     ) -> Result<Vec<Device>, StorageError> {
-        let shelf = self.0.lock();
+        let state = self.0.lock();
         let from = after.map(|id| (app.clone(), id.clone()));
         let all = match from {
-            Some(from) => shelf.devices.range((Bound::Excluded(from), Bound::Unbounded)),
-            None => shelf.devices.range(..),
+            Some(from) => state.devices.range((Bound::Excluded(from), Bound::Unbounded)),
+            None => state.devices.range(..),
         };
-        let ours = all.skip_while(|((of, _), _)| of < app).take_while(|((of, _), _)| of == app);
+        let ours =
+            all.skip_while(|((row_app, _), _)| row_app < app).take_while(|((row_app, _), _)| row_app == app);
         Ok(ours.take(most).map(|(_, device)| device.clone()).collect())
     }
 
     async fn forget(&self, app: &AppId, id: &DeviceId, owner: Option<&UserId>) -> Result<bool, StorageError> {
-        let mut shelf = self.0.lock();
-        Ok(shelf.is_owned(app, id, owner) && shelf.forget(app, id))
+        let mut state = self.0.lock();
+        Ok(state.is_owned(app, id, owner) && state.forget(app, id))
     }
 
     async fn release(&self, app: &AppId, address: &Address) -> Result<Option<DeviceId>, StorageError> {
@@ -210,22 +218,22 @@ impl Store for MemoryStore {
         let Replacement { old, new, at, user } = replacement;
         let old = &old;
         let fresh = Address { token: new.clone(), ..old.clone() };
-        let mut shelf = self.0.lock();
-        let Some(mut device) = shelf.take_out_holder(app, old) else { return Ok(None) };
+        let mut state = self.0.lock();
+        let Some(mut device) = state.remove_holder(app, old) else { return Ok(None) };
         let id = device.id.clone();
         if user.is_some() && device.user != user {
-            shelf.put_in(device);
+            state.insert_device(device);
             return Ok(None);
         }
-        let holder = shelf.holders.get(&(app.clone(), fresh.clone()));
-        let holder = holder.and_then(|id| shelf.devices.get(&(app.clone(), id.clone())));
+        let holder = state.holders.get(&(app.clone(), fresh.clone()));
+        let holder = holder.and_then(|id| state.devices.get(&(app.clone(), id.clone())));
         if holder.is_some_and(|holder| holder.user != device.user) {
             device.addresses.retain(|held| held != old);
-            shelf.put_in(device);
+            state.insert_device(device);
             return Ok(Some(id));
         }
         if fresh != *old {
-            shelf.release(app, &fresh);
+            state.release(app, &fresh);
             device.addresses.retain(|held| *held != fresh);
         }
         for held in &mut device.addresses {
@@ -234,23 +242,23 @@ impl Store for MemoryStore {
             }
         }
         device.registered_at = device.registered_at.max(at);
-        shelf.put_in(device);
+        state.insert_device(device);
         Ok(Some(id))
     }
 
     async fn rules(&self, app: &AppId, users: &[UserId]) -> Result<HashMap<UserId, Rules>, StorageError> {
-        let shelf = self.0.lock();
-        let ruled =
-            |user: &UserId| Some((user.clone(), shelf.rules.get(&(app.clone(), user.clone()))?.clone()));
-        Ok(users.iter().filter_map(ruled).collect())
+        let state = self.0.lock();
+        let rules_of =
+            |user: &UserId| Some((user.clone(), state.rules.get(&(app.clone(), user.clone()))?.clone()));
+        Ok(users.iter().filter_map(rules_of).collect())
     }
 
     async fn set_rules(&self, app: &AppId, user: &UserId, rules: &Rules) -> Result<(), StorageError> {
-        let (key, mut shelf) = ((app.clone(), user.clone()), self.0.lock());
+        let (key, mut state) = ((app.clone(), user.clone()), self.0.lock());
         if rules.is_empty() {
-            shelf.rules.remove(&key);
+            state.rules.remove(&key);
         } else {
-            shelf.rules.insert(key, rules.clone());
+            state.rules.insert(key, rules.clone());
         }
         Ok(())
     }
@@ -261,12 +269,12 @@ impl Store for MemoryStore {
         users: &[UserId],
         change: Count,
     ) -> Result<HashMap<UserId, u32>, StorageError> {
-        let mut shelf = self.0.lock();
-        let counted = users.iter().map(|user| {
-            let counter = shelf.counters.entry((app.clone(), user.clone())).or_default();
+        let mut state = self.0.lock();
+        let counts = users.iter().map(|user| {
+            let counter = state.counters.entry((app.clone(), user.clone())).or_default();
             *counter = change.of(*counter);
             (user.clone(), *counter)
         });
-        Ok(counted.collect())
+        Ok(counts.collect())
     }
 }
