@@ -1,4 +1,5 @@
-//! What a caller asks for: an audience, a text, options. Valid by construction where a type can say so; `submit` checks the rest.
+//! Notification as a caller submits it: audience, text and options. Types rule out invalid values where they can, and
+//! `submit` checks the rest.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use crate::words::{
     AppId, ChannelName, DeviceId, IdempotencyKey, InvalidName, Secret, TemplateName, Timestamp, UserId,
 };
 
-/// Whom a notification is for.
+/// Audience of a notification.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Audience {
@@ -20,19 +21,19 @@ pub enum Audience {
     Users(Vec<UserId>),
     /// These devices.
     Devices(Vec<DeviceId>),
-    /// These addresses, registered or not: for trying a credential, and for servers that keep tokens themselves.
+    /// These addresses, registered or not. For tests of credentials, and for servers that keep tokens themselves.
     Addresses(Vec<Address>),
-    /// Every device of the app that somebody is logged in on.
+    /// Every device of the app with a logged-in user.
     All,
 }
 
 impl Audience {
-    /// The most users, devices or addresses that are planned at once; a larger audience is planned piece by piece.
+    /// Maximum number of users, devices or addresses that are planned in one step. A larger audience is planned in batches.
     pub const MAX: usize = 1000;
-    /// The most one notification names.
+    /// Maximum number of users, devices or addresses of one notification.
     pub const MOST: usize = 100_000;
 
-    /// How many it names; all are more than any number.
+    /// Returns the number of users, devices or addresses. [`Audience::All`] returns `usize::MAX`.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
@@ -43,72 +44,73 @@ impl Audience {
         }
     }
 
-    /// Whether it names nobody.
+    /// Returns `true` if the audience is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The same, in pieces of at most [`Audience::MAX`].
+    /// Splits the audience into batches of at most [`Audience::MAX`]. [`Audience::All`] stays whole.
     #[must_use]
     pub fn pieces(&self) -> Vec<Self> {
         match self {
-            Self::Users(users) => users.chunks(Self::MAX).map(|some| Self::Users(some.to_vec())).collect(),
-            Self::Devices(ids) => ids.chunks(Self::MAX).map(|some| Self::Devices(some.to_vec())).collect(),
-            Self::Addresses(all) => {
-                all.chunks(Self::MAX).map(|some| Self::Addresses(some.to_vec())).collect()
+            Self::Users(users) => users.chunks(Self::MAX).map(|batch| Self::Users(batch.to_vec())).collect(),
+            Self::Devices(ids) => ids.chunks(Self::MAX).map(|batch| Self::Devices(batch.to_vec())).collect(),
+            Self::Addresses(addresses) => {
+                addresses.chunks(Self::MAX).map(|batch| Self::Addresses(batch.to_vec())).collect()
             }
             Self::All => vec![Self::All],
         }
     }
 }
 
-/// How urgent it is, for the vendor and for the device's battery.
+/// Urgency of a notification for the push service and the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Priority {
-    /// Wakes the device: somebody wrote or calls.
+    /// Wakes the device. For messages and calls.
     #[default]
     High,
-    /// At the device's convenience.
+    /// Delivered when the device is awake.
     Normal,
-    /// When it costs nothing.
+    /// Delivered when it costs no extra energy.
     Low,
 }
 
-/// For whom presence matters.
+/// Presence condition of a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum When {
-    /// Users who are online get it on their connection, and no push.
+    /// Only offline users get a push. Online users get the notification on their connection.
     #[default]
     Offline,
-    /// Push whether online or not.
+    /// Online and offline users get a push.
     Always,
 }
 
-/// What a notification is about.
+/// Purpose of a notification.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
-    /// Somebody wrote.
+    /// Message in a conversation of two users.
     #[default]
     Message,
-    /// Somebody wrote to a group.
+    /// Message in a group.
     Group,
-    /// Somebody calls: it rings, and never after the call's time.
+    /// Call. It rings, and never after the call's timeout.
     Call(Call),
-    /// The call of that id is over: accepted or rejected elsewhere, cancelled, ended. Its ring is taken back; a title or
-    /// content, where there is one, takes the ring's place on the screen.
+    /// End of the call with this id: accepted or rejected on another device, cancelled or ended. The ring is withdrawn. If
+    /// there is a title or content, it replaces the ring on the screen.
     CallOver(CallId),
-    /// What was shown under the same collapse key was read elsewhere or taken back: it goes from the screen.
+    /// Removal from the screen of what was shown under the same collapse key, because it was read on another device or
+    /// revoked.
     Removal,
 }
 
-/// What an IM server calls a call. 1–128 bytes without control characters.
+/// Id of a call in the IM server. 1–128 bytes without control characters.
 pub type CallId = IdempotencyKey;
 
-/// A call invitation.
+/// Invitation to a call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
     id: CallId,
@@ -116,13 +118,13 @@ pub struct Call {
 }
 
 impl Call {
-    /// How long a call rings, unless said otherwise.
+    /// Default ringing time.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(90);
 
-    /// A call that rings for `timeout`: 1 to 600 seconds.
+    /// Creates a call that rings for `timeout`: 1 to 600 seconds.
     ///
     /// # Errors
-    /// [`InvalidName`] when it rings for less or more.
+    /// Returns [`InvalidName`] if the timeout is shorter or longer.
     pub fn new(id: CallId, timeout: Duration) -> Result<Self, InvalidName> {
         if !(Duration::from_secs(1)..=Duration::from_secs(600)).contains(&timeout) {
             return Err(InvalidName { what: "call timeout", why: "1 to 600 seconds" });
@@ -130,40 +132,40 @@ impl Call {
         Ok(Self { id, timeout })
     }
 
-    /// Its id.
+    /// Returns the id of the call.
     #[must_use]
     pub const fn id(&self) -> &CallId {
         &self.id
     }
 
-    /// How long it rings.
+    /// Returns the ringing time.
     #[must_use]
     pub const fn timeout(&self) -> Duration {
         self.timeout
     }
 }
 
-/// The number on the app's icon.
+/// Number on the app's icon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Badge {
-    /// This number; the user's counter is left alone.
+    /// Shows this number and leaves the user's counter unchanged.
     Set(u32),
-    /// The user's counter, raised by this: at most [`Badge::MOST_RAISE`].
+    /// Adds this to the user's counter, at most [`Badge::MOST_RAISE`], and shows the result.
     Increment(u32),
 }
 
 impl Badge {
-    /// More than this is taken as this.
+    /// Maximum increment. A larger one counts as this.
     pub const MOST_RAISE: u32 = 99;
 }
 
-/// A template and what to fill it with.
+/// Template with its variables.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct TemplateUse {
-    /// Which template of the app.
+    /// Name of a template of the app.
     pub name: TemplateName,
-    /// Its variables: a text of a user may be among them, so they never print.
+    /// Variables of the template. They may hold texts of users, so `Debug` does not show them.
     pub vars: serde_json::Map<String, Value>,
 }
 
@@ -173,7 +175,7 @@ impl std::fmt::Debug for TemplateUse {
     }
 }
 
-/// What a caller asks for.
+/// Notification that a caller submits.
 ///
 /// ```
 /// use pushgate::Notification;
@@ -183,99 +185,99 @@ impl std::fmt::Debug for TemplateUse {
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Notification {
-    /// The app it belongs to.
+    /// App of the notification.
     pub app: AppId,
-    /// Whom it is for.
+    /// Audience.
     pub to: Audience,
-    /// What it is about.
+    /// Purpose.
     #[serde(default)]
     pub purpose: Purpose,
-    /// Whose it is: his own devices get nothing.
+    /// Sender, whose own devices get no push.
     #[serde(default)]
     pub sender: Option<UserId>,
-    /// Devices that get nothing: where it was written, or read.
+    /// Devices that get no push, such as the one where the message was written or read.
     #[serde(default)]
     pub except_devices: Vec<DeviceId>,
-    /// The conversation it belongs to; who has muted it gets nothing, unless he is mentioned.
+    /// Conversation. Users who have muted it get no push unless they are mentioned.
     #[serde(default)]
     pub conversation: Option<String>,
-    /// Who is named in it: a muted conversation does not hold it back from them.
+    /// Mentioned users, who get a push even if they have muted the conversation.
     #[serde(default)]
     pub mentions: Vec<UserId>,
-    /// The profile of the app whose options it is sent with.
+    /// Profile of the app whose options apply.
     #[serde(default)]
     pub profile: Option<String>,
-    /// What is shown first. Overrides the template's.
+    /// First text on the screen. Overrides the template's.
     #[serde(default)]
     pub title: Option<Secret>,
-    /// What is shown below. Overrides the template's. Cut, at a grapheme, to what the channel can carry.
+    /// Text below the title. Overrides the template's. Cut, between graphemes, to the size limit of the channel.
     #[serde(default)]
     pub content: Option<Secret>,
-    /// Handed to the app as it is, never cut. Overrides the template's.
+    /// Data that the app receives unchanged. Never cut. Overrides the template's.
     #[serde(default)]
     pub payload: Option<Secret>,
-    /// Title, content and payload from a template.
+    /// Template that gives title, content and payload.
     #[serde(default)]
     pub template: Option<TemplateUse>,
     /// HTTPS address of a picture.
     #[serde(default)]
     pub image: Option<Secret>,
-    /// Where a click leads (HTTPS on the web).
+    /// URL that a click opens (HTTPS on the web).
     #[serde(default)]
     pub link: Option<Secret>,
-    /// A later notification with the same key replaces this one, in the vendor's queue and on the screen.
+    /// Key by which a later notification replaces this one, in the push service's queue and on the screen.
     #[serde(default)]
     pub collapse_key: Option<String>,
-    /// How long it is worth sending, over what the profile says. Zero: now or never. At most [`Notification::MAX_TTL`];
-    /// a call's is never longer than it rings.
+    /// Time to live. Overrides the profile's. Zero means one immediate attempt. At most [`Notification::MAX_TTL`]. That of a
+    /// call is at most its ringing time.
     #[serde(default)]
     pub ttl: Option<Duration>,
-    /// How urgent it is, over what the profile says.
+    /// Urgency. Overrides the profile's.
     #[serde(default)]
     pub priority: Option<Priority>,
-    /// The number on the app's icon.
+    /// Number on the app's icon.
     #[serde(default)]
     pub badge: Option<Badge>,
-    /// Shows nothing: data for the app alone.
+    /// `true` if the device shows nothing and only the app receives the data.
     #[serde(default)]
     pub silent: bool,
-    /// Whether online users get it.
+    /// Presence condition: whether online users get a push.
     #[serde(default)]
     pub when: When,
-    /// How long devices that are online have to acknowledge it; if they have not, they are pushed to all the same.
+    /// Time in which users who are online have to acknowledge the notification. After it, those who have not get a push.
     #[serde(default)]
     pub ack_within: Option<Duration>,
-    /// When it is to be sent: its audience, and who of it is online, is looked up then. At most [`Notification::MAX_TTL`] ahead
-    /// and at most as long ago; what is past is sent at once.
+    /// Time at which it is sent. Audience and presence are looked up then. At most [`Notification::MAX_TTL`] in the future or
+    /// in the past. A past time means at once.
     #[serde(default)]
     pub send_at: Option<Timestamp>,
-    /// Groups notifications of one conversation.
+    /// Key that groups the notifications of one conversation.
     #[serde(default)]
     pub thread: Option<String>,
-    /// What kind of notification it is for the device's settings, over what the profile says.
+    /// Category of the notification in the device's settings. Overrides the profile's.
     #[serde(default)]
     pub category: Option<String>,
-    /// Native options for a channel, merged last into what that channel sends.
+    /// Native options by channel, merged last into the request of that channel.
     #[serde(default)]
     pub overrides: BTreeMap<ChannelName, Value>,
-    /// Asking twice with one key notifies once.
+    /// Idempotency key. Two submissions with the same key send one notification.
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
-    /// Digest of the request as the caller sent it, by which the reuse of an idempotency key for another request is detected.
-    /// `None` means that [`Notification::digest`] is used.
+    /// Digest of the request as the caller sent it. Detects the reuse of an idempotency key for another request.
+    /// `None` means that [`Notification::digest`] computes it.
     #[serde(skip)]
     pub request_digest: Option<RequestDigest>,
 }
 
 impl Notification {
-    /// Four weeks, the longest a large vendor keeps a message.
+    /// Maximum time to live: four weeks, the longest time for which a large push service keeps a message.
     pub const MAX_TTL: Duration = Duration::from_secs(28 * 24 * 3600);
-    /// Seven days: as long as IM servers replay missed messages.
+    /// Default time to live: seven days, for which IM servers commonly replay missed messages.
     pub const DEFAULT_TTL: Duration = Duration::from_secs(7 * 24 * 3600);
-    /// The longest collapse key, thread or category, in bytes.
+    /// Maximum length of a collapse key, thread or category, in bytes.
     pub const MAX_KEY: usize = 128;
 
-    /// For an audience, with nothing to show yet.
+    /// Creates a notification without a text.
     #[must_use]
     pub const fn new(app: AppId, to: Audience) -> Self {
         Self {
@@ -309,19 +311,20 @@ impl Notification {
         }
     }
 
-    /// For every device of one user.
+    /// Creates a notification for every device of one user.
     ///
     /// # Errors
-    /// [`crate::InvalidName`] when one of the ids is not valid.
+    /// Returns [`crate::InvalidName`] if one of the ids is invalid.
     pub fn to_user(app: &str, user: &str) -> Result<Self, crate::InvalidName> {
         Ok(Self::new(AppId::new(app)?, Audience::Users(vec![UserId::new(user)?])))
     }
 
-    /// Under which key it replaces what was shown before; none when it has no key, and is shown under its own id.
+    /// Returns the key by which the notification replaces an earlier one on the screen. `None` means that it has no key and is
+    /// shown under its own id.
     #[must_use]
     pub fn tag(&self) -> Option<String> {
         match &self.purpose {
-            // What comes of a call takes the place of its ring.
+            // The end of a call replaces its ring.
             Purpose::Call(call) => Some(call.id().to_string()),
             Purpose::CallOver(call) => Some(call.to_string()),
             Purpose::Message | Purpose::Group | Purpose::Removal => self.collapse_key.clone(),
@@ -330,9 +333,9 @@ impl Notification {
 
     /// Returns [`Notification::request_digest`], or the digest of this notification in its canonical form.
     ///
-    /// The canonical form is that of [`RequestDigest::from_json`] over the serialised notification, in which members are left
-    /// out that are `null`, `false`, or an empty list or table. A field that a later release adds has such a value unless the
-    /// caller sets it, so it changes no digest.
+    /// The canonical form is that of [`RequestDigest::from_json`] over the serialised notification. It leaves out members that
+    /// are `null`, `false`, or an empty list or table. A field that a later release adds has such a value unless the caller
+    /// sets it, so it changes no digest.
     #[must_use]
     pub fn digest(&self) -> RequestDigest {
         self.request_digest.unwrap_or_else(|| {
@@ -344,54 +347,54 @@ impl Notification {
         })
     }
 
-    /// The same, for nobody.
+    /// Returns a copy with an empty audience.
     pub(crate) fn without_audience(&self) -> Self {
         Self { to: Audience::Users(Vec::new()), ..self.clone() }
     }
 
-    /// With a title.
+    /// Sets the title.
     #[must_use]
     pub fn title(mut self, title: impl Into<Secret>) -> Self {
         self.title = Some(title.into());
         self
     }
 
-    /// With a text below the title.
+    /// Sets the text below the title.
     #[must_use]
     pub fn content(mut self, content: impl Into<Secret>) -> Self {
         self.content = Some(content.into());
         self
     }
 
-    /// With a payload for the app, handed over as it is.
+    /// Sets the data that the app receives unchanged.
     #[must_use]
     pub fn payload(mut self, payload: impl Into<Secret>) -> Self {
         self.payload = Some(payload.into());
         self
     }
 
-    /// With a time to live.
+    /// Sets the time to live.
     #[must_use]
     pub const fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
         self
     }
 
-    /// About this.
+    /// Sets the purpose.
     #[must_use]
     pub fn purpose(mut self, purpose: Purpose) -> Self {
         self.purpose = purpose;
         self
     }
 
-    /// From this user, whose own devices get nothing.
+    /// Sets the sender, whose own devices get no push.
     #[must_use]
     pub fn sender(mut self, sender: UserId) -> Self {
         self.sender = Some(sender);
         self
     }
 
-    /// With a key under which asking twice notifies once.
+    /// Sets the idempotency key.
     #[must_use]
     pub fn idempotency_key(mut self, key: IdempotencyKey) -> Self {
         self.idempotency_key = Some(key);
@@ -399,7 +402,7 @@ impl Notification {
     }
 }
 
-/// Returns `true` for the value of a member that says the same as leaving the member out.
+/// Returns `true` if leaving the member out has the same meaning as this value.
 fn is_default(member: &Value) -> bool {
     match member {
         Value::Null | Value::Bool(false) => true,

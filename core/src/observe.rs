@@ -1,4 +1,4 @@
-//! What the gateway tells whoever wants to know: one trait, called in passing. Observers must be quick and must not block.
+//! Events of the gateway for observers. Observers must be fast and must not block.
 
 use crate::echo::Echo;
 use crate::fault::Fault;
@@ -6,64 +6,65 @@ use crate::queue::Quarantined;
 use crate::receipt::Receipt;
 use crate::words::{AppId, ChannelName, DeviceId, NotificationId, Timestamp};
 
-/// Something that happened. Carries no token and no text of a user.
+/// Event in the gateway. Carries no token and no text of a user.
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// A notification was planned: so many addresses, so many of the audience skipped.
+    /// A notification was planned.
     Planned {
-        /// Which one.
+        /// Id of the notification.
         id: NotificationId,
-        /// Addresses it goes to.
+        /// Number of addresses that it is sent to.
         accepted: usize,
-        /// Left out.
+        /// Number of users and devices in the audience that get no push.
         skipped: usize,
-        /// When.
+        /// Time of planning.
         at: Timestamp,
     },
     /// A notification is on stable storage.
     Stored {
-        /// Which one.
+        /// Id of the notification.
         id: NotificationId,
-        /// When.
+        /// Time at which it was stored.
         at: Timestamp,
     },
-    /// Something new is known about one address of a notification.
+    /// The delivery status of one recipient changed.
     Receipt {
-        /// Of which notification.
+        /// Id of the notification.
         id: NotificationId,
-        /// Of which app.
+        /// App of the notification.
         app: AppId,
-        /// What.
+        /// Current status.
         receipt: Receipt,
     },
-    /// A device told something new of a notification.
+    /// A device reported an event for the first time.
     Echo {
-        /// Of which notification.
+        /// Id of the notification.
         id: NotificationId,
-        /// Of which app.
+        /// App of the notification.
         app: AppId,
-        /// What it told.
+        /// Kind of the device event.
         echo: Echo,
-        /// The number of its target within the notification.
+        /// Index of the recipient within the notification.
         index: u32,
-        /// All that is known of it there; none when it came before the vendor's answer was kept.
+        /// Status of the recipient. `None` if the event came before the push service's response was stored.
         receipt: Option<Receipt>,
     },
-    /// A dead address was forgotten.
+    /// A dead address was pruned.
     Pruned {
-        /// Of which app.
+        /// App of the address.
         app: AppId,
-        /// Of which device, where there is one.
+        /// Device of the address. `None` if it had none.
         device: Option<DeviceId>,
-        /// On which channel.
+        /// Channel of the address.
         channel: ChannelName,
     },
-    /// A stored row could not be decoded and was set aside. The rows beside it go on.
+    /// A stored row could not be decoded and was set aside. Other rows are not affected.
     Quarantined {
-        /// The row.
+        /// Row that was set aside.
         row: Quarantined,
     },
-    /// The address of a device was replaced by somebody who knew the old one ([`Gateway::rotate`](crate::Gateway::rotate)).
+    /// The address of a device was replaced by a caller who knew the old one
+    /// ([`Gateway::rotate`](crate::Gateway::rotate)).
     Rotated {
         /// App of the device.
         app: AppId,
@@ -75,15 +76,15 @@ pub enum Event {
         at: Timestamp,
     },
     /// An operator should act: the push service refuses credentials or tokens, or too many addresses died at once.
-    /// Each episode is told twice, when it opens and when it closes, however many pushes it concerns.
+    /// Each alarm sends two events, one when it opens and one when it closes, however many pushes it concerns.
     Alarm {
-        /// Of which app.
+        /// App of the lane.
         app: AppId,
-        /// On which channel.
+        /// Channel of the lane.
         channel: ChannelName,
-        /// What is wrong: the first fault of the episode.
+        /// First fault of the alarm.
         fault: Fault,
-        /// Start or end of the episode.
+        /// Start or end of the alarm.
         state: AlarmState,
     },
 }
@@ -91,15 +92,15 @@ pub enum Event {
 /// Start or end of an alarm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AlarmState {
-    /// Something is wrong since now.
+    /// The problem begins.
     Opened,
-    /// It is right again.
+    /// The problem is over.
     Closed,
 }
 
-/// Wants to know.
+/// Observer of the gateway's events.
 pub trait Observer: Send + Sync + 'static {
-    /// Called for every event, in the order of each notification's own life.
+    /// Receives every event. The events of one notification come in the order in which they happen.
     fn saw(&self, event: &Event);
 }
 

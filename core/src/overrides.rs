@@ -1,8 +1,8 @@
-//! Native options: how what a caller adds for one channel is merged into what that channel sends. Knows no vendor's fields.
+//! Merge of a caller's native options into the request of a channel. Knows no field of any push service.
 
 use serde_json::{Map, Value};
 
-/// JSON merge patch (RFC 7396): null removes, objects merge, anything else replaces.
+/// Applies a JSON merge patch (RFC 7396): `null` removes a member, objects merge, any other value replaces.
 pub fn merge(into: &mut Map<String, Value>, patch: &Map<String, Value>) {
     for (key, value) in patch {
         match value {
@@ -10,12 +10,12 @@ pub fn merge(into: &mut Map<String, Value>, patch: &Map<String, Value>) {
                 into.remove(key);
             }
             Value::Object(patch) => {
-                let mut below = match into.remove(key) {
-                    Some(Value::Object(below)) => below,
+                let mut object = match into.remove(key) {
+                    Some(Value::Object(object)) => object,
                     Some(_) | None => Map::new(),
                 };
-                merge(&mut below, patch);
-                into.insert(key.clone(), Value::Object(below));
+                merge(&mut object, patch);
+                into.insert(key.clone(), Value::Object(object));
             }
             other => {
                 into.insert(key.clone(), other.clone());

@@ -1,5 +1,5 @@
-//! Profiles and categories: named sets of options on the server's side, so that a sender names what it is about and an
-//! operator decides how each push service shows it. Core knows no option of any service: they pass through by channel.
+//! Profiles and categories: named sets of options in the configuration. A caller names one, and the operator decides how
+//! each push service shows it. Core interprets no native option: it passes them through by channel.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,48 +10,48 @@ use serde_json::Value;
 use crate::notification::{Call, Priority};
 use crate::words::ChannelName;
 
-/// Native options by channel, merged into what each channel sends.
+/// Native options by channel, merged into the request of each channel.
 pub type Options = BTreeMap<ChannelName, Value>;
 
-/// How a notification with this profile is sent. What the caller says himself goes before it.
+/// Options of notifications with this profile. Values that the caller sets override them.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Profile {
-    /// Shown, silent, or by the platform's call screen.
+    /// Appearance: shown, silent, or on the platform's call screen.
     pub mode: Mode,
-    /// How long it is worth sending.
+    /// Time to live.
     pub ttl: Option<Duration>,
-    /// How urgent it is.
+    /// Urgency.
     pub priority: Option<Priority>,
-    /// What kind of notification it is for the device's settings.
+    /// Category of the notification in the device's settings.
     pub category: Option<String>,
-    /// Native options by channel. In a call's, `{call_id}` stands for the call's id.
+    /// Native options by channel. For a call, `{call_id}` is replaced by the call's id.
     pub options: Options,
 }
 
-/// How a notification appears.
+/// Appearance of a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// It is shown.
+    /// Shown on the screen.
     #[default]
     Alert,
-    /// It is not.
+    /// Not shown.
     Silent,
-    /// A call rings by the platform's own call screen, where the channel can; anything else is shown.
+    /// For a call, the platform's own call screen where the channel supports it. Any other notification is shown.
     Voip,
 }
 
-/// The profile used where none, or an unknown one, is named.
+/// Name of the profile for notifications that name none, or an unknown one.
 pub const DEFAULT: &str = "default";
 
-/// Lays one patch upon another: tables key by key, anything else whole. A null stays one: it is for the channel to take out
-/// what it means ([`crate::overrides::merge`]).
+/// Combines two merge patches, in which `over` wins. Objects merge member by member, any other value is replaced. A `null`
+/// is kept, so that the channel can apply the result with [`crate::overrides::merge`].
 pub(crate) fn merged(under: Option<Value>, over: Option<&Value>) -> Option<Value> {
     match (under, over) {
         (Some(Value::Object(mut under)), Some(Value::Object(over))) => {
             for (key, value) in over {
-                let below = under.remove(key);
-                under.extend(merged(below, Some(value)).map(|value| (key.clone(), value)));
+                let member = under.remove(key);
+                under.extend(merged(member, Some(value)).map(|value| (key.clone(), value)));
             }
             Some(Value::Object(under))
         }
@@ -60,7 +60,7 @@ pub(crate) fn merged(under: Option<Value>, over: Option<&Value>) -> Option<Value
     }
 }
 
-/// The options with `{call_id}` filled in.
+/// Returns the options with `{call_id}` replaced in every text. Without a call, they stay unchanged.
 pub(crate) fn filled(options: &Value, call: Option<&Call>) -> Value {
     match options {
         Value::String(text) => match call {

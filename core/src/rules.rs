@@ -1,4 +1,4 @@
-//! What a user has said about when he wants no push. Pure: the hour is handed in.
+//! Push rules of a user: when and from which conversations they want no push. Pure: the caller passes the time.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,73 +12,73 @@ use crate::presence::Connection;
 use crate::receipt::SkipReason;
 use crate::words::Timestamp;
 
-/// A user's push rules. None of them by default.
+/// Push rules of a user. Empty by default.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rules {
-    /// Platforms that mute others while he is online on them. At most [`Rules::MAX_MUTES`].
+    /// Platforms that mute others while the user is online on them. At most [`Rules::MAX_MUTES`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mutes: Vec<Mute>,
-    /// Conversations he gets no push of, unless he is mentioned. At most [`Rules::MAX_CONVERSATIONS`].
+    /// Conversations without a push, unless the user is mentioned. At most [`Rules::MAX_CONVERSATIONS`].
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub muted_conversations: BTreeSet<String>,
-    /// When he is not to be disturbed.
+    /// Daily hours without a push. `None` means that there are no such hours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quiet_hours: Option<QuietHours>,
 }
 
-/// While he is online on any of the first platforms, the second get no push.
+/// Rule that mutes platforms while the user is online on another one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mute {
-    /// Online on any of these.
+    /// Platforms of which any must be online.
     pub while_online: BTreeSet<Platform>,
-    /// Then these get nothing.
+    /// Platforms that get no push then.
     pub muted: BTreeSet<Platform>,
 }
 
-/// Hours of every day in which nothing is shown. Silent notifications and removals pass.
+/// Hours of every day without a visible push. Silent notifications and removals are still sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QuietHours {
-    /// From this hour on.
+    /// Start of the quiet hours, inclusive.
     pub from: Hour,
-    /// Until this hour, which may be the next day's. The same hour twice is the whole day.
+    /// End of the quiet hours, exclusive. It may be on the next day. Equal to the start, it means the whole day.
     pub to: Hour,
-    /// IANA name of the time zone (`Asia/Shanghai`); otherwise the device's, and UTC where that is not known either.
+    /// Time zone by its IANA name (`Asia/Shanghai`). `None` means the device's, or else UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
-    /// Calls ring all the same.
+    /// `true` if calls still ring.
     #[serde(default)]
     pub calls: bool,
 }
 
-/// An hour of the day: `22:30`.
+/// Time of day in hours and minutes: `22:30`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Hour(u16);
 
 impl Rules {
-    /// The most rules about platforms.
+    /// Maximum number of rules about platforms.
     pub const MAX_MUTES: usize = 16;
-    /// The most muted conversations.
+    /// Maximum number of muted conversations.
     pub const MAX_CONVERSATIONS: usize = 1000;
 
-    /// Whether nothing is ruled.
+    /// Returns `true` if there are no rules.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Why this device gets nothing now, if these rules say so.
+    /// Returns the reason why these rules forbid a push to the device now. `None` means that they permit it.
     #[must_use]
     pub fn forbid(
         &self,
-        asked: &Notification,
+        notification: &Notification,
         device: &Device,
         online: &[Connection],
         now: Timestamp,
     ) -> Option<SkipReason> {
-        if asked.purpose == Purpose::Removal {
+        if notification.purpose == Purpose::Removal {
             return None;
         }
         let mutes = |mute: &Mute| {
@@ -88,29 +88,30 @@ impl Rules {
         if self.mutes.iter().any(mutes) {
             return Some(SkipReason::MutedPlatform);
         }
-        let mentioned = device.user.as_ref().is_some_and(|user| asked.mentions.contains(user));
+        let mentioned = device.user.as_ref().is_some_and(|user| notification.mentions.contains(user));
         let muted = |conversation: &String| self.muted_conversations.contains(conversation);
-        if asked.conversation.as_ref().is_some_and(muted) && !mentioned {
+        if notification.conversation.as_ref().is_some_and(muted) && !mentioned {
             return Some(SkipReason::MutedConversation);
         }
         let quiet = |hours: &QuietHours| {
-            let rings = hours.calls && matches!(asked.purpose, Purpose::Call(_) | Purpose::CallOver(_));
-            !rings && !asked.silent && hours.cover(now, device.traits.time_zone.as_deref())
+            let rings =
+                hours.calls && matches!(notification.purpose, Purpose::Call(_) | Purpose::CallOver(_));
+            !rings && !notification.silent && hours.contains(now, device.traits.time_zone.as_deref())
         };
         self.quiet_hours.as_ref().is_some_and(quiet).then_some(SkipReason::QuietHours)
     }
 }
 
 impl QuietHours {
-    /// Whether the name is one of a time zone.
+    /// Returns `true` if the name is that of a known time zone.
     #[must_use]
     pub fn is_time_zone(name: &str) -> bool {
         TimeZone::get(name).is_ok()
     }
 
-    fn cover(&self, now: Timestamp, device_zone: Option<&str>) -> bool {
-        let named = self.time_zone.as_deref().or(device_zone);
-        let zone = named.and_then(|name| TimeZone::get(name).ok()).unwrap_or(TimeZone::UTC);
+    fn contains(&self, now: Timestamp, device_zone: Option<&str>) -> bool {
+        let zone_name = self.time_zone.as_deref().or(device_zone);
+        let zone = zone_name.and_then(|name| TimeZone::get(name).ok()).unwrap_or(TimeZone::UTC);
         let Ok(now) = jiff::Timestamp::from_millisecond(now.as_millis()) else { return false };
         let local = now.to_zoned_datetime(zone);
         let hour =
@@ -124,7 +125,7 @@ impl QuietHours {
 }
 
 impl Hour {
-    /// So many hours and minutes after midnight; none when there is no such hour of the day.
+    /// Creates a time of day. `None` means that there is no such time.
     #[must_use]
     pub fn new(hour: u16, minute: u16) -> Option<Self> {
         (hour < 24 && minute < 60).then_some(Self(hour * 60 + minute))
@@ -132,9 +133,9 @@ impl Hour {
 
     fn parse(text: &str) -> Option<Self> {
         let (hour, minute) = text.split_once(':')?;
-        let digits = |text: &str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
-        let two = |text: &str| digits(text).then(|| text.parse().ok()).flatten();
-        Self::new(two(hour)?, two(minute)?)
+        let is_two_digits = |text: &str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = |text: &str| is_two_digits(text).then(|| text.parse().ok()).flatten();
+        Self::new(number(hour)?, number(minute)?)
     }
 }
 
@@ -179,24 +180,24 @@ mod tests {
     #[test]
     fn quiet_hours_reach_over_midnight_in_the_users_time_zone() {
         let night = hours("22:00", "07:00", Some("Asia/Shanghai"));
-        assert!(night.cover(at("2026-11-24T14:00:00Z"), None), "22:00 there");
-        assert!(!night.cover(at("2026-11-24T13:59:59Z"), None));
-        assert!(night.cover(at("2026-11-24T22:59:59Z"), None), "06:59 there");
-        assert!(!night.cover(at("2026-11-24T23:00:00Z"), None));
+        assert!(night.contains(at("2026-11-24T14:00:00Z"), None), "22:00 there");
+        assert!(!night.contains(at("2026-11-24T13:59:59Z"), None));
+        assert!(night.contains(at("2026-11-24T22:59:59Z"), None), "06:59 there");
+        assert!(!night.contains(at("2026-11-24T23:00:00Z"), None));
     }
 
     #[test]
     fn the_devices_time_zone_counts_where_the_rule_has_none_and_summer_time_is_known() {
         let noon = hours("12:00", "13:00", None);
-        assert!(noon.cover(at("2026-07-01T10:30:00Z"), Some("Europe/Berlin")));
-        assert!(!noon.cover(at("2026-12-01T10:30:00Z"), Some("Europe/Berlin")));
-        assert!(noon.cover(at("2026-12-01T12:30:00Z"), Some("No/Such_Zone")), "then UTC");
-        assert!(noon.cover(at("2026-12-01T12:30:00Z"), None));
+        assert!(noon.contains(at("2026-07-01T10:30:00Z"), Some("Europe/Berlin")));
+        assert!(!noon.contains(at("2026-12-01T10:30:00Z"), Some("Europe/Berlin")));
+        assert!(noon.contains(at("2026-12-01T12:30:00Z"), Some("No/Such_Zone")), "then UTC");
+        assert!(noon.contains(at("2026-12-01T12:30:00Z"), None));
     }
 
     #[test]
     fn the_same_hour_twice_is_the_whole_day() {
-        assert!(hours("08:00", "08:00", None).cover(at("2026-12-01T03:00:00Z"), None));
+        assert!(hours("08:00", "08:00", None).contains(at("2026-12-01T03:00:00Z"), None));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! When a failed delivery is tried again: settings and one pure function. A retry is never earlier than the push service
-//! asked, and never after the message has expired. Decision 0020 has the reasons.
+//! Retry schedule of failed deliveries: settings and one pure function. A retry is never earlier than the push service
+//! requested, and never after the message has expired. Decision 0020 has the reasons.
 
 use std::time::Duration;
 
@@ -7,25 +7,25 @@ use crate::channel::Capability;
 use crate::fault::{Fault, Kind, Retry, Scope};
 use crate::words::Timestamp;
 
-/// The first delay while somebody has to correct the configuration.
+/// First delay while an operator has to correct the configuration.
 const SLOW_DELAY: Duration = Duration::from_secs(60);
-/// Largest exponent of the growth: beyond it every delay is at its maximum.
+/// Maximum exponent of the growth. Beyond it every delay is at its maximum.
 const MAX_EXPONENT: i32 = 64;
 
 /// Settings of an operator for retries on one channel.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RetryPolicy {
-    /// The delay before the first retry. A channel that declares a longer one gets that.
+    /// Delay before the first retry. A channel that declares a longer minimum gets that one.
     pub first_delay: Duration,
     /// Growth of the delay with each further retry; at least 1.
     pub factor: f64,
-    /// The longest delay, unless the push service asks for a longer one.
+    /// Maximum delay, unless the push service requests a longer one.
     pub max_delay: Duration,
-    /// Random part of each delay, so that what failed together does not come back together: 0 (none) to 1.
+    /// Random part of each delay, from 0 (none) to 1. It spreads the retries of deliveries that failed together.
     pub jitter: f64,
-    /// The number of attempts after which a delivery has failed. `None` means that its time to live alone ends it.
+    /// Number of attempts after which a delivery has failed. `None` means that only its time to live ends it.
     pub max_attempts: Option<u32>,
-    /// The age at which a delivery has failed. `None` means that its time to live alone ends it.
+    /// Age at which a delivery has failed. `None` means that only its time to live ends it.
     pub give_up_after: Option<Duration>,
 }
 
@@ -43,14 +43,14 @@ impl Default for RetryPolicy {
     }
 }
 
-/// Decision about a delivery that failed.
+/// Decision about a failed delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NextStep {
-    /// It is tried again at this time.
+    /// Retry at this time.
     RetryAt(Timestamp),
-    /// It has failed.
+    /// End with a failure.
     GiveUp,
-    /// Its time to live ends before it may be tried again.
+    /// End as expired, because the time to live ends before the next retry.
     Expire,
 }
 
@@ -58,9 +58,9 @@ pub enum NextStep {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Schedule {
     policy: RetryPolicy,
-    /// The shortest delay that the push service tolerates.
+    /// Minimum delay that the push service tolerates.
     floor: Duration,
-    /// The delay if the push service throttles and does not say for how long.
+    /// Delay after a throttle for which the push service requests none.
     throttle_pause: Duration,
 }
 
@@ -87,8 +87,8 @@ impl Schedule {
             return NextStep::GiveUp;
         }
         let at = match fault.retry_after.map(|requested| requested.min(Fault::MAX_RETRY_AFTER)) {
-            // At least as long as asked, and a little more, so that not all come back at once. Never shorter than the
-            // channel's own minimum: a request of zero, or a date in the past, must not cause a storm.
+            // At least as long as requested, plus up to 5 %, so that not all retries come at once. Never shorter than the
+            // channel's minimum: a request of zero, or a date in the past, must not cause a burst of retries.
             Some(requested) => {
                 times.now + requested.max(self.floor).mul_f64(1.0 + 0.05 * random.clamp(0.0, 1.0))
             }
@@ -102,21 +102,21 @@ impl Schedule {
         }
     }
 
-    /// Returns `now + delay`, or a time halfway to the expiry if that is earlier: a long delay must not cost the rest of a
-    /// time to live. Never earlier than the channel's minimum.
+    /// Returns `now + delay`, or a time halfway to the expiry if that is earlier. A long delay must not use up the rest of
+    /// the time to live. Never earlier than the channel's minimum delay.
     fn before_expiry(&self, delay: Duration, times: Times) -> Timestamp {
-        let left = times.expires_at.since(times.now);
-        times.now + if delay < left { delay } else { (left / 2).max(self.floor) }
+        let remaining = times.expires_at.since(times.now);
+        times.now + if delay < remaining { delay } else { (remaining / 2).max(self.floor) }
     }
 
-    /// Returns a delay that starts at `first` and grows with each attempt up to the longest delay.
+    /// Returns a delay that starts at `first` and grows with each attempt up to the maximum delay.
     fn backoff(&self, first: Duration, attempt: u32, random: f64) -> Duration {
         let jitter = self.policy.jitter.clamp(0.0, 1.0);
         let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(MAX_EXPONENT).min(MAX_EXPONENT);
         let spread = 1.0 + jitter;
-        // The longest delay leaves room for the random part, so that delays at the maximum are spread, too.
-        let longest = (self.policy.max_delay.as_secs_f64() / spread).max(first.as_secs_f64());
-        let base = (first.as_secs_f64() * self.policy.factor.max(1.0).powi(exponent)).min(longest);
+        // The maximum without the random part is lower, so that delays at the maximum are spread, too.
+        let max_base = (self.policy.max_delay.as_secs_f64() / spread).max(first.as_secs_f64());
+        let base = (first.as_secs_f64() * self.policy.factor.max(1.0).powi(exponent)).min(max_base);
         let seconds = base * jitter.mul_add(random.clamp(0.0, 1.0), 1.0);
         Duration::try_from_secs_f64(seconds).unwrap_or(self.policy.max_delay)
     }
@@ -125,7 +125,7 @@ impl Schedule {
 /// Times that a decision depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
-    /// The current time.
+    /// Current time.
     pub now: Timestamp,
     /// Creation time of the notification.
     pub created_at: Timestamp,
@@ -133,7 +133,8 @@ pub struct Times {
     pub expires_at: Timestamp,
 }
 
-/// Judges a bearer that is refused twice in a row: age is not the reason. For a whole lane the gate finds that out.
+/// Changes [`Kind::AuthExpired`] of one address to [`Kind::Credentials`] after the first attempt. A bearer token that is
+/// refused twice in a row has not merely expired. For a whole lane, the gate layer does this.
 #[must_use]
 pub fn judged(fault: Fault, attempt: u32) -> Fault {
     if fault.kind == Kind::AuthExpired && fault.scope == Scope::Address && attempt > 1 {
@@ -173,10 +174,10 @@ mod tests {
     #[test]
     fn a_retry_is_never_earlier_than_the_push_service_asked() {
         for kind in [Kind::Throttled, Kind::VendorDown, Kind::Timeout, Kind::Credentials] {
-            for asked in [77 * SECOND, HOUR, DAY] {
-                let fault = Fault::new(kind, "").retry_after(Some(asked));
+            for requested in [77 * SECOND, HOUR, DAY] {
+                let fault = Fault::new(kind, "").retry_after(Some(requested));
                 for random in [0.0, 0.5, 0.999] {
-                    assert!(delay(&fault, 1, random) >= asked, "{kind:?} {asked:?}");
+                    assert!(delay(&fault, 1, random) >= requested, "{kind:?} {requested:?}");
                 }
             }
         }
@@ -184,17 +185,17 @@ mod tests {
 
     #[test]
     fn a_request_to_wait_that_is_over_or_short_does_not_make_a_storm() {
-        for asked in [Duration::ZERO, SECOND] {
-            let fault = Fault::new(Kind::VendorDown, "").retry_after(Some(asked));
+        for requested in [Duration::ZERO, SECOND] {
+            let fault = Fault::new(Kind::VendorDown, "").retry_after(Some(requested));
             assert!(delay(&fault, 1, 0.0) >= 10 * SECOND);
         }
     }
 
     #[test]
     fn no_request_to_wait_overflows_or_holds_for_more_than_a_day() {
-        for asked in [Duration::MAX, Duration::from_secs(u64::MAX), Duration::from_millis(u64::MAX)] {
+        for requested in [Duration::MAX, Duration::from_secs(u64::MAX), Duration::from_millis(u64::MAX)] {
             // Set as a plugin's child may: without the constructor that bounds it.
-            let fault = Fault { retry_after: Some(asked), ..Fault::new(Kind::Throttled, "") };
+            let fault = Fault { retry_after: Some(requested), ..Fault::new(Kind::Throttled, "") };
             let delay = delay(&fault, u32::MAX, 0.999);
             assert!(delay >= DAY && delay <= DAY.mul_f64(1.05), "{delay:?}");
         }

@@ -1,40 +1,40 @@
-//! Which channels a device gets: conditions on its traits, and the channels to use in order. Pure.
+//! Routes: conditions on a device's traits, and the channels to use in order. Pure.
 
 use crate::device::{Address, Device, Platform, TokenKind, Traits};
 use crate::words::ChannelName;
 
-/// Conditions on a device; every one that is given must hold, and an empty selector takes every device.
-/// A device that does not say what a condition asks for does not satisfy it.
+/// Conditions on a device. All of them must hold, and an empty selector matches every device. A device without the property
+/// that a condition needs does not satisfy it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Selector {
-    /// Runs on one of these.
+    /// Platforms of which the device has one. Empty means any.
     pub platforms: Vec<Platform>,
-    /// Made by one of these; compared without regard to case.
+    /// Manufacturers of which the device has one, compared without regard to case. Empty means any.
     pub manufacturers: Vec<String>,
-    /// Is in one of these countries (ISO 3166-1 alpha-2); compared without regard to case.
+    /// Countries of which the device has one (ISO 3166-1 alpha-2), compared without regard to case. Empty means any.
     pub countries: Vec<String>,
-    /// The app on it can do all of these.
+    /// Capabilities that the installed app must all have.
     pub capabilities: Vec<String>,
-    /// Its app's build is at least this.
+    /// Minimum build number of the installed app.
     pub min_app_build: Option<u64>,
-    /// Its app's build is at most this.
+    /// Maximum build number of the installed app.
     pub max_app_build: Option<u64>,
 }
 
 impl Selector {
-    /// Takes every device.
+    /// Creates a selector that matches every device.
     #[must_use]
     pub fn any() -> Self {
         Self::default()
     }
 
-    /// Takes the devices of one platform.
+    /// Creates a selector that matches the devices of one platform.
     #[must_use]
     pub fn platform(platform: Platform) -> Self {
         Self { platforms: vec![platform], ..Self::default() }
     }
 
-    /// Whether the device satisfies every condition.
+    /// Returns `true` if the device satisfies every condition.
     #[must_use]
     pub fn takes(&self, device: &Traits) -> bool {
         let among = |wanted: &[String], given: Option<&String>| {
@@ -49,35 +49,35 @@ impl Selector {
     }
 }
 
-/// Conditions on a device, and the channels to use for it: the first on which it has an address.
+/// Conditions on a device, and the channels for it. The first channel on which the device has an address is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
-    /// Which devices.
+    /// Devices that the route applies to.
     pub selector: Selector,
-    /// Which channels, in order of preference.
+    /// Channels, in order of preference.
     pub channels: Vec<ChannelName>,
 }
 
-/// Where a device's routes lead.
+/// Result of routing a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice<'a> {
-    /// To this address (its place in the device's list).
+    /// Address to use, by its index in the device's list, and its channel.
     Address(usize, &'a ChannelName),
-    /// No route takes the device.
+    /// No route matches the device.
     NoRoute,
-    /// A route takes it, but it has no address on the route's channels.
+    /// A route matches, but the device has no address on its channels.
     NoAddress,
 }
 
-/// The first route that takes the device decides. Without any routes, the device's first address does. Addresses for calls
-/// alone do not count.
+/// Selects the address for a device. The first route that matches the device decides. An app without routes uses the
+/// device's first address. Addresses for calls only are not considered.
 #[must_use]
 pub fn choose<'a>(routes: &'a [Route], device: &'a Device) -> Choice<'a> {
     among(routes, device, |address| address.kind != TokenKind::Voip)
 }
 
-/// The same for what rings by the platform's call screen: an address for calls alone, where the device has one on a channel
-/// of its route, in place of any other.
+/// Selects the address for a call on the platform's call screen. It prefers an address for calls only, on a channel of
+/// the device's route, and falls back to [`choose`].
 #[must_use]
 pub fn choose_to_ring<'a>(routes: &'a [Route], device: &'a Device) -> Choice<'a> {
     match among(routes, device, |address| address.kind == TokenKind::Voip) {
