@@ -1,5 +1,5 @@
-//! What any vendor's answer is read with: how long to wait, when it was written, and which of its words may be quoted.
-//! Pure. Believes nothing: an answer may come from anybody on the way.
+//! Helpers to read the HTTP response of a push service: requested delay, date, and text that is safe to log.
+//! Pure. A response is untrusted input: it may come from anybody between the gateway and the push service.
 
 use std::time::Duration;
 
@@ -11,16 +11,19 @@ use time::format_description::well_known::Rfc2822;
 use crate::fault::Fault;
 use crate::words::Timestamp;
 
-/// The longest vendor's text quoted, in characters.
+/// Maximum length of a quoted text of a push service, in characters.
 pub const LONGEST_QUOTE: usize = 200;
 
-/// A stranger's text as it may be logged: one line, bounded, without control characters and without what is private,
-/// be it written plainly or as JSON escapes it.
+/// Returns a text of a push service in a form that is safe to log.
+///
+/// The result is one line of at most [`LONGEST_QUOTE`] characters without control characters. Each text in `private` is
+/// replaced by `…`, also where it is escaped as in JSON. Private texts shorter than four bytes stay.
 #[must_use]
 pub fn safe(text: &str, private: &[&str]) -> String {
-    // First the characters that could hide a private word, then the words, then the length, which could leave half of one.
+    // In this order: characters that could hide a private text, then the private texts, then the length. Cutting first
+    // could leave half of a private text, which would no longer be found.
     let mut text = visible(text);
-    // Shorter words are no secret, and blanking them would tear every text apart.
+    // Shorter texts are no secrets, and replacing them would make every quote unreadable.
     for word in private.iter().filter(|word| word.len() >= 4) {
         let escaped = serde_json::Value::from(*word).to_string();
         let escaped = escaped.trim_start_matches('"').trim_end_matches('"');
@@ -31,24 +34,25 @@ pub fn safe(text: &str, private: &[&str]) -> String {
     text.trim().chars().take(LONGEST_QUOTE).collect()
 }
 
-/// Without control characters and without the marks that turn or hide a text in a terminal.
+/// Removes control characters, and the Unicode marks that hide text or change its direction in a terminal.
 fn visible(text: &str) -> String {
-    let seen = |c| match c {
+    let visible_char = |c| match c {
         '\n' | '\t' => Some(' '),
         '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => None,
         c => Some(c).filter(|c| !c.is_control()),
     };
-    text.chars().filter_map(seen).collect()
+    text.chars().filter_map(visible_char).collect()
 }
 
-/// Retry-After in seconds or as a date (RFC 9110 §10.2.3). What is neither, or negative, is no wish.
+/// Returns the delay of the `Retry-After` header, in seconds or as a date (RFC 9110 §10.2.3), at most
+/// [`Fault::MAX_RETRY_AFTER`]. A date in the past gives zero. `None` means that there is no valid header.
 #[must_use]
 pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     seconds(text).or_else(|| Some(date(headers, &RETRY_AFTER)?.since(now).min(Fault::MAX_RETRY_AFTER)))
 }
 
-/// The date in a header, as HTTP writes it (RFC 9110 §5.6.7).
+/// Returns the date in a header (RFC 9110 §5.6.7). `None` means that the header is missing or no date.
 #[must_use]
 pub fn date(headers: &HeaderMap, name: &HeaderName) -> Option<Timestamp> {
     let text = headers.get(name)?.to_str().ok()?.trim();
@@ -56,32 +60,33 @@ pub fn date(headers: &HeaderMap, name: &HeaderName) -> Option<Timestamp> {
     Some(Timestamp::from_millis(date.unix_timestamp().saturating_mul(1000)))
 }
 
-/// Clocks that differ by more than this spoil tokens.
+/// Maximum clock difference that push services tolerate in signed tokens.
 const MAX_SKEW: Duration = Duration::from_secs(300);
 
-/// Returns advice if this machine's clock is wrong, measured by the push service's date. A token that is refused is most
-/// often refused for that reason.
+/// Returns advice if this machine's clock differs from the push service's date by more than five minutes. `None` means
+/// that the clock is right or the response has no date. A wrong clock is the most frequent reason for a refused token.
 #[must_use]
 pub fn clock_advice(headers: &HeaderMap, now: Timestamp) -> Option<String> {
-    let theirs = date(headers, &DATE)?;
-    let off = theirs.since(now).max(now.since(theirs));
-    let side = if theirs > now { "behind" } else { "ahead of" };
-    (off > MAX_SKEW)
-        .then(|| format!("this machine's clock is {} s {side} the service's: set it right", off.as_secs()))
+    let service_time = date(headers, &DATE)?;
+    let skew = service_time.since(now).max(now.since(service_time));
+    let side = if service_time > now { "behind" } else { "ahead of" };
+    (skew > MAX_SKEW)
+        .then(|| format!("this machine's clock is {} s {side} the service's: set it right", skew.as_secs()))
 }
 
-/// Seconds, with or without a fraction, rounded up: earlier than asked is too early.
+/// Parses a number of seconds, with or without a fraction, rounded up: a retry must not be earlier than requested.
+/// `None` means that the text is no such number. At most [`Fault::MAX_RETRY_AFTER`].
 #[must_use]
 pub fn seconds(text: &str) -> Option<Duration> {
-    let (whole, rest) = text.split_once('.').unwrap_or((text, "0"));
-    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    if !is_number(whole) || !is_number(rest) {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    if !is_number(whole) || !is_number(fraction) {
         return None;
     }
-    // Too many digits for a number is a long time, too.
+    // More digits than a u64 holds mean a long delay.
     let whole: u64 = whole.parse().unwrap_or(u64::MAX);
-    let part = u64::from(rest.bytes().any(|digit| digit != b'0'));
-    Some(Duration::from_secs(whole.saturating_add(part)).min(Fault::MAX_RETRY_AFTER))
+    let round_up = u64::from(fraction.bytes().any(|digit| digit != b'0'));
+    Some(Duration::from_secs(whole.saturating_add(round_up)).min(Fault::MAX_RETRY_AFTER))
 }
 
 #[cfg(test)]
@@ -111,12 +116,12 @@ mod tests {
 
     #[test]
     fn what_is_quoted_is_one_short_line_without_private_words_and_marks_that_hide_them() {
-        let told = "bad: the-to\u{0}ken-\u{200b}itself\r\n«a title» \u{1b}[31m\u{202e}";
-        assert_eq!(safe(told, &["the-token-itself", "a title"]), "bad: … «…» [31m");
-        // A word with such marks in it, and one that was escaped on the way, are the same words still.
+        let text = "bad: the-to\u{0}ken-\u{200b}itself\r\n«a title» \u{1b}[31m\u{202e}";
+        assert_eq!(safe(text, &["the-token-itself", "a title"]), "bad: … «…» [31m");
+        // A private text is found although it holds such marks itself, or was escaped by the push service.
         assert_eq!(safe("no «a\u{200d}b  c»", &["a\u{200d}b\n\nc"]), "no «…»");
         assert_eq!(safe(r#"no {\"a\":1}"#, &[r#"{"a":1}"#]), "no …");
-        // Cut last: half a token is a part of a token.
+        // The cut comes last, so that no part of a token is left at the end.
         let long = format!("{}the-token-itself", "x".repeat(LONGEST_QUOTE - 5));
         assert!(!safe(&long, &["the-token-itself"]).contains("the-"));
     }

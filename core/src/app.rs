@@ -1,4 +1,4 @@
-//! An app as the gateway runs it: its channels, routes and templates. Immutable while it runs.
+//! Configuration of an app in a running gateway: its channels, routes and templates. Immutable while the gateway runs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,21 +13,21 @@ use crate::selector::{Route, Selector};
 use crate::template::{TemplateError, TemplateSource, Templates};
 use crate::words::{ChannelName, TemplateName};
 
-/// A channel, and how much of it may be in flight.
+/// Channel of an app, with its concurrency limit and retry policy.
 #[derive(Clone)]
 pub struct Installed {
-    /// The channel itself, without layers.
+    /// Channel without layers.
     pub channel: Arc<dyn PushChannel>,
-    /// The most addresses in flight at once.
+    /// Maximum number of addresses in flight at once.
     pub concurrency: u32,
-    /// Settings for retries.
+    /// Settings of the operator for retries.
     pub retry: RetryPolicy,
 }
 
-/// The addresses in flight of a channel unless said otherwise.
+/// Default maximum number of addresses in flight on one channel.
 pub const DEFAULT_CONCURRENCY: u32 = 1024;
 
-/// Channels, routes and templates of one app.
+/// Channels, routes, templates, profiles and categories of one app.
 #[derive(Default)]
 pub struct App {
     pub(crate) channels: BTreeMap<ChannelName, Installed>,
@@ -38,13 +38,13 @@ pub struct App {
 }
 
 impl App {
-    /// With one more channel, under the name the channel gives itself.
+    /// Adds a channel under the name in its [`ChannelInfo`](crate::ChannelInfo), with [`DEFAULT_CONCURRENCY`].
     #[must_use]
     pub fn channel(self, channel: impl PushChannel) -> Self {
         self.install(Arc::new(channel), DEFAULT_CONCURRENCY)
     }
 
-    /// With one more channel, of which at most `concurrency` addresses are in flight at once.
+    /// Adds a channel of which at most `concurrency` addresses are in flight at once. Zero counts as one.
     #[must_use]
     pub fn install(mut self, channel: Arc<dyn PushChannel>, concurrency: u32) -> Self {
         let name = channel.info().name.clone();
@@ -56,7 +56,8 @@ impl App {
         self
     }
 
-    /// Sets when failed deliveries of an installed channel are tried again. Default: [`RetryPolicy::default`].
+    /// Sets the retry policy of an installed channel. Does nothing if the app has no such channel. Default:
+    /// [`RetryPolicy::default`].
     #[must_use]
     pub fn retry(mut self, channel: &ChannelName, policy: RetryPolicy) -> Self {
         if let Some(installed) = self.channels.get_mut(channel) {
@@ -65,40 +66,40 @@ impl App {
         self
     }
 
-    /// With one more route; the first that takes a device decides.
+    /// Adds a route. The first route whose selector matches a device decides.
     #[must_use]
     pub fn route(mut self, selector: Selector, channels: impl IntoIterator<Item = ChannelName>) -> Self {
         self.routes.push(Route { selector, channels: channels.into_iter().collect() });
         self
     }
 
-    /// With one more template.
+    /// Compiles and adds a template.
     ///
     /// # Errors
-    /// [`TemplateError::Source`] with language, part and line.
+    /// Returns [`TemplateError::Source`] with language, part and line.
     pub fn template(mut self, name: TemplateName, source: TemplateSource) -> Result<Self, TemplateError> {
         self.templates.add(name, source)?;
         Ok(self)
     }
 
-    /// With one more profile. The one called [`crate::profile::DEFAULT`] is used where none, or an unknown one, is named.
+    /// Adds a profile. [`crate::profile::DEFAULT`] names the one for notifications that name no profile, or an unknown one.
     #[must_use]
     pub fn profile(mut self, name: impl Into<String>, profile: Profile) -> Self {
         self.profiles.insert(name.into(), profile);
         self
     }
 
-    /// With native options, by channel, for notifications of a category.
+    /// Adds the native options, by channel, of notifications in a category.
     #[must_use]
     pub fn category(mut self, name: impl Into<String>, options: Options) -> Self {
         self.categories.insert(name.into(), options);
         self
     }
 
-    /// Whether an address names a channel of this app that could ever send to it.
+    /// Checks that the app has the channel of an address, and that the channel could send to the address.
     ///
     /// # Errors
-    /// [`SubmitError::UnknownChannel`] or [`SubmitError::BadAddress`].
+    /// Returns [`SubmitError::UnknownChannel`] or [`SubmitError::BadAddress`].
     pub fn admits(&self, address: &Address) -> Result<(), SubmitError> {
         let channel = &address.channel;
         let installed =
@@ -109,7 +110,7 @@ impl App {
             .map_err(|fault| SubmitError::BadAddress { channel: channel.clone(), why: fault.detail })
     }
 
-    /// The channels, by name.
+    /// Returns the channels, by name.
     #[must_use]
     pub fn channels(&self) -> &BTreeMap<ChannelName, Installed> {
         &self.channels

@@ -1,5 +1,5 @@
-//! The trait every way to a vendor implements, and what it declares about itself.
-//! `docs/channel-spec.md` is the contract in full; `channels/dummy` is the example to read first.
+//! The trait that every channel implements, and the capabilities that a channel declares.
+//! `docs/channel-spec.md` is the full contract. Read `channels/dummy` first as an example.
 
 use std::time::Duration;
 
@@ -13,87 +13,88 @@ use crate::fault::{Fault, Kind};
 use crate::report::Report;
 use crate::words::{ChannelName, Timestamp};
 
-/// One configured way to a vendor.
+/// One configured way to a push service.
 ///
-/// A channel never sleeps, never retries, never opens a socket of its own and never reads a clock: transport, clock and
-/// randomness are handed to its constructor. It must be cancel-safe: a dropped `send` leaves nothing behind.
+/// A channel never sleeps, never retries, never opens a socket of its own and never reads the system clock. Its
+/// constructor takes transport, clock and randomness. A channel must be cancel-safe: a dropped `send` leaves no state.
 #[async_trait]
 pub trait PushChannel: Send + Sync + 'static {
-    /// What it is and what it can do. Constant for the life of the channel.
+    /// Returns name, timeout and capabilities of the channel. Constant for its whole life.
     fn info(&self) -> &ChannelInfo;
 
-    /// Whether this address could ever be sent to, as far as its own text tells. Asked when a device is registered and when
-    /// a notification names it, so that a mistake is told to whoever made it. Pure: no network, no clock.
+    /// Checks the form of an address: whether this channel could send to it. Called when a device is registered and when a
+    /// notification names the address, so that the caller gets the error. Pure: no network, no clock.
     ///
     /// # Errors
-    /// A fault whose detail says what would be right, without repeating the token.
+    /// Returns a fault whose detail describes a valid address, without repeating the token.
     fn admits(&self, address: &Address) -> Result<(), Fault> {
         let tokens = self.info().capability.tokens;
         if tokens.contains(&address.kind) {
             return Ok(());
         }
-        let taken = tokens.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(" or ");
-        let detail = format!("{} takes a {taken}, not a {}", self.info().kind, address.kind.as_str());
+        let supported = tokens.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(" or ");
+        let detail = format!("{} takes a {supported}, not a {}", self.info().kind, address.kind.as_str());
         Err(Fault::new(Kind::Unsupported, detail))
     }
 
-    /// What it would send for `message`, without any address. Pure. Planning asks it for the size, preview for the body.
+    /// Renders the request for `message`, without any address. Pure. Planning uses the size, the preview API the body.
     fn render(&self, message: &Message) -> Rendered;
 
-    /// Sends one delivery: one outcome for each target, in their order. Infallible; every failure is an outcome.
+    /// Sends one delivery. Returns one outcome for each target, in their order. Infallible: every failure is an outcome.
     async fn send(&self, delivery: &Delivery) -> Report;
 
-    /// Are the credentials good, and until when? Must not reach any user.
+    /// Checks the credentials with the push service. Must not send anything to a user.
     ///
     /// # Errors
-    /// A fault whose kind and detail say what is wrong and whose it is.
+    /// Returns a fault whose kind and detail say what is wrong and who has to correct it.
     async fn probe(&self) -> Result<Probe, Fault>;
 }
 
-/// What a channel is.
+/// Identity and limits of a channel.
 #[derive(Debug, Clone)]
 pub struct ChannelInfo {
-    /// Which implementation (`kind = "…"` in the configuration).
+    /// Name of the implementation (`kind = "…"` in the configuration).
     pub kind: &'static str,
-    /// Which instance, unique within its app.
+    /// Name of the instance, unique within its app.
     pub name: ChannelName,
-    /// How long one `send` may take. The channel puts it on its requests; the timeout layer is the backstop.
+    /// Maximum duration of one `send`. The channel sets it on its requests. The timeout layer enforces it.
     pub timeout: Duration,
-    /// What it can do.
+    /// Declared capabilities.
     pub capability: Capability,
 }
 
-/// What a channel can do. The conformance suite tests what is declared, so declare what is true.
+/// Capabilities of a channel. The conformance suite tests each declared capability.
 #[derive(Debug, Clone, Serialize)]
 pub struct Capability {
-    /// The most addresses in one delivery.
+    /// Maximum number of addresses in one delivery.
     pub max_batch: usize,
-    /// The most bytes [`Rendered::counted`] may reach.
+    /// Maximum of [`Rendered::counted`], in bytes.
     pub max_bytes: usize,
-    /// The longest time to live the vendor honours; longer ones are clamped by the channel.
+    /// Maximum time to live that the push service honours. The channel shortens longer ones to it.
     pub max_ttl: Duration,
-    /// What tokens it understands.
+    /// Supported kinds of tokens.
     pub tokens: &'static [TokenKind],
-    /// A later message replaces an earlier one with the same collapse key.
+    /// `true` if a later message replaces an earlier one with the same collapse key.
     pub collapse: bool,
-    /// It tells priorities apart.
+    /// `true` if priorities make a difference.
     pub priority: bool,
-    /// It can set the number on the icon.
+    /// `true` if the channel can set the number on the app's icon.
     pub badge: bool,
-    /// It can send data without showing anything.
+    /// `true` if the channel can send data without showing anything.
     pub silent: bool,
-    /// It can show a picture.
+    /// `true` if the channel can show a picture.
     pub image: bool,
-    /// The vendor reports arrival by itself.
+    /// `true` if the push service reports arrival by itself.
     pub receipts: bool,
-    /// The shortest wait before any retry that the vendor tolerates.
+    /// Minimum delay before a retry that the push service tolerates.
     pub retry_floor: Duration,
-    /// How long to pause when the vendor throttles without saying how long.
+    /// Pause after a throttle for which the push service requests no delay.
     pub throttle_pause: Duration,
 }
 
 impl Capability {
-    /// A capability that promises little: one address at a time, 4,096 bytes, tokens, nothing else. Add what is true.
+    /// Minimal capabilities: one address at a time, 4,096 bytes, tokens only, 28 days of time to live. A channel adds
+    /// what it supports.
     pub const BASIC: Self = Self {
         max_batch: 1,
         max_bytes: 4096,
@@ -110,20 +111,20 @@ impl Capability {
     };
 }
 
-/// What a channel would send.
+/// Request of a channel for one message, without an address.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rendered {
-    /// The vendor's request, as its documentation shows it, without an address and without credentials.
+    /// Request body in the push service's documented form, without an address and without credentials.
     pub body: Value,
-    /// How many bytes of it count against [`Capability::max_bytes`].
+    /// Number of bytes that count against [`Capability::max_bytes`].
     pub counted: usize,
 }
 
-/// What a probe learned.
+/// Result of a successful check of the credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
-    /// Whom the vendor takes us for: a project, a team, a bundle. No secret.
+    /// Identity that the credentials belong to: a project, a team, a bundle. No secret.
     pub identity: String,
-    /// When the credentials end, where that is known.
+    /// Expiry of the credentials. `None` means that it is unknown.
     pub expires_at: Option<Timestamp>,
 }

@@ -1,4 +1,4 @@
-//! Time, handed in: what the hour is, and waiting for an hour. Nothing else in the workspace waits on the wall clock.
+//! The clock that every component takes as a parameter. Nothing else in the workspace waits on the wall clock.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,16 +6,16 @@ use async_trait::async_trait;
 
 use crate::words::Timestamp;
 
-/// The wall clock.
+/// Wall clock.
 #[async_trait]
 pub trait Clock: Send + Sync + 'static {
-    /// What the hour is.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
-    /// Returns when `at` has come, at once if it has passed.
+    /// Waits until `at`. Returns at once if that time has passed.
     async fn sleep_until(&self, at: Timestamp);
 }
 
-/// The machine's clock.
+/// Clock of the machine.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
@@ -26,13 +26,13 @@ impl Clock for SystemClock {
     }
 
     async fn sleep_until(&self, at: Timestamp) {
-        // The wall clock may be set while we sleep: look again at least once a minute.
+        // Somebody may set the wall clock during the sleep, so it is read again at least once a minute.
         loop {
-            let left = at.since(self.now());
-            if left.is_zero() {
+            let remaining = at.since(self.now());
+            if remaining.is_zero() {
                 return;
             }
-            tokio::time::sleep(left.min(Duration::from_secs(60))).await;
+            tokio::time::sleep(remaining.min(Duration::from_secs(60))).await;
         }
     }
 }

@@ -1,5 +1,5 @@
-//! A failure with a kind, and the one table that says what each kind means: whose fault, which status, try again or not.
-//! Faults are made in a channel's `decode.rs` (or a layer), judged in `worker/settle.rs`, shown at the doors. Nowhere else.
+//! Classified failures, and the one table that gives each kind its code, status, blame and retry behaviour.
+//! A channel's `decode.rs` or a layer creates a fault, `worker/settle.rs` decides what follows, and the APIs show it.
 
 use std::time::Duration;
 
@@ -7,108 +7,109 @@ use serde::{Deserialize, Serialize};
 
 use crate::words::Timestamp;
 
-/// What went wrong, in the only words the rest of the gateway understands.
+/// Kind of a failure. Code above the channels sees this classification and never a push service's own text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// The vendor will never take this content.
+    /// The push service will never accept this content.
     BadMessage,
-    /// The message is larger than the channel can carry.
+    /// The message is larger than the channel's limit.
     TooLarge,
     /// The token is proven dead for this app.
     TokenGone,
-    /// The token lives, but the device shows nothing at present.
+    /// The token is valid, but the device shows no notifications at present.
     TokenMuted,
-    /// The token belongs to another app, sender or environment: often a mistake in configuration, so the token is kept.
+    /// The token belongs to another app, sender or environment. Often the configuration is wrong, so the token is kept.
     WrongApp,
-    /// The bearer we sent is no longer taken: a new one is due. Twice in a row it is [`Kind::Credentials`].
+    /// The push service no longer accepts the bearer token; a new one is fetched. Twice in a row it becomes
+    /// [`Kind::Credentials`].
     AuthExpired,
-    /// The vendor refuses our credentials; an operator has to act.
+    /// The push service refuses the credentials. An operator has to act.
     Credentials,
-    /// Too fast: wait as told.
+    /// The push service throttles. The gateway waits as long as requested.
     Throttled,
-    /// The day's quota is used up.
+    /// The quota of the day is used up.
     Quota,
     /// The push service reports a failure of its own.
     VendorDown,
-    /// The channel itself does not run: its plugin is not loaded, or the plugin's process has ended.
+    /// The channel does not run: its plugin is not loaded, or the plugin's process has ended.
     ChannelDown,
-    /// No answer in time; the message may or may not have been taken.
+    /// No response in time. The push service may or may not have accepted the message.
     Timeout,
-    /// Not sent: no connection could be had.
+    /// Not sent, because no connection could be established.
     Unreachable,
-    /// Its time to live ran out before it could be sent.
+    /// The time to live ended before the message could be sent.
     Expired,
-    /// It was taken back, or is no longer for this device, before it was sent.
+    /// The message was withdrawn, or was no longer for this device, before it was sent.
     Revoked,
-    /// The channel cannot do what is asked.
+    /// The channel does not support the request.
     Unsupported,
-    /// We or a plugin broke a promise.
+    /// Defect of the gateway or of a plugin.
     Bug,
-    /// What the queue stored of it could not be decoded, and was set aside.
+    /// The stored row could not be decoded, and was set aside.
     Quarantined,
 }
 
-/// Who has to do something about it.
+/// Party that has to act on a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Blame {
-    /// Whoever asked for the notification.
+    /// Caller who submitted the notification.
     Caller,
-    /// The device: uninstalled, muted, rotated.
+    /// Device: the app was uninstalled, the notifications muted or the token replaced.
     Token,
-    /// Whoever runs the gateway.
+    /// Operator of the gateway.
     Operator,
-    /// The push service, or the network on the way.
+    /// Push service, or the network in between.
     Vendor,
-    /// The gateway or a plugin.
+    /// Gateway or plugin.
     Us,
 }
 
-/// Whether the worker tries again. The delays themselves are in `schedule.rs`.
+/// Retry behaviour of a kind. `schedule.rs` computes the delays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Retry {
-    /// The answer will not change.
+    /// No retry: the result would be the same.
     Never,
-    /// Once and at once, with what the channel has renewed meanwhile.
+    /// One immediate retry, with the credentials that the channel has renewed since.
     Once,
-    /// With exponential backoff, never earlier than the vendor's hint.
+    /// Retries with exponential backoff, never earlier than the push service requested.
     Backoff,
-    /// As the hint says, or after the channel's pause for throttling; others on the lane wait too.
+    /// Retries after the requested delay, or else after the channel's pause for throttling. The whole lane waits.
     Wait,
-    /// Slowly, because a human has to act first: what was accepted is not lost by a mistake in configuration.
+    /// Slow retries until an operator acts, so that a wrong configuration loses no accepted notification.
     Slowly,
 }
 
-/// How loudly to say it.
+/// Log level of a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// Part of normal life.
+    /// Normal operation.
     Debug,
-    /// Worth counting.
+    /// Relevant for statistics.
     Info,
-    /// Worth a look if it persists.
+    /// Relevant if it persists.
     Warn,
-    /// Somebody should act.
+    /// Somebody has to act.
     Error,
 }
 
-/// What a kind means.
+/// Meaning of a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Row {
-    /// Stable, for machines: receipts, metrics, problem documents.
+    /// Stable code for machines, in statuses, metrics and problem documents.
     pub code: &'static str,
-    /// The HTTP status where a door has to answer with this fault.
+    /// HTTP status of an API response with this fault.
     pub status: u16,
-    /// Whose fault it is.
+    /// Party that has to act.
     pub blame: Blame,
-    /// Whether to try again.
+    /// Retry behaviour.
     pub retry: Retry,
-    /// How loudly to say it.
+    /// Log level.
     pub level: Level,
-    /// One sentence for a human: what it means and what to do.
+    /// Advice for a person: the meaning, and what to do.
     pub advice: &'static str,
 }
 
@@ -135,7 +136,7 @@ impl Kind {
         Self::Quarantined,
     ];
 
-    /// The one table. A new kind is a new row here and nothing else.
+    /// Returns the meaning of the kind. This table is the only place that a new kind has to be added to.
     #[must_use]
     #[rustfmt::skip]
     pub const fn row(self) -> Row {
@@ -164,7 +165,7 @@ impl Kind {
     }
 }
 
-/// What a throttle, or refused credentials, reach.
+/// Scope of a fault: a single address, or everything on the lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
@@ -174,33 +175,33 @@ pub enum Scope {
     Lane,
 }
 
-/// A failure for one address: a kind, and what is known beside it. Carries no token and no text of a user.
+/// Failure for one address, with its kind and details. Carries no token and no text of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// What went wrong.
+    /// Kind of the failure.
     pub kind: Kind,
-    /// What else it reaches.
+    /// Scope of the failure.
     pub scope: Scope,
-    /// How long the vendor asked us to wait.
+    /// Delay that the push service requested. `None` means that it requested none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<Duration>,
-    /// The vendor's own code, as it stands in the vendor's documentation.
+    /// Error code of the push service, as in its documentation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vendor_code: Option<String>,
-    /// What was being done and what was said, in words that are safe to log. At most [`Fault::MAX_DETAIL`] bytes.
+    /// Failed operation and error text, safe to log. At most [`Fault::MAX_DETAIL`] bytes.
     pub detail: String,
-    /// Since when the vendor knows it (a token's death).
+    /// Time since which the push service knows that the token is dead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
 }
 
 impl Fault {
-    /// The longest detail kept, in bytes.
+    /// Maximum length of a detail in bytes.
     pub const MAX_DETAIL: usize = 500;
-    /// The longest delay that a push service may ask for: one mistaken answer must not hold a lane for good.
+    /// Maximum delay that a push service may request: one wrong response must not stop a lane for good.
     pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
-    /// A fault of one address.
+    /// Creates a fault of one address. A detail longer than [`Fault::MAX_DETAIL`] is cut.
     #[must_use]
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
         let mut detail = detail.into();
@@ -211,35 +212,35 @@ impl Fault {
         Self { kind, scope: Scope::Address, retry_after: None, vendor_code: None, detail, since: None }
     }
 
-    /// The same, for everything the app sends through this channel.
+    /// Extends the fault to everything that the app sends through this channel.
     #[must_use]
     pub fn of_lane(mut self) -> Self {
         self.scope = Scope::Lane;
         self
     }
 
-    /// With the vendor's own code.
+    /// Sets the error code of the push service.
     #[must_use]
     pub fn with_code(mut self, code: impl Into<String>) -> Self {
         self.vendor_code = Some(code.into());
         self
     }
 
-    /// Sets the delay that the push service asked for, at most [`Fault::MAX_RETRY_AFTER`].
+    /// Sets the delay that the push service requested, at most [`Fault::MAX_RETRY_AFTER`].
     #[must_use]
     pub fn retry_after(mut self, requested: Option<Duration>) -> Self {
         self.retry_after = requested.map(|delay| delay.min(Self::MAX_RETRY_AFTER));
         self
     }
 
-    /// With the time since when the vendor knows it.
+    /// Sets the time since which the push service knows that the token is dead.
     #[must_use]
     pub fn since(mut self, at: Timestamp) -> Self {
         self.since = Some(at);
         self
     }
 
-    /// What the kind means.
+    /// Returns the meaning of the kind.
     #[must_use]
     pub const fn row(&self) -> Row {
         self.kind.row()

@@ -1,4 +1,4 @@
-//! Guards around what embedders and plugins provide. A panic in an observer, a presence or a channel costs the one call: it
+//! Guards around components of embedders and plugins. A panic in an observer, a presence or a channel fails one call: it
 //! is logged and counted, and the gateway goes on. The text of a panic may quote a user, so it is not logged here.
 
 use std::collections::HashMap;
@@ -23,9 +23,9 @@ pub(crate) enum Component {
     Observer,
     Presence,
     Channel,
-    /// Planning of what is planned later.
+    /// Planning of a deferred plan.
     Planner,
-    /// An attempt outside of its channel.
+    /// Attempt of a delivery, outside its channel.
     Lane,
 }
 
@@ -44,7 +44,7 @@ impl Component {
 
 /// Runs `call`. `None` means that it panicked.
 pub(crate) fn guard<T>(component: Component, call: impl FnOnce() -> T) -> Option<T> {
-    // What panicked answers for its own state; of ours it has seen references only.
+    // The component is responsible for its own state. It sees the gateway's state through shared references only.
     catch_unwind(AssertUnwindSafe(call)).map_err(|_| record_panic(component)).ok()
 }
 
@@ -68,8 +68,8 @@ impl Observer for GuardedObserver {
     }
 }
 
-/// Presence whose panics are caught. Users whose presence is unknown are taken for offline: a push too many is better than
-/// one too few.
+/// Presence whose panics are caught. Users whose presence is unknown count as offline, because an extra push is better than
+/// a missing one.
 pub(crate) struct GuardedPresence(pub(crate) Arc<dyn Presence>);
 
 #[async_trait]
@@ -109,7 +109,7 @@ impl PushChannel for GuardedChannel {
             .unwrap_or_else(|| Err(defect("checked an address")))
     }
 
-    /// Counts a message that the channel cannot render as fitting: `send` finds out, and is tried again.
+    /// Treats a message that the channel fails to render as one that fits. `send` then fails, and is tried again.
     fn render(&self, message: &Message) -> Rendered {
         let rendered = guard(Component::Channel, || self.0.render(message));
         rendered.unwrap_or(Rendered { body: serde_json::Value::Null, counted: 0 })
@@ -125,6 +125,6 @@ impl PushChannel for GuardedChannel {
     }
 }
 
-fn defect(doing: &str) -> Fault {
-    Fault::new(Kind::Bug, format!("the channel panicked while it {doing}; please report it to its authors"))
+fn defect(action: &str) -> Fault {
+    Fault::new(Kind::Bug, format!("the channel panicked while it {action}; please report it to its authors"))
 }

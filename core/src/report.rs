@@ -1,35 +1,35 @@
-//! What one attempt gave: one outcome for each address, in order. Never all-or-nothing.
+//! Report of one attempt: one outcome for each address, in order. Never one result for the whole batch.
 
 use crate::fault::{Fault, Kind};
 use crate::words::Secret;
 
-/// What one attempt gave for one address.
+/// Result of one attempt for one address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The vendor took it. That it arrived is another matter.
+    /// The push service accepted the message. This does not prove that it arrived.
     Accepted {
-        /// The vendor's name for the message, where it gives one.
+        /// Message id of the push service. `None` if it gave none.
         vendor_id: Option<String>,
     },
-    /// The vendor took it, and says that the device has a new token.
+    /// The push service accepted the message, and reported a new token of the device.
     Replaced {
-        /// The vendor's name for the message, where it gives one.
+        /// Message id of the push service. `None` if it gave none.
         vendor_id: Option<String>,
-        /// The token to use from now on.
+        /// Token to use from now on.
         token: Secret,
     },
-    /// It was not taken, or we cannot know.
+    /// The message was not accepted, or the result is unknown.
     Failed(Fault),
 }
 
 impl Outcome {
-    /// Accepted under a vendor's id.
+    /// Creates an accepted outcome with the push service's message id.
     #[must_use]
     pub fn accepted(vendor_id: impl Into<String>) -> Self {
         Self::Accepted { vendor_id: Some(vendor_id.into()) }
     }
 
-    /// The fault, if it is one.
+    /// Returns the fault of a failed outcome. `None` means that the message was accepted.
     #[must_use]
     pub const fn fault(&self) -> Option<&Fault> {
         match self {
@@ -38,7 +38,7 @@ impl Outcome {
         }
     }
 
-    /// The stable word for metrics: `accepted`, or the fault's code.
+    /// Returns the stable label for metrics: `accepted`, or the fault's code.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
@@ -48,17 +48,17 @@ impl Outcome {
     }
 }
 
-/// The outcomes of one attempt of a delivery.
+/// Outcomes of one attempt of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     outcomes: Vec<Outcome>,
 }
 
 impl Report {
-    /// Takes one outcome for each of `expected` addresses, in their order.
+    /// Creates a report with one outcome for each of `expected` addresses, in their order.
     ///
-    /// A channel that gives another number has a defect: nobody can say which outcome is whose, so every address gets a
-    /// fault of kind [`Kind::Bug`] instead. Never a panic: a plugin may be at fault.
+    /// Another number of outcomes is a defect of the channel, and they cannot be matched to addresses. Then every address
+    /// gets a fault of kind [`Kind::Bug`]. This is no panic, because the defect may be a plugin's.
     #[must_use]
     pub fn new(expected: usize, outcomes: Vec<Outcome>) -> Self {
         if outcomes.len() == expected {
@@ -68,13 +68,13 @@ impl Report {
         Self::all_failed(expected, &Fault::new(Kind::Bug, detail))
     }
 
-    /// The same fault for every address.
+    /// Creates a report with the same fault for every address.
     #[must_use]
     pub fn all_failed(expected: usize, fault: &Fault) -> Self {
         Self { outcomes: vec![Outcome::Failed(fault.clone()); expected] }
     }
 
-    /// Returns the report with every requested delay bounded: a channel may ask for any.
+    /// Limits every requested delay to [`Fault::MAX_RETRY_AFTER`], because a channel may set any.
     #[must_use]
     pub(crate) fn with_bounded_delays(mut self) -> Self {
         for outcome in &mut self.outcomes {
@@ -85,13 +85,13 @@ impl Report {
         self
     }
 
-    /// The outcomes, one for each address, in order.
+    /// Returns the outcomes, one for each address, in order.
     #[must_use]
     pub fn outcomes(&self) -> &[Outcome] {
         &self.outcomes
     }
 
-    /// The outcomes, taken.
+    /// Converts the report into its outcomes.
     #[must_use]
     pub fn into_outcomes(self) -> Vec<Outcome> {
         self.outcomes

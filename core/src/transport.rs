@@ -1,4 +1,4 @@
-//! How a channel speaks HTTP: one request, one answer, a deadline. The pool behind it is `channels/transport`.
+//! HTTP transport of channels: one request, one response, one deadline. `channels/transport` has the connection pool.
 
 use std::time::Duration;
 
@@ -8,39 +8,41 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 
 use crate::fault::{Fault, Kind};
 
-/// Sends one HTTP request. Requests that were certainly not processed by the peer (refused streams, a GOAWAY below their
-/// stream, a connection that was never had) are given another connection within the deadline; no other request is repeated.
+/// HTTP transport of a channel.
+///
+/// A request that the peer has certainly not processed is sent again on another connection within the deadline. This holds
+/// for refused streams, streams above the last one of a GOAWAY, and failed connections. No other request is repeated.
 #[async_trait]
 pub trait Transport: Send + Sync + 'static {
-    /// Sends it and reads the whole answer.
+    /// Sends a request and reads the whole response.
     ///
     /// # Errors
-    /// [`TransportError`]; it says whether the peer may have acted on the request.
+    /// Returns [`TransportError`]. Its variant says whether the peer may have acted on the request.
     async fn send(&self, request: Request) -> Result<Response, TransportError>;
 }
 
-/// One HTTP request.
+/// HTTP request.
 #[derive(Clone)]
 pub struct Request {
-    /// The verb.
+    /// HTTP method.
     pub method: Method,
-    /// Absolute: scheme, host, path and query go out byte for byte.
+    /// Absolute URI. It is sent byte for byte.
     pub uri: Uri,
-    /// Headers; mark secrets with `HeaderValue::set_sensitive`.
+    /// Request headers. Secrets are marked with `HeaderValue::set_sensitive`.
     pub headers: HeaderMap,
-    /// The body.
+    /// Request body.
     pub body: Bytes,
-    /// From now to the last byte of the answer.
+    /// Time limit from the call to the last byte of the response.
     pub timeout: Duration,
-    /// The longest answer taken; a longer one is an error.
+    /// Maximum size of the response body in bytes. A larger one is an error.
     pub max_answer: usize,
 }
 
 impl Request {
-    /// The longest answer taken unless said otherwise: vendors answer in hundreds of bytes.
+    /// Default maximum size of a response body in bytes. Push services respond with hundreds of bytes.
     pub const MAX_ANSWER: usize = 64 * 1024;
 
-    /// A POST with the given body.
+    /// Creates a POST request without headers.
     #[must_use]
     pub fn post(uri: Uri, body: impl Into<Bytes>, timeout: Duration) -> Self {
         Self {
@@ -56,7 +58,7 @@ impl Request {
 
 impl std::fmt::Debug for Request {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Paths may hold tokens, headers hold credentials, bodies hold texts of users: host and size are what can be shown.
+        // Paths may hold tokens, headers credentials, and bodies texts of users. Only host and size are safe to show.
         write!(
             f,
             "{} {}/… ({} bytes)",
@@ -67,14 +69,14 @@ impl std::fmt::Debug for Request {
     }
 }
 
-/// One HTTP answer, read to its end.
+/// HTTP response, read completely.
 #[derive(Clone)]
 pub struct Response {
-    /// The status.
+    /// HTTP status.
     pub status: StatusCode,
-    /// The headers.
+    /// Response headers.
     pub headers: HeaderMap,
-    /// The body, at most [`Request::max_answer`] bytes.
+    /// Response body, at most [`Request::max_answer`] bytes.
     pub body: Bytes,
 }
 
@@ -84,57 +86,57 @@ impl std::fmt::Debug for Response {
     }
 }
 
-/// Why there is no answer. Details name hosts and causes, never paths, headers or bodies.
+/// Reason why there is no response. The texts name hosts and causes, never paths, headers or bodies.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TransportError {
-    /// No connection could be had; the peer has seen nothing.
+    /// No connection could be established. The peer has received nothing.
     #[error("no connection to {host}: {why}")]
     Unreachable {
-        /// Where to.
+        /// Host of the request.
         host: String,
-        /// Why not, in words an operator can act on.
+        /// Cause that an operator can act on.
         why: String,
     },
-    /// Refused by our own rules (an address that must not be dialled); the peer has seen nothing.
+    /// Refused by the gateway's own rules, such as a forbidden address. The peer has received nothing.
     #[error("refused to connect to {host}: {why}")]
     Refused {
-        /// Where to.
+        /// Host of the request.
         host: String,
-        /// Which rule.
+        /// Rule that forbids it.
         why: String,
     },
-    /// The deadline came first; the peer may have acted.
+    /// The deadline passed before the response. The peer may have acted.
     #[error("no answer from {host} within {after:?}")]
     Timeout {
-        /// From where.
+        /// Host of the request.
         host: String,
-        /// How long we waited.
+        /// Time limit that passed.
         after: Duration,
     },
-    /// The connection broke after the request was sent; the peer may have acted.
+    /// The connection broke after the request was sent. The peer may have acted.
     #[error("the connection to {host} broke before the answer: {why}")]
     Broken {
-        /// From where.
+        /// Host of the request.
         host: String,
-        /// How.
+        /// Cause of the break.
         why: String,
     },
-    /// The peer closed the connection by GOAWAY before it looked at the request (RFC 9113 §6.8), and no other connection
-    /// took it; the peer has not acted.
+    /// The peer sent GOAWAY before it processed the request (RFC 9113 §6.8), and no other connection accepted the request.
+    /// The peer has not acted.
     #[error("{host} went away without looking at the request: {reason}")]
     GoneAway {
-        /// Who.
+        /// Host of the request.
         host: String,
-        /// What the peer gave as its reason: its debug data, at most 256 bytes of it, printable ASCII; without any, the
-        /// name of the error code. Some vendors write JSON here.
+        /// Reason that the peer gave: at most 256 bytes of its debug data in printable ASCII, or else the name of the error
+        /// code. Some push services send JSON here.
         reason: String,
     },
-    /// The answer was longer than [`Request::max_answer`]; the peer has acted.
+    /// The response was larger than [`Request::max_answer`]. The peer has acted.
     #[error("the answer of {host} is longer than {limit} bytes")]
     AnswerTooLong {
-        /// From where.
+        /// Host of the request.
         host: String,
-        /// The limit.
+        /// Maximum size in bytes.
         limit: usize,
     },
 }

@@ -1,12 +1,12 @@
-//! The few facts of an X.509 certificate that an operator wants to be told, read from DER. Verifies nothing: that is TLS's.
-//! Bounded by its input, and gives `None` for whatever it cannot read. Source: RFC 5280 §4.1, ITU-T X.690 §8.
+//! Reads the expiry and the extensions of an X.509 certificate in DER, for checks of credentials. Verifies no signature.
+//! Works within its input and returns `None` for unreadable bytes. Source: RFC 5280 §4.1, ITU-T X.690 §8.
 
 use time::PrimitiveDateTime;
 use time::macros::format_description;
 
 use crate::words::Timestamp;
 
-/// Tags of DER (ITU-T X.690 §8).
+// Tags of DER (ITU-T X.690 §8).
 const CRITICAL: u8 = 0x01;
 const OCTETS: u8 = 0x04;
 const OID: u8 = 0x06;
@@ -16,17 +16,17 @@ const SEQUENCE: u8 = 0x30;
 const VERSION: u8 = 0xa0;
 const EXTENSIONS: u8 = 0xa3;
 
-/// What a certificate says of itself.
+/// Expiry and extensions of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate<'a> {
-    /// Its last moment.
+    /// Last moment of its validity.
     pub ends_at: Timestamp,
-    /// Its extensions: identifier and value, both as they stand in DER.
+    /// Extensions as pairs of object identifier and value, both in DER.
     pub extensions: Vec<(&'a [u8], &'a [u8])>,
 }
 
 impl<'a> Certificate<'a> {
-    /// Reads a certificate in DER; `None` when it is none.
+    /// Parses a certificate in DER. `None` means that the bytes are no certificate.
     #[must_use]
     pub fn read(der: &'a [u8]) -> Option<Self> {
         let mut body = Der(Der(Der(der).inside(SEQUENCE)?).inside(SEQUENCE)?);
@@ -39,38 +39,38 @@ impl<'a> Certificate<'a> {
     }
 }
 
-/// Bytes that are a row of DER elements.
+/// Sequence of DER elements.
 #[derive(Debug, Clone)]
 pub struct Der<'a>(pub &'a [u8]);
 
 impl<'a> Iterator for Der<'a> {
     type Item = (u8, &'a [u8]);
 
-    /// The next element: its tag and what is in it. `None` at the end, and where the bytes are not DER.
+    /// Returns tag and content of the next element. `None` means the end of the bytes, or bytes that are not DER.
     fn next(&mut self) -> Option<Self::Item> {
         let (&[tag, length], rest) = self.0.split_first_chunk()?;
         let (length, rest) = match length {
             0..=0x7f => (usize::from(length), rest),
-            // Four bytes of length are more than any file we read; none at all is BER, not DER.
+            // Four bytes of length exceed every file that is read. Zero bytes (0x80) are BER, not DER.
             0x81..=0x84 => {
                 let (bytes, rest) = rest.split_at_checked(usize::from(length & 0x7f))?;
                 (bytes.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)), rest)
             }
             _ => return None,
         };
-        let (inside, rest) = rest.split_at_checked(length)?;
+        let (content, rest) = rest.split_at_checked(length)?;
         self.0 = rest;
-        Some((tag, inside))
+        Some((tag, content))
     }
 }
 
 impl<'a> Der<'a> {
-    /// What is in the next element, when its tag is this.
+    /// Returns the content of the next element. `None` means that it has another tag.
     pub fn inside(&mut self, tag: u8) -> Option<&'a [u8]> {
-        self.next().filter(|(found, _)| *found == tag).map(|(_, inside)| inside)
+        self.next().filter(|(actual, _)| *actual == tag).map(|(_, content)| content)
     }
 
-    /// Passes over an element that may be missing.
+    /// Skips the next element if it has this tag.
     pub fn pass_over(&mut self, tag: u8) {
         if self.0.first() == Some(&tag) {
             self.next();
@@ -82,7 +82,7 @@ fn moment((tag, text): (u8, &[u8])) -> Option<Timestamp> {
     let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
     let full = match tag {
         GENERALIZED_TIME => text.to_owned(),
-        // Two digits of a year: RFC 5280 §4.1.2.5.1.
+        // Years of two digits: RFC 5280 §4.1.2.5.1.
         UTC_TIME if text.get(..2)? < "50" => format!("20{text}"),
         UTC_TIME => format!("19{text}"),
         _ => return None,
@@ -92,22 +92,22 @@ fn moment((tag, text): (u8, &[u8])) -> Option<Timestamp> {
     Some(Timestamp::from_millis(at.unix_timestamp().saturating_mul(1000)))
 }
 
-/// The extensions, among the elements that come after the dates.
+/// Returns the extensions among the elements after the validity.
 fn extensions<'a>(rest: Der<'a>) -> Option<Vec<(&'a [u8], &'a [u8])>> {
-    let mut found = Vec::new();
-    for (tag, inside) in rest {
+    let mut pairs = Vec::new();
+    for (tag, content) in rest {
         if tag != EXTENSIONS {
             continue;
         }
-        let mut list = Der(Der(inside).inside(SEQUENCE)?);
+        let mut list = Der(Der(content).inside(SEQUENCE)?);
         while let Some((SEQUENCE, extension)) = list.next() {
             let mut extension = Der(extension);
             let id = extension.inside(OID)?;
             extension.pass_over(CRITICAL);
-            found.push((id, extension.inside(OCTETS)?));
+            pairs.push((id, extension.inside(OCTETS)?));
         }
     }
-    Some(found)
+    Some(pairs)
 }
 
 #[cfg(test)]
