@@ -1,5 +1,5 @@
-//! One notification on its way: the rendered message, and the batch of addresses of one channel it goes to.
-//! This is all a channel ever sees, and all the queue keeps.
+//! Delivery of one notification: the rendered message and a batch of recipients on one channel.
+//! A channel sees nothing else, and the queue keeps nothing else to send it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,84 +12,83 @@ use crate::echo::ReturnAddress;
 use crate::notification::{CallId, Notification, Priority, When};
 use crate::words::{AppId, ChannelName, DeliveryId, DeviceId, NotificationId, Secret, Timestamp, UserId};
 
-/// What the device is to do with a message.
+/// Action of the device on a message.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Act {
-    /// Show it, unless it is silent.
+    /// Shows the message, unless it is silent.
     #[default]
     Show,
-    /// Ring.
+    /// Rings for a call.
     Ring {
-        /// The call's id, as the IM server and the app know it.
+        /// Id of the call that the IM server and the app use.
         call: CallId,
-        /// By the platform's own call screen, where the channel and the app can.
+        /// `true` to use the platform's own call screen, where the channel and the app support it.
         voip: bool,
     },
-    /// Take off the screen what is shown under [`Message::tag`]. Such a message is silent.
+    /// Removes from the screen what is shown under [`Message::tag`]. Such a message is silent.
     Remove,
 }
 
-/// What is to be shown and handed over: rendered for one locale, cut to what one channel can carry.
-/// Texts of users never print.
+/// Message rendered for one locale and cut to the size limit of one channel. `Debug` shows no text of a user.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Message {
-    /// The id every attempt carries to the vendor and to the device, so that a duplicate can be told.
+    /// Id of the notification. Every attempt carries it, so that push service and device can recognise a duplicate.
     pub id: NotificationId,
-    /// The app it belongs to.
+    /// App of the notification.
     pub app: AppId,
-    /// Shown first.
+    /// First text on the screen.
     pub title: Secret,
-    /// Shown below.
+    /// Text below the title.
     pub content: Secret,
-    /// Handed to the app as it is.
+    /// Data that the app receives unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<Secret>,
     /// HTTPS address of a picture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<Secret>,
-    /// Where a click leads.
+    /// URL that a click opens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<Secret>,
-    /// A later message with the same key replaces this one.
+    /// Key by which a later message replaces this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub collapse_key: Option<String>,
-    /// Groups messages of one conversation.
+    /// Key that groups the messages of one conversation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thread: Option<String>,
-    /// What kind of notification it is for the device's settings.
+    /// Category of the notification in the device's settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub category: Option<String>,
-    /// How urgent it is.
+    /// Urgency for the push service and the device.
     pub priority: Priority,
-    /// The number on the app's icon.
+    /// Number on the app's icon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub badge: Option<u32>,
-    /// Shows nothing: data for the app alone.
+    /// `true` if the device shows nothing and only the app receives the data.
     pub silent: bool,
-    /// What the device is to do with it.
+    /// Action of the device.
     #[serde(default)]
     pub act: Act,
-    /// Whether a user who has come online meanwhile still gets it.
+    /// Presence condition. It decides whether a user who has come online since still gets the message.
     #[serde(default)]
     pub when: When,
-    /// When the caller asked.
+    /// Creation time of the notification.
     pub created_at: Timestamp,
-    /// How long it is worth sending, counted from `created_at`. Zero: now or never.
+    /// Time to live, counted from `created_at`. Zero means one attempt within [`Message::NOW_OR_NEVER`].
     pub ttl: Duration,
-    /// Native options for this channel, merged last into what it sends.
+    /// Native options for this channel, merged last into its request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overrides: Option<Value>,
-    /// Where its devices tell what became of it; none when nobody wants to know.
+    /// Endpoint and key for device events. `None` means that the gateway collects no device events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub return_address: Option<ReturnAddress>,
 }
 
 impl Message {
-    /// How long a message with a time to live of zero may take to its only attempt.
+    /// Maximum age at the only attempt of a message whose time to live is zero.
     pub const NOW_OR_NEVER: Duration = Duration::from_secs(10);
 
-    /// One that says nothing yet: shown, urgent, for who is away, worth sending as long as a notification is by default.
+    /// Creates an empty message with defaults: shown, high priority, for offline users only, with the default time to live.
     #[must_use]
     pub fn new(id: NotificationId, app: AppId, created_at: Timestamp) -> Self {
         Self {
@@ -115,13 +114,13 @@ impl Message {
         }
     }
 
-    /// From when on it must not be sent any more.
+    /// Returns the expiry. From that time on the message must not be sent.
     #[must_use]
     pub fn expires_at(&self) -> Timestamp {
         self.created_at + if self.ttl.is_zero() { Self::NOW_OR_NEVER } else { self.ttl }
     }
 
-    /// The time to live that is left for the vendor, in whole seconds, rounded up; zero stays zero.
+    /// Returns the remaining time to live in whole seconds, rounded up. Zero if the time to live is zero or has ended.
     #[must_use]
     pub fn seconds_left(&self, now: Timestamp) -> u64 {
         if self.ttl.is_zero() {
@@ -130,79 +129,82 @@ impl Message {
         u64::try_from(self.expires_at().since(now).as_millis().div_ceil(1000)).unwrap_or(u64::MAX)
     }
 
-    /// What goes to the app's SDK beside the payload, as JSON text in the keys that clients of ZPNs look for: the id that tells
-    /// a duplicate, of a ring the call's id, and of a removal the tag of what is to go from the screen.
+    /// Returns the data for the app's SDK beside the payload, as JSON text with the keys that clients of ZPNs read.
+    ///
+    /// It holds the id, by which the SDK recognises a duplicate. A ring has the call's id too, and a removal has the tag of
+    /// the notification to remove.
     #[must_use]
     pub fn note(&self) -> String {
-        self.note_to(None)
+        self.note_with(None)
     }
 
-    /// The note for the target of that number, with where it tells what became of the message, if anybody wants to know.
-    /// It is as long for every number.
+    /// Returns [`Message::note`] for the target with this index. If the gateway collects device events, it also holds the
+    /// endpoint and the target's event token. The length is the same for every index.
     #[must_use]
     pub fn note_for(&self, index: u32) -> String {
-        self.note_to(self.return_address.as_ref().map(|address| address.of(self.id, index)))
+        self.note_with(self.return_address.as_ref().map(|address| address.of(self.id, index)))
     }
 
-    fn note_to(&self, receipt: Option<String>) -> String {
+    fn note_with(&self, event_url: Option<String>) -> String {
         let mut note = format!(r#"{{"version":1,"zpns_request_id":"{}""#, self.id);
-        let more = match &self.act {
+        let action = match &self.act {
             Act::Show => None,
             Act::Ring { call, .. } => Some(("call_id", call.to_string())),
             Act::Remove => Some(("revoke", self.tag())),
         };
-        for (key, text) in more.into_iter().chain(receipt.map(|receipt| ("receipt", receipt))) {
+        for (key, text) in action.into_iter().chain(event_url.map(|url| ("receipt", url))) {
             note.push_str(&format!(r#","{key}":{}"#, Value::from(text)));
         }
         note.push('}');
         note
     }
 
-    /// Under which name the device shows it: showing the same name again replaces, so a duplicate is seen once.
+    /// Returns the name under which the device shows the message: the collapse key, or else the id. A message with the same
+    /// name replaces it, so a duplicate is visible once.
     #[must_use]
     pub fn tag(&self) -> String {
         self.collapse_key.clone().unwrap_or_else(|| self.id.to_string())
     }
 }
 
-/// One address a delivery goes to.
+/// Recipient of a delivery: one address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
-    /// Its number within the notification: what receipts are kept under.
+    /// Number of the recipient within the notification. Its status is kept under this number.
     pub index: u32,
-    /// The device behind it; none for a bare address.
+    /// Device with this address. `None` for an address that the caller named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<DeviceId>,
-    /// The user it is for; none for a bare address.
+    /// User of the device. `None` for an address that the caller named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<UserId>,
-    /// Where to.
+    /// Address to send to.
     pub address: Address,
-    /// When that address was registered: older news of its death is not believed.
+    /// Registration time of the address. Proof of its death from before that time is ignored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registered_at: Option<Timestamp>,
 }
 
 impl Target {
-    /// An address that belongs to nobody we know.
+    /// Creates a target from an address without a known device.
     #[must_use]
     pub fn bare(index: u32, address: Address) -> Self {
         Self { index, device: None, user: None, address, registered_at: None }
     }
 }
 
-/// One notification on its way to a batch of addresses of one channel.
+/// Batch of recipients of one notification on one channel.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Delivery {
-    /// Its name in the queue.
+    /// Id in the queue.
     pub id: DeliveryId,
-    /// The channel that sends it.
+    /// Channel that sends it.
     pub channel: ChannelName,
-    /// What is sent.
+    /// Message to send.
     pub message: Arc<Message>,
-    /// To whom; never empty, never more than the channel's `max_batch`.
+    /// Recipients. Never empty, and at most the channel's `max_batch`.
     pub targets: Vec<Target>,
-    /// Which try this is, from 1.
+    /// Number of the current attempt, from 1.
     pub attempt: u32,
 }
 

@@ -1,6 +1,7 @@
-//! What a device itself tells of a notification: that it has come, that it was clicked or waved away. By what right it tells:
-//! a token of its own for each address of each notification, which proves that the push was read there and is good for
-//! nothing else.
+//! Device events: an SDK reports that a push arrived, or that its user clicked or dismissed the notification.
+//!
+//! An event token in the push authenticates the report. Each recipient of each notification has its own token. The token
+//! proves that the push was read on that device, and permits nothing else.
 
 use std::fmt;
 
@@ -12,23 +13,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::words::{NotificationId, Secret, Timestamp};
 
-/// Something a device tells of a notification.
+/// Kind of a device event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Echo {
-    /// The push has come to the device.
+    /// The push arrived on the device.
     Arrived,
-    /// Its user clicked the notification.
+    /// The user clicked the notification.
     Clicked,
-    /// Its user waved the notification away.
+    /// The user dismissed the notification.
     Dismissed,
 }
 
 impl Echo {
-    /// Every one, in the order in which they happen.
+    /// Every kind, in the order in which events happen.
     pub const ALL: [Self; 3] = [Self::Arrived, Self::Clicked, Self::Dismissed];
 
-    /// The name used in the API, in stores and in metrics.
+    /// Returns the name used in the API, in stores and in metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -39,22 +40,22 @@ impl Echo {
     }
 }
 
-/// When a device first told what, of one notification.
+/// Device events of one recipient, each with the time of its first report.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Echoes {
-    /// When it said that the push has come; what else it says implies that.
+    /// Time of arrival. The other events imply an arrival.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arrived_at: Option<Timestamp>,
-    /// When it said that the notification was clicked.
+    /// Time of the click.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clicked_at: Option<Timestamp>,
-    /// When it said that the notification was waved away.
+    /// Time of the dismissal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dismissed_at: Option<Timestamp>,
 }
 
 impl Echoes {
-    /// When it told this.
+    /// Returns the time of an event. `None` means that the event was not reported.
     #[must_use]
     pub const fn at(&self, echo: Echo) -> Option<Timestamp> {
         match echo {
@@ -64,71 +65,71 @@ impl Echoes {
         }
     }
 
-    /// Keeps that it told this; the first time counts. Whether it is news.
+    /// Records an event. Its first time counts. Returns `true` if the event was recorded for the first time.
     pub fn hear(&mut self, echo: Echo, at: Timestamp) -> bool {
-        let is_news = self.at(echo).is_none();
-        // The report of its arrival may have been lost on the way.
+        let is_first = self.at(echo).is_none();
+        // The report of the arrival may be lost, and every other event implies it.
         self.arrived_at.get_or_insert(at);
         match echo {
             Echo::Arrived => {}
             Echo::Clicked => _ = self.clicked_at.get_or_insert(at),
             Echo::Dismissed => _ = self.dismissed_at.get_or_insert(at),
         }
-        is_news
+        is_first
     }
 
-    /// Whether it told nothing.
+    /// Returns `true` if no event was recorded.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// Where the devices of one notification tell what became of it, and what their tokens are made with.
+/// Endpoint for the device events of one notification, and the key that signs its event tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReturnAddress {
-    /// An HTTPS address, or a path on the site of the page.
+    /// HTTPS URL, or a path on the site of the web page.
     pub url: String,
-    /// This notification's own key, never the gateway's: whoever reads the queue can forge no receipt of another one.
+    /// Key of this notification alone, never the gateway's: a reader of the queue cannot forge events of other notifications.
     key: Secret,
 }
 
 impl ReturnAddress {
-    /// With a key that is this notification's own. A gateway makes them by itself; this is for tests of channels.
+    /// Creates an endpoint with the key of one notification. For tests of channels. A gateway derives the key itself.
     #[must_use]
     pub const fn new(url: String, key: Secret) -> Self {
         Self { url, key }
     }
 
-    /// The address with the token of one target behind a `#`, which no request carries by itself. It is as long for every
-    /// target.
+    /// Returns the URL with the event token of one target after a `#`, because HTTP requests do not carry fragments. The
+    /// length is the same for every target.
     #[must_use]
     pub fn of(&self, id: NotificationId, index: u32) -> String {
-        let proof = proof(self.key.expose().as_bytes(), index);
-        let mut token = [0; TOKEN];
-        token[..ID].copy_from_slice(id.0.as_bytes());
-        token[ID..ID + INDEX].copy_from_slice(&index.to_be_bytes());
-        token[ID + INDEX..].copy_from_slice(&proof.as_ref()[..PROOF]);
+        let signature = signature(self.key.expose().as_bytes(), index);
+        let mut token = [0; TOKEN_BYTES];
+        token[..ID_BYTES].copy_from_slice(id.0.as_bytes());
+        token[ID_BYTES..ID_BYTES + INDEX_BYTES].copy_from_slice(&index.to_be_bytes());
+        token[ID_BYTES + INDEX_BYTES..].copy_from_slice(&signature.as_ref()[..SIGNATURE_BYTES]);
         format!("{}#{}", self.url, URL_SAFE_NO_PAD.encode(token))
     }
 }
 
-/// Whose word a token is: which target of which notification.
+/// Recipient that an event token identifies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Speaker {
-    /// Of which notification.
+    /// Notification of the recipient.
     pub notification: NotificationId,
-    /// The target's number within it.
+    /// Index of the target within the notification.
     pub index: u32,
 }
 
-const ID: usize = 16;
-const INDEX: usize = 4;
-/// 128 bits: nobody guesses them, and they cost a push 22 letters.
-const PROOF: usize = 16;
-const TOKEN: usize = ID + INDEX + PROOF;
+const ID_BYTES: usize = 16;
+const INDEX_BYTES: usize = 4;
+/// 128 bits cannot be guessed, and take 22 characters in a push.
+const SIGNATURE_BYTES: usize = 16;
+const TOKEN_BYTES: usize = ID_BYTES + INDEX_BYTES + SIGNATURE_BYTES;
 
-/// Makes return addresses, and reads the tokens that come back.
+/// Creates the event endpoint of each notification, and verifies event tokens.
 pub(crate) struct Mailroom {
     url: String,
     key: hmac::Key,
@@ -149,20 +150,20 @@ impl Mailroom {
         ReturnAddress { url: self.url.clone(), key: self.key_of(id) }
     }
 
-    /// Whose word this is; none when no gateway with this key has made the token.
+    /// Verifies an event token. `None` means that no gateway with this key has signed it.
     pub(crate) fn speaker(&self, token: &str) -> Option<Speaker> {
-        let token: [u8; TOKEN] = URL_SAFE_NO_PAD.decode(token).ok()?.try_into().ok()?;
-        let (id, rest) = token.split_first_chunk::<ID>()?;
-        let (index, given) = rest.split_first_chunk::<INDEX>()?;
+        let token: [u8; TOKEN_BYTES] = URL_SAFE_NO_PAD.decode(token).ok()?.try_into().ok()?;
+        let (id, rest) = token.split_first_chunk::<ID_BYTES>()?;
+        let (index, given) = rest.split_first_chunk::<INDEX_BYTES>()?;
         let notification = NotificationId(uuid::Uuid::from_bytes(*id));
         let index = u32::from_be_bytes(*index);
-        let proof = proof(self.key_of(notification).expose().as_bytes(), index);
-        verify_slices_are_equal(&proof.as_ref()[..PROOF], given).ok()?;
+        let signature = signature(self.key_of(notification).expose().as_bytes(), index);
+        verify_slices_are_equal(&signature.as_ref()[..SIGNATURE_BYTES], given).ok()?;
         Some(Speaker { notification, index })
     }
 
     fn key_of(&self, id: NotificationId) -> Secret {
-        // For nothing but receipts, whatever else the gateway's key may come to be used for.
+        // The prefix separates these keys from any other use of the gateway's key.
         let mut context = hmac::Context::with_key(&self.key);
         context.update(b"receipts of ");
         context.update(id.0.as_bytes());
@@ -170,7 +171,7 @@ impl Mailroom {
     }
 }
 
-fn proof(key: &[u8], index: u32) -> hmac::Tag {
+fn signature(key: &[u8], index: u32) -> hmac::Tag {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), &index.to_be_bytes())
 }
 

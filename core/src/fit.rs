@@ -1,5 +1,5 @@
-//! Cuts a message to what a channel can carry: the content first, then the title, at grapheme boundaries. The payload never.
-//! And a collapse key to what any can.
+//! Size limits of channels. Cuts the content of a message first, then its title, at grapheme boundaries, and never the
+//! payload. Shortens collapse keys to a length that every push service accepts.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
@@ -10,25 +10,25 @@ use crate::channel::PushChannel;
 use crate::delivery::Message;
 use crate::words::Secret;
 
-/// What cutting gave.
+/// Result of fitting a message to a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fit {
-    /// It fitted as it was.
+    /// The message fits unchanged.
     Whole,
-    /// Content or title were cut.
+    /// Content or title were cut so that the message fits.
     Cut,
-    /// It does not fit even with both empty: it needs so many bytes, and so many are allowed.
+    /// The message does not fit even with an empty title and content.
     TooLarge {
-        /// Bytes it needs at least.
+        /// Minimum number of bytes it needs.
         needs: usize,
-        /// Bytes the channel carries.
+        /// Maximum number of bytes of the channel.
         limit: usize,
     },
 }
 
 const ELLIPSIS: &str = "…";
 
-/// Makes the message fit the channel.
+/// Cuts the message to the size limit of the channel.
 pub fn fit(channel: &dyn PushChannel, message: &mut Message) -> Fit {
     let limit = channel.info().capability.max_bytes;
     let fits = |message: &Message| channel.render(message).counted <= limit;
@@ -47,8 +47,8 @@ pub fn fit(channel: &dyn PushChannel, message: &mut Message) -> Fit {
     Fit::TooLarge { needs, limit }
 }
 
-/// Finds the longest beginning of one part with which the message fits; leaves the part empty when none does.
-/// A dozen renders at the most, and only for messages that are too large.
+/// Cuts one field to its longest beginning with which the message fits. Returns `false`, and leaves the field empty, if no
+/// beginning fits. The binary search renders about a dozen times, and only for messages that are too large.
 fn cut(
     message: &mut Message,
     part: impl Fn(&mut Message) -> &mut Secret,
@@ -79,8 +79,8 @@ fn shortened(text: &str, end: usize) -> Secret {
     }
 }
 
-/// A name for a collapse key of any length and script: 32 characters of base64url, which push services take everywhere (a
-/// Topic of RFC 8030 §5.4 has no more, and some decode it, so that other lengths are not all right).
+/// Returns a digest of a collapse key of any length and script: 32 characters of base64url, which every push service
+/// accepts. RFC 8030 §5.4 permits at most 32 in a Topic, and some push services decode it, so shorter ones may fail.
 #[must_use]
 pub fn digest_of(key: &str) -> String {
     URL_SAFE_NO_PAD.encode(&digest(&SHA256, key.as_bytes()).as_ref()[..24])
@@ -97,7 +97,7 @@ mod tests {
     use proptest::prelude::*;
     use std::time::Duration;
 
-    /// Counts title, content and payload, as they are.
+    /// Channel that counts the bytes of title, content and payload.
     struct Narrow(ChannelInfo);
 
     #[async_trait::async_trait]
