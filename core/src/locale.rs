@@ -1,5 +1,5 @@
-//! Lookup of the text for a device's language: BCP 47 tags, compared as RFC 4647 §3.4 does, and by likely subtags where that
-//! alone finds nothing or the wrong script. An iPhone says `zh-Hans-CN` where a template has `zh-CN`.
+//! Lookup of the text for a device's language. BCP 47 tags are compared as RFC 4647 §3.4 does. Where that finds nothing
+//! or the wrong script, likely subtags decide: an iPhone reports `zh-Hans-CN` where a template has `zh-CN`.
 //!
 //! The two tables are the part of CLDR's likely subtags (`supplemental/likelySubtags`, CLDR 45) that concerns languages of more
 //! than one script, and the regions of widespread languages. UTS #35 §4.3 describes how they are used.
@@ -82,24 +82,24 @@ const REGIONS: &[(&str, &str)] = &[
 /// Names of languages that devices still use, and those that have taken their place.
 const ALIASES: &[(&str, &str)] = &[("cmn", "zh"), ("in", "id"), ("iw", "he"), ("no", "nb"), ("tl", "fil")];
 
-/// A language tag and what it stands for.
+/// Language tag with its language, script and region.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Locale {
     /// Lower case, with `-` between the subtags.
     tag: String,
     language: String,
-    /// Named or likely. `None` means that the language has one script.
+    /// Named in the tag, or else likely. `None` means that the language has one script.
     script: Option<String>,
-    /// As it is named.
+    /// Named in the tag. `None` means that the tag names no region.
     region: Option<String>,
-    /// Named or likely.
+    /// Named in the tag, or else likely. `None` means that neither is known.
     likely_region: Option<String>,
 }
 
 impl Locale {
-    /// Parses a tag, without regard to case and with `_` for `-`. What is no tag matches nothing but itself.
+    /// Parses a tag. Ignores case and accepts `_` for `-`. A text that is no tag matches only itself.
     pub(crate) fn parse(text: &str) -> Self {
-        // POSIX names have an encoding behind the tag.
+        // POSIX names carry an encoding after the tag.
         let text = text.split(['.', '@']).next().unwrap_or_default();
         let tag = text.replace('_', "-").to_ascii_lowercase();
         let mut subtags = tag.split('-');
@@ -108,7 +108,7 @@ impl Locale {
         let (mut script, mut region) = (None, None);
         for subtag in subtags {
             match subtag.len() {
-                // What follows a single letter or digit extends the tag.
+                // A single letter or digit begins an extension of the tag.
                 1 => break,
                 4 if script.is_none() && is_alphabetic(subtag) => script = Some(subtag.to_owned()),
                 2 if region.is_none() && is_alphabetic(subtag) => region = Some(subtag.to_owned()),
@@ -129,8 +129,8 @@ impl Locale {
         &self.tag
     }
 
-    /// Returns the rank of a text in this language for a device that wants `wanted`: 0 is best. `None` means that its user may not
-    /// be able to read it.
+    /// Returns the rank of a text in this language for a device that prefers `wanted`; 0 is best. `None` means that the
+    /// user may be unable to read it.
     pub(crate) fn rank(&self, wanted: &Self) -> Option<u8> {
         if self.tag == wanted.tag {
             return Some(0);
@@ -139,7 +139,7 @@ impl Locale {
             return None;
         }
         if self.script != wanted.script {
-            // The bare language is what a template has for everybody who speaks it.
+            // A template uses the bare language for all speakers, whatever script they read.
             return (self.tag == self.language).then_some(6);
         }
         let is_truncation = wanted.tag.strip_prefix(&self.tag).is_some_and(|rest| rest.starts_with('-'));

@@ -1,5 +1,5 @@
-//! Templates for title, content and payload: compiled at load, rendered at submit, so that a mistake is told at the door.
-//! Rendering cannot loop for ever (fuel), cannot read files, and an undefined variable is an error, never an empty text.
+//! Templates for title, content and payload. They are compiled at load and rendered at submission, so that the caller gets
+//! the errors. A render has a budget (fuel) and cannot read files. An undefined variable is an error, never an empty text.
 
 mod names;
 
@@ -11,81 +11,82 @@ use serde_json::{Map, Value};
 use crate::locale::Locale;
 use crate::words::{Secret, TemplateName};
 
-/// One language of a template. A part that is left out is taken from the template's default language.
+/// Texts of a template in one language. A missing part is taken from a less specific language, or from the default.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Variant {
-    /// Shown first.
+    /// First text on the screen.
     pub title: Option<String>,
-    /// Shown below.
+    /// Text below the title.
     pub content: Option<String>,
-    /// Handed to the app; `{{ value | tojson }}` writes a variable as JSON.
+    /// Data for the app. `{{ value | tojson }}` writes a variable as JSON.
     pub payload: Option<String>,
 }
 
-/// A template as it is written: a default language and variants by BCP 47 tag.
+/// Source of a template: a default language and variants by BCP 47 tag.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TemplateSource {
-    /// Used when no variant fits.
+    /// Texts for devices whose locale no variant matches.
     pub default: Variant,
-    /// By locale (`zh-CN`, `zh`), compared without regard to case and with `_` for `-`. [`Templates::render`] says which one a device gets.
+    /// Variants by locale (`zh-CN`, `zh`). Tags are compared without regard to case, and may have `_` for `-`.
+    /// [`Templates::render`] describes the selection.
     pub locales: BTreeMap<String, Variant>,
 }
 
-/// A template that could not be compiled or rendered. Names variables, never their values.
+/// Failure to compile or render a template. Names variables, never their values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    /// There is no template of that name.
+    /// There is no template with this name.
     #[error("there is no template `{0}`")]
     Unknown(TemplateName),
     /// The source does not compile.
     #[error("template `{template}`, {part}: {why}")]
     Source {
-        /// Which template.
+        /// Name of the template.
         template: TemplateName,
-        /// Which language and part (`zh-CN content`).
+        /// Language and part (`zh-CN content`).
         part: String,
         /// Key of the text under the template, dotted (`locales.zh-CN.content`).
         key: String,
-        /// What the compiler says, with the line.
+        /// Message of the compiler, with the line.
         why: String,
     },
-    /// It could not be filled with the variables given.
+    /// The template could not be rendered with the given variables.
     #[error("template `{template}`, {part}: {why}")]
     Render {
-        /// Which template.
+        /// Name of the template.
         template: TemplateName,
-        /// Which language and part.
+        /// Language and part.
         part: String,
-        /// What is missing or wrong.
+        /// Missing or invalid variable.
         why: String,
     },
 }
 
-/// What a template gave for one locale.
+/// Texts of a rendered template for one locale. `None` means that the template has no such part.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Text {
-    /// Shown first.
+    /// First text on the screen.
     pub title: Option<Secret>,
-    /// Shown below.
+    /// Text below the title.
     pub content: Option<Secret>,
-    /// Handed to the app.
+    /// Data for the app.
     pub payload: Option<Secret>,
 }
 
-/// The compiled templates of one app.
+/// Compiled templates of one app.
 pub struct Templates {
     env: Environment<'static>,
     variants: BTreeMap<TemplateName, Variants>,
 }
 
-/// The compiled languages of one template, and which parts each has.
+/// Compiled languages of one template, and the parts that each has.
 struct Variants {
     default: [bool; 3],
     locales: Vec<(Locale, [bool; 3])>,
 }
 
 impl Variants {
-    /// Returns the languages that a device of this locale may get, best first; the default is not among them.
+    /// Returns the languages that suit a device with this locale, best first, without the default.
     fn ranked<'a>(&'a self, wanted: Option<&str>) -> Vec<&'a (Locale, [bool; 3])> {
         let Some(wanted) = wanted.filter(|_| !self.locales.is_empty()).map(Locale::parse) else {
             return Vec::new();
@@ -98,9 +99,10 @@ impl Variants {
 }
 
 const PARTS: [&str; 3] = ["title", "content", "payload"];
-/// Some 475 ns a render cost a few hundred units; this is far beyond any sane text and far below a stall.
+/// Budget of one render in minijinja's fuel units. An ordinary text takes a few hundred (about 475 ns). This is far above
+/// any sensible text and far below a noticeable delay.
 const FUEL: u64 = 50_000;
-/// The longest part a template may give, in bytes: more than any channel carries.
+/// Maximum size of a rendered part in bytes, above the limit of every channel.
 const MAX_OUTPUT: usize = 64 * 1024;
 
 impl std::fmt::Debug for Templates {
@@ -114,17 +116,17 @@ impl Default for Templates {
         let mut env = Environment::new();
         env.set_undefined_behavior(UndefinedBehavior::Strict);
         env.set_fuel(Some(FUEL));
-        // Texts go into JSON by serialisation, never by pasting: nothing here is HTML.
+        // Texts are not HTML, and reach JSON by serialisation.
         env.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         Self { env, variants: BTreeMap::new() }
     }
 }
 
 impl Templates {
-    /// Compiles one more template.
+    /// Checks, compiles and adds a template.
     ///
     /// # Errors
-    /// [`TemplateError::Source`] with language, part and line.
+    /// Returns [`TemplateError::Source`] with language, part and line.
     pub fn add(&mut self, name: TemplateName, source: TemplateSource) -> Result<(), TemplateError> {
         if let Some(error) = self.check(&name, &source).into_iter().next() {
             return Err(error);
@@ -140,7 +142,7 @@ impl Templates {
         Ok(())
     }
 
-    /// Returns everything that is wrong with a template: syntax, and filters, tests and functions that do not exist.
+    /// Returns all errors of a template: invalid syntax, and filters, tests and functions that do not exist.
     #[must_use]
     pub fn check(&self, name: &TemplateName, source: &TemplateSource) -> Vec<TemplateError> {
         let locales = source.locales.iter().map(|(locale, variant)| (locale.as_str(), variant));
@@ -192,13 +194,19 @@ impl Templates {
         Ok(has)
     }
 
-    /// Fills a template for one locale, each part by the first variant that has it: the variant of that very locale; one of the same
-    /// language, script and region; a shorter tag of it (RFC 4647 lookup); another one of the same language and script; that of the
-    /// bare language; the default. A script that the tag does not name is the likely one: `zh-Hans-CN` and `zh` get `zh-CN`, and
-    /// `zh-HK` gets `zh-TW` and never `zh-CN`.
+    /// Renders a template for one locale. Each part comes from the first of these variants that has it:
+    ///
+    /// 1. the variant of exactly this locale
+    /// 2. one of the same language, script and region
+    /// 3. one with a shorter tag of the locale (RFC 4647 lookup)
+    /// 4. another one of the same language and script
+    /// 5. the one of the bare language
+    /// 6. the default
+    ///
+    /// The likely script counts if a tag names none: `zh-Hans-CN` and `zh` get `zh-CN`. `zh-HK` gets `zh-TW`, never `zh-CN`.
     ///
     /// # Errors
-    /// [`TemplateError::Unknown`], or [`TemplateError::Render`] naming what is missing.
+    /// Returns [`TemplateError::Unknown`], or [`TemplateError::Render`] with the missing variable.
     pub fn render(
         &self,
         name: &TemplateName,
@@ -207,15 +215,15 @@ impl Templates {
     ) -> Result<Text, TemplateError> {
         let variants = self.variants.get(name).ok_or_else(|| TemplateError::Unknown(name.clone()))?;
         let ranked = variants.ranked(locale);
-        let one = |i: usize| -> Result<Option<Secret>, TemplateError> {
+        let render_part = |i: usize| -> Result<Option<Secret>, TemplateError> {
             let best = ranked.iter().find(|(_, has)| has[i]).map(|(locale, _)| locale.tag());
             let Some(locale) = best.or(variants.default[i].then_some("")) else { return Ok(None) };
-            self.fill(name, locale, PARTS[i], vars).map(Some)
+            self.render_variant(name, locale, PARTS[i], vars).map(Some)
         };
-        Ok(Text { title: one(0)?, content: one(1)?, payload: one(2)? })
+        Ok(Text { title: render_part(0)?, content: render_part(1)?, payload: render_part(2)? })
     }
 
-    fn fill(
+    fn render_variant(
         &self,
         name: &TemplateName,
         locale: &str,
@@ -254,7 +262,7 @@ fn part(locale: &str, part: &str) -> String {
     if locale.is_empty() { part.to_owned() } else { format!("{locale} {part}") }
 }
 
-/// Kind and line only: minijinja's detail may quote a value.
+/// Returns kind and line of an error. Only syntax errors keep minijinja's detail, because other details may quote a value.
 fn reason(error: &minijinja::Error) -> String {
     let line = error.line().map(|line| format!(" in line {line}")).unwrap_or_default();
     match error.kind() {

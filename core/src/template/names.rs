@@ -1,29 +1,30 @@
-//! Names of filters, tests and functions that a template uses. Found without rendering, which sees only the branches it takes.
+//! Finds unknown filters, tests and functions in a template's source. Rendering would not find them all, because it sees
+//! only the branches it takes.
 
 use minijinja::{Environment, ErrorKind};
 
-/// Returns what the source names and the environment does not have: kind, name and line.
-/// `undeclared` are the variables of the source that nothing in it declares.
+/// Returns an error text for the first unknown name in the source, with kind, name and line. `None` means that all names
+/// are known. `is_undeclared` tells whether nothing in the source declares a variable.
 pub(super) fn unknown(
     env: &Environment<'_>,
     source: &str,
-    undeclared: impl Fn(&str) -> bool,
+    is_undeclared: impl Fn(&str) -> bool,
 ) -> Option<String> {
     let is_unknown = |expression: String, kind: ErrorKind| {
         let evaluated = env.compile_expression(&expression).and_then(|compiled| compiled.eval(()));
         evaluated.is_err_and(|error| error.kind() == kind)
     };
-    let found = uses(source).into_iter().find(|used| match used.kind {
+    let unknown_use = uses(source).into_iter().find(|used| match used.kind {
         Kind::Filter => is_unknown(format!("none|{}", used.name), ErrorKind::UnknownFilter),
         Kind::Test => is_unknown(format!("none is {}", used.name), ErrorKind::UnknownTest),
-        Kind::Function => undeclared(used.name) && env.globals().all(|(name, _)| name != used.name),
+        Kind::Function => is_undeclared(used.name) && env.globals().all(|(name, _)| name != used.name),
     })?;
-    let kind = match found.kind {
+    let kind = match unknown_use.kind {
         Kind::Filter => "filter",
         Kind::Test => "test",
         Kind::Function => "function",
     };
-    Some(format!("there is no {kind} `{}`, used in line {}", found.name, found.line))
+    Some(format!("there is no {kind} `{}`, used in line {}", unknown_use.name, unknown_use.line))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,16 +34,16 @@ enum Kind {
     Function,
 }
 
-/// A name and what it is used as.
+/// Use of a name in a template.
 #[derive(Debug, PartialEq, Eq)]
-struct Used<'a> {
+struct NameUse<'a> {
     kind: Kind,
     name: &'a str,
     line: usize,
 }
 
-/// Returns the uses in the order of the source.
-fn uses(source: &str) -> Vec<Used<'_>> {
+/// Returns the uses of names in the order of the source.
+fn uses(source: &str) -> Vec<NameUse<'_>> {
     let (mut used, mut rest) = (Vec::new(), source);
     while let Some(start) = rest.find('{') {
         let code = &rest[start + 1..];
@@ -66,9 +67,9 @@ fn is_raw(block: &str) -> bool {
     block.strip_prefix("raw").is_some_and(|rest| rest.trim_start_matches(['-', '+', ' ']).starts_with("%}"))
 }
 
-/// Reads one block up to `end`, and returns what follows it.
-fn expressions<'a>(source: &'a str, code: &'a str, end: &str, used: &mut Vec<Used<'a>>) -> &'a str {
-    // The two tokens before the current one; a string counts as a quotation mark.
+/// Collects the uses in one block up to `end`. Returns the text after the block.
+fn expressions<'a>(source: &'a str, code: &'a str, end: &str, used: &mut Vec<NameUse<'a>>) -> &'a str {
+    // Two tokens before the current one. A string counts as one quotation mark.
     let (mut last, mut before) = ("", "");
     let mut rest = code;
     loop {
@@ -86,7 +87,7 @@ fn expressions<'a>(source: &'a str, code: &'a str, end: &str, used: &mut Vec<Use
         let is_name = word_length(token) > 0 && !first.is_ascii_digit();
         if let Some(kind) = kind_of(before, last, token, rest).filter(|_| is_name) {
             let line = source[..token.as_ptr() as usize - source.as_ptr() as usize].matches('\n').count() + 1;
-            used.push(Used { kind, name: token, line });
+            used.push(NameUse { kind, name: token, line });
         }
         (before, last) = (last, if matches!(first, '"' | '\'') { "\"" } else { token });
     }
