@@ -1,5 +1,5 @@
-//! Presence by leases: an IM server says that a user is online, and says so again before the lease ends. In memory: after a
-//! restart everybody is away until the next word of him, which costs a push too many and never one too few.
+//! Presence sessions with an expiry. The IM server reports that a user is online, and repeats it before the expiry. Sessions
+//! are in memory: after a restart all users are offline until their next heartbeat. That costs extra pushes and loses none.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use crate::clock::Clock;
 use crate::device::Platform;
 use crate::words::{AppId, DeviceId, Timestamp, UserId};
 
-/// How long it is remembered that somebody came online: as long as a notification is tried.
+/// Time for which a user's last coming online is kept.
 const REMEMBERED: Duration = Duration::from_secs(3600);
-/// How often the table is cleared of those who have long been away.
+/// Interval at which users without a session are removed from memory.
 const CLEARED: Duration = Duration::from_secs(60);
 
-/// Who is online, until when.
+/// Presence sessions of users in memory.
 pub struct Leases {
     clock: Arc<dyn Clock>,
     table: Mutex<Table>,
@@ -32,33 +32,33 @@ struct Table {
 
 #[derive(Default)]
 struct User {
-    /// Until when each lives.
+    /// Sessions with their expiry.
     sessions: HashMap<(Platform, Option<DeviceId>), Timestamp>,
-    /// When he last came with a session he did not have before.
+    /// Start of the last new session.
     came: Option<Timestamp>,
 }
 
-/// A user's session on one platform.
+/// Presence session of a user on one platform.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
-    /// Of which app.
+    /// App of the user.
     pub app: AppId,
-    /// Whose.
+    /// User who is online.
     pub user: UserId,
-    /// On which platform.
+    /// Platform of the session.
     pub platform: Platform,
-    /// From which device, where that is known.
+    /// Device of the session. `None` means that it is unknown.
     pub device: Option<DeviceId>,
 }
 
 impl Leases {
-    /// Nobody is online.
+    /// Creates an empty set of sessions.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock, table: Mutex::default() }
     }
 
-    /// The session lives for so long from now, whatever was said before.
+    /// Starts or renews a session. It expires after `lease` from now, whatever its earlier expiry.
     pub fn online(&self, session: Session, lease: Duration) {
         let now = self.clock.now();
         let mut table = self.table.lock();
@@ -71,7 +71,7 @@ impl Leases {
         }
     }
 
-    /// The session has ended. Without a device, every session of the platform has.
+    /// Ends a session. Without a device, ends every session of the user on the platform.
     pub fn offline(&self, session: &Session) {
         let now = self.clock.now();
         let mut table = self.table.lock();
@@ -98,7 +98,7 @@ impl Table {
 }
 
 impl User {
-    /// Ends what has run out.
+    /// Removes expired sessions.
     fn end(&mut self, now: Timestamp) {
         self.sessions.retain(|_, until| *until > now);
     }

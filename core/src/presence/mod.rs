@@ -1,4 +1,4 @@
-//! Who is online, as the IM server knows it.
+//! Presence of users, as the IM server reports it.
 
 mod leases;
 
@@ -11,17 +11,17 @@ use crate::words::{AppId, DeviceId, Timestamp, UserId};
 
 pub use leases::{Leases, Session};
 
-/// A live connection of a user.
+/// Live connection of a user to the IM server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Connection {
-    /// On which platform.
+    /// Platform of the connection.
     pub platform: Platform,
-    /// From which device, where that is known; otherwise every device of the platform counts as connected.
+    /// Device of the connection. `None` means that it is unknown; then every device of the platform counts as connected.
     pub device: Option<DeviceId>,
 }
 
 impl Connection {
-    /// Whether it is this device's.
+    /// Returns `true` if the connection is this device's.
     #[must_use]
     pub fn is_of(&self, device: &Device) -> bool {
         match &self.device {
@@ -31,21 +31,22 @@ impl Connection {
     }
 }
 
-/// Tells who is online. An embedder answers from her connections; the default says that nobody is.
+/// Source of presence. An embedder implements it with the connections of its IM server. By default nobody is online.
 ///
-/// Only [`Presence::online_on`] must be written; the others are there for those who know more or can tell many at once.
+/// Only [`Presence::online_on`] is required. The other methods are for sources that know more, or that answer for many
+/// users at once.
 #[async_trait]
 pub trait Presence: Send + Sync + 'static {
-    /// The platforms on which the user has a live connection now; empty when he is away.
+    /// Returns the platforms on which the user has a live connection now. Empty means that the user is offline.
     async fn online_on(&self, app: &AppId, user: &UserId) -> Vec<Platform>;
 
-    /// The user's live connections now, with their devices where those are known.
+    /// Returns the user's live connections now, with their devices where these are known.
     async fn connections(&self, app: &AppId, user: &UserId) -> Vec<Connection> {
         let platforms = self.online_on(app, user).await;
         platforms.into_iter().map(|platform| Connection { platform, device: None }).collect()
     }
 
-    /// The connections of many users at once; who is away need not be in it.
+    /// Returns the connections of many users at once. Offline users may be missing.
     async fn connections_of(&self, app: &AppId, users: &[UserId]) -> HashMap<UserId, Vec<Connection>> {
         let mut online = HashMap::new();
         for user in users {
@@ -57,16 +58,17 @@ pub trait Presence: Send + Sync + 'static {
         online
     }
 
-    /// Whether the user has come online since `at`, with a connection he did not have before. Asked before a notification
-    /// that had to wait is tried: who came meanwhile has got it on his connection. Whoever does not remember says no; then
-    /// only a device that is connected at that moment is spared.
+    /// Returns `true` if the user has come online since `at` with a new connection.
+    ///
+    /// Called before a delivery that had to wait is tried: a user who has come online since got the notification on the
+    /// connection. A source without a history returns `false`. Then only currently connected devices are skipped.
     async fn came_since(&self, app: &AppId, user: &UserId, at: Timestamp) -> bool {
         let _ = (app, user, at);
         false
     }
 }
 
-/// Nobody is ever online: whoever asks has already found out.
+/// Presence that reports every user as offline. For callers that submit notifications to offline users only.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NobodyOnline;
 
