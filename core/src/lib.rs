@@ -1,15 +1,15 @@
-//! Offline push for IM servers: the library an embedder depends on.
+//! Offline push for IM servers: the library that an embedder depends on.
 //!
-//! Your IM server stores a message and delivers it to whoever is connected. This crate does the rest: it finds the devices of
-//! those who are away, picks a way to the push service behind each, and hands the notification over. What it has accepted
-//! it sends, tries again when a push service is in trouble, and forgets addresses that are proven dead.
+//! Your IM server stores a message and delivers it to the users who are online. This crate does the rest: it finds the
+//! devices of offline users, selects a channel for each device, and sends the notification. It keeps every accepted
+//! notification until it is sent, retries it when a push service fails, and prunes addresses that are proven dead.
 //!
-//! It knows no vendor and no member of this workspace; `docs/ARCHITECTURE.md` is the map.
+//! It knows no vendor, and depends on no other crate of this workspace. `docs/ARCHITECTURE.md` has an overview.
 //!
 //! # A gateway in your process
 //!
-//! Ways to push services are *channels*: a crate each beside this one, or your own. To have something to watch, here is one
-//! that writes down what it would send.
+//! A *channel* is a way to a push service. Each is a crate beside this one, or your own. This example has a channel that
+//! writes every message to a list.
 //!
 //! ```
 //! # use std::sync::{Arc, Mutex};
@@ -26,12 +26,12 @@
 //! impl PushChannel for Notebook {
 //!     fn info(&self) -> &ChannelInfo { &self.info }
 //!
-//!     // Pure: planning asks it how large a message becomes, previews show it.
+//!     // Pure. Planning uses the size of the message, and previews show its body.
 //!     fn render(&self, message: &Message) -> Rendered {
 //!         Rendered { body: serde_json::Value::Null, counted: message.content.expose().len() }
 //!     }
 //!
-//!     // One outcome for each target, in order. No retry, no sleep, no clock in here.
+//!     // Returns one outcome for each target, in order. Never retries, sleeps or reads a clock.
 //!     async fn send(&self, delivery: &Delivery) -> Report {
 //!         let message = &delivery.message;
 //!         let line = format!("{}: {}", message.title.expose(), message.content.expose());
@@ -63,10 +63,10 @@
 //! let notebook = notebook();
 //! let gateway = Gateway::builder().channel(notebook.clone()).start().await?;
 //!
-//! // A device says who is logged in on it and where it is reached. Idempotent.
+//! // Registers a device with its user and addresses. Idempotent.
 //! gateway.register(page(&gateway, "bobs-page", "bob")?).await?;
 //!
-//! // Accepted means stored; the ticket says to how many addresses, and who gets nothing and why.
+//! // Stores the notification. The ticket has the number of addresses, and the skipped users with the reasons.
 //! let hello = Notification::to_user("chat", "bob")?.title("Ann").content("hello");
 //! let ticket = gateway.submit(hello).await?;
 //! assert_eq!((ticket.accepted, ticket.skipped.len()), (1, 0));
@@ -78,14 +78,14 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Without anything else said it keeps everything in memory. [`gateway::Builder::store`] takes a durable store, such as
-//! `pushgate-sqlite`; the traits [`Store`] and [`Queue`] can be put on tables of your own, and `pushgate-kit` has the suite
-//! that holds them to their promises. `examples/embed` is an IM server that does so.
+//! By default a gateway keeps everything in memory. [`gateway::Builder::store`] takes a durable store, such as
+//! `pushgate-sqlite`. You can also implement [`Store`] and [`Queue`] on your own tables, and test them with the suite in
+//! `pushgate-kit`. `examples/embed` is an IM server that does so.
 //!
-//! # Who is away
+//! # Presence
 //!
-//! Tell the gateway by a [`Presence`] what your connections know. A device that is connected gets no push; the user's other
-//! devices do, unless his [`Rules`] say otherwise.
+//! Implement [`Presence`] on your connections. A connected device gets no push. The user's other devices do, unless the
+//! user's [`Rules`] forbid it.
 //!
 //! ```
 //! use async_trait::async_trait;
@@ -104,13 +104,13 @@
 //! # drop(builder);
 //! ```
 //!
-//! A connection may be dead before anybody notices. With [`Notification::ack_within`] those who are online are pushed to as
-//! well, unless [`Gateway::acknowledge`] tells in time that they have got it.
+//! A connection may be dead before the server notices. With [`Notification::ack_within`], online users get a push as well,
+//! unless [`Gateway::acknowledge`] reports in time that they have received the message.
 //!
-//! # Whose device it is
+//! # Users of a device
 //!
-//! One address belongs to at most one user. Registering it for another moves it; so does [`Gateway::login`], and after
-//! [`Gateway::logout`] the device is nobody's. A push that had to wait does not go to whoever has the device by then.
+//! One address belongs to at most one user. A registration for another user moves it, and so does [`Gateway::login`]. After
+//! [`Gateway::logout`] the device has no user. A delayed push never goes to another user who has the device by then.
 //!
 //! ```
 //! # use pushgate::{AppId, Device, DeviceId, Gateway, Platform, Takeover, Traits, UserId};
@@ -123,15 +123,16 @@
 //!     Device { app: app.clone(), id: page.clone(), user: Some(ann.clone()), traits, addresses: vec![], registered_at };
 //! gateway.register(device).await?;
 //! gateway.login(&app, &page, &bob, Takeover::Always).await?;
-//! // Ann's logout comes late, and does not undo Bob's login.
+//! // Ann's logout arrives late, and does not undo Bob's login.
 //! assert!(!gateway.logout(&app, &page, Some(&ann)).await?);
 //! # Ok(()) }
 //! ```
 //!
-//! # Calls, and taking back
+//! # Calls, removal and revocation
 //!
-//! A [`Call`] rings urgently, under its own id, and never after its time. What comes of it takes the ring's place or removes
-//! it, and so does a [`Purpose::Removal`] for a message that was read elsewhere; [`Gateway::revoke`] takes back a notification.
+//! A [`Call`] rings with high priority, under its own id, and never after its timeout. [`Purpose::CallOver`] replaces or
+//! removes the ring. [`Purpose::Removal`] removes a message that was read on another device. [`Gateway::revoke`] withdraws a
+//! notification and removes it from screens.
 //!
 //! ```
 //! use std::time::Duration;
@@ -146,22 +147,22 @@
 //! # Ok(()) }
 //! ```
 //!
-//! # Later, and to many
+//! # Scheduled notifications and large audiences
 //!
-//! [`Notification::send_at`] is an hour at which the audience is looked up and sent to. An audience of more than a thousand, or
-//! [`Audience::All`], is planned piece by piece from the queue: [`receipt::Progress`] says how far it has come.
+//! At [`Notification::send_at`] the gateway looks up the audience and sends the notification. An audience of more than a
+//! thousand, or [`Audience::All`], is planned in batches from the queue. [`receipt::Progress`] counts them.
 //!
-//! # What devices tell
+//! # Device events
 //!
-//! That a push service took a push says nothing of whether it was shown. With [`gateway::Builder::receipts`] each push brings
-//! a token by which the SDK on the device tells your server, and [`Gateway::receipt`] takes it in: [`Receipt::echoes`] has it
-//! then, and an [`observe::Observer`] hears of it.
+//! A push that the push service accepted may still not be shown. With [`gateway::Builder::receipts`] each push carries an
+//! event token, with which the SDK on the device reports events to your server. [`Gateway::receipt`] records an event:
+//! [`Receipt::echoes`] shows it, and an [`observe::Observer`] receives it.
 //!
-//! # What goes wrong
+//! # Failures
 //!
-//! Every failure is a [`Fault`] of one [`Kind`]; the kind's row says whose it is and whether it is tried again. An
-//! [`observe::Observer`] hears of every receipt, every address that was forgotten, and every alarm. Titles, contents, payloads
-//! and tokens are [`Secret`]s, which do not print.
+//! Every failure is a [`Fault`] of one [`Kind`]. The kind determines who has to act and whether the gateway retries. An
+//! [`observe::Observer`] receives every change of a status, every pruned address and every alarm. Titles, contents, payloads
+//! and tokens are [`Secret`]s, which `Debug` does not show.
 
 pub mod answer;
 pub mod app;
