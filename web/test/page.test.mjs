@@ -85,7 +85,7 @@ test("a wrong configuration is refused by the name of its key", async () => {
     [{ vapidKey: KEY, apikey: "x" }, /`apikey`/],
     [{ vapidKey: "short" }, /`vapidKey`/],
     [{ ...FIREBASE, projectId: "" }, /projectId/],
-    [{ vapidKey: 7 }, /`vapidKey` is a string/],
+    [{ vapidKey: 7 }, /`vapidKey` must be a string/],
   ];
   for (const [config, message] of cases) {
     await assert.rejects(ZPNs.getInstance().register(config, zim()), { code: "invalid_config", message });

@@ -2,12 +2,12 @@ import { fromBase64Url, toBase64Url } from "../shared/base64.js";
 import type { Settings } from "../shared/config.js";
 import { PushError, step } from "../shared/errors.js";
 
-/** Served from the site's root; a page anywhere on the site registers the same worker. */
+/** Path of the worker at the site's root. All pages of the site register the same worker. */
 const WORKER = "/firebase-messaging-sw.js";
-/** Apart from the scope of a worker the site may have for itself. */
+/** Scope of the worker, separate from that of another worker of the site. */
 const SCOPE = "/firebase-cloud-messaging-push-scope";
 
-/** Refuses browsers and pages that cannot get a push, and says why. */
+/** Throws `unsupported_browser` with the reason if this browser or page cannot receive pushes. */
 export function assertSupported(): void {
   const missing =
     (!globalThis.isSecureContext && "the page is not served over https (http is enough on localhost)") ||
@@ -21,22 +21,25 @@ export function assertSupported(): void {
   }
 }
 
-/** Asks the user. Safari wants to be asked within a click, so this comes before anything that waits. */
-export async function permission(): Promise<void> {
-  const given = await Notification.requestPermission();
-  if (given === "denied") {
+/** Asks the user for permission. Safari requires this within a click, so it precedes all other waiting. */
+export async function requestPermission(): Promise<void> {
+  const permission = await Notification.requestPermission();
+  if (permission === "denied") {
     throw new PushError(
       "permission_denied",
       "the user does not allow notifications; the site's settings can change that",
     );
   }
-  if (given !== "granted") {
-    throw new PushError("permission_dismissed", "the user closed the question; ask again after a click");
+  if (permission !== "granted") {
+    throw new PushError(
+      "permission_dismissed",
+      "the user closed the permission prompt; ask again after a click",
+    );
   }
 }
 
-/** The worker, registered and active. */
-export function worker(): Promise<ServiceWorkerRegistration> {
+/** Registers the worker and waits until it is active. */
+export function activeWorker(): Promise<ServiceWorkerRegistration> {
   return step("worker_failed", `${WORKER} does not start`, async () => {
     const registration = await navigator.serviceWorker.register(WORKER, { scope: SCOPE });
     const starting = registration.installing ?? registration.waiting;
@@ -49,42 +52,42 @@ export function worker(): Promise<ServiceWorkerRegistration> {
 
 function activated(starting: ServiceWorker): Promise<void> {
   return new Promise((resolve, reject) => {
-    const look = () => {
+    const check = () => {
       if (starting.state === "activated") {
         resolve();
       } else if (starting.state === "redundant") {
-        reject(new Error("the script throws or was replaced while it started"));
+        reject(new Error("the script threw an error or was replaced while it started"));
       }
     };
-    starting.addEventListener("statechange", look);
-    look();
+    starting.addEventListener("statechange", check);
+    check();
   });
 }
 
-/** The registration, if there is one. */
-export function registered(): Promise<ServiceWorkerRegistration | undefined> {
-  // The scope has no page below it, so it is asked for by name.
+/** Returns the registration of the worker. `undefined` if there is none. */
+export function existingRegistration(): Promise<ServiceWorkerRegistration | undefined> {
+  // No page is within the scope, so the registration is found by its scope.
   return navigator.serviceWorker.getRegistration(SCOPE);
 }
 
-/** A subscription for the key, that which there is or a new one. */
+/** Returns a subscription for the key: the existing one, or a new one. */
 export function subscription(
   { pushManager }: ServiceWorkerRegistration,
   { vapidKey }: Settings,
 ): Promise<PushSubscription> {
   return step("subscribe_failed", "the browser's push service does not subscribe", async () => {
-    const known = await pushManager.getSubscription();
-    if (known && isFor(known, vapidKey)) {
-      return known;
+    const existing = await pushManager.getSubscription();
+    if (existing && hasKey(existing, vapidKey)) {
+      return existing;
     }
-    // Made for another key: the browser refuses a second one beside it.
-    await known?.unsubscribe();
+    // A browser refuses a second subscription with another key.
+    await existing?.unsubscribe();
     const applicationServerKey = fromBase64Url(vapidKey) ?? null;
     return pushManager.subscribe({ userVisibleOnly: true, applicationServerKey });
   });
 }
 
-function isFor(subscription: PushSubscription, vapidKey: string): boolean {
+function hasKey(subscription: PushSubscription, vapidKey: string): boolean {
   const key = subscription.options?.applicationServerKey;
   return !key || toBase64Url(new Uint8Array(key)) === vapidKey.replace(/=+$/, "");
 }

@@ -1,38 +1,38 @@
 import { type Settings, settings, type ZPNsConfig, type ZPNsOptions } from "../shared/config.js";
 import * as database from "../shared/database.js";
 import { step } from "../shared/errors.js";
-import { isFromWorker, type ZPNsMessage } from "../shared/message.js";
+import { isWorkerMessage, type ZPNsMessage } from "../shared/message.js";
 import { transport } from "../shared/transport.js";
 import { VERSION } from "../shared/version.js";
-import { envelope, tell, type ZIMLike } from "./bridge.js";
+import { envelope, passToken, type ZIMLike } from "./bridge.js";
 import * as browser from "./browser.js";
 
-/** What a registration gives. */
+/** Result of a registration. */
 export interface Registered {
-  /** What the IM server binds to the user. */
+  /** PushID that the IM server binds to the user. */
   pushID: string;
-  /** An FCM token, or the JSON of a Web Push subscription. */
+  /** FCM token, or the JSON of a Web Push subscription. */
   token: string;
 }
 
-/** What a page can listen to. */
+/** Events of the SDK. */
 export interface Events {
-  /** This browser can be pushed to; also after its token has changed. */
+  /** This browser was registered, or its token has changed. */
   registered: Registered;
-  /** A push came while a page was visible: it is not shown, the page shows it as it likes. */
+  /** A push arrived while a page was visible. No notification is shown; the page can show it. */
   notificationArrived: ZPNsMessage;
-  /** A notification was clicked; a page that the click has opened gets it too, once it listens. */
+  /** A notification was clicked. A page that the click has opened receives the event when it adds a listener. */
   notificationClicked: ZPNsMessage;
 }
 
 type Listeners = { [E in keyof Events]: Set<(event: Events[E]) => void> };
 
-/** A click is kept so long for the page that it opens. */
-const CLICK_MS = 60_000;
+/** Time for which a click is kept for the page that it opens. */
+const CLICK_RETENTION_MS = 60_000;
 
 let instance: ZPNs | undefined;
 
-/** Offline push for this page. There is one: `ZPNs.getInstance()`. */
+/** Offline push for this page. The single instance is `ZPNs.getInstance()`. */
 export class ZPNs {
   readonly #listeners: Listeners = {
     registered: new Set(),
@@ -45,44 +45,44 @@ export class ZPNs {
 
   constructor() {
     if (instance) {
-      // biome-ignore lint/correctness/noConstructorReturn: there is one, however it is asked for
+      // biome-ignore lint/correctness/noConstructorReturn: `new` returns the single instance too
       return instance;
     }
     instance = this;
-    globalThis.navigator?.serviceWorker?.addEventListener("message", ({ data }) => this.#heard(data));
+    globalThis.navigator?.serviceWorker?.addEventListener("message", ({ data }) => this.#receive(data));
   }
 
-  /** The one instance. */
+  /** Returns the single instance. */
   static getInstance(): ZPNs {
     return instance ?? new ZPNs();
   }
 
-  /** The version of the SDK. */
+  /** Returns the version of the SDK. */
   static getVersion(): string {
     return VERSION;
   }
 
   /**
-   * Asks the user for permission, subscribes this browser, and hands the token to the IM client, before or after its login.
-   * Registering again is harmless, after a failure as well. In Safari it has to be called from a click.
+   * Asks the user for permission, subscribes this browser, and passes the token to the IM client, before or after its login.
+   * It can be called again, also after a failure. Safari requires a call from a click handler.
    *
    * Rejects with a `PushError`: `invalid_config`, `unsupported_browser`, `permission_denied`, `permission_dismissed`,
    * `worker_failed`, `subscribe_failed`, `registration_failed`, `bridge_failed`.
    */
   async register(config: ZPNsConfig, zim?: ZIMLike | null, options?: ZPNsOptions): Promise<Registered> {
-    const asked = settings(config, options);
+    const requested = settings(config, options);
     browser.assertSupported();
     this.#zim = zim;
-    const same = JSON.stringify(asked) === JSON.stringify(this.#settings);
-    if (!same || !this.#registering) {
-      this.#settings = asked;
-      this.#registering = this.#subscribed(asked);
+    const isUnchanged = JSON.stringify(requested) === JSON.stringify(this.#settings);
+    if (!isUnchanged || !this.#registering) {
+      this.#settings = requested;
+      this.#registering = this.#subscribe(requested);
     }
     const registering = this.#registering;
     try {
       const { token } = await registering;
-      await tell(zim, token);
-      return this.#announced(token);
+      await passToken(zim, token);
+      return this.#emitRegistered(token);
     } catch (error) {
       if (this.#registering === registering) {
         this.#registering = undefined;
@@ -91,45 +91,45 @@ export class ZPNs {
     }
   }
 
-  /** No more pushes for this browser: its token dies, the subscription ends, the IM client is told. */
+  /** Ends pushes to this browser: invalidates the token, unsubscribes, and passes an empty token to the IM client. */
   async unregisterPush(): Promise<void> {
     const registering = this.#registering;
     this.#registering = undefined;
     const zim = this.#zim;
-    // A registration that is under way would come back to life after its end.
+    // A registration in progress would otherwise complete after this call.
     await registering?.catch(() => {});
     await step("unregistration_failed", "the browser does not unsubscribe", async () => {
-      const known = await database.read("registration");
-      const asked = await database.read("settings");
-      if (known && asked) {
-        // The subscription ends in any case, and the token with it.
-        await transport(asked)
-          .forget(known.token)
+      const stored = await database.read("registration");
+      const storedSettings = await database.read("settings");
+      if (stored && storedSettings) {
+        // On failure the token still becomes invalid, because the subscription ends below.
+        await transport(storedSettings)
+          .forget(stored.token)
           .catch(() => {});
       }
-      const registration = await browser.registered();
+      const registration = await browser.existingRegistration();
       await (await registration?.pushManager.getSubscription())?.unsubscribe();
       await registration?.unregister();
       await database.erase("registration", "settings", "clicked");
     });
-    await tell(zim, "");
+    await passToken(zim, "");
   }
 
-  /** The same as [unregisterPush]. */
+  /** Alias of [unregisterPush]. */
   unregister(): Promise<void> {
     return this.unregisterPush();
   }
 
-  /** Listens to an event. */
+  /** Adds a listener for an event. */
   on<E extends keyof Events>(event: E, listener: (event: Events[E]) => void): this {
     this.#listeners[event].add(listener);
     if (event === "notificationClicked") {
-      this.#heardBefore();
+      this.#emitStoredClick();
     }
     return this;
   }
 
-  /** Listens no more; without a listener, nobody does. */
+  /** Removes a listener, or all listeners of the event if none is given. */
   off<E extends keyof Events>(event: E, listener?: (event: Events[E]) => void): this {
     if (listener) {
       this.#listeners[event].delete(listener);
@@ -139,19 +139,19 @@ export class ZPNs {
     return this;
   }
 
-  async #subscribed(asked: Settings): Promise<Registered> {
-    await browser.permission();
-    const worker = await browser.worker();
-    const subscription = await browser.subscription(worker, asked);
-    const token = await step("registration_failed", "the token cannot be had", () =>
-      transport(asked).token(subscription),
+  async #subscribe(requested: Settings): Promise<Registered> {
+    await browser.requestPermission();
+    const worker = await browser.activeWorker();
+    const subscription = await browser.subscription(worker, requested);
+    const token = await step("registration_failed", "no token can be obtained", () =>
+      transport(requested).token(subscription),
     );
-    await database.write("settings", asked);
+    await database.write("settings", requested);
     await database.write("registration", { token, endpoint: subscription.endpoint, at: Date.now() });
     return { token, pushID: envelope(token) };
   }
 
-  #announced(token: string): Registered {
+  #emitRegistered(token: string): Registered {
     const registered = { token, pushID: envelope(token) };
     this.#emit("registered", registered);
     return registered;
@@ -162,14 +162,14 @@ export class ZPNs {
       try {
         listener(value);
       } catch (error) {
-        // One listener's mistake is not another's.
+        // An error of one listener must not stop the others.
         console.error(error);
       }
     }
   }
 
-  #heard(data: unknown): void {
-    if (!isFromWorker(data)) {
+  #receive(data: unknown): void {
+    if (!isWorkerMessage(data)) {
       return;
     }
     if (data.action === "zimzpns_notificationArrived") {
@@ -179,15 +179,15 @@ export class ZPNs {
     } else if (data.action === "zimzpns_tokenChanged" && this.#registering) {
       const token = data.args[0];
       this.#registering = Promise.resolve({ token, pushID: envelope(token) });
-      void tell(this.#zim, token).then(() => this.#announced(token), console.error);
+      void passToken(this.#zim, token).then(() => this.#emitRegistered(token), console.error);
     }
   }
 
-  /** The click that opened this page came before its script ran. */
-  #heardBefore(): void {
-    const taken = database.change("clicked", (row) => [undefined, row]);
-    void taken.then((row) => {
-      if (row && Date.now() - row.at < CLICK_MS) {
+  /** Emits the click that opened this page, which preceded its script. */
+  #emitStoredClick(): void {
+    const click = database.change("clicked", (row) => [undefined, row]);
+    void click.then((row) => {
+      if (row && Date.now() - row.at < CLICK_RETENTION_MS) {
         this.#emit("notificationClicked", row.message);
       }
     }, console.error);

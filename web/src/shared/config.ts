@@ -1,7 +1,7 @@
 import { fromBase64Url } from "./base64.js";
 import { PushError } from "./errors.js";
 
-/** What `register` takes: the web configuration of a Firebase app, or nothing but a VAPID key for standard Web Push. */
+/** Configuration for `register`: the web configuration of a Firebase app, or only a VAPID key for standard Web Push. */
 export interface ZPNsConfig {
   apiKey?: string;
   authDomain?: string;
@@ -10,25 +10,25 @@ export interface ZPNsConfig {
   messagingSenderId?: string;
   appId?: string;
   measurementId?: string;
-  /** The public key of the application server, base64url: 65 bytes, an uncompressed P-256 point. */
+  /** Public key of the application server in base64url: 65 bytes, an uncompressed P-256 point. */
   vapidKey?: string;
 }
 
-/** What a page may add to the configuration. */
+/** Optional settings of a registration. */
 export interface ZPNsOptions {
   /**
-   * Where the worker reports a token that has changed while no page could: a gateway's `…/devices:rotate`, or whatever takes
-   * `{ old: { push_id }, new: { push_id } }`. Without it the next visit reports it.
+   * URL to which the worker reports a changed token while no page is open: a gateway's `…/devices:rotate`, or an endpoint that
+   * accepts `{ old: { push_id }, new: { push_id } }`. Without it the next visit reports the change.
    */
   reportTo?: string;
   /**
-   * A user token of the gateway, sent with the report: a gateway takes a changed FCM token from nobody without one. It is used
-   * as long as it is good; after that the next visit reports the change.
+   * User token of the gateway, sent with the report. A gateway requires one for a changed FCM token. After the user token
+   * expires, the next visit reports the change.
    */
   reportToken?: string;
 }
 
-/** A Firebase app, as far as push needs it. */
+/** Values of a Firebase app that push needs. */
 export interface FirebaseApp {
   apiKey: string;
   projectId: string;
@@ -36,24 +36,24 @@ export interface FirebaseApp {
   messagingSenderId: string;
 }
 
-/** A configuration that was found to be right. */
+/** Validated configuration. */
 export interface Settings {
-  /** The app; without one, standard Web Push is used. */
+  /** Firebase app. Without one, standard Web Push is used. */
   firebase?: FirebaseApp;
-  /** The key subscriptions are made for. */
+  /** Key of subscriptions. */
   vapidKey: string;
-  /** Firebase's own key stands in for one of the app. */
+  /** `true` if Firebase's default key is used in place of a key of the app. */
   defaultKey: boolean;
-  /** Where the worker reports a token that has changed. */
+  /** URL to which the worker reports a changed token. */
   reportTo?: string;
-  /** What it proves itself with there. */
+  /** User token that authenticates the report. */
   reportToken?: string;
 }
 
-/** The key Firebase subscribes with for apps that have none of their own. */
+/** Default key with which Firebase subscribes for apps without a key of their own. */
 const FIREBASE_KEY =
   "BDOU99-h67HcA6JeFXHbSNMu7e2yNNu3RzoMj8TM4W88jITfq7ZmPvIM1Iv-4_l2LxQcYwhqby2xGpWwzjfAnG4";
-const KEYS = [
+const KNOWN_KEYS = [
   "apiKey",
   "authDomain",
   "projectId",
@@ -63,30 +63,38 @@ const KEYS = [
   "measurementId",
   "vapidKey",
 ] as const;
-const NEEDED = ["apiKey", "projectId", "appId", "messagingSenderId"] as const;
+const REQUIRED_KEYS = ["apiKey", "projectId", "appId", "messagingSenderId"] as const;
 
-/** Checks a configuration; the error names the key and what would be right. */
+/** Validates a configuration. The error names the key and the valid values. */
 export function settings(config: ZPNsConfig | null | undefined, options: ZPNsOptions = {}): Settings {
   if (typeof config !== "object" || config === null) {
-    throw wrong("register takes a configuration: a Firebase app's, or { vapidKey } for standard Web Push");
+    throw invalidConfig(
+      "register needs a configuration: that of a Firebase app, or { vapidKey } for standard Web Push",
+    );
   }
   for (const [key, value] of Object.entries(config)) {
-    if (!KEYS.some((known) => known === key)) {
-      throw wrong(`\`${key}\` is no key of the configuration; there are ${KEYS.join(", ")}`);
+    if (!KNOWN_KEYS.some((known) => known === key)) {
+      throw invalidConfig(
+        `\`${key}\` is not a key of the configuration; known keys: ${KNOWN_KEYS.join(", ")}`,
+      );
     }
     if (value !== undefined && typeof value !== "string") {
-      throw wrong(`\`${key}\` is a string`);
+      throw invalidConfig(`\`${key}\` must be a string`);
     }
   }
-  const isFirebase = NEEDED.some((key) => config[key]);
-  const missing = NEEDED.filter((key) => !config[key]);
+  const isFirebase = REQUIRED_KEYS.some((key) => config[key]);
+  const missing = REQUIRED_KEYS.filter((key) => !config[key]);
   if (isFirebase && missing.length > 0) {
-    throw wrong(`Firebase needs ${missing.join(", ")} as well; copy the whole web configuration of the app`);
+    throw invalidConfig(
+      `Firebase needs ${missing.join(", ")} as well; copy the whole web configuration of the app`,
+    );
   }
   const vapidKey = config.vapidKey || (isFirebase ? FIREBASE_KEY : "");
   const point = fromBase64Url(vapidKey);
   if (point?.length !== 65 || point[0] !== 4) {
-    throw wrong("`vapidKey` is a public VAPID key: 65 bytes in base64url, 87 characters that begin with B");
+    throw invalidConfig(
+      "`vapidKey` must be a public VAPID key: 65 bytes in base64url, 87 characters that begin with B",
+    );
   }
   const { apiKey = "", projectId = "", appId = "", messagingSenderId = "" } = config;
   const firebase = { apiKey, projectId, appId, messagingSenderId };
@@ -94,32 +102,34 @@ export function settings(config: ZPNsConfig | null | undefined, options: ZPNsOpt
     ...(isFirebase ? { firebase } : {}),
     vapidKey,
     defaultKey: !config.vapidKey,
-    ...(options.reportTo === undefined ? {} : { reportTo: address(options.reportTo) }),
+    ...(options.reportTo === undefined ? {} : { reportTo: absoluteUrl(options.reportTo) }),
     ...(options.reportToken === undefined ? {} : { reportToken: userToken(options.reportToken) }),
   };
 }
 
-/** Whole, since the worker is at another place of the site than the page. */
-function address(reportTo: unknown): string {
+/** Returns the absolute URL, because the worker's base URL differs from the page's. */
+function absoluteUrl(reportTo: unknown): string {
   try {
     const url = new URL(String(reportTo), globalThis.location?.href);
     if (/^https?:$/.test(url.protocol)) {
       return url.href;
     }
   } catch {
-    // Told below.
+    // Reported below.
   }
-  throw wrong("`reportTo` is the address of a gateway's devices:rotate, or a path on this site");
+  throw invalidConfig("`reportTo` must be the URL of a gateway's devices:rotate, or a path on this site");
 }
 
-/** What stands in a header: three parts of base64url. */
+/** Validates a JSON Web Token: three parts of base64url. */
 function userToken(reportToken: unknown): string {
   if (typeof reportToken === "string" && /^[\w-]+\.[\w-]+\.[\w-]+$/.test(reportToken)) {
     return reportToken;
   }
-  throw wrong("`reportToken` is a user token of the gateway: a JSON Web Token that your server signs");
+  throw invalidConfig(
+    "`reportToken` must be a user token of the gateway: a JSON Web Token that your server signs",
+  );
 }
 
-function wrong(message: string): PushError {
+function invalidConfig(message: string): PushError {
   return new PushError("invalid_config", message);
 }

@@ -1,17 +1,17 @@
 import type { Settings } from "./config.js";
 import type { ZPNsMessage } from "./message.js";
 
-/** What page and worker know of each other lives here: a worker that is started by a push has no page to ask. */
+/** Rows that page and worker share. A worker that a push starts has no open page to ask. */
 interface Rows {
-  /** With what the page registered. */
+  /** Settings of the registration. */
   settings: Settings;
-  /** The token in force, and the subscription it was made from. */
+  /** Current token, and the endpoint of its subscription. */
   registration: { token: string; endpoint: string; at: number };
-  /** The Firebase installation of this browser. */
+  /** Firebase installation of this browser. */
   installation: { appId: string; fid: string; refreshToken: string; authToken: string; until: number };
-  /** The last click, for the page that it opens. */
+  /** Last click, for the page that it opens. */
   clicked: { message: ZPNsMessage; at: number };
-  /** Ids of the pushes that were shown, oldest first. */
+  /** Ids of presented pushes, oldest first. */
   seen: string[];
 }
 
@@ -39,10 +39,10 @@ async function inTransaction<T>(
       transaction.onabort = () => reject(transaction.error);
       transaction.onerror = () => reject(transaction.error);
     });
-    // Told by the request as well; unheard here it would be an unhandled rejection.
+    // The request reports the error too. Without a handler here it would be an unhandled rejection.
     done.catch(() => {});
-    const asked = work(transaction.objectStore(TABLE));
-    const result = await (asked instanceof Promise ? asked : answer(asked));
+    const request = work(transaction.objectStore(TABLE));
+    const result = await (request instanceof Promise ? request : resultOf(request));
     await done;
     return result;
   } finally {
@@ -50,19 +50,19 @@ async function inTransaction<T>(
   }
 }
 
-function answer<T>(request: IDBRequest<T>): Promise<T> {
+function resultOf<T>(request: IDBRequest<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);
   });
 }
 
-/** The row of that name. */
+/** Reads a row. Returns `undefined` if there is none. */
 export function read<K extends keyof Rows>(row: K): Promise<Rows[K] | undefined> {
   return inTransaction("readonly", (table) => table.get(row));
 }
 
-/** Puts a row. */
+/** Writes a row. */
 export async function write<K extends keyof Rows>(row: K, value: Rows[K]): Promise<void> {
   await inTransaction("readwrite", (table) => table.put(value, row));
 }
@@ -70,21 +70,21 @@ export async function write<K extends keyof Rows>(row: K, value: Rows[K]): Promi
 /** Removes rows. */
 export async function erase(...rows: (keyof Rows)[]): Promise<void> {
   await inTransaction("readwrite", async (table) => {
-    await Promise.all(rows.map((row) => answer(table.delete(row))));
+    await Promise.all(rows.map((row) => resultOf(table.delete(row))));
   });
 }
 
-/** Changes a row in one transaction, so that two pushes at once do not undo each other. */
+/** Changes a row in one transaction, so that concurrent pushes do not overwrite each other's changes. */
 export function change<K extends keyof Rows, T>(
   row: K,
   work: (value: Rows[K] | undefined) => [Rows[K] | undefined, T],
 ): Promise<T> {
   return inTransaction("readwrite", async (table) => {
-    const [value, result] = work(await answer(table.get(row)));
+    const [value, result] = work(await resultOf(table.get(row)));
     if (value === undefined) {
-      await answer(table.delete(row));
+      await resultOf(table.delete(row));
     } else {
-      await answer(table.put(value, row));
+      await resultOf(table.put(value, row));
     }
     return result;
   });

@@ -1,4 +1,4 @@
-/** Why something failed. The codes are stable and are written as the gateway writes its own. */
+/** Stable code of an error, written like the codes of the gateway. */
 export type ErrorCode =
   | "invalid_config"
   | "unsupported_browser"
@@ -10,16 +10,16 @@ export type ErrorCode =
   | "unregistration_failed"
   | "bridge_failed";
 
-/** The numbers that the native SDKs of the same family give for a failure of this kind. */
+/** Error numbers of the native ZPNs SDKs, by code. */
 const NUMBERS: Partial<Record<ErrorCode, number>> = {
   registration_failed: 6000403,
   unregistration_failed: 6000405,
 };
 
-/** The only error this SDK throws or rejects with. */
+/** Only error type that this SDK throws or rejects with. */
 export class PushError extends Error {
   override readonly name = "PushError";
-  /** The number native SDKs use. */
+  /** Error number of the native ZPNs SDKs. */
   readonly errorCode: number;
 
   constructor(
@@ -32,8 +32,8 @@ export class PushError extends Error {
   }
 }
 
-/** Runs a step; what it throws becomes a [PushError] of this code, with its cause. */
-export async function step<T>(code: ErrorCode, doing: string, work: () => Promise<T>): Promise<T> {
+/** Runs a step. An error of it becomes the cause of a [PushError] with this code; a `PushError` is thrown unchanged. */
+export async function step<T>(code: ErrorCode, description: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (cause) {
@@ -41,6 +41,6 @@ export async function step<T>(code: ErrorCode, doing: string, work: () => Promis
       throw cause;
     }
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new PushError(code, `${doing}: ${why}`, { cause });
+    throw new PushError(code, `${description}: ${why}`, { cause });
   }
 }

@@ -4,20 +4,24 @@ import * as database from "./database.js";
 import { PushError } from "./errors.js";
 import type { Transport } from "./transport.js";
 
-/* The two services a web page talks to for an FCM token; what they take and give is what Firebase's own SDK sends them. */
+/* The two services that issue an FCM token for a web page. Requests and responses are those of Firebase's own SDK. */
 const INSTALLATIONS = "https://firebaseinstallations.googleapis.com/v1/projects";
 const REGISTRATIONS = "https://fcmregistrations.googleapis.com/v1/projects";
 const SDK_VERSION = "w:0.6.20";
-/** A token is used again for so long; then its registration is refreshed. */
-const FRESH_MS = 7 * 24 * 3600 * 1000;
-/** An installation's token is renewed so long before it ends. */
-const MARGIN_MS = 60 * 60 * 1000;
+/** Age at which the registration of a token is refreshed. */
+const REFRESH_AFTER_MS = 7 * 24 * 3600 * 1000;
+/** Time before its expiry at which an installation's token is renewed. */
+const RENEWAL_MARGIN_MS = 60 * 60 * 1000;
 
-/** FCM: the subscription is registered with Google, which gives a token for it. */
+/** Transport for FCM: registers the subscription with Google, which returns a token for it. */
 export function firebase(app: FirebaseApp, { vapidKey, defaultKey }: Settings): Transport {
   const registrations = `${REGISTRATIONS}/${app.projectId}/registrations`;
 
-  async function ask(method: string, url: string, body?: unknown): Promise<Record<string, unknown>> {
+  async function callRegistrations(
+    method: string,
+    url: string,
+    body?: unknown,
+  ): Promise<Record<string, unknown>> {
     const { authToken } = await installation(app);
     return call(app, method, url, body, { "x-goog-firebase-installations-auth": `FIS ${authToken}` });
   }
@@ -26,8 +30,8 @@ export function firebase(app: FirebaseApp, { vapidKey, defaultKey }: Settings): 
     async token(subscription) {
       const { endpoint = "", keys = {} } = subscription.toJSON();
       const known = await database.read("registration");
-      const same = known?.endpoint === endpoint;
-      if (known && same && Date.now() - known.at < FRESH_MS) {
+      const isSameEndpoint = known?.endpoint === endpoint;
+      if (known && isSameEndpoint && Date.now() - known.at < REFRESH_AFTER_MS) {
         return known.token;
       }
       const web = {
@@ -36,69 +40,70 @@ export function firebase(app: FirebaseApp, { vapidKey, defaultKey }: Settings): 
         auth: keys.auth,
         ...(defaultKey ? {} : { applicationPubKey: vapidKey }),
       };
-      if (known && !same) {
-        // What was registered before is dead with its subscription; Google need not try it.
-        await ask("DELETE", `${registrations}/${known.token}`).catch(() => {});
+      if (known && !isSameEndpoint) {
+        // The previous registration is dead with its subscription. Deleting it spares Google attempts.
+        await callRegistrations("DELETE", `${registrations}/${known.token}`).catch(() => {});
       }
-      const given =
-        known && same
-          ? await ask("PATCH", `${registrations}/${known.token}`, { web })
-          : await ask("POST", registrations, { web });
-      if (typeof given.token !== "string" || given.token === "") {
+      const response =
+        known && isSameEndpoint
+          ? await callRegistrations("PATCH", `${registrations}/${known.token}`, { web })
+          : await callRegistrations("POST", registrations, { web });
+      if (typeof response.token !== "string" || response.token === "") {
         throw new PushError("registration_failed", "Firebase gave no token for the subscription");
       }
-      return given.token;
+      return response.token;
     },
 
     async forget(token) {
-      await ask("DELETE", `${registrations}/${token}`);
+      await callRegistrations("DELETE", `${registrations}/${token}`);
     },
   };
 }
 
-/** This browser's installation, made once, with a token that is good for now. */
+/** Returns this browser's installation with a valid token. Creates the installation once. */
 async function installation(app: FirebaseApp) {
   const known = await database.read("installation");
-  if (known?.appId === app.appId && known.until - MARGIN_MS > Date.now()) {
+  if (known?.appId === app.appId && known.until - RENEWAL_MARGIN_MS > Date.now()) {
     return known;
   }
   const url = `${INSTALLATIONS}/${app.projectId}/installations`;
   if (known?.appId === app.appId) {
     try {
       const authorization = { authorization: `FIS_v2 ${known.refreshToken}` };
-      const given = await call(
+      const response = await call(
         app,
         "POST",
         `${url}/${known.fid}/authTokens:generate`,
         { installation: { sdkVersion: SDK_VERSION } },
         authorization,
       );
-      return await kept({ ...known, ...bearer(given) });
+      return await store({ ...known, ...authToken(response) });
     } catch {
-      // The installation is gone at Google's; a new one is made, as its own SDK does.
+      // Google no longer knows the installation. A new one is created, as Firebase's SDK does.
     }
   }
   const body = { fid: newFid(), authVersion: "FIS_v2", appId: app.appId, sdkVersion: SDK_VERSION };
-  const given = await call(app, "POST", url, body);
-  const { fid = body.fid, refreshToken = "", authToken } = given;
-  return kept({
+  const response = await call(app, "POST", url, body);
+  const { fid = body.fid, refreshToken = "" } = response;
+  return store({
     appId: app.appId,
     fid: String(fid),
     refreshToken: String(refreshToken),
-    ...bearer(authToken),
+    ...authToken(response.authToken),
   });
 }
 
-async function kept<
+/** Stores the installation and returns it. */
+async function store<
   T extends { appId: string; fid: string; refreshToken: string; authToken: string; until: number },
 >(row: T): Promise<T> {
   await database.write("installation", row);
   return row;
 }
 
-/** `{ token, expiresIn: "604800s" }` */
-function bearer(given: unknown): { authToken: string; until: number } {
-  const { token, expiresIn } = (given ?? {}) as { token?: unknown; expiresIn?: unknown };
+/** Parses `{ token, expiresIn: "604800s" }`. */
+function authToken(response: unknown): { authToken: string; until: number } {
+  const { token, expiresIn } = (response ?? {}) as { token?: unknown; expiresIn?: unknown };
   const seconds = Number.parseInt(String(expiresIn), 10);
   if (typeof token !== "string" || !(seconds > 0)) {
     throw new PushError("registration_failed", "Firebase gave no token for the installation");
@@ -106,7 +111,7 @@ function bearer(given: unknown): { authToken: string; until: number } {
   return { authToken: token, until: Date.now() + seconds * 1000 };
 }
 
-/** 17 random bytes whose first four bits are 0111, as Firebase makes them: 22 characters that begin with c, d, e or f. */
+/** Generates a Firebase installation id: 17 random bytes whose first four bits are 0111, as 22 base64url characters. */
 function newFid(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(17));
   bytes[0] = 0x70 | ((bytes[0] ?? 0) & 0x0f);
@@ -120,7 +125,7 @@ async function call(
   body?: unknown,
   headers: Record<string, string> = {},
 ): Promise<Record<string, unknown>> {
-  const answer = await fetch(url, {
+  const response = await fetch(url, {
     method,
     headers: {
       accept: "application/json",
@@ -130,10 +135,13 @@ async function call(
     },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   });
-  const given = (await answer.json().catch(() => ({}))) as Record<string, unknown>;
-  if (!answer.ok) {
-    const said = (given.error as { message?: unknown } | undefined)?.message;
-    throw new PushError("registration_failed", `Firebase answers ${answer.status}${said ? `: ${said}` : ""}`);
+  const result = (await response.json().catch(() => ({}))) as Record<string, unknown>;
+  if (!response.ok) {
+    const reason = (result.error as { message?: unknown } | undefined)?.message;
+    throw new PushError(
+      "registration_failed",
+      `Firebase answers ${response.status}${reason ? `: ${reason}` : ""}`,
+    );
   }
-  return given;
+  return result;
 }

@@ -1,30 +1,32 @@
-/** A push, as hooks and listeners get it. */
+/** Push message for hooks and listeners. */
 export interface ZPNsMessage {
   title: string;
   content: string;
   icon?: string;
-  /** What the sender added; `extra.payload` is the payload of his `pushConfig`. Absent when there is nothing. */
+  /** Data of the sender. `extra.payload` is the payload of the `pushConfig`. Absent without data. */
   extra?: Record<string, string>;
 }
 
-/** What pages hear from the worker; anything else is ignored. */
-export type WorkerSays =
+/** Message from the worker to pages. Pages ignore any other message. */
+export type WorkerMessage =
   | { action: "zimzpns_notificationArrived"; args: [ZPNsMessage] }
   | { action: "zimzpns_notificationClicked"; args: [ZPNsMessage] }
   | { action: "zimzpns_tokenChanged"; args: [string] }
   | { action: "zimzpns_initAppACK"; args: [] };
 
-const ACTIONS: readonly WorkerSays["action"][] = [
+const ACTIONS: readonly WorkerMessage["action"][] = [
   "zimzpns_notificationArrived",
   "zimzpns_notificationClicked",
   "zimzpns_tokenChanged",
   "zimzpns_initAppACK",
 ];
 
-/** Whether something that was posted is one of the worker's messages. */
-export function isFromWorker(data: unknown): data is WorkerSays {
-  const said = data as WorkerSays | null;
+/** Returns `true` if posted data is a message of the worker. */
+export function isWorkerMessage(data: unknown): data is WorkerMessage {
+  const message = data as WorkerMessage | null;
   return (
-    typeof said === "object" && ACTIONS.some((action) => said?.action === action) && Array.isArray(said?.args)
+    typeof message === "object" &&
+    ACTIONS.some((action) => message?.action === action) &&
+    Array.isArray(message?.args)
   );
 }

@@ -1,20 +1,20 @@
 import type { Settings } from "./config.js";
 import { firebase } from "./firebase.js";
 
-/** A way from a subscription of this browser to the token a server sends to. */
+/** Source of the token for a subscription of this browser. */
 export interface Transport {
-  /** The token for this subscription, registered where that is needed. */
+  /** Returns the token for this subscription. Registers the subscription if the push service needs that. */
   token(subscription: PushSubscription): Promise<string>;
-  /** Makes the token dead at the push service. */
+  /** Invalidates the token at the push service. */
   forget(token: string): Promise<void>;
 }
 
-/** The way the configuration asks for. */
+/** Returns the transport for the configuration. */
 export function transport(settings: Settings): Transport {
   return settings.firebase ? firebase(settings.firebase, settings) : standard;
 }
 
-/** Standard Web Push: the subscription itself is the token, and ends with it. */
+/** Transport for standard Web Push. The token is the subscription itself. */
 const standard: Transport = {
   async token(subscription) {
     const { endpoint, keys } = subscription.toJSON();

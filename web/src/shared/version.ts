@@ -1,2 +1,2 @@
-/** The version this SDK tells: that of the web package whose calls it has, since servers read it from the PushID. */
+/** Reported version: that of the ZPNs web package with the same calls, because servers read it from the PushID. */
 export const VERSION = "2.5.0";

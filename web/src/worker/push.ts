@@ -1,26 +1,26 @@
 import type { ZPNsMessage } from "../shared/message.js";
 
-/** A push, read from what the push service handed over. */
+/** Push, parsed from the message of the push service. */
 export interface Push {
   message: ZPNsMessage;
-  /** Whether there is something to show. */
+  /** `true` if there is a notification to show. */
   visible: boolean;
-  /** The notification as the browser shows it. */
+  /** Options of the browser's notification. */
   options: NotificationOptions;
-  /** The same id is the same push, however often it comes. */
+  /** Id of the push. A repeated push has the same id. */
   id: string | undefined;
-  /** Where a click leads: on this site, or nowhere. */
+  /** Page that a click opens. */
   link: string | undefined;
-  /** The number for the icon of an installed page; zero takes it away. */
+  /** Number for the icon of an installed page. Zero removes it. */
   badge: number | undefined;
-  /** The tag of what is to be taken from the screen. */
+  /** Tag of the notifications to remove from the screen. */
   revokes: string | undefined;
-  /** Where the gateway wants to be told what becomes of it: an address, `#`, and the token by which it is told. */
-  receipt: string | undefined;
+  /** URL for device events, `#`, and the event token. Absent if the gateway wants no events. */
+  eventEndpoint: string | undefined;
 }
 
-/** What arrives: from FCM, and from the gateway's own Web Push channel, which has `id`, `app_badge` and `navigate` beside it. */
-interface Wire {
+/** Message of FCM, or of the gateway's Web Push channel, which adds `id`, `app_badge` and `navigate`. */
+interface RawPush {
   id?: unknown;
   app_badge?: unknown;
   notification?: Record<string, unknown>;
@@ -29,20 +29,20 @@ interface Wire {
   fcmMessageId?: unknown;
 }
 
-/** Reads a push; nothing when it is none of ours. */
-export function push(text: string): Push | undefined {
-  let wire: Wire;
+/** Parses a push. Returns `undefined` for a message of another sender. */
+export function parsePush(text: string): Push | undefined {
+  let raw: RawPush;
   try {
-    wire = JSON.parse(text) as Wire;
+    raw = JSON.parse(text) as RawPush;
   } catch {
     return undefined;
   }
-  if (typeof wire !== "object" || wire === null || Array.isArray(wire)) {
+  if (typeof raw !== "object" || raw === null || Array.isArray(raw)) {
     return undefined;
   }
-  const notification = isTable(wire.notification) ? wire.notification : undefined;
-  const extra = strings(wire.data);
-  const { version: _, ...zego } = parsed(extra?.zego);
+  const notification = isObject(raw.notification) ? raw.notification : undefined;
+  const extra = strings(raw.data);
+  const { version: _, ...zego } = parseTable(extra?.zego);
   const { title, body, image, icon, click_action, navigate, ...rest } = notification ?? {};
   const picture = string(icon) ?? string(image);
   return {
@@ -54,11 +54,11 @@ export function push(text: string): Push | undefined {
     },
     visible: notification !== undefined && (string(title) !== undefined || string(body) !== undefined),
     options: options(rest, { body: string(body), icon: string(icon), image: string(image) }),
-    id: string(wire.id) ?? string(zego.zpns_request_id) ?? string(wire.fcmMessageId),
-    link: string(wire.fcmOptions?.link) ?? string(navigate) ?? string(click_action),
-    badge: typeof wire.app_badge === "number" ? wire.app_badge : undefined,
+    id: string(raw.id) ?? string(zego.zpns_request_id) ?? string(raw.fcmMessageId),
+    link: string(raw.fcmOptions?.link) ?? string(navigate) ?? string(click_action),
+    badge: typeof raw.app_badge === "number" ? raw.app_badge : undefined,
     revokes: string(zego.revoke),
-    receipt: string(zego.receipt),
+    eventEndpoint: string(zego.receipt),
   };
 }
 
@@ -66,25 +66,25 @@ function options(
   rest: Record<string, unknown>,
   texts: Record<string, string | undefined>,
 ): NotificationOptions {
-  const given = Object.entries(texts).filter(([, text]) => text !== undefined);
-  // What the sender asks of the browser goes through, but for the data, which is ours for the click.
-  const { data: _, ...asked } = rest;
-  return { ...(asked as NotificationOptions), ...Object.fromEntries(given) };
+  const present = Object.entries(texts).filter(([, text]) => text !== undefined);
+  // Options of the sender are passed on. `data` is left out, because the worker uses it for clicks.
+  const { data: _, ...senderOptions } = rest;
+  return { ...(senderOptions as NotificationOptions), ...Object.fromEntries(present) };
 }
 
-/** A table whose values are all texts, as FCM has it; other values become their JSON. Nothing when it is empty. */
+/** Returns a table of texts, as FCM has it. Other values become JSON texts. `undefined` if the table is empty. */
 function strings(data: unknown): Record<string, string> | undefined {
-  if (!isTable(data)) {
+  if (!isObject(data)) {
     return undefined;
   }
   const texts = Object.entries(data).map(([key, value]) => [key, string(value) ?? JSON.stringify(value)]);
   return texts.length > 0 ? Object.fromEntries(texts) : undefined;
 }
 
-function parsed(text: string | undefined): Record<string, unknown> {
+function parseTable(text: string | undefined): Record<string, unknown> {
   try {
     const value: unknown = JSON.parse(text ?? "{}");
-    return isTable(value) ? value : {};
+    return isObject(value) ? value : {};
   } catch {
     return {};
   }
@@ -94,6 +94,6 @@ function string(value: unknown): string | undefined {
   return typeof value === "string" ? value : undefined;
 }
 
-function isTable(value: unknown): value is Record<string, unknown> {
+function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -3,32 +3,32 @@ import { fromBase64Url } from "../shared/base64.js";
 import { settings, type ZPNsConfig } from "../shared/config.js";
 import * as database from "../shared/database.js";
 import { pushId } from "../shared/envelope.js";
-import type { WorkerSays, ZPNsMessage } from "../shared/message.js";
+import type { WorkerMessage, ZPNsMessage } from "../shared/message.js";
 import { transport } from "../shared/transport.js";
 import { VERSION } from "../shared/version.js";
-import { type Push, push } from "./push.js";
+import { type Push, parsePush } from "./push.js";
 
 /*
- * The service worker. Its listeners are there as soon as the script has run, because a push starts it with no page open;
- * what it has to know of the page's registration is in the database.
+ * The service worker. All listeners are added when the script runs, because a push starts it while no page is open.
+ * It reads the page's registration from the database.
  */
 
 declare const self: ServiceWorkerGlobalScope & {
-  /** Called when a push was shown. Redefine it below this script; it does nothing by itself. */
+  /** Hook for a presented push. Sites may redefine it below this script. By default it does nothing. */
   onNotificationArrived?: (message: ZPNsMessage) => unknown;
-  /** Called when a notification was clicked. */
+  /** Hook for a clicked notification. */
   onNotificationClicked?: (message: ZPNsMessage) => unknown;
 };
 
-/** How many ids are remembered, so that a push which comes again is shown once. */
-const REMEMBERED = 200;
+/** Number of stored ids of presented pushes. A repeated push is shown only once. */
+const MAX_SEEN_IDS = 200;
 
-/** Pushes that are being presented by this run of the worker, by id. */
+/** Pushes that this run of the worker is presenting, by id. */
 const presenting = new Map<string, Promise<void>>();
 
-/** What stands in a notification for the click. */
-interface Shown {
-  zpns: { message: ZPNsMessage; link: string | undefined; receipt: string | undefined };
+/** Data of a notification, for its click. */
+interface NotificationData {
+  zpns: { message: ZPNsMessage; link: string | undefined; eventEndpoint: string | undefined };
 }
 
 self.onNotificationArrived ??= () => {};
@@ -38,50 +38,50 @@ self.addEventListener("install", (event) => event.waitUntil(self.skipWaiting()))
 self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
 
 self.addEventListener("push", (event) => {
-  const arrived = event.data && push(event.data.text());
-  if (arrived) {
-    event.waitUntil(take(arrived));
-    event.waitUntil(report(arrived.receipt, "arrived"));
+  const push = event.data && parsePush(event.data.text());
+  if (push) {
+    event.waitUntil(handlePush(push));
+    event.waitUntil(reportEvent(push.eventEndpoint, "arrived"));
   }
 });
 
 self.addEventListener("notificationclick", (event) => {
-  const shown = (event.notification.data as Partial<Shown> | null)?.zpns;
+  const shown = (event.notification.data as Partial<NotificationData> | null)?.zpns;
   if (shown) {
     event.stopImmediatePropagation();
     event.notification.close();
-    event.waitUntil(clicked(shown));
-    event.waitUntil(report(shown.receipt, "clicked"));
+    event.waitUntil(handleClick(shown));
+    event.waitUntil(reportEvent(shown.eventEndpoint, "clicked"));
   }
 });
 
 self.addEventListener("notificationclose", (event) => {
-  const shown = (event.notification.data as Partial<Shown> | null)?.zpns;
-  event.waitUntil(report(shown?.receipt, "dismissed"));
+  const shown = (event.notification.data as Partial<NotificationData> | null)?.zpns;
+  event.waitUntil(reportEvent(shown?.eventEndpoint, "dismissed"));
 });
 
 self.addEventListener("pushsubscriptionchange", (event) => {
   const { newSubscription } = event as PushSubscriptionChangeEvent;
-  (event as ExtendableEvent).waitUntil(changed(newSubscription));
+  (event as ExtendableEvent).waitUntil(replaceSubscription(newSubscription));
 });
 
 self.addEventListener("message", (event) => {
-  const said = event.data as { action?: unknown; args?: unknown[] } | null;
-  // The published page script hands its configuration over like this; ours is in the database already.
-  if (said?.action === "zimzpns_initApp" && event.source) {
-    event.waitUntil(initialised(said.args?.[0] as ZPNsConfig, event.source));
+  const message = event.data as { action?: unknown; args?: unknown[] } | null;
+  // ZEGO's page script sends its configuration in this message. This SDK's page script has stored it already.
+  if (message?.action === "zimzpns_initApp" && event.source) {
+    event.waitUntil(initialize(message.args?.[0] as ZPNsConfig, event.source));
   }
 });
 
-async function take(arrived: Push): Promise<void> {
+async function handlePush(arrived: Push): Promise<void> {
   if (arrived.revokes !== undefined) {
-    return close(arrived.revokes);
+    return closeNotifications(arrived.revokes);
   }
   const { id } = arrived;
   if (id === undefined) {
     return present(arrived);
   }
-  // The same push may come twice at once. The second one waits for what becomes of the first, and takes its place if it fails.
+  // The same push may arrive twice at once. The second waits for the first, and is presented if the first fails.
   const earlier = presenting.get(id)?.catch(() => {});
   const work = presentUnlessSeen(arrived, id, earlier);
   presenting.set(id, work);
@@ -105,160 +105,163 @@ async function presentUnlessSeen(
   }
 }
 
-/** Shows a push and then marks it as seen: a worker that is stopped in between shows it again, under the same tag. */
+/** Shows a push and then marks it as seen. A worker that is stopped in between shows it again, under the same tag. */
 async function present(arrived: Push): Promise<void> {
-  const { id, message, link, receipt } = arrived;
-  await badge(arrived.badge);
+  const { id, message, link, eventEndpoint } = arrived;
+  await setBadge(arrived.badge);
   const pages = await windows();
   if (pages.some((page) => page.visibilityState === "visible")) {
-    await say(pages, { action: "zimzpns_notificationArrived", args: [message] });
+    await postToPages(pages, { action: "zimzpns_notificationArrived", args: [message] });
     return markSeen(id);
   }
   if (arrived.visible) {
-    const data: Shown = { zpns: { message, link, receipt } };
-    // Without a tag of the sender's, the id is the tag: what is shown again replaces what is there.
+    const data: NotificationData = { zpns: { message, link, eventEndpoint } };
+    // Without a tag of the sender the id is the tag, so that a repeated notification replaces the first one.
     const tag = id === undefined ? {} : { tag: id };
     await self.registration.showNotification(message.title, { ...tag, ...arrived.options, data });
     await markSeen(id);
-    return hook(self.onNotificationArrived, message);
+    return runHook(self.onNotificationArrived, message);
   }
-  // Nothing is on the screen, so the hook is all that the push does.
-  await hook(self.onNotificationArrived, message);
+  // A silent push is seen when its hook has run.
+  await runHook(self.onNotificationArrived, message);
   return markSeen(id);
 }
 
-/** Tells the gateway what became of a push, where it wants to know. Nothing waits for it, and its failure stops nothing. */
-async function report(
-  receipt: string | undefined,
+/** Reports a device event if the gateway wants it. Nothing waits for the report, and its errors are ignored. */
+async function reportEvent(
+  eventEndpoint: string | undefined,
   event: "arrived" | "clicked" | "dismissed",
 ): Promise<void> {
   try {
-    if (receipt) {
-      const to = new URL(receipt, self.location.origin);
-      const token = to.hash.slice(1);
-      to.hash = "";
-      await post(to, { token, event });
+    if (eventEndpoint) {
+      const url = new URL(eventEndpoint, self.location.origin);
+      const token = url.hash.slice(1);
+      url.hash = "";
+      await post(url, { token, event });
     }
   } catch {
-    // The gateway knows less, and the user notices nothing.
+    // A missing event does not affect the user.
   }
 }
 
-/** Plain text, so that no browser asks another site's server for leave first; goes on when the worker is stopped. */
-function post(to: URL, body: unknown, userToken?: string): Promise<Response> {
+/** Posts JSON as plain text, which needs no CORS preflight. The request continues when the worker is stopped. */
+function post(url: URL, body: unknown, userToken?: string): Promise<Response> {
   const headers = userToken === undefined ? {} : { headers: { Authorization: `Bearer ${userToken}` } };
   const text = JSON.stringify(body);
-  return fetch(to, { method: "POST", body: text, keepalive: true, credentials: "omit", ...headers });
+  return fetch(url, { method: "POST", body: text, keepalive: true, credentials: "omit", ...headers });
 }
 
-/** Returns whether a push with this id was presented before. */
+/** Returns `true` if a push with this id was presented before. */
 async function wasSeen(id: string): Promise<boolean> {
   try {
     return (await database.read("seen"))?.includes(id) ?? false;
   } catch {
-    // Shown twice is better than not at all; its tag makes it one on the screen.
+    // Showing a push twice is better than not at all. Its tag keeps it a single notification.
     return false;
   }
 }
 
-/** Remembers that the push with this id was presented. */
+/** Stores that the push with this id was presented. */
 async function markSeen(id: string | undefined): Promise<void> {
   if (id !== undefined) {
-    const add = (seen: string[] = []): [string[], null] => [[...seen, id].slice(-REMEMBERED), null];
+    const add = (seen: string[] = []): [string[], null] => [[...seen, id].slice(-MAX_SEEN_IDS), null];
     await database.change("seen", add).catch(() => {});
   }
 }
 
-/** Puts the number on the icon, where the browser has one for the page. */
-async function badge(count: number | undefined): Promise<void> {
+/** Shows the number on the icon of an installed page. */
+async function setBadge(count: number | undefined): Promise<void> {
   if (count !== undefined) {
     await self.navigator.setAppBadge?.(count).catch(() => {});
   }
 }
 
-async function close(tag: string): Promise<void> {
-  const shown = await self.registration.getNotifications({ tag });
-  for (const notification of shown) {
+async function closeNotifications(tag: string): Promise<void> {
+  const notifications = await self.registration.getNotifications({ tag });
+  for (const notification of notifications) {
     notification.close();
   }
 }
 
-async function clicked({ message, link }: Shown["zpns"]): Promise<void> {
+async function handleClick({ message, link }: NotificationData["zpns"]): Promise<void> {
   const pages = await windows();
-  // A window may be opened only while the click is being handled, so this comes before the hook, which may take long.
-  const opened = await show(pages, link);
-  if (opened) {
-    await say([opened], { action: "zimzpns_notificationClicked", args: [message] });
+  // Browsers allow opening a window only while a click is handled, so this precedes the hook, which may take long.
+  const page = await focusOrOpen(pages, link);
+  if (page) {
+    await postToPages([page], { action: "zimzpns_notificationClicked", args: [message] });
   } else {
     await database.write("clicked", { message, at: Date.now() }).catch(() => {});
   }
-  await hook(self.onNotificationClicked, message);
+  await runHook(self.onNotificationClicked, message);
 }
 
-/** Brings the user to the link, or to the page that is open; the page that was open, or nothing when one is opened anew. */
-async function show(
+/** Opens the link in an open page, and returns that page. Returns `undefined` if a new page was opened. */
+async function focusOrOpen(
   pages: readonly WindowClient[],
   link: string | undefined,
 ): Promise<WindowClient | undefined> {
   const target = new URL(link ?? "/", self.location.origin);
-  // Another site is not ours to open: a sender may be anybody.
+  // Links to other sites are not opened, because the sender is not trusted.
   const url = target.origin === self.location.origin ? target.href : self.location.origin;
-  const page = pages.find((one) => one.url === url) ?? pages[0];
+  const page = pages.find((open) => open.url === url) ?? pages[0];
   if (!page) {
     await self.clients.openWindow(url).catch(() => null);
     return undefined;
   }
   const focused = await page.focus().catch(() => page);
   if (link !== undefined && focused.url !== url) {
-    // A page that this worker does not control cannot be moved; it gets the message and moves itself.
+    // A worker cannot navigate a page that it does not control. That page gets the message and can navigate itself.
     await focused.navigate(url).catch(() => null);
   }
   return focused;
 }
 
-async function changed(given: PushSubscription | null | undefined): Promise<void> {
-  const known = await database.read("settings");
-  if (!known) {
+/** Registers the token of a changed subscription, and reports it to pages and to the gateway. */
+async function replaceSubscription(changed: PushSubscription | null | undefined): Promise<void> {
+  const stored = await database.read("settings");
+  if (!stored) {
     return;
   }
-  const applicationServerKey = fromBase64Url(known.vapidKey) ?? null;
+  const applicationServerKey = fromBase64Url(stored.vapidKey) ?? null;
   const subscription =
-    given ?? (await self.registration.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey }));
-  const before = await database.read("registration");
-  const token = await transport(known).token(subscription);
+    changed ??
+    (await self.registration.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey }));
+  const previous = await database.read("registration");
+  const token = await transport(stored).token(subscription);
   await database.write("registration", { token, endpoint: subscription.endpoint, at: Date.now() });
-  await say(await windows(), { action: "zimzpns_tokenChanged", args: [token] });
-  // An open page may be one that never registered, and to report it twice does no harm.
-  if (known.reportTo && before && before.token !== token) {
-    const [old, now] = [before.token, token].map((one) => ({ push_id: pushId(one, VERSION) }));
-    // What fails here is made good by the next visit, which registers and finds the new token.
-    await post(new URL(known.reportTo), { old, new: now }, known.reportToken).catch(() => {});
+  await postToPages(await windows(), { action: "zimzpns_tokenChanged", args: [token] });
+  // Reported also while pages are open: they may never have registered, and a second report has no effect.
+  if (stored.reportTo && previous && previous.token !== token) {
+    const [oldId, newId] = [previous.token, token].map((value) => ({ push_id: pushId(value, VERSION) }));
+    // After a failure the next visit registers the new token.
+    await post(new URL(stored.reportTo), { old: oldId, new: newId }, stored.reportToken).catch(() => {});
   }
 }
 
-async function initialised(config: ZPNsConfig, page: Client | ServiceWorker | MessagePort): Promise<void> {
+/** Stores the configuration that a page of ZEGO's script sends, and acknowledges it. */
+async function initialize(config: ZPNsConfig, page: Client | ServiceWorker | MessagePort): Promise<void> {
   await database.write("settings", settings(config));
-  page.postMessage({ action: "zimzpns_initAppACK", args: [] } satisfies WorkerSays);
+  page.postMessage({ action: "zimzpns_initAppACK", args: [] } satisfies WorkerMessage);
 }
 
-/** Every window of the site: the worker's scope has no page in it, so none is controlled. */
+/** Returns all windows of the site. None is within the worker's scope, so none is controlled. */
 function windows(): Promise<readonly WindowClient[]> {
   return self.clients.matchAll({ type: "window", includeUncontrolled: true });
 }
 
-async function say(pages: readonly Client[], message: WorkerSays): Promise<void> {
+async function postToPages(pages: readonly Client[], message: WorkerMessage): Promise<void> {
   for (const page of pages) {
     page.postMessage(message);
   }
 }
 
-/** Runs the site's own function; its mistake is the site's, and told, but ends nothing of ours. */
-async function hook(
-  hooked: ((message: ZPNsMessage) => unknown) | undefined,
+/** Runs a hook of the site. Its errors are logged and do not affect the worker. */
+async function runHook(
+  hook: ((message: ZPNsMessage) => unknown) | undefined,
   message: ZPNsMessage,
 ): Promise<void> {
   try {
-    await hooked?.(message);
+    await hook?.(message);
   } catch (error) {
     console.error(error);
   }

@@ -1,4 +1,4 @@
-/** What is needed of an IM client: any object with this method will do. */
+/** Part of an IM client that the SDK needs. Any object with this method is accepted. */
 export interface ZIMLike {
     engine?: {
         setZPNsContext?: (context: {
@@ -7,7 +7,7 @@ export interface ZIMLike {
         }) => unknown;
     };
 }
-/** Hands the token to the IM client, which tells its server at once or with the next login; an empty one unbinds. */
-export declare function tell(zim: ZIMLike | null | undefined, token: string): Promise<void>;
-/** The PushID of a token, for servers that get it by another way than the IM client. */
+/** Passes the token to the IM client, which sends it to its server now or at the next login. An empty token unbinds. */
+export declare function passToken(zim: ZIMLike | null | undefined, token: string): Promise<void>;
+/** Returns the PushID of a token, for servers that receive it without the IM client. */
 export declare function envelope(token: string): string;

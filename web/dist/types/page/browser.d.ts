@@ -1,11 +1,11 @@
 import type { Settings } from "../shared/config.js";
-/** Refuses browsers and pages that cannot get a push, and says why. */
+/** Throws `unsupported_browser` with the reason if this browser or page cannot receive pushes. */
 export declare function assertSupported(): void;
-/** Asks the user. Safari wants to be asked within a click, so this comes before anything that waits. */
-export declare function permission(): Promise<void>;
-/** The worker, registered and active. */
-export declare function worker(): Promise<ServiceWorkerRegistration>;
-/** The registration, if there is one. */
-export declare function registered(): Promise<ServiceWorkerRegistration | undefined>;
-/** A subscription for the key, that which there is or a new one. */
+/** Asks the user for permission. Safari requires this within a click, so it precedes all other waiting. */
+export declare function requestPermission(): Promise<void>;
+/** Registers the worker and waits until it is active. */
+export declare function activeWorker(): Promise<ServiceWorkerRegistration>;
+/** Returns the registration of the worker. `undefined` if there is none. */
+export declare function existingRegistration(): Promise<ServiceWorkerRegistration | undefined>;
+/** Returns a subscription for the key: the existing one, or a new one. */
 export declare function subscription({ pushManager }: ServiceWorkerRegistration, { vapidKey }: Settings): Promise<PushSubscription>;

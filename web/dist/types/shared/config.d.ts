@@ -1,4 +1,4 @@
-/** What `register` takes: the web configuration of a Firebase app, or nothing but a VAPID key for standard Web Push. */
+/** Configuration for `register`: the web configuration of a Firebase app, or only a VAPID key for standard Web Push. */
 export interface ZPNsConfig {
     apiKey?: string;
     authDomain?: string;
@@ -7,41 +7,41 @@ export interface ZPNsConfig {
     messagingSenderId?: string;
     appId?: string;
     measurementId?: string;
-    /** The public key of the application server, base64url: 65 bytes, an uncompressed P-256 point. */
+    /** Public key of the application server in base64url: 65 bytes, an uncompressed P-256 point. */
     vapidKey?: string;
 }
-/** What a page may add to the configuration. */
+/** Optional settings of a registration. */
 export interface ZPNsOptions {
     /**
-     * Where the worker reports a token that has changed while no page could: a gateway's `…/devices:rotate`, or whatever takes
-     * `{ old: { push_id }, new: { push_id } }`. Without it the next visit reports it.
+     * URL to which the worker reports a changed token while no page is open: a gateway's `…/devices:rotate`, or an endpoint that
+     * accepts `{ old: { push_id }, new: { push_id } }`. Without it the next visit reports the change.
      */
     reportTo?: string;
     /**
-     * A user token of the gateway, sent with the report: a gateway takes a changed FCM token from nobody without one. It is used
-     * as long as it is good; after that the next visit reports the change.
+     * User token of the gateway, sent with the report. A gateway requires one for a changed FCM token. After the user token
+     * expires, the next visit reports the change.
      */
     reportToken?: string;
 }
-/** A Firebase app, as far as push needs it. */
+/** Values of a Firebase app that push needs. */
 export interface FirebaseApp {
     apiKey: string;
     projectId: string;
     appId: string;
     messagingSenderId: string;
 }
-/** A configuration that was found to be right. */
+/** Validated configuration. */
 export interface Settings {
-    /** The app; without one, standard Web Push is used. */
+    /** Firebase app. Without one, standard Web Push is used. */
     firebase?: FirebaseApp;
-    /** The key subscriptions are made for. */
+    /** Key of subscriptions. */
     vapidKey: string;
-    /** Firebase's own key stands in for one of the app. */
+    /** `true` if Firebase's default key is used in place of a key of the app. */
     defaultKey: boolean;
-    /** Where the worker reports a token that has changed. */
+    /** URL to which the worker reports a changed token. */
     reportTo?: string;
-    /** What it proves itself with there. */
+    /** User token that authenticates the report. */
     reportToken?: string;
 }
-/** Checks a configuration; the error names the key and what would be right. */
+/** Validates a configuration. The error names the key and the valid values. */
 export declare function settings(config: ZPNsConfig | null | undefined, options?: ZPNsOptions): Settings;

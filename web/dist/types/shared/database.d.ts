@@ -1,16 +1,16 @@
 import type { Settings } from "./config.js";
 import type { ZPNsMessage } from "./message.js";
-/** What page and worker know of each other lives here: a worker that is started by a push has no page to ask. */
+/** Rows that page and worker share. A worker that a push starts has no open page to ask. */
 interface Rows {
-    /** With what the page registered. */
+    /** Settings of the registration. */
     settings: Settings;
-    /** The token in force, and the subscription it was made from. */
+    /** Current token, and the endpoint of its subscription. */
     registration: {
         token: string;
         endpoint: string;
         at: number;
     };
-    /** The Firebase installation of this browser. */
+    /** Firebase installation of this browser. */
     installation: {
         appId: string;
         fid: string;
@@ -18,20 +18,20 @@ interface Rows {
         authToken: string;
         until: number;
     };
-    /** The last click, for the page that it opens. */
+    /** Last click, for the page that it opens. */
     clicked: {
         message: ZPNsMessage;
         at: number;
     };
-    /** Ids of the pushes that were shown, oldest first. */
+    /** Ids of presented pushes, oldest first. */
     seen: string[];
 }
-/** The row of that name. */
+/** Reads a row. Returns `undefined` if there is none. */
 export declare function read<K extends keyof Rows>(row: K): Promise<Rows[K] | undefined>;
-/** Puts a row. */
+/** Writes a row. */
 export declare function write<K extends keyof Rows>(row: K, value: Rows[K]): Promise<void>;
 /** Removes rows. */
 export declare function erase(...rows: (keyof Rows)[]): Promise<void>;
-/** Changes a row in one transaction, so that two pushes at once do not undo each other. */
+/** Changes a row in one transaction, so that concurrent pushes do not overwrite each other's changes. */
 export declare function change<K extends keyof Rows, T>(row: K, work: (value: Rows[K] | undefined) => [Rows[K] | undefined, T]): Promise<T>;
 export {};

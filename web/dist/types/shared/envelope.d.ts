@@ -1,7 +1,7 @@
 /**
- * The PushID that is handed to the IM server: an envelope around the token.
+ * Returns the PushID for the IM server: an envelope around the token.
  *
- * `AF 00 01`, 1 for production, the vendor, the lengths of country, version and token (u8, u8, big-endian u16), then the
- * three texts. An empty token unbinds the device.
+ * Its bytes are `AF 00 01`, 1 for production, the number of the push service, and the lengths of country, version and token
+ * (u8, u8, big-endian u16), followed by the three texts. An empty token unbinds the device.
  */
 export declare function pushId(token: string, version: string): string;

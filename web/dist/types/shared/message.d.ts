@@ -1,13 +1,13 @@
-/** A push, as hooks and listeners get it. */
+/** Push message for hooks and listeners. */
 export interface ZPNsMessage {
     title: string;
     content: string;
     icon?: string;
-    /** What the sender added; `extra.payload` is the payload of his `pushConfig`. Absent when there is nothing. */
+    /** Data of the sender. `extra.payload` is the payload of the `pushConfig`. Absent without data. */
     extra?: Record<string, string>;
 }
-/** What pages hear from the worker; anything else is ignored. */
-export type WorkerSays = {
+/** Message from the worker to pages. Pages ignore any other message. */
+export type WorkerMessage = {
     action: "zimzpns_notificationArrived";
     args: [ZPNsMessage];
 } | {
@@ -20,5 +20,5 @@ export type WorkerSays = {
     action: "zimzpns_initAppACK";
     args: [];
 };
-/** Whether something that was posted is one of the worker's messages. */
-export declare function isFromWorker(data: unknown): data is WorkerSays;
+/** Returns `true` if posted data is a message of the worker. */
+export declare function isWorkerMessage(data: unknown): data is WorkerMessage;

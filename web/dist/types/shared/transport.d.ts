@@ -1,10 +1,10 @@
 import type { Settings } from "./config.js";
-/** A way from a subscription of this browser to the token a server sends to. */
+/** Source of the token for a subscription of this browser. */
 export interface Transport {
-    /** The token for this subscription, registered where that is needed. */
+    /** Returns the token for this subscription. Registers the subscription if the push service needs that. */
     token(subscription: PushSubscription): Promise<string>;
-    /** Makes the token dead at the push service. */
+    /** Invalidates the token at the push service. */
     forget(token: string): Promise<void>;
 }
-/** The way the configuration asks for. */
+/** Returns the transport for the configuration. */
 export declare function transport(settings: Settings): Transport;
