@@ -1,4 +1,4 @@
-//! What devices told of notifications, and the key by which they may.
+//! Device events of notifications, and the key that authenticates them.
 
 use pushgate::echo::Speaker;
 use pushgate::queue::Heard;
@@ -49,13 +49,13 @@ pub(crate) fn hear(
     Ok(Some(Heard { app, receipt: receipt.map(|receipt| Receipt { echoes, ..receipt }), is_news }))
 }
 
-/// From the three columns that begin at this one.
+/// Reads an event from three columns, starting at column `first`.
 fn read(row: &Row<'_>, first: usize) -> rusqlite::Result<Echoes> {
     let at = |column| row.get::<_, Option<i64>>(column).map(|at| at.map(Timestamp::from_millis));
     Ok(Echoes { arrived_at: at(first)?, clicked_at: at(first + 1)?, dismissed_at: at(first + 2)? })
 }
 
-/// Puts what their devices told to these receipts, which are in the order of their numbers.
+/// Adds the device events to these receipts, which must be in the order of their recipient numbers.
 pub(crate) fn add(c: &Connection, id: NotificationId, receipts: &mut [Receipt]) -> rusqlite::Result<()> {
     let (Some(first), Some(last)) = (receipts.first(), receipts.last()) else { return Ok(()) };
     let mut told = c.prepare_cached(

@@ -1,4 +1,4 @@
-//! Deliveries that expired while nobody held them, and the number of those that wait.
+//! Deliveries that expired without a lease, and the number of queued deliveries.
 
 use pushgate::queue::{Finished, Lease, PartLease};
 use pushgate::{AppId, ChannelName, Delivery, NodeId, Timestamp};

@@ -1,4 +1,4 @@
-//! Devices as they are found: each with its addresses, by one statement.
+//! Queries for devices. One statement returns each device with its addresses.
 
 use pushgate::{Address, AppId, ChannelName, Device, DeviceId, Timestamp, TokenKind, UserId};
 use rusqlite::{Connection, Row, params};
@@ -6,7 +6,7 @@ use rusqlite::{Connection, Row, params};
 use crate::devices::{name, unreadable};
 use crate::quarantine::{Findings, Source, decode};
 
-/// A row for each address, and one for a device that has none.
+/// Builds a query with one row per address, and one row for a device without addresses.
 macro_rules! devices {
     ($index:literal, $which:literal) => {
         concat!(
@@ -19,14 +19,16 @@ macro_rules! devices {
     };
 }
 
-/// The device of that id.
+/// Selects the device with this id.
 pub(crate) const ONE: &str = devices!("", "d.id = ?2");
-/// A user's. For the order, SQLite would rather walk through all devices of the app than use the index.
+/// Selects the devices of a user. Names the index, because SQLite would otherwise scan all devices of the app for the
+/// order.
 pub(crate) const THEIRS: &str = devices!("INDEXED BY devices_by_user", "d.user = ?2");
-/// Those behind the id. No id is empty, so every id is greater than the empty text.
+/// Selects the devices after this id. Every id is greater than the empty text, which starts at the first one.
 pub(crate) const BEHIND: &str = devices!("", "d.id > ?2");
 
-/// What the statement finds of the app for this word, `most` devices of it. A device that cannot be decoded is left out.
+/// Runs the query for an app and an id, and returns at most `most` devices. A device that cannot be decoded is
+/// omitted and recorded in `findings`.
 pub(crate) fn find(
     c: &Connection,
     sql: &str,
@@ -68,7 +70,7 @@ pub(crate) fn find(
     Ok(found)
 }
 
-/// The device of a row where it is the next one, and the address of the row if it has one.
+/// Content of a row: the device if it is a new one, and the address with its position if the row has one.
 type Read = (Option<Device>, Option<(i64, Address)>);
 
 fn read(app: &AppId, row: &Row<'_>, is_next: bool) -> Result<Read, String> {

@@ -1,7 +1,7 @@
 //! Store and queue on SQLite: one writer thread, group commit, `synchronous=FULL`. One process owns the file.
 //!
-//! What a call has returned is on stable storage. A call that arrives while a commit runs joins the next one, so that a
-//! thousand callers share a few commits and a single one waits for no timer.
+//! When a call returns, its result is on stable storage. A call that arrives during a commit joins the next one. A
+//! thousand callers thus share a few commits, and a single caller waits for no timer.
 
 mod counts;
 mod dead;
@@ -31,22 +31,24 @@ pub use open::{OpenError, Options, Usable};
 use quarantine::Findings;
 use writer::Thread;
 
-/// A cheap handle; when the last one is dropped, what was accepted is committed and the file is closed.
+/// Handle to the database, cheap to clone. Dropping the last one commits all accepted calls and closes the file.
 #[derive(Clone)]
 pub struct SqliteStore {
     writer: Thread,
     readers: Thread,
-    /// Whether any user has rules: where nobody has, nobody waits for a look. One process owns the file, so this one knows.
+    /// `true` if any user has push rules. Otherwise lookups of rules skip the database. Valid because one process
+    /// owns the file.
     ruled: Arc<AtomicBool>,
     listener: Arc<OnceLock<QuarantineListener>>,
 }
 
 impl SqliteStore {
-    /// Opens or creates the file, migrates it, and voids the leases of earlier owners: the lock beside the file proves
-    /// that they are gone.
+    /// Opens or creates the file, migrates it, and releases the leases of earlier owners. The lock beside the file
+    /// proves that they have ended.
     ///
     /// # Errors
-    /// [`OpenError`] when another process owns it, it is no database of ours, or the disk refuses.
+    /// Returns an [`OpenError`] if another process owns the file, it is not a pushgate database, or the disk reports
+    /// an error.
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self, OpenError> {
         Self::open_with(path, Options::default())
     }
@@ -54,7 +56,7 @@ impl SqliteStore {
     /// Opens the file as [`SqliteStore::open`] does, with other limits.
     ///
     /// # Errors
-    /// As for [`SqliteStore::open`].
+    /// Same as for [`SqliteStore::open`].
     pub fn open_with(path: impl AsRef<std::path::Path>, options: Options) -> Result<Self, OpenError> {
         let opened = open::open(path.as_ref(), options.readers)?;
         Ok(Self {
@@ -65,10 +67,10 @@ impl SqliteStore {
         })
     }
 
-    /// Checks that [`SqliteStore::open`] could open the file. Changes nothing in it, and leaves no file behind.
+    /// Checks that [`SqliteStore::open`] could open the file. Neither changes the file nor creates one.
     ///
     /// # Errors
-    /// [`OpenError`] when the folder or the file cannot be written, or it is no database of ours.
+    /// Returns an [`OpenError`] if the folder or the file is not writable, or the file is not a pushgate database.
     pub fn check(path: impl AsRef<std::path::Path>) -> Result<Usable, OpenError> {
         open::check(path.as_ref())
     }
@@ -89,7 +91,8 @@ impl SqliteStore {
         self.readers.run(doing, work).await
     }
 
-    /// Writes where rows are decoded. Those that cannot be are moved to the quarantine in the same transaction.
+    /// Runs a write that decodes rows. Rows that cannot be decoded are moved to the quarantine in the same
+    /// transaction.
     async fn write_rows<T: Send + 'static>(
         &self,
         doing: &'static str,
@@ -106,7 +109,8 @@ impl SqliteStore {
         Ok(value)
     }
 
-    /// Reads rows. If some cannot be decoded, the writer moves them to the quarantine, and the rest is read again.
+    /// Runs a read that decodes rows. If some cannot be decoded, the writer moves them to the quarantine, and the
+    /// read is repeated.
     async fn read_rows<T: Send + 'static>(
         &self,
         doing: &'static str,
@@ -139,7 +143,7 @@ impl SqliteStore {
         self.read(doing, work).await
     }
 
-    /// Says that rows were set aside, once for each.
+    /// Logs each row that was moved to the quarantine.
     fn announce(&self, moved: &[Quarantined]) {
         for row in moved {
             metrics::counter!("pushgate_quarantined_rows_total", "kind" => row.kind.as_str()).increment(1);
@@ -157,7 +161,7 @@ impl SqliteStore {
     }
 }
 
-/// As [`text`], of many, on the caller's thread: the writer's is the one that everybody waits for.
+/// Serializes many values as [`text`] does. Runs on the thread of the caller, because all callers share the writer's.
 fn texts<'a, T: serde::Serialize + 'a>(
     doing: &'static str,
     values: impl IntoIterator<Item = &'a T>,

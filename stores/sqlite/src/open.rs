@@ -1,4 +1,4 @@
-//! Opening the file: the lock, the settings, the schema.
+//! Opens the file: lock, settings and schema.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
-/// Each takes the schema from its place in the list to the next; never changed once released.
+/// Migrations. Each one raises the schema version from its index by one. A released migration must never change.
 const MIGRATIONS: [&str; 9] = [
     include_str!("../migrations/0001_devices_and_queue.sql"),
     include_str!("../migrations/0002_users_and_later.sql"),
@@ -19,16 +19,16 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("../migrations/0009_dead_addresses.sql"),
 ];
 
-/// Longest wait for another connection of this process.
+/// Maximum wait for another connection of this process.
 pub(crate) const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Limits of an open database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// Connections that read, each with a thread of its own. Four keep a long read from holding up the others; what is
-    /// read is in memory, so more of them than processors gain nothing.
+    /// Number of read connections, each with a thread of its own. Four keep one long read from delaying the others.
+    /// Reads are served from memory, so more of them than processors gain nothing.
     pub readers: usize,
-    /// Size of the write-ahead log, in bytes, beyond which the writer waits for readers to end and empties it.
+    /// Size of the write-ahead log in bytes above which the writer waits for readers to end and empties it.
     pub max_wal_bytes: u64,
 }
 
@@ -38,41 +38,41 @@ impl Default for Options {
     }
 }
 
-/// Why a file cannot be opened.
+/// Error of opening a database file.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another process has it open.
+    /// Another process has the file open.
     #[error(
         "{path} is in use by another process; stop it, or give this one a file of its own (storage.path)"
     )]
     InUse {
-        /// The database.
+        /// Path of the database.
         path: PathBuf,
     },
-    /// It was written by a newer pushgate.
+    /// A newer pushgate wrote the file.
     #[error("{path} has schema {found}, this pushgate knows {known}; run the newer one again")]
     Newer {
-        /// The database.
+        /// Path of the database.
         path: PathBuf,
-        /// Its version.
+        /// Schema version of the file.
         found: u32,
-        /// Ours.
+        /// Newest schema version that this pushgate knows.
         known: u32,
     },
-    /// The disk refuses.
+    /// The file system reports an error.
     #[error("{path}: {source}")]
     Io {
-        /// What could not be opened.
+        /// Path that could not be opened.
         path: PathBuf,
-        /// Why.
+        /// Cause.
         source: std::io::Error,
     },
-    /// SQLite refuses: no database, a damaged one, no space.
+    /// SQLite reports an error: not a database, a damaged one, or no space.
     #[error("{path}: {source}")]
     Sqlite {
-        /// The database.
+        /// Path of the database.
         path: PathBuf,
-        /// Why.
+        /// Cause.
         source: rusqlite::Error,
     },
 }
@@ -81,7 +81,7 @@ pub(crate) struct Opened {
     pub(crate) writer: Connection,
     pub(crate) readers: Vec<Connection>,
     pub(crate) lock: File,
-    /// Whether any user has rules.
+    /// `true` if any user has push rules.
     pub(crate) ruled: bool,
 }
 
@@ -111,12 +111,12 @@ pub(crate) fn open(path: &Path, readers: usize) -> Result<Opened, OpenError> {
     Ok(Opened { writer, readers, lock, ruled })
 }
 
-/// State of a database that could be opened.
+/// State of a database that can be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Usable {
-    /// No process has it open.
+    /// No process has the file open.
     Free,
-    /// Another process has it open, so that nothing more is known.
+    /// Another process has the file open, so nothing more is known.
     InUse,
 }
 
@@ -169,7 +169,7 @@ fn locked(path: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// Tokens are inside: readable by the owner alone.
+/// Restricts the permissions to the owner, because the file contains tokens.
 fn private(path: &Path) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
     options.create(true).append(true);

@@ -1,4 +1,4 @@
-//! Parts of audiences that are planned later: leased and fenced as deliveries are.
+//! Batches of audiences whose planning is deferred. They are leased and fenced like deliveries.
 
 use pushgate::queue::{Finished, Part, PartFinish, PartLease, TakenParts};
 use pushgate::{AppId, NodeId, Notification, NotificationId, Skip, Status, Timestamp, UserId};
@@ -9,7 +9,7 @@ use crate::quarantine::{Findings, Source, decode};
 use crate::queue::{enqueue, recipients};
 use crate::{counts, text, withdraw};
 
-/// Parts that no living node holds. ?1 is the asking node, whose own are in its memory.
+/// Condition for batches without a valid lease. ?1 is the requesting node, which has its own batches in memory.
 const FREE: &str = "(p.owner IS NULL OR
     (p.owner <> ?1 AND p.owner NOT IN (SELECT id FROM nodes WHERE alive_until >= ?2)))";
 
@@ -95,7 +95,7 @@ pub(crate) fn finish(
     Ok(Finished::Done)
 }
 
-/// Reads the list of the skipped; none where there is no such notification.
+/// Reads the list of skipped recipients. The list is empty if there is no such notification.
 fn skipped(c: &Connection, id: &[u8; 16]) -> rusqlite::Result<Result<Vec<Skip>, String>> {
     let skipped = c
         .prepare_cached("SELECT skipped FROM notifications WHERE id = ?1")?
@@ -104,7 +104,7 @@ fn skipped(c: &Connection, id: &[u8; 16]) -> rusqlite::Result<Result<Vec<Skip>, 
     Ok(skipped.unwrap_or_else(|| Ok(Vec::new())))
 }
 
-/// Counts a part as planned, and those of it who get nothing.
+/// Counts a batch as planned, and adds its skipped recipients.
 pub(crate) fn count_planned(c: &Connection, id: &[u8; 16], more: &[Skip]) -> rusqlite::Result<()> {
     let mut list = skipped(c, id)?.unwrap_or_default();
     let room = Status::MOST.saturating_sub(list.len());

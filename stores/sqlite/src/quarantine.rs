@@ -1,5 +1,5 @@
-//! Rows that cannot be decoded. Each is moved to the table `quarantine` by the writer, so that it never stops the rows beside it,
-//! and what is still known of it ends in a final state.
+//! Quarantine of rows that cannot be decoded. The writer moves each one to the table `quarantine`, so that it does
+//! not block other rows. The recipients that are still known get a final status.
 
 use pushgate::queue::{Quarantined, RowKind};
 use pushgate::{AppId, ChannelName, NotificationId, Receipt, Skip, SkipReason, State, Timestamp};
@@ -20,7 +20,7 @@ pub(crate) enum Source {
         notification: [u8; 16],
         place: u32,
     },
-    /// The list of the skipped in a notification.
+    /// List of skipped recipients of a notification.
     Skipped {
         notification: [u8; 16],
     },
@@ -38,14 +38,14 @@ pub(crate) enum Source {
     },
 }
 
-/// Row that could not be decoded: where it is, and why.
+/// Row that could not be decoded, with its key and the reason.
 #[derive(Debug, Clone)]
 pub(crate) struct Unreadable {
     source: Source,
     reason: String,
 }
 
-/// Collects what could not be decoded while rows are read, and what was moved to the quarantine for it.
+/// Collector of rows that could not be decoded during a read, and of rows moved to the quarantine.
 #[derive(Default)]
 pub(crate) struct Findings {
     pub(crate) unreadable: Vec<Unreadable>,
@@ -53,7 +53,7 @@ pub(crate) struct Findings {
 }
 
 impl Findings {
-    /// Gives the value, or records why the row cannot be decoded.
+    /// Returns the value. Records the reason and returns `None` if the row cannot be decoded.
     pub(crate) fn check<T>(
         &mut self,
         decoded: Result<T, String>,
@@ -68,7 +68,7 @@ impl Findings {
         }
     }
 
-    /// Moves what was found so far. Only the writer may do so.
+    /// Moves the collected rows to the quarantine. Only the writer may call it.
     pub(crate) fn set_aside(&mut self, c: &Connection) -> rusqlite::Result<()> {
         for unreadable in std::mem::take(&mut self.unreadable) {
             self.moved.extend(set_aside(c, &unreadable)?);
@@ -77,7 +77,7 @@ impl Findings {
     }
 }
 
-/// Decodes JSON in a column. The reason of a failure carries nothing of the column's content.
+/// Decodes JSON in a column. The error text contains nothing of the column's content.
 pub(crate) fn decode<T: serde::de::DeserializeOwned>(column: ValueRef<'_>) -> Result<T, String> {
     let text = column.as_str().map_err(|_| "it is not text".to_owned())?;
     serde_json::from_str(text).map_err(|error| {
@@ -92,7 +92,7 @@ pub(crate) fn decode<T: serde::de::DeserializeOwned>(column: ValueRef<'_>) -> Re
     })
 }
 
-/// Moves one row, unless it has gone or been replaced by a good one since it was read.
+/// Moves one row, unless it has been deleted or replaced by a valid one since it was read.
 fn set_aside(c: &Connection, unreadable: &Unreadable) -> rusqlite::Result<Option<Quarantined>> {
     let Unreadable { source, reason } = unreadable;
     match source {
@@ -105,13 +105,13 @@ fn set_aside(c: &Connection, unreadable: &Unreadable) -> rusqlite::Result<Option
     }
 }
 
-/// The columns of a row, for the quarantine.
+/// Columns of a row that the quarantine keeps.
 struct Content {
     columns: serde_json::Map<String, Value>,
 }
 
 impl Content {
-    /// Reads the row that the statement selects; `None` when there is none.
+    /// Reads the row that the statement selects. `None` means that there is none.
     fn read(c: &Connection, sql: &str, key: impl Params) -> rusqlite::Result<Option<Self>> {
         c.prepare_cached(sql)?.query_row(key, Self::of).optional()
     }
@@ -150,7 +150,7 @@ fn value(column: ValueRef<'_>) -> Value {
     }
 }
 
-/// What is written into the quarantine beside the content.
+/// Fields of a quarantine row beside the content.
 struct Entry<'a> {
     kind: RowKind,
     key: String,
@@ -172,7 +172,8 @@ fn insert(c: &Connection, entry: Entry<'_>, content: &Content) -> rusqlite::Resu
     )
 }
 
-/// From the columns id, kind, key, app, channel, notification, reason, length of the content, time.
+/// Reads an entry from the columns id, kind, key, app, channel, notification, reason, length of the content, and
+/// time.
 fn listed(row: &Row<'_>) -> rusqlite::Result<Quarantined> {
     let kind = row.get_ref(1)?.as_str()?;
     let optional = |at: usize| row.get::<_, Option<String>>(at);
@@ -190,7 +191,7 @@ fn listed(row: &Row<'_>) -> rusqlite::Result<Quarantined> {
     })
 }
 
-/// Lists what was set aside, oldest first, behind `after`.
+/// Lists the quarantine, oldest first, starting after `after`.
 pub(crate) fn list(c: &Connection, after: Option<u64>, limit: usize) -> rusqlite::Result<Vec<Quarantined>> {
     c.prepare_cached(
         "SELECT id, kind, key, app, channel, notification, reason, length(content), quarantined_at
@@ -232,7 +233,7 @@ fn delivery(c: &Connection, row: i64, reason: &str) -> rusqlite::Result<Option<Q
     Ok(Some(moved))
 }
 
-/// Gives the recipients of a delivery that is gone a final receipt each, as far as they can be told; the rest have one in common.
+/// Writes a final receipt for each known recipient of a quarantined delivery. The unknown ones share one receipt.
 fn fail_recipients(
     c: &Connection,
     notification: &[u8; 16],
@@ -260,19 +261,19 @@ fn fail_recipients(
     Ok(())
 }
 
-/// A name that every channel may have; `None` never.
+/// Returns a valid channel name for an unknown channel. It is never `None`.
 fn unknown_channel() -> Option<ChannelName> {
     ChannelName::new("unknown").ok()
 }
 
-/// Numbers of the recipients in a delivery that is JSON but no delivery; `None` when they cannot be told.
+/// Returns the recipient numbers of JSON that is not a valid delivery. `None` means that they cannot be determined.
 fn recipients_in(body: &str) -> Option<Vec<u32>> {
     let body: Value = serde_json::from_str(body).ok()?;
     let index = |target: &Value| u32::try_from(target.get("index")?.as_u64()?).ok();
     body.get("targets")?.as_array()?.iter().map(index).collect()
 }
 
-/// Numbers of the queued recipients on this channel that no delivery in the queue has.
+/// Returns the numbers of queued recipients on this channel that no delivery in the queue contains.
 fn queued_without_delivery(
     c: &Connection,
     notification: &[u8; 16],
@@ -325,7 +326,7 @@ fn skipped(c: &Connection, id: &[u8; 16], reason: &str) -> rusqlite::Result<Opti
     Ok(Some(moved))
 }
 
-/// A receipt's state is in a column of its own, so that only the details are lost.
+/// Replaces an undecodable receipt. Only the details are lost, because the state has a column of its own.
 fn receipt(c: &Connection, id: &[u8; 16], index: u32, reason: &str) -> rusqlite::Result<Option<Quarantined>> {
     let content = Content::read(
         c,

@@ -1,4 +1,4 @@
-//! The queue: accepted notifications, their deliveries and receipts.
+//! Queue: accepted notifications, their deliveries and receipts.
 
 use std::collections::HashSet;
 
@@ -293,7 +293,7 @@ fn take(c: &Connection, want: &Want, findings: &mut Findings) -> rusqlite::Resul
     Ok(taken)
 }
 
-/// What a node held that has not said for too long that it lives is nobody's. Rare: no index is kept for it.
+/// Releases the leases of nodes whose heartbeat has expired. No index exists for this rare query.
 fn void_leases_of_the_dead(c: &Connection, want: &Want) -> rusqlite::Result<()> {
     let dead: Vec<[u8; 16]> = c
         .prepare_cached("SELECT id FROM nodes WHERE alive_until < ?1 AND id <> ?2")?
@@ -302,7 +302,7 @@ fn void_leases_of_the_dead(c: &Connection, want: &Want) -> rusqlite::Result<()> 
     dead.iter().try_for_each(|node| let_go(c, node))
 }
 
-/// Everything that the node holds is free, and the node forgotten.
+/// Releases all leases of the node, and deletes the node.
 fn let_go(c: &Connection, node: &[u8; 16]) -> rusqlite::Result<()> {
     c.execute("UPDATE deliveries SET owner = NULL WHERE owner = ?1", [node])?;
     c.execute("UPDATE parts SET owner = NULL WHERE owner = ?1", [node])?;

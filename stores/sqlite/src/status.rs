@@ -1,4 +1,4 @@
-//! What became of a notification: counts from its own row, and a page of its recipients.
+//! Status of a notification: counts from its own row, and a page of its recipients.
 
 use std::collections::BTreeMap;
 
@@ -69,7 +69,7 @@ fn summary(id: NotificationId, row: &Row<'_>, findings: &mut Findings) -> rusqli
     })
 }
 
-/// At most `limit` receipts with greater numbers than `after`, by number.
+/// Returns at most `limit` receipts with numbers greater than `after`, in ascending order.
 pub(crate) fn receipts(
     c: &Connection,
     id: NotificationId,
@@ -90,7 +90,7 @@ pub(crate) fn receipts(
     .collect()
 }
 
-/// Puts the page into the status. Those that were not tried yet stand on the first page, as far as there is room.
+/// Adds the page to the status. Recipients without an attempt come on the first page, up to the limit.
 fn recipients(
     c: &Connection,
     status: &mut Status,

@@ -1,14 +1,14 @@
-//! Deleting what has outlived its retention, in short transactions.
+//! Deletes rows after their retention, in short transactions.
 
 use pushgate::Timestamp;
 use rusqlite::{Connection, params};
 
-/// Most rows deleted in one transaction, so that writers never wait for long.
+/// Maximum number of rows deleted in one transaction, so that writers never wait for long.
 const MAX_ROWS: i64 = 1000;
-/// How long the quarantine keeps a row. Thirty days are enough for somebody to look at it.
+/// Retention of the quarantine. Operators have thirty days to inspect a row.
 const QUARANTINE_KEEP: std::time::Duration = std::time::Duration::from_secs(30 * 24 * 3600);
 
-/// Tables whose rows go before their notification does.
+/// Tables whose rows are deleted before their notification.
 const DEPENDENT: [(&str, &str); 3] = [
     (
         "SELECT count(*), max(idx) FROM (SELECT idx FROM receipts WHERE notification = ?1 ORDER BY idx LIMIT ?2)",
@@ -53,7 +53,7 @@ pub(crate) fn sweep(c: &Connection, now: Timestamp) -> rusqlite::Result<u64> {
     Ok((MAX_ROWS - left).cast_unsigned())
 }
 
-/// Deletes a notification, or as much of it as at most `most` rows are. Returns how many rows are left of `most`.
+/// Deletes a notification and its rows, at most `most` rows. Returns the remainder of `most`.
 fn forget(c: &Connection, id: &[u8; 16], most: i64) -> rusqlite::Result<i64> {
     let mut left = most;
     for (page, delete) in DEPENDENT {

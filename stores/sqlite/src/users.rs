@@ -1,4 +1,4 @@
-//! What users want: push rules, and counters of unread notifications.
+//! Settings of users: push rules, and counters of unread notifications.
 
 use std::collections::HashMap;
 

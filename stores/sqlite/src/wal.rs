@@ -1,4 +1,5 @@
-//! Size of the write-ahead log. SQLite empties it only when no reader uses it, which may never be the case by itself.
+//! Limit of the write-ahead log. SQLite empties the log only while no reader uses it, which may never happen under
+//! load.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,16 +8,16 @@ use rusqlite::Connection;
 
 use crate::open::BUSY_TIMEOUT;
 
-/// Longest wait for readers when the log is emptied. New readers do not use the log meanwhile, so that this is the length of
+/// Maximum wait for readers when the log is emptied. New readers do not use the log meanwhile, so the wait is that of
 /// one read.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Write-ahead log of the writer's connection.
 pub(crate) struct Wal {
-    /// `None` when the database has no file.
+    /// `None` means that the database has no file.
     path: Option<PathBuf>,
     max_bytes: u64,
-    /// Size at which the log is emptied next.
+    /// Size in bytes at which the log is emptied next.
     empty_at: u64,
 }
 
@@ -47,7 +48,7 @@ impl Wal {
     }
 }
 
-/// Copies the log into the database and empties it. Returns `false` when a reader did not end in time.
+/// Copies the log into the database and empties it. Returns `false` if a reader did not end in time.
 fn empty(connection: &Connection) -> rusqlite::Result<bool> {
     connection.busy_timeout(PATIENCE)?;
     let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));

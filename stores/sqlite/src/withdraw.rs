@@ -1,4 +1,4 @@
-//! Taking back what was not sent yet.
+//! Withdraws deliveries and deferred batches from the queue.
 
 use pushgate::queue::{Which, Withdrawal};
 use pushgate::{AppId, Delivery, Receipt, Target, Timestamp};
@@ -8,7 +8,7 @@ use crate::quarantine::{Findings, Source};
 use crate::queue::decode_delivery;
 use crate::{counts, text};
 
-/// Withdraws what is meant. Returns the number of addresses and parts.
+/// Withdraws all matching deliveries and batches. Returns the numbers of addresses and batches.
 pub(crate) fn withdraw(
     c: &Connection,
     withdrawal: &Withdrawal,
@@ -36,7 +36,7 @@ pub(crate) fn withdraw(
     Ok(count)
 }
 
-/// Deliveries that may be meant, and whether somebody holds them.
+/// Returns the candidate deliveries, each with a flag for a valid lease.
 fn found(
     c: &Connection,
     app: &AppId,

@@ -1,5 +1,5 @@
-//! Threads that own connections. The writer runs every job that has arrived within one transaction and answers them after the
-//! commit; the readers share their jobs, and each reads for a few at a time.
+//! Threads that own the connections. The writer runs all waiting jobs in one transaction and answers them after the
+//! commit. The readers share one queue, and each runs a few jobs per transaction.
 
 use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,19 +9,21 @@ use pushgate::StorageError;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-/// Most jobs in one transaction of the writer.
+/// Maximum number of jobs in one transaction of the writer.
 const GROUP: usize = 512;
-/// Most jobs in one transaction of a reader. Few, because the write-ahead log grows for as long as it is open.
+/// Maximum number of jobs in one transaction of a reader. The number is small, because the write-ahead log grows
+/// during a read.
 const READ_GROUP: usize = 16;
-/// The most jobs waiting; more callers wait outside.
+/// Maximum number of waiting jobs. Further callers wait for a free place.
 const WAITING: usize = 4096;
 
-/// Work on the connection. It may run twice: when one of a group fails, each of them runs again by itself, so that nobody pays for
-/// another's failure. That is cheaper than a savepoint around each, for which SQLite copies every page that it touches.
+/// Work on the connection. It may run twice: if one job of a group fails, each job runs again in a transaction of its
+/// own, so that the others succeed. A savepoint per job would cost more, because SQLite copies every page that it
+/// touches.
 trait Job: Send {
-    /// Whether it went well.
+    /// Runs the job and returns `true` on success.
     fn run(&mut self, connection: &Connection) -> bool;
-    /// Says what came of it, now that it is known whether it stays.
+    /// Sends the result to the caller after the end of the transaction.
     fn answer(self: Box<Self>, ended: Result<(), Arc<rusqlite::Error>>);
 }
 
@@ -50,14 +52,14 @@ impl<T: Send, W: FnMut(&Connection) -> rusqlite::Result<T> + Send> Job for Call<
     }
 }
 
-/// A handle to the threads; they end when the last handle is dropped.
+/// Handle to the threads, which end when the last handle is dropped.
 #[derive(Clone)]
 pub(crate) struct Thread {
     jobs: mpsc::Sender<Box<dyn Job>>,
     _joined: Arc<Joined>,
 }
 
-/// Waits for the threads, so that what was accepted is committed before a process ends.
+/// Joins the threads on drop, so that accepted jobs are committed before the process ends.
 struct Joined(Vec<std::thread::JoinHandle<()>>);
 
 impl Drop for Joined {
@@ -70,7 +72,7 @@ impl Drop for Joined {
 }
 
 impl Thread {
-    /// Starts the thread that writes. The lock is held for as long as the connection is open.
+    /// Starts the writer thread. It holds the lock as long as the connection is open.
     pub(crate) fn writer(connection: Connection, lock: File, max_wal_bytes: u64) -> Self {
         let (jobs, waiting) = mpsc::channel(WAITING);
         let wal = Wal::new(&connection, max_wal_bytes);
@@ -81,7 +83,7 @@ impl Thread {
         Self::of(jobs, spawn("pushgate-sqlite-writer", run).into_iter().collect())
     }
 
-    /// Starts a thread for each of these connections.
+    /// Starts one reader thread per connection.
     pub(crate) fn readers(connections: Vec<Connection>) -> Self {
         let (jobs, waiting) = mpsc::channel(WAITING);
         let waiting = Arc::new(Mutex::new(waiting));
@@ -115,8 +117,8 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Option<std::thread:
     thread.inspect_err(|error| tracing::error!(%error, "no thread for the database")).ok()
 }
 
-/// Takes a few jobs at a time and reads for them in one short transaction. A job that comes later gets a later one: it may ask
-/// for what was just written.
+/// Runs a few jobs at a time in one short transaction. A later job gets a later transaction, because it may expect
+/// data that was just written.
 fn run_reads(connection: &Connection, waiting: &Mutex<Jobs>) {
     let mut group = Vec::new();
     loop {
@@ -145,7 +147,8 @@ fn run_write_groups(connection: &Connection, mut waiting: Jobs, mut wal: Wal) {
     }
 }
 
-/// Runs the first and whoever joins it within one transaction. Whether that was committed; if not, nothing of it stays.
+/// Runs the first job and all waiting jobs in one transaction. Returns `true` if it was committed; otherwise it is
+/// rolled back.
 fn together(
     connection: &Connection,
     first: Box<dyn Job>,
@@ -177,7 +180,8 @@ fn alone(connection: &Connection, mut job: Box<dyn Job>) {
     job.answer(ended.map_err(Arc::new));
 }
 
-/// A failed commit (disk full) may leave the transaction open; where SQLite has closed it itself, this says so in vain.
+/// Rolls back a transaction that a failed commit (disk full) may have left open. An error is ignored, because SQLite
+/// may have closed it itself.
 fn undo(connection: &Connection) {
     let _ = say(connection, "ROLLBACK");
 }
