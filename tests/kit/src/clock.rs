@@ -1,4 +1,4 @@
-//! A clock that stands still until a test moves it. Nobody sleeps for real, so tests are exact and quick.
+//! Clock that advances only when a test moves it. No task sleeps in real time, so tests are exact and fast.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use pushgate::{Clock, Timestamp};
 use tokio::sync::watch;
 
-/// The clock. Shared between the test, which moves it, and whatever is tested, which reads it.
+/// Manual clock, shared by the test, which moves it, and the code under test, which reads it.
 #[derive(Debug)]
 pub struct ManualClock {
     state: watch::Sender<State>,
@@ -18,12 +18,12 @@ pub struct ManualClock {
 #[derive(Debug)]
 struct State {
     now: Timestamp,
-    /// Who sleeps: until when, and a number of his own, because two may sleep until the same hour.
+    /// Sleeping tasks by wake-up time. The number distinguishes tasks with the same wake-up time.
     sleepers: BTreeSet<(Timestamp, u64)>,
 }
 
 impl ManualClock {
-    /// Stands at `now`.
+    /// Creates a clock that shows `now`.
     #[must_use]
     pub fn at(now: Timestamp) -> Self {
         Self {
@@ -32,24 +32,24 @@ impl ManualClock {
         }
     }
 
-    /// What the hour is. The same as [`Clock::now`], without the trait in scope.
+    /// Returns the current time, as [`Clock::now`] does, without the trait in scope.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.state.borrow().now
     }
 
-    /// Moves forward and wakes whoever is due.
+    /// Moves the clock forward and wakes the tasks that are due.
     pub fn advance(&self, by: Duration) {
         self.state.send_modify(|state| state.now = state.now + by);
     }
 
-    /// Moves to an hour, backwards too: machines' clocks are set.
+    /// Sets the clock, also backwards, as happens to the clocks of machines.
     pub fn set(&self, now: Timestamp) {
         self.state.send_modify(|state| state.now = now);
     }
 
-    /// Waits until somebody sleeps, and gives the earliest hour somebody sleeps until.
-    /// Who is due already does not count: he is awake, he only has not run yet.
+    /// Waits until a task sleeps, and returns the earliest wake-up time. A task that is due but has not run yet does
+    /// not count.
     pub async fn sleeper(&self) -> Timestamp {
         let mut watching = self.state.subscribe();
         loop {
@@ -68,7 +68,7 @@ impl ManualClock {
 }
 
 impl Default for ManualClock {
-    /// Stands at 2023-11-14T22:13:20Z, the hour of the test vectors.
+    /// Creates a clock that shows 2023-11-14T22:13:20Z, the time of the test vectors.
     fn default() -> Self {
         Self::at(Timestamp::from_millis(1_700_000_000_000))
     }
@@ -90,7 +90,7 @@ impl Clock for ManualClock {
     }
 }
 
-/// Somebody sleeping; a dropped sleep is forgotten.
+/// Registration of a sleeping task, removed when the sleep is dropped.
 struct Sleeper<'a> {
     clock: &'a ManualClock,
     entry: (Timestamp, u64),

@@ -1,7 +1,7 @@
-//! Golden files: one folder for each case, with what is asked, what goes out, what comes back and what it means, written
-//! so that an engineer of the vendor could check them. A channel is held to its folder by one call.
+//! Golden files: one folder per case, with the message, the request, the response and the outcome, in a form that an
+//! engineer of the vendor can check. One call tests a channel against its folder.
 //!
-//! `UPDATE_GOLDEN=1` rewrites the requests, and nothing else: outcomes are written by hand, from the vendor's documentation.
+//! `UPDATE_GOLDEN=1` rewrites the requests only. Outcomes are written by hand from the vendor's documentation.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,21 +19,23 @@ use crate::clock::ManualClock;
 use crate::sample;
 use crate::transport::{ScriptedTransport, answer};
 
-/// What a channel under test is made of.
+/// Parts from which a channel under test is created.
 pub struct Stage {
-    /// The case's own settings, to be laid over what the channel needs anyway.
+    /// Settings of the case, which override the base configuration.
     pub config: Map<String, Value>,
-    /// Answers the case's requests. Give the token endpoint's answers by rules ([`ScriptedTransport::rule`]) in
-    /// [`Golden::transport`]: the queue is the case's.
+    /// Transport that answers the requests of the case. Its queue is reserved for the case; answers of the token
+    /// endpoint are rules ([`ScriptedTransport::rule`]) in [`Golden::transport`].
     pub transport: Arc<ScriptedTransport>,
-    /// Stands at the case's `sent_at`.
+    /// Clock that shows `sent_at` of the case.
     pub clock: Arc<ManualClock>,
 }
 
-/// A channel's folder of cases, and how the channel is made. The cases are in `golden/` beside the crate's `Cargo.toml`.
+/// Golden cases of a channel, in `golden/` beside the crate's `Cargo.toml`, and the function that creates the
+/// channel.
 ///
 /// Each case has four files: `message.json` (`sent_at`, `to`, `message`, and optional `config`), `request.http`,
-/// `response.http`, `outcome.json`. `to` is one target or a list; then `outcome.json` is one outcome or a list as well.
+/// `response.http`, `outcome.json`. `to` is one target or a list; `outcome.json` accordingly is one outcome or a
+/// list.
 pub struct Golden {
     folder: PathBuf,
     transport: Box<dyn Fn() -> ScriptedTransport>,
@@ -54,7 +56,7 @@ struct Case {
 #[serde(deny_unknown_fields)]
 struct To {
     kind: TokenKind,
-    /// A text, or a JSON value whose text is the token (a subscription).
+    /// Token as a string, or as a JSON value whose text is the token (a subscription).
     token: Value,
 }
 
@@ -95,23 +97,23 @@ impl From<Outcome> for Expected {
 }
 
 impl Golden {
-    /// The cases of the crate at `manifest` (`env!("CARGO_MANIFEST_DIR")`).
+    /// Loads the cases of the crate at `manifest` (`env!("CARGO_MANIFEST_DIR")`).
     pub fn of(manifest: &str, channel: impl Fn(Stage) -> Arc<dyn PushChannel> + 'static) -> Self {
         let folder = Path::new(manifest).join("golden");
         Self { folder, transport: Box::new(ScriptedTransport::new), channel: Box::new(channel) }
     }
 
-    /// With a transport that has rules already, for what is not the case's subject.
+    /// Sets the transport, with rules for requests that the cases are not about.
     #[must_use]
     pub fn transport(mut self, transport: impl Fn() -> ScriptedTransport + 'static) -> Self {
         self.transport = Box::new(transport);
         self
     }
 
-    /// Sends each case's message, and holds the last request and the outcomes to the files.
+    /// Sends the message of each case, and compares the last request and the outcomes with the files.
     ///
     /// # Panics
-    /// Naming the folder and the file that disagrees.
+    /// Panics with the folder and the file that differs.
     pub async fn check(&self) {
         let folders = self.folders();
         assert!(!folders.is_empty(), "{} has no cases", self.folder.display());
@@ -120,10 +122,10 @@ impl Golden {
         }
     }
 
-    /// Each of the vendor's codes is the subject of a case: a row of the error table without one is a row nobody checked.
+    /// Checks that each of the vendor's error codes has a case.
     ///
     /// # Panics
-    /// Naming the code without a case.
+    /// Panics with the code that has no case.
     pub fn covers<'a>(&self, codes: impl IntoIterator<Item = &'a str>) {
         let read: BTreeSet<_> = self
             .folders()
@@ -185,7 +187,7 @@ fn parsed<T: serde::de::DeserializeOwned>(folder: &Path, file: &str) -> T {
         .unwrap_or_else(|error| panic!("{}: {file}: {error}", folder.display()))
 }
 
-/// A request as documentation shows it: JSON indented, other text as it is, anything else in base64.
+/// Formats a request as in documentation: JSON indented, other text unchanged, any other body in base64.
 fn written(request: &Request) -> String {
     let target = request.uri.path_and_query().map_or("/", |target| target.as_str());
     let mut text = format!("{} {target} HTTP/2\n", request.method);
@@ -207,7 +209,7 @@ fn written(request: &Request) -> String {
     text
 }
 
-/// A response as documentation shows it: status line, headers, an empty line, and a body without the file's last line end.
+/// Parses a response: status line, headers, an empty line, and the body without the last line end of the file.
 fn response(folder: &Path, file: &[u8]) -> Response {
     let wrong = |what: &str| -> ! { panic!("{}: response.http: {what}", folder.display()) };
     let end = file.windows(2).position(|two| two == b"\n\n");
@@ -228,10 +230,10 @@ fn response(folder: &Path, file: &[u8]) -> Response {
     response
 }
 
-/// The settings of a case laid over those every case has, read as the channel's configuration.
+/// Merges the settings of a case into the base configuration, and parses the result.
 ///
 /// # Panics
-/// When they are no such configuration.
+/// Panics if the result is not a valid configuration.
 #[must_use]
 pub fn config<T: serde::de::DeserializeOwned>(base: Value, case: Map<String, Value>) -> T {
     let mut table = match base {

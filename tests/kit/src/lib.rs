@@ -1,4 +1,4 @@
-//! Suites that hold channels, stores and queues to what they declare, and what tests need beside them.
+//! Conformance suites for channels, stores and queues, with the test doubles that they need.
 
 pub mod clock;
 pub mod conformance;

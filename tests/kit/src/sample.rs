@@ -1,4 +1,4 @@
-//! What tests send: one message, one delivery, the same everywhere, so that a test names only what it is about.
+//! Sample messages and deliveries, the same for all tests, so that a test states only what it is about.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,13 +7,13 @@ use pushgate::{
     Address, AppId, ChannelName, Delivery, DeliveryId, Message, NotificationId, Target, Timestamp, TokenKind,
 };
 
-/// When the sample message was asked for: 2023-11-14T22:13:20Z.
+/// Creation time of the sample message: 2023-11-14T22:13:20Z.
 pub const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
-/// A message of a person to a person, asked for at [`NOW`], worth sending for an hour.
+/// Returns a message between two people, created at [`NOW`] with a time to live of one hour.
 ///
 /// # Panics
-/// Never: its names are valid.
+/// Never, because its names are valid.
 #[must_use]
 pub fn message() -> Message {
     let id = NotificationId("018bd000-0000-7000-8000-000000000001".parse().expect("a uuid"));
@@ -29,19 +29,19 @@ pub fn message() -> Message {
     }
 }
 
-/// An address on the channel of that name.
+/// Returns an address on the channel of this name.
 ///
 /// # Panics
-/// When `channel` is no name: tests write it down.
+/// Panics if `channel` is not a valid name.
 #[must_use]
 pub fn address(channel: &str, kind: TokenKind, token: &str) -> Address {
     Address { channel: ChannelName::new(channel).expect("a test writes a name"), kind, token: token.into() }
 }
 
-/// A first attempt of `message` for these addresses, which are of one channel.
+/// Returns a delivery of `message` for its first attempt to these addresses, which must be of one channel.
 ///
 /// # Panics
-/// When there is no address.
+/// Panics if there is no address.
 #[must_use]
 pub fn delivery(message: Message, addresses: impl IntoIterator<Item = Address>) -> Delivery {
     let targets: Vec<_> = (0..).zip(addresses).map(|(index, address)| Target::bare(index, address)).collect();

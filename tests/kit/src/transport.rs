@@ -1,4 +1,4 @@
-//! A transport that answers from a script and keeps what it was asked. Opens no socket.
+//! Transport with scripted answers that records all requests. Opens no socket.
 
 use std::collections::VecDeque;
 
@@ -9,14 +9,14 @@ use parking_lot::Mutex;
 use pushgate::{Request, Response, Transport, TransportError};
 use tokio::sync::watch;
 
-/// What comes back for a request.
+/// Result of a request.
 pub type Reply = Result<Response, TransportError>;
 
 type Rule = Box<dyn Fn(&Request) -> Option<Reply> + Send + Sync>;
 
-/// The transport. A request is put to the rules, in their order; what no rule answers takes the next reply of the queue;
-/// and where nothing is left it is [`TransportError::Unreachable`], with a text that says so. An answer longer than the
-/// request takes is [`TransportError::AnswerTooLong`], as everywhere.
+/// Scripted transport. The first rule that returns a reply answers the request; otherwise the next reply of the queue
+/// does. With an empty queue the result is [`TransportError::Unreachable`] with an explanation. An answer longer than
+/// the request permits is [`TransportError::AnswerTooLong`].
 #[derive(Default)]
 pub struct ScriptedTransport {
     rules: Vec<Rule>,
@@ -32,47 +32,47 @@ struct Progress {
 }
 
 impl ScriptedTransport {
-    /// With nothing to say yet.
+    /// Creates a transport without rules and replies.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// With a rule; `None` leaves the request to the rules after it and to the queue.
+    /// Adds a rule. A rule that returns `None` leaves the request to later rules and the queue.
     #[must_use]
     pub fn rule(mut self, rule: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static) -> Self {
         self.rules.push(Box::new(rule));
         self
     }
 
-    /// Adds a reply at the end of the queue.
+    /// Adds a reply to the end of the queue.
     pub fn then(&self, reply: impl Into<Scripted>) {
         self.queue.lock().push_back(reply.into().0);
     }
 
-    /// What was asked so far, in order of arrival.
+    /// Returns the requests so far, in order of arrival.
     #[must_use]
     pub fn requests(&self) -> Vec<Request> {
         self.requests.lock().clone()
     }
 
-    /// What was asked so far at this path.
+    /// Returns the requests so far with this path.
     #[must_use]
     pub fn requests_at(&self, path: &str) -> Vec<Request> {
         self.requests.lock().iter().filter(|request| request.uri.path() == path).cloned().collect()
     }
 
-    /// From now on requests arrive and get no answer, until [`Self::release`].
+    /// Holds back all answers until [`Self::release`].
     pub fn hold(&self) {
         self.progress.send_modify(|progress| progress.held = true);
     }
 
-    /// Answers those who wait, and everybody after them.
+    /// Releases the held and all later answers.
     pub fn release(&self) {
         self.progress.send_modify(|progress| progress.held = false);
     }
 
-    /// Waits until `count` requests have arrived, answered or not.
+    /// Waits until `count` requests have arrived, with or without an answer.
     pub async fn arrived(&self, count: usize) {
         // The sender is `self`, so waiting cannot fail.
         let _ = self.progress.subscribe().wait_for(|progress| progress.arrived >= count).await;
@@ -101,7 +101,7 @@ impl Transport for ScriptedTransport {
     }
 }
 
-/// A reply for the queue: a response, or an error.
+/// Reply for the queue: a response or an error.
 pub struct Scripted(Reply);
 
 impl From<Response> for Scripted {
@@ -116,20 +116,20 @@ impl From<TransportError> for Scripted {
     }
 }
 
-/// An answer with this status and body.
+/// Returns a response with this status and body.
 ///
 /// # Panics
-/// When `status` is none: tests write it down.
+/// Panics if `status` is invalid.
 #[must_use]
 pub fn answer(status: u16, body: impl Into<Bytes>) -> Response {
     let status = StatusCode::from_u16(status).expect("a test writes a status that exists");
     Response { status, headers: HeaderMap::new(), body: body.into() }
 }
 
-/// The same with headers.
+/// Returns a response with this status, headers and body.
 ///
 /// # Panics
-/// When a header is none: tests write it down.
+/// Panics if a header is invalid.
 #[must_use]
 pub fn answer_with(status: u16, headers: &[(&'static str, &str)], body: impl Into<Bytes>) -> Response {
     let mut answer = answer(status, body);

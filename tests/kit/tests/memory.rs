@@ -1,4 +1,4 @@
-//! The memory store and queue are held to what they promise.
+//! Runs the suites against the in-memory store and queue.
 
 #[tokio::test]
 async fn the_memory_store_keeps_its_promises() {

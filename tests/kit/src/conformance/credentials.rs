@@ -1,4 +1,4 @@
-//! Bearers, secrets and probes: one flight for all, nothing printed, nobody disturbed.
+//! Promises about access tokens, secrets and probes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use crate::clock::ManualClock;
 use crate::sample;
 use crate::transport::{Reply, ScriptedTransport, answer};
 
-/// So many sends at once, all of them under way before the vendor answers the first request.
+/// Starts `count` sends in parallel, all before the vendor answers the first request.
 async fn at_once<S: Subject>(theatre: &Theatre<S>, count: usize) -> Vec<Outcome> {
     theatre.transport.hold();
     let before = theatre.transport.requests().len();
@@ -34,7 +34,7 @@ async fn at_once<S: Subject>(theatre: &Theatre<S>, count: usize) -> Vec<Outcome>
     sent.into_iter().flat_map(|outcomes| outcomes.expect("a send does not panic")).collect()
 }
 
-/// A thousand sends that find no bearer fetch one, and all of them go out under it.
+/// Checks that a thousand sends without an access token fetch one and all use it.
 pub fn a_thousand_sends_share_one_bearer<S: Subject>(subject: S) {
     let theatre = Theatre::open(subject);
     play(async {
@@ -50,7 +50,7 @@ pub fn a_thousand_sends_share_one_bearer<S: Subject>(subject: S) {
     });
 }
 
-/// However many were refused under it.
+/// Checks that a refused access token is replaced once, even if it was refused many times.
 pub fn a_refused_bearer_is_replaced_once_for_the_next_send<S: Subject>(subject: S) {
     let Some(refusal) = subject.refusal() else { return };
     let refuses = Arc::new(AtomicBool::new(false));
@@ -71,7 +71,7 @@ pub fn a_refused_bearer_is_replaced_once_for_the_next_send<S: Subject>(subject: 
     });
 }
 
-/// A token endpoint that fails, whichever way, is a fault of everything the app sends through the channel, and no message goes out.
+/// Checks that any failure of the token endpoint is a fault of the whole lane, and that no message is sent.
 pub fn without_a_bearer_nothing_is_sent<S: Subject>(subject: S) {
     let theatre = Theatre::open(subject);
     play(theatre.sent(sample::message()));
@@ -102,7 +102,8 @@ pub fn without_a_bearer_nothing_is_sent<S: Subject>(subject: S) {
     }
 }
 
-/// Channel, configuration, requests, reports: no secret, token or text of a user is shown by any of them.
+/// Checks that the `Debug` output of channel, configuration, requests and reports shows no secret, token or message
+/// text.
 pub fn debug_shows_no_secret<S: Subject>(subject: S) {
     let theatre = Theatre::open(subject);
     let delivery = theatre.delivery(sample::message(), [0]);
@@ -126,7 +127,7 @@ pub fn debug_shows_no_secret<S: Subject>(subject: S) {
     }
 }
 
-/// A configuration whose secret was cut, doubled or has gone astray is refused, or taken, without a word of it.
+/// Checks that no error quotes a secret that was truncated, doubled or put in the wrong place.
 pub fn a_refused_configuration_is_told_without_its_secrets<S: Subject>(subject: S) {
     let secrets = subject.secrets();
     let pieces: Vec<_> = secrets.iter().filter_map(|secret| secret.get(..secret.len().min(16))).collect();
@@ -142,7 +143,7 @@ pub fn a_refused_configuration_is_told_without_its_secrets<S: Subject>(subject: 
     }
 }
 
-/// The table with one text spoiled that holds a secret, in each way for each text.
+/// Returns variants of the table, each with one damaged text that contains a secret.
 fn spoiled(config: &Value, secrets: &[String]) -> Vec<Value> {
     let Some(table) = config.as_object() else { panic!("a configuration is a table") };
     let mut all = Vec::new();
@@ -165,7 +166,8 @@ fn spoiled(config: &Value, secrets: &[String]) -> Vec<Value> {
     all
 }
 
-/// A probe that is answered well tells whom the vendor takes us for; it disturbs nobody, and fails as a fault.
+/// Checks that a successful probe returns the identity at the vendor, reaches no user, and that a failed one returns
+/// a fault.
 pub fn a_probe_reaches_no_user_and_tells_no_secret<S: Subject>(subject: S) {
     let subject = Arc::new(subject);
     let open = Theatre::ruled(Arc::clone(&subject), |subject, _, request| {

@@ -1,4 +1,4 @@
-//! Time: no request outlives its send, and a send that is dropped is as if it had never been.
+//! Promises about time: requests end within the timeout of their send, and a dropped send has no effect on others.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use super::Subject;
 use super::theatre::{Theatre, accepted, play, took};
 use crate::sample;
 
-/// However slow the token endpoint is: what is asked of the transport, one request after the other, is never more than the
-/// time the channel declares.
+/// Checks that the timeouts of consecutive requests stay within the declared timeout, even with a slow token
+/// endpoint.
 pub fn no_request_outlives_the_timeout<S: Subject>(subject: S) {
     let theatre = Theatre::ruled(Arc::new(subject), |subject, clock, request| {
         Ok(subject.grant(request).map_or_else(
@@ -38,7 +38,7 @@ pub fn no_request_outlives_the_timeout<S: Subject>(subject: S) {
     assert!(theatre.last().timeout <= limit);
 }
 
-/// A send dropped while it waits for a bearer, or for the vendor, keeps nobody else from sending.
+/// Checks that a send dropped while it waits for an access token or the vendor blocks no other send.
 pub fn a_dropped_send_leaves_nothing_behind<S: Subject>(subject: S) {
     let theatre = Theatre::open(subject);
     let delivery = theatre.delivery(sample::message(), [0]);

@@ -1,4 +1,4 @@
-//! Answers that no vendor would give, and vendors on a bad day: nothing is believed that was not said.
+//! Promises about hostile and broken answers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ const STATUSES: [u16; 26] = [
     451, 500, 502, 503, 504,
 ];
 
-/// Bodies that no vendor sends, and what is left of `good` when it is cut, doubled, or has the wrong types in it.
+/// Returns hostile bodies, and variants of `good` that are truncated, doubled, or have values of wrong types.
 pub(super) fn bodies(good: &[u8]) -> Vec<Vec<u8>> {
     let mut bodies: Vec<Vec<u8>> =
         ["", "null", "7", "[]", "[[[]]]", "\"ok\"", "{}", "\0", "<html><body>502 Bad Gateway</body></html>"]
@@ -38,7 +38,7 @@ pub(super) fn bodies(good: &[u8]) -> Vec<Vec<u8>> {
     bodies
 }
 
-/// The same names with values of another type.
+/// Returns the JSON with the type of each value changed.
 fn turned(value: Value) -> Value {
     match value {
         Value::String(_) => json!({"a": [1]}),
@@ -49,7 +49,7 @@ fn turned(value: Value) -> Value {
     }
 }
 
-/// Every status with every body: what the channel makes of it.
+/// Calls `judge` for the result of each combination of status and body.
 fn each<S: Subject>(subject: S, judge: impl Fn(&S, u16, &[u8], &Outcome)) {
     let subject = Arc::new(subject);
     for status in STATUSES {
@@ -68,7 +68,8 @@ fn each<S: Subject>(subject: S, judge: impl Fn(&S, u16, &[u8], &Outcome)) {
     }
 }
 
-/// A message counts as taken only where a success says so: by its status, where the vendor says it so, else by its body.
+/// Checks that a message counts as accepted only after a success by the vendor's rules: by status where declared,
+/// else by body.
 pub fn no_success_is_read_from_a_hostile_answer<S: Subject>(subject: S) {
     each(subject, |subject, status, body, outcome| {
         assert!(!matches!(outcome, Outcome::Replaced { .. }), "{status}: a token from nowhere");
@@ -82,7 +83,7 @@ pub fn no_success_is_read_from_a_hostile_answer<S: Subject>(subject: S) {
     });
 }
 
-/// A token is given up only where the vendor itself says so.
+/// Checks that a token counts as dead only if the vendor itself says so.
 pub fn no_token_is_given_up_on_a_hostile_answer<S: Subject>(subject: S) {
     each(subject, |subject, status, body, outcome| {
         let gone = outcome.fault().is_some_and(|fault| fault.kind == Kind::TokenGone);
@@ -91,7 +92,7 @@ pub fn no_token_is_given_up_on_a_hostile_answer<S: Subject>(subject: S) {
     });
 }
 
-/// Vendors answer in hundreds of bytes: ten megabytes are cut off by the transport, because the request says so.
+/// Checks that requests limit the response size, so that the transport cuts off an answer of ten megabytes.
 pub fn an_answer_of_ten_megabytes_is_not_read<S: Subject>(subject: S) {
     let theatre = Theatre::answering(subject, |subject, request| {
         let mut answer = accepted(subject, request);
@@ -105,7 +106,7 @@ pub fn an_answer_of_ten_megabytes_is_not_read<S: Subject>(subject: S) {
     }
 }
 
-/// What is made of a refusal with this header, for the statuses that come with one.
+/// Returns the requested delay read from a refusal with this header, for each status that may have one.
 fn hints<S: Subject>(subject: &Arc<S>, value: &'static [u8]) -> Vec<(u16, Option<Duration>)> {
     let mut hints = Vec::new();
     for status in [429, 503] {
@@ -124,7 +125,7 @@ fn hints<S: Subject>(subject: &Arc<S>, value: &'static [u8]) -> Vec<(u16, Option
     hints
 }
 
-/// RFC 9110 §10.2.3 knows both forms.
+/// Checks both forms of `retry-after` (RFC 9110 §10.2.3).
 pub fn a_retry_after_is_a_hint_in_seconds_or_as_a_date<S: Subject>(subject: S) {
     let subject = Arc::new(subject);
     for value in [&b"120"[..], b"Tue, 14 Nov 2023 22:15:20 GMT"] {
@@ -135,7 +136,7 @@ pub fn a_retry_after_is_a_hint_in_seconds_or_as_a_date<S: Subject>(subject: S) {
     }
 }
 
-/// One mistaken header must not close a lane for good.
+/// Checks that a wrong header cannot pause a lane for long.
 pub fn an_absurd_retry_after_closes_nothing_for_longer_than_a_day<S: Subject>(subject: S) {
     const DAY: Duration = Duration::from_secs(24 * 3600);
     let subject = Arc::new(subject);
@@ -159,7 +160,7 @@ pub fn an_absurd_retry_after_closes_nothing_for_longer_than_a_day<S: Subject>(su
     }
 }
 
-/// An answer that says `text` wherever a vendor could.
+/// Returns an answer with `text` in all places where vendors put texts.
 fn echo(status: u16, text: &str) -> Response {
     let mut said = json!({});
     for name in [
@@ -182,7 +183,7 @@ fn echo(status: u16, text: &str) -> Response {
     answer(status, said.to_string())
 }
 
-/// Shows none of these, whichever way it is printed.
+/// Asserts that the output contains none of these texts.
 pub(super) fn shows_none(shown: &str, private: &[&str]) {
     for word in private {
         assert!(!shown.contains(word), "shows {word:?}: {shown}");
@@ -194,7 +195,7 @@ fn printed(fault: &Fault) -> String {
     format!("{fault} {fault:?} {json} {}", fault.detail)
 }
 
-/// Vendors quote what they complain of. Token, title, content, payload and bearer get into no fault, joined or escaped.
+/// Checks that no fault quotes token, title, content, payload or access token from an answer, joined or escaped.
 pub fn no_fault_repeats_what_the_vendor_echoes<S: Subject>(subject: S) {
     let (title, content) = ("a title of a user", "what a user says 👩‍👧");
     let payload = r#"{"conversation":"ann and bob"}"#;
@@ -223,7 +224,7 @@ pub fn no_fault_repeats_what_the_vendor_echoes<S: Subject>(subject: S) {
     }
 }
 
-/// The request as a clumsy vendor would repeat it: address, headers, body as text, and the texts in it by themselves.
+/// Returns all texts of a request that a vendor might repeat: URL, headers, body, and the texts in the body.
 fn everything<S: Subject>(subject: &S, request: &Request) -> String {
     let headers: Vec<_> = request
         .headers

@@ -1,4 +1,4 @@
-//! What a message becomes: sizes, texts, time to live, and that each option does what the channel declares, and no more.
+//! Promises about the encoded message: sizes, texts, time to live, and the declared options.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use super::Subject;
 use super::theatre::{Theatre, play};
 use crate::sample;
 
-/// Texts that are mangled where somebody was not careful: right to left, joined and skin-toned emoji, flags, marks on marks,
-/// what JSON, XML, forms and headers escape, NUL and other control characters, the edges of Unicode.
+/// Texts that careless encoding damages: right-to-left text, emoji sequences, combining marks, characters that JSON,
+/// XML, forms and headers escape, NUL and other control characters, and the limits of Unicode.
 const TEXTS: [&str; 10] = [
     "שלום, מה שלומך? مرحبا \u{202e}rtl\u{202c}",
     "👨‍👩‍👧‍👦 👍🏽 🇨🇭 e\u{301}\u{323} 각",
@@ -34,7 +34,7 @@ fn another_id() -> NotificationId {
     NotificationId::new()
 }
 
-/// `render` says as many bytes as the vendor counts in what is then sent.
+/// Checks that `render` counts the same bytes as the vendor counts in the request.
 pub fn what_is_counted_is_what_is_sent<S: Subject>(subject: S) {
     let theatre = Theatre::open(subject);
     let silent = theatre.info().capability.silent;
@@ -53,12 +53,12 @@ pub fn what_is_counted_is_what_is_sent<S: Subject>(subject: S) {
     }
 }
 
-/// The sample with a payload of so many letters.
+/// Returns the sample message with a payload of this many letters.
 fn with_payload(letters: usize) -> Message {
     Message { payload: Some("x".repeat(letters).into()), ..sample::message() }
 }
 
-/// The longest payload with which the sample is not too large.
+/// Returns the length of the longest payload that fits with the sample message.
 fn longest_payload(channel: &impl PushChannel) -> usize {
     let fits =
         |letters| channel.render(&with_payload(letters)).counted <= channel.info().capability.max_bytes;
@@ -71,7 +71,8 @@ fn longest_payload(channel: &impl PushChannel) -> usize {
     good
 }
 
-/// At the limit all of it is sent; with one byte more the text gives way, not the payload; what is payload alone is refused.
+/// Checks that a message at the limit is sent whole. With one byte more, the text is shortened but not the payload. A
+/// payload that is too large by itself is refused.
 pub fn a_message_at_the_limit_is_sent_whole_and_one_over_is_cut<S: Subject>(subject: S) {
     let theatre = Theatre::open(subject);
     let (channel, limit) = (&*theatre.channel, theatre.info().capability.max_bytes);
@@ -92,7 +93,7 @@ pub fn a_message_at_the_limit_is_sent_whole_and_one_over_is_cut<S: Subject>(subj
     assert_eq!(text(message.payload.as_ref()).len(), limit + 1);
 }
 
-/// A text that is too long ends between two graphemes, and reaches the vendor as it was cut.
+/// Checks that a long text is cut between graphemes and sent as cut.
 pub fn texts_are_cut_between_graphemes_and_the_payload_never<S: Subject>(subject: S) {
     let theatre = Theatre::open(subject);
     let family = "👨‍👩‍👧‍👦";
@@ -118,7 +119,7 @@ fn arrives<S: Subject>(theatre: &Theatre<S>, title: &str, content: &str, payload
     assert_eq!(sent.payload.unwrap_or_default(), payload);
 }
 
-/// Whatever characters title, content and payload are made of.
+/// Checks that title, content and payload arrive unchanged, with any characters.
 pub fn every_text_arrives_byte_for_byte<S: Subject>(subject: S) {
     let theatre = Theatre::open(subject);
     for text in TEXTS {
@@ -134,7 +135,7 @@ pub fn every_text_arrives_byte_for_byte<S: Subject>(subject: S) {
     told.unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// An hour later it is an hour less, and never more than the vendor honours.
+/// Checks that the vendor gets the remaining time to live, limited to the declared maximum.
 pub fn the_vendor_is_told_what_is_left_of_the_time_to_live<S: Subject>(subject: S) {
     const HOUR: Duration = Duration::from_secs(3600);
     let theatre = Theatre::open(subject);
@@ -147,14 +148,14 @@ pub fn the_vendor_is_told_what_is_left_of_the_time_to_live<S: Subject>(subject: 
     assert_eq!(told(hours(10)), (HOUR * 6).min(most).as_secs());
 }
 
-/// A call invitation must not ring later: a time to live of zero stays zero.
+/// Checks that a time to live of zero stays zero, so that a call does not ring late.
 pub fn now_or_never_is_told_to_the_vendor<S: Subject>(subject: S) {
     let theatre = Theatre::open(subject);
     let sent = play(theatre.sent(Message { ttl: Duration::ZERO, ..sample::message() }));
     assert_eq!(sent.ttl, 0);
 }
 
-/// The same key gives the same sign to the vendor, another key another one; whatever a key is made of.
+/// Checks that equal collapse keys lead to equal values in the request, and different ones to different values.
 pub fn a_collapse_key_replaces_where_declared<S: Subject>(subject: S) {
     let theatre = Theatre::open(subject);
     if !theatre.info().capability.collapse {
@@ -175,7 +176,7 @@ pub fn a_collapse_key_replaces_where_declared<S: Subject>(subject: S) {
     assert!(first.is_none() || first != sign(None), "without a key everything replaces everything");
 }
 
-/// Data for the app alone: no title, no text, the payload as it is.
+/// Checks that a silent message has no title and no text, and its payload unchanged.
 pub fn a_silent_message_shows_nothing_where_declared<S: Subject>(subject: S) {
     let theatre = Theatre::open(subject);
     if !theatre.info().capability.silent {
@@ -186,7 +187,7 @@ pub fn a_silent_message_shows_nothing_where_declared<S: Subject>(subject: S) {
     assert_eq!(sent.payload.as_deref(), sample::message().payload.as_ref().map(Secret::expose));
 }
 
-/// All of a request that a message can change.
+/// Returns the parts of a request that depend on the message.
 fn print<S: Subject>(subject: &S, request: &Request) -> String {
     let mut headers: Vec<_> = request.headers.iter().filter(|(name, _)| *name != "authorization").collect();
     headers.sort_by_key(|(name, _)| name.as_str());
@@ -194,7 +195,7 @@ fn print<S: Subject>(subject: &S, request: &Request) -> String {
     format!("{} {} {headers:?} {body}", request.method, request.uri)
 }
 
-/// Two messages that differ in priority, number or picture alone are sent differently where that is declared.
+/// Checks that priority, badge and image change the request exactly if the channel declares them.
 pub fn what_is_declared_makes_a_difference_and_nothing_else_does<S: Subject>(subject: S) {
     let theatre = Theatre::open(subject);
     let capability = theatre.info().capability.clone();
@@ -217,7 +218,7 @@ pub fn what_is_declared_makes_a_difference_and_nothing_else_does<S: Subject>(sub
     assert_eq!(same(), same(), "one message is sent in one way");
 }
 
-/// The app finds the call by its id when the device rings: [`Message::note`] has it.
+/// Checks that a call arrives with its id, as in [`Message::note`].
 pub fn a_call_reaches_the_device_with_its_id<S: Subject>(subject: S) {
     const CALL: &str = "call-of-this-test-and-of-no-other";
     let theatre = Theatre::open(subject);
@@ -226,7 +227,8 @@ pub fn a_call_reaches_the_device_with_its_id<S: Subject>(subject: S) {
     assert!(print(&*theatre.subject, &theatre.last()).contains(CALL), "the device rings for no known call");
 }
 
-/// The app is told what to take off the screen: [`Message::note`] has the tag. Another silent message removes nothing.
+/// Checks that a removal arrives with its tag, as in [`Message::note`], and that other silent messages remove
+/// nothing.
 pub fn a_removal_reaches_the_device_with_what_is_removed<S: Subject>(subject: S) {
     const TAG: &str = "tag-of-this-test-and-of-no-other";
     let theatre = Theatre::open(subject);
@@ -243,7 +245,7 @@ pub fn a_removal_reaches_the_device_with_what_is_removed<S: Subject>(subject: S)
     assert_ne!(removal, printed(Act::Show), "the device is told of data, not of a removal");
 }
 
-/// A later attempt carries the id of the first, and another notification another one.
+/// Checks that all attempts have the same id, and that another notification has another one.
 pub fn a_duplicate_carries_the_same_id<S: Subject>(subject: S) {
     let theatre = Theatre::open(subject);
     let id = |message| play(theatre.sent(message)).id;

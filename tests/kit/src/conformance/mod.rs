@@ -1,5 +1,7 @@
-//! Holds a channel to what every channel promises and to what it declares: one line in its tests, one test for each promise.
-//! The promises are the MUSTs of `docs/channel-spec.md`. Knows no vendor: what is a vendor's, the channel's [`Subject`] says.
+//! Conformance suite for channels: one line in the tests of a channel creates one test per promise.
+//!
+//! The promises are the MUSTs of `docs/channel-spec.md`. The suite knows no vendor; the channel's [`Subject`]
+//! describes it.
 
 mod credentials;
 mod deadline;
@@ -24,25 +26,26 @@ pub use hostile::*;
 pub use message::*;
 pub use outcomes::*;
 
-/// A channel that is held to its promises, and what the suite has to know about the vendor behind it.
+/// Channel under test, and the properties of its vendor.
 ///
-/// Requests are read here by eyes of their own: whoever reads them with the channel's `encode` would find its mistakes right.
+/// Implementations parse requests by themselves. Code shared with the channel's `encode` would hide its errors.
 pub trait Subject: Send + Sync + Sized + 'static {
-    /// The channel's table in the configuration.
+    /// Configuration table of the channel.
     type Config: DeserializeOwned + Debug;
-    /// The channel.
+    /// Type of the channel.
     type Channel: PushChannel + Debug;
 
-    /// The least configuration that works, as a table, with words in it that [`Self::secrets`] knows.
+    /// Returns the minimal valid configuration, with secrets that [`Self::secrets`] returns.
     fn config(&self) -> Value;
 
-    /// The words nobody may ever see printed: what the configuration holds, and the bearer that [`Self::grant`] gives.
+    /// Returns the texts that must never be printed: secrets of the configuration, and the access token of
+    /// [`Self::grant`].
     fn secrets(&self) -> Vec<String>;
 
-    /// The channel as the server makes it.
+    /// Creates the channel as the server does.
     ///
     /// # Errors
-    /// All that the channel's error shows: `format!("{error} {error:?}")`.
+    /// Returns the complete text of the channel's error: `format!("{error} {error:?}")`.
     fn channel(
         &self,
         config: &Self::Config,
@@ -50,83 +53,83 @@ pub trait Subject: Send + Sync + Sized + 'static {
         clock: Arc<ManualClock>,
     ) -> Result<Self::Channel, String>;
 
-    /// A well-formed token of a declared kind: for each number another one.
+    /// Returns a well-formed token of a declared kind, different for each number.
     fn token(&self, kind: TokenKind, number: usize) -> String;
 
-    /// The numbers of the tokens a send is addressed to, in the request's order.
+    /// Returns the numbers of the tokens in a request, in its order.
     fn to(&self, request: &Request) -> Vec<usize>;
 
-    /// The vendor's answer to a send: one verdict for each token the request names.
+    /// Returns the vendor's answer to a send, with one verdict per token of the request.
     fn answer(&self, verdicts: &[Verdict]) -> Response;
 
-    /// What a device would be given, and what the vendor would count, read out of a send made at `now`.
+    /// Parses a request sent at `now`: the content for the device, and the bytes that the vendor counts.
     fn read(&self, request: &Request, now: Timestamp) -> Sent;
 
-    /// The token endpoint's answer, where the request is made to one.
+    /// Returns the answer of the token endpoint. `None` means that the request is not for it.
     fn grant(&self, _request: &Request) -> Option<Response> {
         None
     }
 
-    /// How the vendor refuses a bearer that was good before, where it can.
+    /// Returns the refusal of an access token that was valid before. `None` means that the vendor has no such answer.
     fn refusal(&self) -> Option<Response> {
         None
     }
 
-    /// The body as the device reads it: for a channel that encrypts, what it decrypts to.
+    /// Returns the body as the device reads it, decrypted if the channel encrypts.
     fn plain(&self, request: &Request) -> Vec<u8> {
         request.body.to_vec()
     }
 
-    /// Whether the vendor would show nothing to anybody for this request of a probe.
+    /// Returns `true` if this request of a probe reaches no user.
     fn reaches_nobody(&self, _probe: &Request) -> bool {
         false
     }
 
-    /// What the vendor says by status alone.
+    /// Returns the statuses that have a meaning without a body.
     fn signs(&self) -> Signs {
         Signs::default()
     }
 }
 
-/// What the vendor says of one token.
+/// Result for one token in an answer of the vendor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Taken.
+    /// The message was accepted.
     Accepted,
-    /// Dead for good.
+    /// The token is dead.
     Gone,
 }
 
-/// Statuses that mean what they mean whatever stands in the body; for most vendors there are none.
+/// Statuses whose meaning does not depend on the body. Most vendors have none.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Signs {
-    /// The message was taken.
+    /// Statuses of an accepted message.
     pub taken: &'static [u16],
-    /// The token is dead.
+    /// Statuses of a dead token.
     pub gone: &'static [u16],
 }
 
-/// What was read out of a request.
+/// Content of a parsed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
-    /// What is shown first; `None` where nothing is.
+    /// Title. `None` means that nothing is shown.
     pub title: Option<String>,
-    /// What is shown below it.
+    /// Text below the title.
     pub content: Option<String>,
-    /// What the app is given.
+    /// Payload for the app.
     pub payload: Option<String>,
-    /// What a duplicate is told by.
+    /// Id that identifies duplicates.
     pub id: String,
-    /// The time to live, in seconds from now.
+    /// Remaining time to live in seconds.
     pub ttl: u64,
-    /// What a later message of the same key replaces an earlier one by; where there are several, all of them in one text.
+    /// Value derived from the collapse key, by which a message replaces an earlier one. Several values are joined.
     pub collapse: Option<String>,
-    /// How many bytes count against the vendor's limit.
+    /// Number of bytes that count towards the vendor's limit.
     pub counted: usize,
 }
 
-/// Holds a channel to every promise: `pushgate_kit::conformance!(subject)`, where `subject()` gives its [`Subject`].
-/// Each promise becomes a test of that name in the module where this stands.
+/// Creates a test for each promise, with the same name, in the current module: `pushgate_kit::conformance!(subject)`.
+/// The function `subject()` returns the [`Subject`].
 #[macro_export]
 macro_rules! conformance {
     ($subject:path) => {

@@ -1,4 +1,4 @@
-//! One outcome for each address, in order, whatever the vendor does; and addresses that are refused before anything is sent.
+//! Promises about outcomes: one per address, in order, and addresses that are refused before a request.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -16,10 +16,10 @@ use crate::sample;
 
 const KINDS: [TokenKind; 4] = [TokenKind::Token, TokenKind::Fid, TokenKind::Subscription, TokenKind::Voip];
 
-/// A batch and a time of at least one, a kind that can be written in a configuration, some kind of token.
+/// Checks that the declared batch size and timeout are positive, and that kind and token kinds are valid.
 ///
 /// # Panics
-/// When the promise is broken, as every function of this suite.
+/// Panics if the promise is broken, as every function of this suite does.
 pub fn what_is_declared_makes_sense<S: Subject>(subject: S) {
     let theatre = Theatre::open(subject);
     let info = theatre.info();
@@ -32,8 +32,8 @@ pub fn what_is_declared_makes_sense<S: Subject>(subject: S) {
     assert!(!capability.max_ttl.is_zero(), "nothing lives for no time");
 }
 
-/// `capability.json` beside the crate's `Cargo.toml` says what the channel declares: what the README's table is made of.
-/// `UPDATE_GOLDEN=1` writes it.
+/// Checks that `capability.json` beside the crate's `Cargo.toml` equals the declared capabilities. The README's table
+/// is generated from it. `UPDATE_GOLDEN=1` writes it.
 pub fn what_is_declared_is_written_down<S: Subject>(subject: S, manifest: &str) {
     let theatre = Theatre::open(subject);
     let info = theatre.info();
@@ -47,12 +47,12 @@ pub fn what_is_declared_is_written_down<S: Subject>(subject: S, manifest: &str) 
     assert_eq!(written, declared, "{}; UPDATE_GOLDEN=1 writes it", file.display());
 }
 
-/// A pattern that no batch size repeats.
+/// Returns the verdict for an address, in a pattern that does not repeat with the batch size.
 fn verdict(number: usize) -> Verdict {
     if (number * number + number / 3) % 3 == 1 { Verdict::Gone } else { Verdict::Accepted }
 }
 
-/// Among answers that differ, each address gets the answer that was given for it.
+/// Checks that each address gets the outcome of its own answer.
 pub fn each_address_gets_its_own_outcome_in_order<S: Subject>(subject: S) {
     let theatre = Theatre::answering(subject, |subject, request| {
         let verdicts: Vec<_> = subject.to(request).into_iter().map(verdict).collect();
@@ -73,7 +73,7 @@ pub fn each_address_gets_its_own_outcome_in_order<S: Subject>(subject: S) {
     });
 }
 
-/// Each way a transport fails becomes a fault of those addresses whose request failed, with the right kind, and of nobody else.
+/// Checks that each transport error becomes a fault of the right kind, for the addresses of that request only.
 pub fn an_error_of_the_transport_is_told_for_whom_it_concerns<S: Subject>(subject: S) {
     let subject = Arc::new(subject);
     for shift in 0..7 {
@@ -97,7 +97,7 @@ pub fn an_error_of_the_transport_is_told_for_whom_it_concerns<S: Subject>(subjec
     }
 }
 
-/// `happened` is `None` where nothing was sent for the address at all.
+/// Asserts that the outcome matches the transport result. `None` means that no request was sent for the address.
 fn is_told(happened: Option<Option<&TransportError>>, outcome: &Outcome) {
     let Some(fault) = outcome.fault() else {
         assert!(matches!(happened, Some(None)), "{happened:?} is no success");
@@ -114,7 +114,7 @@ fn is_told(happened: Option<Option<&TransportError>>, outcome: &Outcome) {
     }
 }
 
-/// An address of another kind is `Unsupported`, is not sent, and the others of its delivery are.
+/// Checks that an address of an undeclared kind is `Unsupported` and not sent, while the others are.
 pub fn a_kind_of_token_not_declared_is_unsupported_and_delays_nobody<S: Subject>(subject: S) {
     let theatre = Theatre::open(subject);
     let declared = theatre.info().capability.tokens;
@@ -138,7 +138,7 @@ pub fn a_kind_of_token_not_declared_is_unsupported_and_delays_nobody<S: Subject>
     });
 }
 
-/// What registration takes can be sent to, and what it refuses is refused by `send` for the same reason, unsent.
+/// Checks that `send` refuses the same addresses as `admits`, for the same reason and without a request.
 pub fn what_admits_refuses_is_not_sent_and_what_it_takes_is<S: Subject>(subject: S) {
     let theatre = Theatre::answering(subject, |subject, _| Ok(subject.answer(&[Verdict::Accepted])));
     let odd = ["", " ", "a b", "a\nb", "a\0b", "../../evil", "{}", "[]", "{\"endpoint\":7}", "é", "x\"}"];

@@ -1,4 +1,4 @@
-//! Where a channel is put to play: the vendor is a script, the clock stands still, everything that was sent is kept.
+//! Test bench for a channel: a scripted vendor, a manual clock, and a record of all requests.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use crate::clock::ManualClock;
 use crate::sample;
 use crate::transport::{Reply, ScriptedTransport};
 
-/// More addresses than this show nothing that this many do not.
+/// Maximum number of addresses per delivery in these tests. More would not test anything else.
 const MOST: usize = 1000;
 
-/// A channel, its vendor and its clock.
+/// Channel with its scripted vendor and its clock.
 pub(super) struct Theatre<S: Subject> {
     pub(super) subject: Arc<S>,
     pub(super) transport: Arc<ScriptedTransport>,
@@ -24,12 +24,12 @@ pub(super) struct Theatre<S: Subject> {
 }
 
 impl<S: Subject> Theatre<S> {
-    /// The vendor takes everything.
+    /// Creates a bench whose vendor accepts everything.
     pub(super) fn open(subject: S) -> Self {
         Self::answering(subject, |subject, request| Ok(accepted(subject, request)))
     }
 
-    /// Bearers are given; sends are answered so.
+    /// Creates a bench whose token endpoint works, and whose sends get these answers.
     pub(super) fn answering(
         subject: S,
         vendor: impl Fn(&S, &Request) -> Reply + Send + Sync + 'static,
@@ -39,7 +39,8 @@ impl<S: Subject> Theatre<S> {
         })
     }
 
-    /// Every request is answered so, those to a token endpoint as well. The vendor may move the clock.
+    /// Creates a bench that answers every request by a rule, including those to a token endpoint. The rule may move
+    /// the clock.
     pub(super) fn ruled(
         subject: Arc<S>,
         vendor: impl Fn(&S, &ManualClock, &Request) -> Reply + Send + Sync + 'static,
@@ -60,7 +61,7 @@ impl<S: Subject> Theatre<S> {
         self.channel.info()
     }
 
-    /// How many addresses one delivery may have here, up to `wanted`.
+    /// Returns the number of addresses for a delivery: `wanted`, limited by the declared batch size.
     pub(super) fn batch(&self, wanted: usize) -> usize {
         self.info().capability.max_batch.min(wanted).min(MOST)
     }
@@ -69,28 +70,28 @@ impl<S: Subject> Theatre<S> {
         sample::address(self.info().name.as_str(), kind, token)
     }
 
-    /// A delivery to the tokens of these numbers, of the first kind that is declared.
+    /// Returns a delivery to the tokens of these numbers, of the first declared kind.
     pub(super) fn delivery(&self, message: Message, to: impl IntoIterator<Item = usize>) -> Delivery {
         let kind = self.info().capability.tokens[0];
         let address = |number| self.address(kind, &self.subject.token(kind, number));
         sample::delivery(message, to.into_iter().map(address))
     }
 
-    /// Sends, and holds the channel to one outcome for each address.
+    /// Sends a delivery and asserts one outcome per address.
     pub(super) async fn send(&self, delivery: &Delivery) -> Vec<Outcome> {
         let outcomes = self.channel.send(delivery).await.into_outcomes();
         assert_eq!(outcomes.len(), delivery.targets.len(), "one outcome for each address");
         outcomes
     }
 
-    /// Sends one message to one address, and reads what the vendor was given.
+    /// Sends one message to one address and returns the parsed request.
     pub(super) async fn sent(&self, message: Message) -> Sent {
         let outcomes = self.send(&self.delivery(message, [0])).await;
         assert!(took(&outcomes[0]), "{outcomes:?}");
         self.subject.read(&self.last(), self.clock.now())
     }
 
-    /// What was sent so far, without what was asked of a token endpoint.
+    /// Returns the requests so far, without those to a token endpoint.
     pub(super) fn sends(&self) -> Vec<Request> {
         let mut requests = self.transport.requests();
         requests.retain(|request| self.subject.grant(request).is_none());
@@ -101,23 +102,23 @@ impl<S: Subject> Theatre<S> {
         self.sends().pop().expect("something was sent")
     }
 
-    /// How often a token endpoint was asked.
+    /// Returns the number of requests to a token endpoint.
     pub(super) fn grants(&self) -> usize {
         self.transport.requests().len() - self.sends().len()
     }
 }
 
-/// The vendor's answer when it takes everything the request asks.
+/// Returns the vendor's answer that accepts all tokens of the request.
 pub(super) fn accepted<S: Subject>(subject: &S, request: &Request) -> pushgate::Response {
     subject.answer(&vec![Verdict::Accepted; subject.to(request).len()])
 }
 
-/// Whether the vendor took it.
+/// Returns `true` if the vendor accepted the message.
 pub(super) fn took(outcome: &Outcome) -> bool {
     outcome.fault().is_none()
 }
 
-/// Every way a transport fails, for this request.
+/// Returns every transport error for this request.
 pub(super) fn errors(request: &Request) -> [TransportError; 6] {
     let host = || request.uri.host().unwrap_or_default().to_owned();
     let why = || "a test".to_owned();
@@ -131,7 +132,7 @@ pub(super) fn errors(request: &Request) -> [TransportError; 6] {
     ]
 }
 
-/// Runs a promise to its end.
+/// Runs the future of a promise to completion.
 pub(super) fn play<T>(promise: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime can be had").block_on(promise)

@@ -1,4 +1,4 @@
-//! What every store must do with dead addresses.
+//! Checks for dead addresses in a store.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use pushgate::{
 
 use super::{T0, address, app, channel, device, device_id, user};
 
-/// Every promise of [`DeadAddresses`](pushgate::DeadAddresses).
+/// Checks every promise of [`DeadAddresses`](pushgate::DeadAddresses).
 pub(super) async fn dead_addresses(store: &dyn Store) {
     prune_spares_a_token_registered_later(store).await;
     a_pruned_address_is_listed_with_what_is_known_of_it(store).await;

@@ -1,4 +1,4 @@
-//! What every queue must do with what expires in it.
+//! Checks for expired deliveries in a queue.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use pushgate::{AppId, Audience, NodeId, Notification, Queue, Timestamp};
 use super::queue::{admission, finish};
 use super::{T0, app, channel, user};
 
-/// The deliveries of [`admission`] are worth sending for a minute.
+/// Time to live of the deliveries of [`admission`].
 const TTL: Duration = Duration::from_secs(60);
 
 pub(super) async fn promises(queue: &dyn Queue) {
@@ -17,7 +17,7 @@ pub(super) async fn promises(queue: &dyn Queue) {
     a_postponed_part_is_due_again_at_that_time(queue).await;
 }
 
-/// Leases what has expired of this app. The queue may hold what other checks have left.
+/// Leases the expired deliveries of this app, because other checks may have left some of their apps.
 async fn taken(queue: &dyn Queue, app: &AppId, node: NodeId, now: Timestamp) -> Vec<Lease> {
     let leases = queue.take_expired(node, now, 1000).await.expect("take");
     leases.into_iter().filter(|lease| lease.delivery.message.app == *app).collect()

@@ -1,4 +1,4 @@
-//! What every queue must do with what is planned later, and with what is taken back.
+//! Checks for deferred batches and withdrawals in a queue.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +39,7 @@ fn done(lease: &PartLease, entries: Vec<Entry>, next: Vec<Part>) -> PartFinish {
     }
 }
 
-/// The parts of this notification that are due: other checks have left theirs.
+/// Leases the due batches of this notification, because other checks may have left some of theirs.
 async fn take(queue: &dyn Queue, node: NodeId, now: Timestamp, id: NotificationId) -> Vec<PartLease> {
     let taken = queue.take_parts(node, now, 1000).await.expect("take");
     taken.leases.into_iter().filter(|lease| lease.notification == id).collect()
@@ -155,7 +155,7 @@ async fn what_is_taken_back_is_not_taken_any_more(queue: &dyn Queue) {
     assert_eq!(ids, [other.id], "another notification is left alone");
 }
 
-/// A delivery under a collapse key to these users.
+/// Returns a delivery with a collapse key to these users.
 fn ring(app: &AppId, id: NotificationId, users: &[&str]) -> Delivery {
     let indexes: Vec<u32> = (0..).take(users.len()).collect();
     let mut delivery = delivery(app, id, &indexes);
@@ -221,12 +221,12 @@ async fn what_is_taken_back_while_it_is_held_does_not_come_again(queue: &dyn Que
     assert!(!queue.lanes().await.expect("lanes").contains(&(app, channel())), "nothing is left behind");
 }
 
-/// Withdraws what these users have under the collapse key of [`ring`].
+/// Returns the withdrawal for these users and the collapse key of [`ring`].
 fn withdrawal(app: &AppId, users: &[&str]) -> Option<Withdrawal> {
     Some(Withdrawal { app: app.clone(), which: tag(users), at: T0 })
 }
 
-/// The state of the first target of a notification.
+/// Returns the state of the first recipient of a notification.
 async fn state(queue: &dyn Queue, app: &AppId, id: NotificationId) -> State {
     queue.status(app, id).await.expect("read").expect("kept").receipts[0].state
 }

@@ -1,6 +1,5 @@
-//! What every store and queue must do. An implementation is held to it by one line:
-//! `pushgate_kit::keeping::store(&mine).await; pushgate_kit::keeping::queue(&mine).await;`
-//! Each check stands in an app of its own, so that one instance serves them all.
+//! Suites for stores and queues. An implementation calls `pushgate_kit::keeping::store(&store).await` and
+//! `pushgate_kit::keeping::queue(&queue).await`. Each check uses an app of its own, so that one instance serves all.
 
 mod dead;
 mod expiry;

@@ -1,4 +1,5 @@
-//! Register, bind, logout, rotate, in any order: an address never has two users, and nobody's push goes to another's.
+//! Random sequences of register, bind, logout and rotate: an address never belongs to two users, and no push reaches
+//! another user.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +15,7 @@ const USERS: [&str; 3] = ["ann", "bob", "cleo"];
 const DEVICES: [&str; 3] = ["d0", "d1", "d2"];
 const TOKENS: [&str; 4] = ["t0", "t1", "t2", "t3"];
 
-/// Something that happens to a device; numbers are places in the lists above.
+/// Operation on a device. Numbers are indices of the lists above.
 #[derive(Debug, Clone)]
 enum Move {
     Register { device: usize, user: usize, tokens: Vec<usize>, replaces: Option<usize>, by_id: bool },
@@ -42,7 +43,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
     proptest::collection::vec(one, 1..20)
 }
 
-/// What should be: which device holds which token, and whose the device is.
+/// Expected state: the token and the user of each device.
 #[derive(Default)]
 struct Model {
     holder: BTreeMap<usize, usize>,
@@ -81,7 +82,7 @@ impl Model {
         }
     }
 
-    /// The tokens a push for this user goes to.
+    /// Returns the tokens that a push for this user must reach.
     fn tokens_of(&self, user: usize) -> Vec<&str> {
         let his = |device: &usize| self.user.get(device) == Some(&Some(user));
         self.holder.iter().filter(|(_, device)| his(device)).map(|(token, _)| TOKENS[*token]).collect()
@@ -127,10 +128,10 @@ async fn make(store: &dyn Store, app: &AppId, at: u64, made: &Move) {
     }
 }
 
-/// Tries so many random sequences, always the same ones, each in an app of its own.
+/// Runs this many random sequences from a fixed seed, each in an app of its own.
 ///
 /// # Panics
-/// When after one of them a user's devices hold another token than those last bound to him.
+/// Panics if the tokens of a user's devices differ from those last bound to the user.
 pub async fn no_sequence_leaves_an_address_with_two_users(store: &dyn Store, sequences: u32) {
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);

@@ -1,4 +1,4 @@
-//! What every queue must do.
+//! Checks for queues.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use pushgate::{
 
 use super::{T0, address, app, channel};
 
-/// Digest of the requests under a key.
+/// Digest of the requests with an idempotency key.
 const DIGEST: RequestDigest = RequestDigest::from_bytes([0xff; 32]);
 
 pub(super) fn delivery(app: &AppId, id: NotificationId, indexes: &[u32]) -> Delivery {
@@ -84,10 +84,10 @@ pub(super) fn finish(delivery: &Delivery, epoch: u64, again: Vec<Entry>) -> Fini
     }
 }
 
-/// Every promise of [`Queue`].
+/// Checks every promise of [`Queue`].
 ///
 /// # Panics
-/// When one is broken.
+/// Panics if one is broken.
 pub async fn queue(queue: &dyn Queue) {
     a_key_is_claimed_once(queue).await;
     take_gives_what_is_due_earliest_first(queue).await;

@@ -1,4 +1,4 @@
-//! What every store must do.
+//! Checks for stores.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use pushgate::{
 use super::dead::dead_addresses;
 use super::{T0, address, app, device, device_id, user};
 
-/// Every promise of [`Store`].
+/// Checks every promise of [`Store`].
 ///
 /// # Panics
-/// When one is broken.
+/// Panics if one is broken.
 pub async fn store(store: &dyn Store) {
     registering_twice_changes_nothing(store).await;
     an_address_belongs_to_one_device(store).await;

@@ -1,10 +1,10 @@
-//! What every store must do where a user changes a device: whose it is, is checked in the transaction of the change.
+//! Checks for changes of a device by a user. The store must check ownership in the transaction of the change.
 
 use pushgate::{AppId, Device, Login, Named, Registration, Store, Takeover, UserId};
 
 use super::{T0, address, app, channel, device, device_id, user};
 
-/// A registration by its user, who may take over a device whose address they bring.
+/// Returns a registration by a user, who may take over a device by its address.
 fn by_user(app: &AppId, id: &str, name: &str, tokens: &[&str]) -> Registration {
     let device = device(app, id, name, tokens);
     Registration { takeover: Takeover::WithAddress, ..Registration::from(device) }

@@ -1,4 +1,4 @@
-//! The suite for channels, held to its own promise: a sound channel passes, and each defect is found by the promise it breaks.
+//! Tests of the conformance suite: a correct channel passes, and each defect is found by the promise that it breaks.
 
 #![expect(clippy::unwrap_used, reason = "the failure of a test is its message")]
 
@@ -13,7 +13,7 @@ use paper::Defect;
 use subject::Vendor;
 
 mod sound {
-    //! Without a defect every promise is kept.
+    //! Runs the suite against a channel without a defect.
 
     fn sound() -> crate::Vendor {
         crate::Vendor(None)
@@ -22,7 +22,7 @@ mod sound {
     pushgate_kit::conformance!(sound);
 }
 
-/// The promise is broken by a channel with the defect.
+/// Asserts that the promise fails for a channel with the defect.
 fn finds(defect: Defect, promise: fn(Vendor)) {
     let broken = catch_unwind(|| promise(Vendor(Some(defect))));
     assert!(broken.is_err(), "{defect:?} goes through {}", std::any::type_name_of_val(&promise));
@@ -37,7 +37,7 @@ macro_rules! found {
             }
         )*
 
-        /// A promise no defect breaks could be one nobody checks.
+        /// Checks that each promise is broken by at least one defect, so that none is without effect.
         #[test]
         fn every_promise_can_be_broken() {
             let tried = [$(stringify!($promise)),*];

@@ -1,4 +1,4 @@
-//! A channel as small as a channel can be, with a token endpoint, sound but for the one defect it is given.
+//! Minimal channel with a token endpoint, correct except for one selected defect.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ use pushgate_kit::clock::ManualClock;
 use pushgate_kit::transport::ScriptedTransport;
 use serde_json::{Value, json};
 
-/// What is wrong with it.
+/// Defect of the channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Defect {
     NoBatch,

@@ -1,4 +1,4 @@
-//! What the suite has to know of the vendor of [`Paper`].
+//! Description of the vendor of [`Paper`] for the suite.
 
 use std::sync::Arc;
 
