@@ -1,4 +1,4 @@
-//! Bounds how many addresses are in flight at one channel. First come, first served.
+//! Layer that limits the number of addresses in flight on one channel. Deliveries wait in order of arrival.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::delivery::Delivery;
 use crate::report::Report;
 
-/// The layer.
+/// Layer that limits the number of addresses in flight.
 pub struct Concurrency {
     inner: Arc<dyn PushChannel>,
     slots: Semaphore,
@@ -23,7 +23,7 @@ pub struct Concurrency {
 }
 
 impl Concurrency {
-    /// At most `most` addresses at once; a single larger batch goes alone.
+    /// Wraps a channel. At most `max_addresses` addresses are in flight at once. A larger delivery is sent alone.
     pub fn new(
         inner: Arc<dyn PushChannel>,
         max_addresses: u32,
@@ -39,15 +39,15 @@ impl PushChannel for Concurrency {
     delegate_to_inner!();
 
     async fn send(&self, delivery: &Delivery) -> Report {
-        let wanted = u32::try_from(delivery.targets.len()).unwrap_or(u32::MAX).min(self.max_addresses);
+        let slots = u32::try_from(delivery.targets.len()).unwrap_or(u32::MAX).min(self.max_addresses);
         tokio::select! {
             biased;
             () = self.gate.closed() => Report::all_failed(delivery.targets.len(), &closing_fault()),
-            slot = self.slots.acquire_many(wanted) => match slot {
+            slot = self.slots.acquire_many(slots) => match slot {
                 Ok(_slot) => self.inner.send(delivery).await,
                 Err(_) => Report::all_failed(delivery.targets.len(), &closing_fault()),
             },
-            // The layers inside say that it has expired, and need no slot for that.
+            // An expired delivery needs no slot: the inner layers only report that it has expired.
             () = self.clock.sleep_until(delivery.message.expires_at()) => self.inner.send(delivery).await,
         }
     }

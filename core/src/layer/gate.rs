@@ -1,5 +1,6 @@
-//! The gate of a lane: pauses that a push service asked for, and refused credentials, for which one delivery at a time
-//! probes while all others wait. Decision 0005 has the reasons.
+//! Gate of a lane: holds deliveries back during a pause and while the push service refuses the credentials.
+//!
+//! While credentials are refused, one delivery at a time probes and all others wait. See decision 0005.
 
 use std::time::Duration;
 
@@ -9,31 +10,35 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::words::Timestamp;
 
-/// The pause before the first probe of refused credentials. It doubles with each probe that is refused.
+/// Pause before the first probe of refused credentials. It doubles with each probe that is refused.
 pub const PROBE_INTERVAL: Duration = Duration::from_secs(60);
-/// The longest pause between two probes: mended credentials are noticed within this time.
+/// Maximum pause between two probes. Corrected credentials are noticed within this time.
 pub const MAX_PROBE_INTERVAL: Duration = Duration::from_secs(300);
 
-/// The gate of one lane.
+/// Gate of one lane.
 #[derive(Debug)]
 pub struct Gate {
     state: watch::Sender<State>,
     closing: CancellationToken,
 }
 
+/// State of a [`Gate`].
 #[derive(Debug)]
 struct State {
+    /// End of the current or last pause.
     paused_until: Timestamp,
-    /// Refused credentials; `None` while they are taken.
+    /// Refusal of the credentials. `None` while they are accepted.
     refusal: Option<Refusal>,
-    /// Rises with each refusal and each end of one, so that late answers to older requests change nothing.
+    /// Number that grows when a refusal begins or ends. Late responses to requests of an older generation are ignored.
     generation: u64,
 }
 
+/// Refusal of the credentials by the push service.
 #[derive(Debug, Clone, Copy, Default)]
 struct Refusal {
-    /// How often the push service has refused since the credentials were last taken. Zero while only a bearer has aged.
+    /// Number of refusals since the credentials were last accepted. 0 if only a bearer token has expired.
     refusals: u32,
+    /// `true` while a delivery probes.
     is_probed: bool,
 }
 
@@ -53,12 +58,12 @@ impl Refusal {
 pub enum Pass<'a> {
     /// The lane is open.
     Open {
-        /// The state of the gate at that moment, for [`Gate::refuse`].
+        /// Generation of the gate at that moment, for [`Gate::refuse`].
         generation: u64,
     },
-    /// The credentials were refused; this delivery alone finds out whether they are taken again.
+    /// The credentials were refused. This delivery alone probes whether they are accepted again.
     Probe(ProbePass<'a>),
-    /// The delivery expired while it waited. It passes, so that the layers inside can say so.
+    /// The delivery expired while it waited. It passes, so that the inner layers can report it.
     Expired,
     /// The gateway is shutting down.
     Closed,
@@ -67,17 +72,17 @@ pub enum Pass<'a> {
 /// Result of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Probed {
-    /// The push service took the credentials.
-    Taken,
-    /// It refused them again; the next probe waits at least so long.
+    /// The push service accepted the credentials.
+    Accepted,
+    /// The push service refused the credentials again. The next probe waits for at least this time.
     Refused(Option<Duration>),
-    /// The push service did not say.
+    /// The response says nothing about the credentials.
     Unanswered,
-    /// Perhaps nothing was sent. The next delivery probes at once.
+    /// The request may not have been sent. The next delivery probes at once.
     NotSent,
 }
 
-/// The right to probe. When it is dropped without a result, another delivery probes.
+/// Permission to probe. If it is dropped without a result, another delivery may probe.
 pub struct ProbePass<'a> {
     gate: &'a Gate,
     is_reported: bool,
@@ -96,7 +101,7 @@ impl Gate {
         self.closing.cancelled().await;
     }
 
-    /// Waits until the delivery may be sent, or has expired.
+    /// Waits until the delivery may be sent, has expired, or the gateway shuts down.
     pub async fn enter(&self, clock: &dyn Clock, expires_at: Timestamp) -> Pass<'_> {
         if let Some(generation) = self.open_generation(clock.now()) {
             return Pass::Open { generation };
@@ -125,7 +130,7 @@ impl Gate {
         }
     }
 
-    /// Keeps everything back until then.
+    /// Holds all deliveries back until this time, or until the end of an earlier and longer pause.
     pub fn pause(&self, until: Timestamp) {
         self.state.send_if_modified(|state| {
             let is_later = until > state.paused_until;
@@ -134,19 +139,20 @@ impl Gate {
         });
     }
 
-    /// Closes the gate, because the push service refused the credentials of a delivery with an open pass. From then on single
-    /// deliveries probe, the first one `after` this time. Without it only a bearer has aged and the first probe goes at once.
-    /// Returns `true` if the gate was open.
+    /// Closes the gate, because the push service refused the credentials of a delivery with an open pass.
+    ///
+    /// From then on single deliveries probe, the first one `after` this time. `None` means that only a bearer token has expired,
+    /// and the first probe is sent at once. Returns `true` if the gate was open.
     pub fn refuse(&self, generation: u64, now: Timestamp, after: Option<Duration>) -> bool {
         self.state.send_if_modified(|state| {
-            let is_news = state.refusal.is_none() && state.generation == generation;
-            if is_news {
+            let is_closed_now = state.refusal.is_none() && state.generation == generation;
+            if is_closed_now {
                 let refusal = Refusal { refusals: u32::from(after.is_some()), is_probed: false };
                 state.paused_until = state.paused_until.max(now + after.unwrap_or_default());
                 state.refusal = Some(refusal);
                 state.generation += 1;
             }
-            is_news
+            is_closed_now
         })
     }
 
@@ -155,6 +161,7 @@ impl Gate {
         self.state.borrow().refusal.is_some()
     }
 
+    /// Returns the generation of an open gate. `None` means that the gate is paused or closed.
     fn open_generation(&self, now: Timestamp) -> Option<u64> {
         let state = self.state.borrow();
         (state.paused_until <= now && state.refusal.is_none()).then_some(state.generation)
@@ -168,7 +175,7 @@ impl Gate {
                 is_ours = !refusal.is_probed;
                 refusal.is_probed = true;
             }
-            // Nobody has to wake up for this.
+            // No waiting delivery has to wake up for this change.
             false
         });
         is_ours
@@ -176,14 +183,14 @@ impl Gate {
 }
 
 impl ProbePass<'_> {
-    /// Tells the gate what came of the probe.
+    /// Reports the result of the probe to the gate.
     pub fn report(mut self, probed: Probed, now: Timestamp) {
         self.is_reported = true;
         self.gate.state.send_modify(|state| {
             let Some(refusal) = &mut state.refusal else { return };
             refusal.is_probed = false;
             match probed {
-                Probed::Taken => {
+                Probed::Accepted => {
                     state.refusal = None;
                     state.generation += 1;
                 }

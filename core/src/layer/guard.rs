@@ -1,4 +1,6 @@
-//! Stops what can never be sent: expired, of a kind of token the channel does not know, silent where nothing can be silent.
+//! Layer that rejects deliveries that can never be sent.
+//!
+//! These are expired deliveries, unsupported kinds of token, silent messages on a channel without them, and oversized batches.
 
 use std::sync::Arc;
 
@@ -11,18 +13,19 @@ use crate::delivery::Delivery;
 use crate::fault::{Fault, Kind};
 use crate::report::{Outcome, Report};
 
-/// The layer.
+/// Layer that rejects deliveries that can never be sent.
 pub struct Guard {
     inner: Arc<dyn PushChannel>,
     clock: Arc<dyn Clock>,
 }
 
 impl Guard {
-    /// Holds deliveries to the channel's capability and to the clock.
+    /// Wraps a channel. Deliveries are checked against its capability and the clock.
     pub fn new(inner: Arc<dyn PushChannel>, clock: Arc<dyn Clock>) -> Self {
         Self { inner, clock }
     }
 
+    /// Returns the fault of a delivery that cannot be sent to any target. `None` means that it passes.
     fn refusal(&self, delivery: &Delivery) -> Option<Fault> {
         let capability = &self.info().capability;
         let expires_at = delivery.message.expires_at();
@@ -30,12 +33,15 @@ impl Guard {
             return Some(Fault::new(Kind::Expired, format!("it expired at {expires_at}")));
         }
         if delivery.targets.len() > capability.max_batch {
-            let detail =
-                format!("{} addresses; the channel takes {}", delivery.targets.len(), capability.max_batch);
+            let detail = format!(
+                "the delivery has {} addresses; the channel takes at most {}",
+                delivery.targets.len(),
+                capability.max_batch
+            );
             return Some(Fault::new(Kind::Bug, detail));
         }
         if delivery.message.silent && !capability.silent {
-            return Some(Fault::new(Kind::Unsupported, "this channel always shows something"));
+            return Some(Fault::new(Kind::Unsupported, "this channel cannot send silent notifications"));
         }
         None
     }
@@ -63,7 +69,7 @@ impl PushChannel for Guard {
         let mut outcomes = outcomes.into_iter();
         let outcome = |target: &crate::Target| {
             if !is_supported(target.address.kind) {
-                let detail = format!("this channel does not take a {}", target.address.kind.as_str());
+                let detail = format!("this channel does not support a {}", target.address.kind.as_str());
                 return Some(Outcome::Failed(Fault::new(Kind::Unsupported, detail)));
             }
             outcomes.next()

@@ -1,4 +1,4 @@
-//! Counts outcomes and measures how long they took, by app and channel. Silent unless a recorder is installed.
+//! Layer that counts outcomes and measures their duration, by app and channel. It records nothing without a metrics recorder.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use crate::delivery::Delivery;
 use crate::report::Report;
 use crate::words::AppId;
 
-/// The layer.
+/// Layer that records metrics of attempts.
 pub struct Meter {
     inner: Arc<dyn PushChannel>,
     app: String,
@@ -19,7 +19,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Counts under this app and the channel's name.
+    /// Wraps a channel. The metrics are labelled with the app and the channel's name.
     pub fn new(inner: Arc<dyn PushChannel>, app: AppId) -> Self {
         let channel = inner.info().name.to_string();
         Self { inner, app: app.to_string(), channel }

@@ -1,4 +1,4 @@
-//! What every channel is wrapped in, written once. Each layer is a `PushChannel` around another; `stack.rs` has their order.
+//! Layers around every channel. Each layer is a `PushChannel` that wraps another; `stack.rs` defines their order.
 
 pub mod concurrency;
 pub mod gate;
@@ -11,7 +11,7 @@ pub mod timeout;
 pub mod trace;
 mod withdrawals;
 
-/// What a layer does not change goes to the channel inside.
+/// Implements the methods of `PushChannel` that a layer does not change: they delegate to `self.inner`.
 macro_rules! delegate_to_inner {
     () => {
         fn info(&self) -> &crate::channel::ChannelInfo {
@@ -23,7 +23,7 @@ macro_rules! delegate_to_inner {
         fn render(&self, message: &crate::delivery::Message) -> crate::channel::Rendered {
             self.inner.render(message)
         }
-        // Spelled out as `async_trait` would: it does not look inside a macro.
+        // Written as `async_trait` would expand it, because `async_trait` does not expand macros.
         fn probe<'life, 'result>(
             &'life self,
         ) -> std::pin::Pin<

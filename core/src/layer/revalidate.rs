@@ -1,5 +1,7 @@
-//! Holds back what must not go out any more: taken back, come too late for its user, or on its way to a device that has
-//! changed hands. Where nothing had to wait, nobody is asked.
+//! Layer that checks each recipient again before an attempt.
+//!
+//! It discards a push that was withdrawn, whose user has come online meanwhile, or whose device belongs to another user by now.
+//! A first attempt right after submission needs no check of the device.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -23,12 +25,12 @@ use crate::report::{Outcome, Report};
 use crate::store::{StorageError, Store};
 use crate::words::DeviceId;
 
-/// What is sent within this time of being asked for went straight through: what was true then still is.
+/// Maximum age of a message whose first attempt is not checked against the device store: planning has just done it.
 const MAX_UNCHECKED_AGE: Duration = Duration::from_secs(1);
-/// Number of receipts that are read from the queue at once.
+/// Number of receipts read from the queue by one query.
 const RECEIPT_PAGE_SIZE: usize = 1000;
 
-/// What the lanes of a gateway ask before they send.
+/// Checks of recipients before an attempt, shared by the lanes of a gateway.
 pub struct Revalidator {
     store: Arc<dyn Store>,
     queue: Arc<dyn Queue>,
@@ -38,7 +40,7 @@ pub struct Revalidator {
 }
 
 impl Revalidator {
-    /// Nothing is withdrawn yet.
+    /// Creates a revalidator without withdrawals.
     pub fn new(
         store: Arc<dyn Store>,
         queue: Arc<dyn Queue>,
@@ -48,52 +50,53 @@ impl Revalidator {
         Self { store, queue, presence, clock, withdrawals: Mutex::default() }
     }
 
-    /// Holds back the deliveries in memory that the queue has withdrawn. Called after the queue has committed the withdrawal.
+    /// Withdraws deliveries in memory. Called after the queue has committed the withdrawal.
     pub fn withdraw(&self, withdrawal: Withdrawal) {
         self.withdrawals.lock().insert(withdrawal);
     }
 
-    /// What each target gets now.
+    /// Returns a verdict for each target of the delivery, in their order.
     async fn verdicts(&self, delivery: &Delivery) -> Result<Vec<Verdict>, StorageError> {
         let message = &delivery.message;
-        let taken_back = self.taken_back(delivery).await?;
+        let withdrawn = self.check_withdrawals(delivery).await?;
         let needs_check =
             self.clock.now().since(message.created_at) > MAX_UNCHECKED_AGE || delivery.attempt > 1;
         if !needs_check {
-            return Ok(taken_back);
+            return Ok(withdrawn);
         }
         let ids: Vec<DeviceId> = delivery.targets.iter().filter_map(|target| target.device.clone()).collect();
         let devices = self.store.devices(&message.app, &ids).await?;
         let devices: HashMap<_, _> = devices.iter().map(|device| (&device.id, device)).collect();
-        let mut verdicts = Vec::with_capacity(taken_back.len());
-        for (target, taken_back) in delivery.targets.iter().zip(taken_back) {
+        let mut verdicts = Vec::with_capacity(withdrawn.len());
+        for (target, verdict) in delivery.targets.iter().zip(withdrawn) {
             let device = target.device.as_ref().map(|id| devices.get(id));
-            verdicts.push(match (taken_back, device) {
+            verdicts.push(match (verdict, device) {
                 (Verdict::Send, Some(Some(device))) if device.user == target.user => {
                     self.check_waited(delivery, target, device).await
                 }
-                (Verdict::Send, Some(_)) => Verdict::Discard("its device is somebody else's by now"),
+                (Verdict::Send, Some(_)) => Verdict::Discard("its device belongs to another user by now"),
                 (verdict, _) => verdict,
             });
         }
         Ok(verdicts)
     }
 
-    async fn taken_back(&self, delivery: &Delivery) -> Result<Vec<Verdict>, StorageError> {
+    /// Returns a verdict for each target that considers withdrawals only.
+    async fn check_withdrawals(&self, delivery: &Delivery) -> Result<Vec<Verdict>, StorageError> {
         let revoked = if self.withdrawals.lock().may_have_forgotten(&delivery.message) {
             self.revoked(delivery).await?
         } else {
             BTreeSet::new()
         };
         let withdrawals = self.withdrawals.lock();
-        let taken_back = |target: &Target| {
+        let verdict_of = |target: &Target| {
             if revoked.contains(&target.index) || withdrawals.contains(&delivery.message, target) {
-                Verdict::Discard("it was taken back")
+                Verdict::Discard("it was withdrawn")
             } else {
                 Verdict::Send
             }
         };
-        Ok(delivery.targets.iter().map(taken_back).collect())
+        Ok(delivery.targets.iter().map(verdict_of).collect())
     }
 
     /// Reads from the queue which targets of the delivery are revoked, by their index.
@@ -112,7 +115,7 @@ impl Revalidator {
         }
     }
 
-    /// What a device gets that was its user's then and still is.
+    /// Checks a target that had to wait and whose device still belongs to the same user.
     async fn check_waited(&self, delivery: &Delivery, target: &Target, device: &Device) -> Verdict {
         let message = &delivery.message;
         if let Some(user) = device.user.as_ref().filter(|_| message.when == When::Offline) {
@@ -131,29 +134,29 @@ impl Revalidator {
             |a: &&Address| a.channel == target.address.channel && a.kind == target.address.kind;
         match device.addresses.iter().find(is_same_kind) {
             Some(address) => Verdict::SendTo(address.clone()),
-            None => Verdict::Discard("its device is no longer reached there"),
+            None => Verdict::Discard("its device no longer has an address of this channel and kind"),
         }
     }
 }
 
-/// What a target gets.
+/// Verdict on one target.
 enum Verdict {
-    /// What was planned.
+    /// Send as planned.
     Send,
-    /// The same, at the token that has taken the other's place.
+    /// Send to this address, which has replaced the planned one.
     SendTo(Address),
-    /// Nothing, and why.
+    /// Do not send, for this reason.
     Discard(&'static str),
 }
 
-/// The layer.
+/// Layer that checks each recipient again before an attempt.
 pub struct Revalidate {
     inner: Arc<dyn PushChannel>,
     revalidator: Arc<Revalidator>,
 }
 
 impl Revalidate {
-    /// Asks before each attempt.
+    /// Wraps a channel.
     pub fn new(inner: Arc<dyn PushChannel>, revalidator: Arc<Revalidator>) -> Self {
         Self { inner, revalidator }
     }
@@ -167,8 +170,8 @@ impl PushChannel for Revalidate {
         let verdicts = match self.revalidator.verdicts(delivery).await {
             Ok(verdicts) => verdicts,
             Err(error) => {
-                tracing::error!(app = %delivery.message.app, %error, "whose a device is cannot be read");
-                let fault = Fault::new(Kind::Unreachable, "storage cannot say whose the devices are");
+                tracing::error!(app = %delivery.message.app, %error, "devices or withdrawals cannot be read; the delivery is tried again");
+                let fault = Fault::new(Kind::Unreachable, "storage failed while the recipients were checked");
                 return Report::all_failed(delivery.targets.len(), &fault);
             }
         };
@@ -210,7 +213,7 @@ mod tests {
 
     const T0: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
-    /// A clock that stands still.
+    /// Clock that always returns `T0`.
     struct FixedClock;
 
     #[async_trait]
@@ -222,7 +225,7 @@ mod tests {
         async fn sleep_until(&self, _at: Timestamp) {}
     }
 
-    /// A delivery that this process holds, of a queue that keeps it.
+    /// Stores a delivery in the queue as held by this node, and returns it.
     async fn enqueue_held(queue: &MemoryQueue, app: &AppId) -> Delivery {
         let channel = ChannelName::new("way").unwrap();
         let address =

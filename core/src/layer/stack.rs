@@ -1,4 +1,4 @@
-//! The layers around every channel, outermost first, each with its reason. This is the only place that knows their order.
+//! Order of the layers around every channel, innermost first, with a reason for each. No other place knows this order.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::channel::PushChannel;
 use crate::clock::Clock;
 use crate::words::AppId;
 
-/// A channel in its layers.
+/// Returns the channel wrapped in its layers.
 #[must_use]
 pub fn stack(
     app: &AppId,
@@ -25,19 +25,19 @@ pub fn stack(
     revalidator: &Arc<Revalidator>,
 ) -> Arc<dyn PushChannel> {
     let channel = Arc::clone(&installed.channel);
-    // innermost: the vendor's time alone is measured against the channel's timeout, not the time spent waiting for a turn
+    // innermost: the channel's timeout applies to the request to the push service, not to the waiting before it
     let channel = Arc::new(Timeout::new(channel));
-    // after every wait: what was taken back, came too late for its user, or would reach another one, does not go out
+    // after every wait: discards a push that was withdrawn, is no longer needed, or would reach another user
     let channel = Arc::new(Revalidate::new(channel, Arc::clone(revalidator)));
-    // after every wait and before every attempt: what has expired meanwhile, or can never be sent, does not go out
+    // after every wait: discards a push that has expired meanwhile or can never be sent
     let channel = Arc::new(Guard::new(channel, Arc::clone(clock)));
-    // inside concurrency: those whose turn it is wait out the vendor's pause, and nobody overtakes them
+    // inside concurrency: deliveries keep their slots during a pause, so that no other delivery overtakes them
     let channel = Arc::new(Throttle::new(channel, Arc::clone(gate), Arc::clone(clock)));
-    // one app's flood on a channel waits here in order of arrival
+    // a burst of one app on a channel waits here in order of arrival
     let channel =
         Arc::new(Concurrency::new(channel, installed.concurrency, Arc::clone(gate), Arc::clone(clock)));
-    // outside the waits: what is counted and traced is what the notification went through
+    // outside the waits: metrics include the time that a delivery waits
     let channel = Arc::new(Meter::new(channel, app.clone()));
-    // outermost: every fault of the layers below is told, too
+    // outermost: the faults of all inner layers are logged too
     Arc::new(Trace::new(channel))
 }

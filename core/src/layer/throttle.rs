@@ -1,4 +1,4 @@
-//! Keeps the pauses a push service asks for, and lets one delivery at a time try credentials that were refusal_fault.
+//! Layer that applies the pauses a push service asks for, and probes refused credentials with one delivery at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,21 +13,22 @@ use crate::delivery::Delivery;
 use crate::fault::{Fault, Kind, Retry, Scope};
 use crate::report::{Outcome, Report};
 
-/// Returns the fault of deliveries that were waiting when the gateway began to shut down: nothing was sent.
+/// Returns the fault of a delivery that was waiting when the gateway began to shut down. Nothing was sent.
 #[must_use]
 pub fn closing_fault() -> Fault {
     Fault::new(Kind::Unreachable, NOT_SENT)
 }
 
-/// Returns `true` for a fault made by [`closing`]: the delivery was not tried and stays as it was.
+/// Returns `true` for a fault made by [`closing_fault`]. The delivery was not tried and stays as it was.
 #[must_use]
 pub fn is_closing_fault(fault: &Fault) -> bool {
     fault.kind == Kind::Unreachable && fault.detail == NOT_SENT
 }
 
-const NOT_SENT: &str = "the gateway is shutting down; it stays queued";
+/// Detail that marks a [`closing_fault`].
+const NOT_SENT: &str = "the gateway is shutting down; the delivery stays queued";
 
-/// The layer.
+/// Layer that applies requested pauses.
 pub struct Throttle {
     inner: Arc<dyn PushChannel>,
     gate: Arc<Gate>,
@@ -35,12 +36,12 @@ pub struct Throttle {
 }
 
 impl Throttle {
-    /// Keeps the pauses that reports from inside ask for.
+    /// Wraps a channel. Pauses that its reports ask for apply to the whole lane.
     pub fn new(inner: Arc<dyn PushChannel>, gate: Arc<Gate>, clock: Arc<dyn Clock>) -> Self {
         Self { inner, gate, clock }
     }
 
-    /// Returns the pause that a fault asks for, credentials aside.
+    /// Returns the pause that a fault requests for the lane. `None` means no pause. Refused credentials are not considered.
     fn requested_pause(&self, fault: &Fault) -> Option<Duration> {
         if fault.scope != Scope::Lane {
             return None;
@@ -52,6 +53,7 @@ impl Throttle {
         }
     }
 
+    /// Pauses the lane for the longest pause that the report requests.
     fn apply_requested_pause(&self, report: &Report, delivery: &Delivery) {
         let requested = faults(report).filter_map(|fault| self.requested_pause(fault)).max();
         if let Some(pause) = requested {
@@ -94,39 +96,43 @@ impl PushChannel for Throttle {
     }
 }
 
+/// Returns the faults of a report.
 fn faults(report: &Report) -> impl Iterator<Item = &Fault> {
     report.outcomes().iter().filter_map(Outcome::fault)
 }
 
-/// Returns the fault by which the push service refuses the credentials of the whole lane.
+/// Returns the fault by which the push service refuses the credentials of the whole lane. `None` means that it does not.
 fn refusal(report: &Report) -> Option<&Fault> {
     let is_refusal = |fault: &&Fault| {
         fault.scope == Scope::Lane && matches!(fault.kind, Kind::Credentials | Kind::AuthExpired)
     };
-    // An aged bearer is the milder one.
+    // Refused credentials take precedence over an expired bearer token.
     faults(report).filter(is_refusal).min_by_key(|fault| fault.kind == Kind::AuthExpired)
 }
 
-/// Returns what a report says about the lane's credentials.
+/// Returns the result of a probe from the report of its delivery.
 fn probe_result(report: &Report) -> Probed {
     if let Some(refusal_fault) = refusal(report) {
         return Probed::Refused(refusal_fault.retry_after);
     }
-    let results =
-        report.outcomes().iter().map(|outcome| outcome.fault().map_or(Probed::Taken, probe_result_of_fault));
+    let results = report
+        .outcomes()
+        .iter()
+        .map(|outcome| outcome.fault().map_or(Probed::Accepted, probe_result_of_fault));
     let order = |probed: &Probed| match probed {
-        Probed::Taken => 0,
+        Probed::Accepted => 0,
         Probed::Unanswered | Probed::Refused(_) => 1,
         Probed::NotSent => 2,
     };
     results.min_by_key(order).unwrap_or(Probed::NotSent)
 }
 
+/// Returns what a fault says about the lane's credentials.
 fn probe_result_of_fault(fault: &Fault) -> Probed {
     match fault.kind {
-        // The push service looked the token up, so it took the credentials.
-        Kind::TokenGone | Kind::TokenMuted | Kind::WrongApp | Kind::Quota => Probed::Taken,
-        // A layer or the channel may have said so without a request.
+        // The push service looked the device token up, so it accepted the credentials.
+        Kind::TokenGone | Kind::TokenMuted | Kind::WrongApp | Kind::Quota => Probed::Accepted,
+        // A layer or the channel may report these without a request to the push service.
         Kind::Quarantined
         | Kind::BadMessage
         | Kind::TooLarge
@@ -144,7 +150,9 @@ fn probe_result_of_fault(fault: &Fault) -> Probed {
     }
 }
 
-/// A bearer that is refused to a probe is refused twice in a row, so age is not the reason.
+/// Turns an expired bearer token into refused credentials in the report of a probe.
+///
+/// The probe's bearer token is a second one that was refused in a row, so age is not the reason.
 fn fail_refused_bearer(report: Report) -> Report {
     let outcomes = report.into_outcomes().into_iter().map(|outcome| match outcome {
         Outcome::Failed(fault) if fault.kind == Kind::AuthExpired && fault.scope == Scope::Lane => {

@@ -1,4 +1,6 @@
-//! The backstop: a channel that gives no report in time, or panics, is answered for, and a requested delay is bounded. The channel's own requests have their deadline first.
+//! Layer that reports a fault for a channel that panics or exceeds its timeout, and bounds requested delays.
+//!
+//! It is the last resort: the channel's own requests have an earlier deadline.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,16 +13,16 @@ use crate::guarded::{Component, guard_async};
 use crate::report::Report;
 use async_trait::async_trait;
 
-/// What the channel gets beyond its timeout to tell the outcomes apart: ours gives one fault to a whole batch.
+/// Time beyond the channel's timeout, in which the channel can still report each outcome. This layer fails the whole batch.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// The layer.
+/// Layer that enforces the channel's timeout.
 pub struct Timeout {
     inner: Arc<dyn PushChannel>,
 }
 
 impl Timeout {
-    /// Waits as long as the channel's own timeout says, and a little more.
+    /// Wraps a channel. The limit is the channel's own timeout plus two seconds.
     pub fn new(inner: Arc<dyn PushChannel>) -> Self {
         Self { inner }
     }

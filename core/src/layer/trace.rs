@@ -1,4 +1,4 @@
-//! Says what happened, with ids and codes; never a token, never a text of a user.
+//! Layer that logs each outcome with ids and codes. It never logs a token or a user's text.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use crate::delivery::Delivery;
 use crate::fault::Level;
 use crate::report::{Outcome, Report};
 
-/// The layer.
+/// Layer that logs each outcome.
 pub struct Trace {
     inner: Arc<dyn PushChannel>,
 }
 
 impl Trace {
-    /// Tells of every report from inside.
+    /// Wraps a channel.
     pub fn new(inner: Arc<dyn PushChannel>) -> Self {
         Self { inner }
     }
@@ -35,7 +35,9 @@ impl PushChannel for Trace {
     }
 }
 
-/// One event an outcome. The level is the kind's, which must be known when the event is compiled: hence the four arms.
+/// Logs one outcome at the level of its fault kind.
+///
+/// `tracing` needs the level at compile time, hence the four arms.
 fn log_outcome(delivery: &Delivery, index: u32, outcome: &Outcome) {
     macro_rules! event {
         ($level:ident) => {

@@ -1,7 +1,7 @@
-//! Withdrawals that a gateway remembers for the deliveries in its memory. The queue has withdrawn all others itself.
+//! Recent withdrawals, for the deliveries in memory. Those in the queue are withdrawn by the queue itself.
 //!
-//! Indexed by app and by notification or collapse key, so that a delivery pays for the withdrawals of its own key alone, however
-//! many there are. Bounded by time and by number; for a delivery older than what was forgotten, the queue must be asked.
+//! Withdrawals are indexed by app and by notification or collapse key, so that the cost of a lookup does not depend on their number.
+//! They are bounded by age and number. For a delivery older than a forgotten withdrawal, the queue must be asked.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -10,9 +10,9 @@ use crate::delivery::{Message, Target};
 use crate::queue::{Which, Withdrawal};
 use crate::words::{AppId, NotificationId, Timestamp, UserId};
 
-/// Time for which a withdrawal is remembered. Few deliveries are in memory for longer: those of a paused lane.
+/// Time for which a withdrawal is remembered. Only deliveries of a paused lane are in memory for longer.
 const MAX_AGE: Duration = Duration::from_secs(600);
-/// Number of remembered entries, one for each user of a collapse key: some 10 MB.
+/// Maximum number of remembered entries, one for each user of a collapse key. They take about 10 MB.
 const MAX_ENTRIES: usize = 100_000;
 
 /// Recent withdrawals.
@@ -21,33 +21,34 @@ pub(super) struct Withdrawals {
     apps: HashMap<AppId, AppWithdrawals>,
     /// Oldest first.
     order: VecDeque<(Timestamp, AppId, Entry)>,
-    /// Time of the latest withdrawal that was forgotten.
+    /// Time of the latest withdrawal that was forgotten. `None` means that none was.
     forgotten: Option<Timestamp>,
 }
 
 /// Withdrawals of one app.
 #[derive(Default)]
 struct AppWithdrawals {
-    /// Time of the withdrawal.
+    /// Times of the withdrawals by notification.
     ids: HashMap<NotificationId, Timestamp>,
+    /// Withdrawals by collapse key and user.
     tags: HashMap<String, HashMap<UserId, TagWithdrawal>>,
 }
 
-/// Withdrawal of what one user has under a collapse key.
+/// Withdrawal of one user's notifications under a collapse key.
 struct TagWithdrawal {
     /// Only notifications with a smaller id are withdrawn.
     before: NotificationId,
     at: Timestamp,
 }
 
-/// Place of a remembered entry.
+/// Key of a remembered entry.
 enum Entry {
     Id(NotificationId),
     Tag(String, UserId),
 }
 
 impl Withdrawals {
-    /// Remembers a withdrawal, and forgets what is too old or too much.
+    /// Remembers a withdrawal, and forgets those beyond [`MAX_AGE`] and [`MAX_ENTRIES`].
     pub(super) fn insert(&mut self, withdrawal: Withdrawal) {
         let Withdrawal { app, which, at } = withdrawal;
         let app_withdrawals = self.apps.entry(app.clone()).or_default();
@@ -80,12 +81,14 @@ impl Withdrawals {
         app_withdrawals.ids.contains_key(&message.id) || by_tag().unwrap_or(false)
     }
 
-    /// Returns `true` if a withdrawal of this message may have been forgotten. Deliveries enter memory after their message was
-    /// created, and what was withdrawn before they entered has never reached them.
+    /// Returns `true` if a withdrawal of this message may have been forgotten.
+    ///
+    /// Deliveries enter memory after their message was created. A delivery withdrawn before that never enters memory.
     pub(super) fn may_have_forgotten(&self, message: &Message) -> bool {
         self.forgotten.is_some_and(|at| message.created_at <= at)
     }
 
+    /// Forgets the withdrawals beyond [`MAX_AGE`] and [`MAX_ENTRIES`].
     fn forget(&mut self, now: Timestamp) {
         while let Some((at, _, _)) = self.order.front()
             && (self.order.len() > MAX_ENTRIES || now.since(*at) > MAX_AGE)
@@ -96,7 +99,7 @@ impl Withdrawals {
         }
     }
 
-    /// Removes an entry, unless it was renewed later.
+    /// Removes an entry, unless a later withdrawal has renewed it.
     fn remove(&mut self, at: Timestamp, app: &AppId, entry: &Entry) {
         let Some(app_withdrawals) = self.apps.get_mut(app) else { return };
         match entry {
