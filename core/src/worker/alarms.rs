@@ -1,4 +1,4 @@
-//! Alarms of a lane: one event when an episode opens and one when it closes, however many pushes it concerns.
+//! Alarms of a lane. An episode causes one event when it opens and one when it closes, however many pushes it concerns.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,23 +7,26 @@ use parking_lot::Mutex;
 
 use super::Lane;
 use crate::fault::{Fault, Kind, Scope};
+use crate::layer::gate::Gate;
 use crate::observe::{AlarmState, Event};
 use crate::words::Timestamp;
 
-/// The time without another fault after which a success closes an episode of single addresses. Successes of other addresses
-/// prove nothing before: they go on beside a token of the wrong app.
+/// Time without another fault after which a success closes an episode that concerns single addresses.
+///
+/// Before that, a success proves nothing: other addresses succeed while a token of the wrong app keeps failing.
 const QUIET: Duration = Duration::from_secs(3600);
 
-/// What an alarm is about. Each cause has at most one open episode.
+/// Cause of an alarm. Each cause has at most one open episode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Cause {
-    /// A fault that an operator has to mend.
+    /// Fault that an operator has to resolve.
     Fault(Kind),
-    /// More dead addresses than the prune guard allows to forget.
+    /// More dead addresses than the prune guard allows to prune.
     PruneGuard,
 }
 
 impl Cause {
+    /// Returns the code used in metrics and logs.
     const fn code(self) -> &'static str {
         match self {
             Self::Fault(kind) => kind.row().code,
@@ -32,11 +35,13 @@ impl Cause {
     }
 }
 
-/// The open episodes of a lane.
+/// Open episodes of a lane.
 #[derive(Default)]
 pub(super) struct Alarms(Mutex<BTreeMap<Cause, Episode>>);
 
+/// Time from the first fault of a cause to its resolution.
 struct Episode {
+    /// First fault of the episode.
     fault: Fault,
     last_fault_at: Timestamp,
 }
@@ -53,39 +58,40 @@ impl Alarms {
         true
     }
 
-    /// Removes the episodes that a success ends.
-    fn end(&self, now: Timestamp, is_refused: bool) -> Vec<(Cause, Fault)> {
+    /// Removes the episodes that a success ends, and returns them.
+    fn end(&self, now: Timestamp, gate: &Gate) -> Vec<(Cause, Fault)> {
         let mut open = self.0.lock();
         let ends = |cause: &Cause, episode: &mut Episode| match cause {
             Cause::PruneGuard => false,
-            Cause::Fault(Kind::Credentials) if episode.fault.scope == Scope::Lane => !is_refused,
+            Cause::Fault(Kind::Credentials) if episode.fault.scope == Scope::Lane => !gate.is_refused(),
             Cause::Fault(_) => now.since(episode.last_fault_at) >= QUIET,
         };
         open.extract_if(.., ends).map(|(cause, episode)| (cause, episode.fault)).collect()
     }
 
+    /// Removes the open episode of a cause. `None` means that there is none.
     fn remove(&self, cause: Cause) -> Option<Fault> {
         self.0.lock().remove(&cause).map(|episode| episode.fault)
     }
 }
 
 impl Lane {
-    /// Takes up an episode that an earlier process has told.
+    /// Resumes an episode that an earlier process has reported. Reports no event.
     pub(super) fn resume_alarm(&self, cause: Cause, fault: Fault, now: Timestamp) {
         self.alarms.record(cause, &fault, now);
         metrics::gauge!("pushgate_alarms_open", &self.alarm_labels(cause)).set(1.0);
     }
 
-    /// Opens an episode, or counts the fault to the one that is open.
+    /// Opens an episode and reports it, or adds the fault to the open episode of the same cause.
     pub(super) fn open_alarm(&self, cause: Cause, fault: &Fault, now: Timestamp) {
         if self.alarms.record(cause, fault, now) {
             self.report_alarm(cause, fault.clone(), AlarmState::Opened);
         }
     }
 
-    /// Closes what the success of a push has ended.
+    /// Closes the episodes that a successful push ends.
     pub(super) fn close_alarms(&self, now: Timestamp) {
-        for (cause, fault) in self.alarms.end(now, self.gate.is_refused()) {
+        for (cause, fault) in self.alarms.end(now, &self.gate) {
             self.report_alarm(cause, fault, AlarmState::Closed);
         }
     }

@@ -1,5 +1,7 @@
-//! A lane: everything one app sends through one channel. Takes deliveries from memory or from the queue, sends each through
-//! the layers, and settles what came of it. One lane's trouble is no other lane's.
+//! Lane: the worker of one app and channel.
+//!
+//! A lane takes deliveries from memory or from the queue, sends each through the layers, and settles the outcomes. A fault in one
+//! lane does not affect the others.
 
 mod alarms;
 mod prune;
@@ -28,27 +30,29 @@ use crate::schedule::Schedule;
 use crate::store::Store;
 use crate::words::{AppId, ChannelName, NodeId, NotificationId};
 
-/// What every lane of a gateway shares.
+/// State that all lanes of a gateway share.
 pub(crate) struct WorkerContext {
     pub(crate) node: NodeId,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) revalidator: Arc<Revalidator>,
-    /// In 0..1, handed in so that tests can know it.
+    /// Source of randomness in 0..1. Passed in so that tests can control it.
     pub(crate) jitter: Arc<dyn Fn() -> f64 + Send + Sync>,
     pub(crate) observers: Vec<Arc<dyn Observer>>,
+    /// Wakes the callers that wait for a notification.
     pub(crate) notify_settled: Box<dyn Fn(NotificationId) + Send + Sync>,
-    /// Cancelled when no new work is begun.
+    /// Cancelled at the start of a shutdown: no new attempt is started.
     pub(crate) closing: CancellationToken,
-    /// Cancelled when work under way is dropped; its leases are given back.
+    /// Cancelled when attempts under way are dropped. Their leases are released.
     pub(crate) abandoned: CancellationToken,
     pub(crate) tasks: TaskTracker,
-    /// When this node's last heartbeat was stored, in milliseconds since 1970; the least number when it could not be.
+    /// Time of this node's last stored heartbeat, in milliseconds since 1970. `i64::MIN` if the last one could not be stored.
     pub(crate) heartbeat_at: AtomicI64,
 }
 
 impl WorkerContext {
+    /// Passes the event to every observer.
     pub(crate) fn notify_observers(&self, event: &Event) {
         for observer in &self.observers {
             observer.saw(event);
@@ -56,14 +60,14 @@ impl WorkerContext {
     }
 }
 
-/// Deliveries of one lane in memory at once: enough to keep the vendor busy; the rest waits on disk at a few bytes each.
+/// Maximum number of deliveries of one lane in memory. This keeps a push service busy; the others wait in the queue.
 const MAX_IN_MEMORY: usize = 4096;
-/// How often the queue is looked at for what nobody told us of: retries of another node, leases of the dead.
+/// Poll interval for work that no in-process signal announces: retries scheduled by other nodes and expired leases.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
-/// How many deliveries are leased at once.
+/// Maximum number of deliveries leased by one query.
 const MAX_LEASES: usize = 256;
 
-/// Everything one app sends through one channel.
+/// Worker of one app and channel.
 pub(crate) struct Lane {
     app: AppId,
     name: ChannelName,
@@ -72,15 +76,16 @@ pub(crate) struct Lane {
     prune_guard: prune_guard::PruneGuard,
     gate: Arc<gate::Gate>,
     alarms: alarms::Alarms,
+    /// One permit for each delivery that may be in memory.
     memory_permits: Arc<Semaphore>,
-    /// Something waits in the queue for this lane: whoever comes now lines up behind it.
+    /// `true` while deliveries wait in the queue. New deliveries then wait behind them.
     backlog: AtomicBool,
     wake: Notify,
     context: Arc<WorkerContext>,
 }
 
 impl Lane {
-    /// Opens a lane and starts looking after it.
+    /// Creates a lane and starts its task.
     pub(crate) fn open(app: AppId, installed: &Installed, context: Arc<WorkerContext>) -> Arc<Self> {
         let gate = Arc::new(gate::Gate::new(context.closing.clone()));
         let info = installed.channel.info();
@@ -102,7 +107,7 @@ impl Lane {
         lane
     }
 
-    /// Room in memory for so many deliveries; none when there is no room, or when others wait in the queue.
+    /// Reserves memory for this number of deliveries. `None` means that memory is full or that others wait in the queue.
     pub(crate) fn try_reserve(&self, deliveries: usize) -> Option<OwnedSemaphorePermit> {
         if self.backlog.load(Ordering::Acquire) {
             return None;
@@ -111,7 +116,7 @@ impl Lane {
         Arc::clone(&self.memory_permits).try_acquire_many_owned(permits).ok()
     }
 
-    /// Sends what is already on stable storage and held by this node, without reading it back.
+    /// Starts an attempt for a delivery that is on stable storage and leased by this node. The permit is held until its end.
     pub(crate) fn spawn_attempt(self: &Arc<Self>, lease: Lease, permit: OwnedSemaphorePermit) {
         let lane = Arc::clone(self);
         self.context.tasks.spawn(async move {
@@ -124,13 +129,13 @@ impl Lane {
         });
     }
 
-    /// Says that something waits in the queue for this lane.
+    /// Signals that deliveries wait in the queue for this lane.
     pub(crate) fn notify_backlog(&self) {
         self.backlog.store(true, Ordering::Release);
         self.wake.notify_one();
     }
 
-    /// Takes from the queue what is due, as long as there is room; then waits for the next due time or a nudge.
+    /// Processes the queue until the gateway shuts down. Then stores the state of the prune guard.
     async fn run(self: Arc<Self>) {
         tokio::select! {
             biased;
@@ -140,9 +145,10 @@ impl Lane {
         self.store_prune_guard().await;
     }
 
+    /// Leases due deliveries while memory allows, and then waits for the next due time or a signal.
     async fn process_queue(self: &Arc<Self>) {
         while let Err(error) = self.resume_prune_guard().await {
-            tracing::error!(app = %self.app, channel = %self.name, %error, "dead addresses cannot be read; trying again");
+            tracing::error!(app = %self.app, channel = %self.name, %error, "dead addresses cannot be read, and the lane cannot start; trying again");
             self.context.clock.sleep_until(self.context.clock.now() + POLL_INTERVAL).await;
         }
         loop {
@@ -154,7 +160,7 @@ impl Lane {
         }
     }
 
-    /// Leases and begins what is due. Gives the time to look again.
+    /// Leases the deliveries that are due and starts their attempts. Returns the time of the next poll.
     async fn refill(self: &Arc<Self>) -> crate::Timestamp {
         loop {
             let now = self.context.clock.now();
@@ -162,7 +168,7 @@ impl Lane {
                 return now + POLL_INTERVAL;
             };
             let max = self.memory_permits.available_permits().min(MAX_LEASES - 1) + 1;
-            // Before the look, so that a nudge during it is not lost.
+            // Cleared before the query, so that a signal during the query is not lost.
             self.backlog.store(false, Ordering::Release);
             let request =
                 Want { node: self.context.node, app: self.app.clone(), channel: self.name.clone(), now, max };
@@ -194,7 +200,7 @@ impl Lane {
         }
     }
 
-    /// Makes an attempt. A panic in the middle of it is a failed attempt: the lease must not stay held.
+    /// Makes an attempt. A panic counts as a failed attempt, so that the lease does not stay held.
     async fn attempt_guarded(&self, lease: &Lease) {
         let started_at = self.context.clock.now();
         if guard_async(Component::Lane, self.attempt(lease)).await.is_some() {
@@ -205,7 +211,7 @@ impl Lane {
         guard_async(Component::Lane, self.settle(lease, report, started_at)).await;
     }
 
-    /// One attempt: send, then settle.
+    /// Sends a delivery and settles its outcomes. A delivery that was not tried because of a shutdown stays as it was.
     async fn attempt(&self, lease: &Lease) {
         let started_at = self.context.clock.now();
         let report = self.channel.send(&lease.delivery).await;

@@ -1,4 +1,4 @@
-//! Dead addresses of a lane: pruned at once, or held back by the prune guard until pushes succeed again.
+//! Prunes the dead addresses of a lane. The prune guard may hold them back until pushes succeed again.
 
 use super::Lane;
 use super::alarms::Cause;
@@ -7,30 +7,32 @@ use crate::dead::{DeadId, DeadQuery, DeadState, Death, PruneGuardState};
 use crate::delivery::Target;
 use crate::device::Address;
 use crate::fault::{Fault, Kind};
-use crate::observe::Event;
+use crate::observe::{AlarmState, Event};
 use crate::report::Outcome;
 use crate::store::StorageError;
 use crate::words::{DeviceId, Timestamp};
 
-/// Note for a receipt.
+/// Note in the receipt of an address that is held back.
 const HELD_BACK: &str = "the address is kept: the prune guard holds it back until pushes succeed again";
 
 /// Result of pruning one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pruned {
+    /// The address was pruned.
     Done,
-    /// It does not stand as it was.
+    /// The address was kept, because it was registered again after the push service reported it dead.
     RegisteredLater,
+    /// The address was kept, because storage failed.
     Failed,
 }
 
 impl Pruned {
-    /// Returns the note for a receipt where the address is kept.
+    /// Returns the note for the receipt of an address that is kept. `None` means that the address was pruned.
     const fn note(self) -> Option<&'static str> {
         match self {
             Self::Done => None,
             Self::RegisteredLater => {
-                Some("the address is kept: it was registered after the push service took it for dead")
+                Some("the address is kept: it was registered after the push service reported it dead")
             }
             Self::Failed => Some("the address is kept: storage failed"),
         }
@@ -38,7 +40,7 @@ impl Pruned {
 }
 
 impl Lane {
-    /// Takes up the prune guard that an earlier process has kept.
+    /// Restores the state of the prune guard that an earlier process has stored.
     pub(super) async fn resume_prune_guard(&self) -> Result<(), StorageError> {
         let store = &self.context.store;
         let state = store.prune_guard(&self.app, &self.name).await?.unwrap_or_default();
@@ -65,7 +67,7 @@ impl Lane {
         Ok(())
     }
 
-    /// Keeps what the prune guard has counted, for the next process.
+    /// Stores the counts of the prune guard for the next process.
     pub(super) async fn store_prune_guard(&self) {
         let state = self.prune_guard.state();
         if state.window_began.is_some() {
@@ -73,7 +75,7 @@ impl Lane {
         }
     }
 
-    /// Counts the accepted pushes of an attempt, closes alarms that they end, and prunes what they allow to prune.
+    /// Counts the accepted pushes of an attempt, closes the alarms that they end, and prunes the addresses they release.
     pub(super) async fn record_successes(&self, targets: &[Target], outcomes: &[Outcome], now: Timestamp) {
         let accepted = targets.iter().zip(outcomes).filter(|(_, outcome)| outcome.fault().is_none());
         let accepted: Vec<&Address> = accepted.map(|(target, _)| &target.address).collect();
@@ -81,7 +83,7 @@ impl Lane {
             return;
         }
         self.close_alarms(now);
-        let released = self.prune_guard.accepted(accepted.into_iter(), now);
+        let released = self.prune_guard.record_accepted(accepted.into_iter(), now);
         let Some(state) = released.state else { return };
         self.store_prune_guard_state(state).await;
         self.release_held_back(&released.alive, now).await;
@@ -92,15 +94,16 @@ impl Lane {
         }
         self.update_held_back_gauge();
         if self.prune_guard.held_back() == 0
-            && let Some(state) = self.prune_guard.set_alarm(false)
+            && let Some(state) = self.prune_guard.set_alarm(AlarmState::Closed)
         {
             self.close_alarm(Cause::PruneGuard);
             self.store_prune_guard_state(state).await;
         }
     }
 
-    /// Prunes an address that the push service called dead, or holds it back. One that was registered after the push service's
-    /// news is spared. Returns a note for the receipt where the address is kept.
+    /// Prunes an address that the push service reported dead, or holds it back.
+    ///
+    /// An address that was registered after the report is kept. Returns a note for the receipt if the address is kept.
     pub(super) async fn prune_or_hold_back(
         &self,
         target: &Target,
@@ -109,7 +112,7 @@ impl Lane {
     ) -> Option<&'static str> {
         let Some(device) = &target.device else { return Some("no device is registered with the address") };
         let (death, now) = (Death::new(fault, started_at), self.context.clock.now());
-        match self.prune_guard.dead(&target.address, now) {
+        match self.prune_guard.decide(&target.address, now) {
             Verdict::Prune(state) => {
                 let pruned = self.prune_now(Some(device), &target.address, &death, now);
                 let ((), pruned) = tokio::join!(self.store_prune_guard_state(state), pruned);
@@ -120,6 +123,7 @@ impl Lane {
         }
     }
 
+    /// Prunes an address in storage, counts it, and notifies observers.
     async fn prune_now(
         &self,
         device: Option<&DeviceId>,
@@ -136,24 +140,25 @@ impl Lane {
             }
             Ok(false) => Pruned::RegisteredLater,
             Err(error) => {
-                tracing::error!(app = %self.app, channel = %self.name, %error, "dead address cannot be forgotten");
+                tracing::error!(app = %self.app, channel = %self.name, %error, "dead address cannot be pruned; the next push to it tries again");
                 Pruned::Failed
             }
         }
     }
 
+    /// Stores an address as held back, and opens the alarm if too many are. Returns the note for the receipt.
     async fn hold_back(&self, address: &Address, death: Death, now: Timestamp) -> Option<&'static str> {
         match self.context.store.hold_back(&self.app, address, &death, now).await {
             Ok(Some(id)) => self.prune_guard.hold_back(id, address.clone(), death),
             Ok(None) => return Pruned::RegisteredLater.note(),
             Err(error) => {
-                tracing::error!(app = %self.app, channel = %self.name, %error, "dead address cannot be held back");
+                tracing::error!(app = %self.app, channel = %self.name, %error, "dead address cannot be held back; the next push to it tries again");
                 return Pruned::Failed.note();
             }
         }
         self.update_held_back_gauge();
         if self.prune_guard.held_back() as u64 > MIN_ALLOWANCE
-            && let Some(state) = self.prune_guard.set_alarm(true)
+            && let Some(state) = self.prune_guard.set_alarm(AlarmState::Opened)
         {
             self.open_alarm(Cause::PruneGuard, &prune_guard_fault(), now);
             self.store_prune_guard_state(state).await;
@@ -161,15 +166,17 @@ impl Lane {
         Some(HELD_BACK)
     }
 
+    /// Restores addresses that were held back and are alive.
     async fn release_held_back(&self, ids: &[DeadId], now: Timestamp) {
         if ids.is_empty() {
             return;
         }
         if let Err(error) = self.context.store.restore(&self.app, ids, now).await {
-            tracing::error!(app = %self.app, channel = %self.name, %error, "address cannot be released");
+            tracing::error!(app = %self.app, channel = %self.name, %error, "addresses that were held back cannot be restored");
         }
     }
 
+    /// Stores the state of the prune guard. A failure is logged only: the next change stores it again.
     async fn store_prune_guard_state(&self, state: PruneGuardState) {
         if let Err(error) = self.context.store.set_prune_guard(&self.app, &self.name, &state).await {
             tracing::error!(app = %self.app, channel = %self.name, %error, "state of the prune guard cannot be stored");
@@ -187,9 +194,10 @@ impl Lane {
     }
 }
 
+/// Returns the fault of the prune guard's alarm.
 fn prune_guard_fault() -> Fault {
     let detail = format!(
-        "over {MIN_ALLOWANCE} addresses were called dead and hardly a push succeeds, so they are held back; compare the credentials with the app's build, and see `pushgate devices pruned`"
+        "over {MIN_ALLOWANCE} addresses were reported dead while hardly any push succeeds, so they are held back; compare the credentials with the app's build, and see `pushgate devices pruned`"
     );
     Fault::new(Kind::WrongApp, detail).of_lane()
 }

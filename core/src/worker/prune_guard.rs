@@ -1,5 +1,6 @@
-//! Limits how many dead addresses a lane forgets. Too many at once mean that a configuration is wrong, not that a thousand
-//! users are gone. Decision 0023 has the reasons.
+//! Prune guard: limits how many dead addresses a lane prunes.
+//!
+//! Many dead addresses at once mean a wrong configuration, not a thousand users who left. See decision 0023.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -8,25 +9,27 @@ use parking_lot::Mutex;
 
 use crate::dead::{DeadAddress, DeadId, Death, PruneGuardState};
 use crate::device::Address;
+use crate::observe::AlarmState;
 use crate::words::Timestamp;
 
-/// The window over which pushes are counted.
+/// Time window over which pushes are counted.
 const WINDOW: Duration = Duration::from_secs(600);
-/// So many addresses may be pruned in a window with a success, however few pushes there are: a small app has bad days.
+/// Number of addresses that may be pruned in any window with a success. A small app has few pushes to compare with.
 pub(super) const MIN_ALLOWANCE: u64 = 20;
-/// The most addresses that a lane holds back. More are found dead again when they are next pushed to.
+/// Maximum number of addresses that a lane holds back. Others are reported dead again by the next push to them.
 pub(super) const MAX_HELD_BACK: usize = 10_000;
-/// The most addresses held back that one success lets go, so that a delivery does not wait for all of them.
+/// Maximum number of held-back addresses that one attempt prunes, so that a delivery does not wait for all of them.
 const MAX_RELEASED: u64 = 100;
 
 /// Prune guard of one lane.
 #[derive(Default)]
 pub(super) struct PruneGuard(Mutex<Guard>);
 
+/// State of a [`PruneGuard`].
 #[derive(Default)]
 struct Guard {
     state: PruneGuardState,
-    /// Addresses held back, oldest first.
+    /// Addresses that are held back, oldest first.
     held_back: BTreeMap<DeadId, (Address, Death)>,
     ids: HashMap<Address, DeadId>,
 }
@@ -34,27 +37,27 @@ struct Guard {
 /// Decision about one dead address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Prune it. The state is to be kept.
+    /// Prune the address, and store the state.
     Prune(PruneGuardState),
-    /// Hold it back.
+    /// Hold the address back.
     HoldBack,
-    /// It is held back already, or there is no room to remember it.
+    /// Keep the address: it is held back already, or the limit of held-back addresses is reached.
     Keep,
 }
 
-/// Consequences of successes.
+/// Addresses released by successful pushes.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Released {
-    /// Held back, and alive: a push to them was accepted.
+    /// Held-back addresses that are alive: a push to them was accepted.
     pub(super) alive: Vec<DeadId>,
-    /// Held back, and to be pruned now.
+    /// Held-back addresses to prune now.
     pub(super) dead: Vec<(DeadId, Address, Death)>,
-    /// The state to keep, if anything was released.
+    /// State to store. `None` means that nothing was released.
     pub(super) state: Option<PruneGuardState>,
 }
 
 impl PruneGuard {
-    /// Takes up what an earlier process has kept.
+    /// Restores the state and the addresses that an earlier process has stored.
     pub(super) fn resume(&self, state: PruneGuardState, held_back: Vec<DeadAddress>) {
         let mut guard = self.0.lock();
         guard.state = state;
@@ -63,14 +66,14 @@ impl PruneGuard {
         }
     }
 
-    /// Counts accepted pushes and releases what they allow to prune.
-    pub(super) fn accepted<'a>(
+    /// Counts accepted pushes, and returns the held-back addresses that they release.
+    pub(super) fn record_accepted<'a>(
         &self,
         addresses: impl ExactSizeIterator<Item = &'a Address>,
         now: Timestamp,
     ) -> Released {
         let mut guard = self.0.lock();
-        guard.turn(now);
+        guard.start_window_if_ended(now);
         guard.state.accepted += addresses.len() as u64;
         if guard.held_back.is_empty() {
             return Released::default();
@@ -88,10 +91,10 @@ impl PruneGuard {
         Released { alive, dead, state }
     }
 
-    /// Counts a dead address and decides what happens to it.
-    pub(super) fn dead(&self, address: &Address, now: Timestamp) -> Verdict {
+    /// Decides what happens to a dead address, and counts it if it is pruned.
+    pub(super) fn decide(&self, address: &Address, now: Timestamp) -> Verdict {
         let mut guard = self.0.lock();
-        guard.turn(now);
+        guard.start_window_if_ended(now);
         if guard.allowance() > 0 {
             guard.state.pruned += 1;
             guard.remove(address);
@@ -103,7 +106,7 @@ impl PruneGuard {
         Verdict::HoldBack
     }
 
-    /// Remembers an address that is held back.
+    /// Records an address that is held back.
     pub(super) fn hold_back(&self, id: DeadId, address: Address, death: Death) {
         self.0.lock().insert(id, address, death);
     }
@@ -113,22 +116,24 @@ impl PruneGuard {
         self.0.lock().held_back.len()
     }
 
-    /// Returns the state, to be kept.
+    /// Returns the state to store.
     pub(super) fn state(&self) -> PruneGuardState {
         self.0.lock().state
     }
 
-    /// Records whether the alarm is open. Returns the state to keep if that is news.
-    pub(super) fn set_alarm(&self, is_open: bool) -> Option<PruneGuardState> {
+    /// Records whether the alarm is open. Returns the state to store, or `None` if nothing changed.
+    pub(super) fn set_alarm(&self, alarm: AlarmState) -> Option<PruneGuardState> {
         let mut guard = self.0.lock();
-        let is_news = guard.state.is_alarm_open != is_open;
+        let is_open = alarm == AlarmState::Opened;
+        let is_changed = guard.state.is_alarm_open != is_open;
         guard.state.is_alarm_open = is_open;
-        is_news.then_some(guard.state)
+        is_changed.then_some(guard.state)
     }
 }
 
 impl Guard {
-    fn turn(&mut self, now: Timestamp) {
+    /// Starts a new window if the current one has ended.
+    fn start_window_if_ended(&mut self, now: Timestamp) {
         if self.state.window_began.is_none_or(|began| now.since(began) >= WINDOW) {
             self.state = PruneGuardState {
                 window_began: Some(now),
@@ -139,7 +144,8 @@ impl Guard {
         }
     }
 
-    /// Returns how many more addresses may be pruned in this window: none without a success, else as many as were reached.
+    /// Returns how many more addresses may be pruned in this window: 0 without a success, else as many as were reached,
+    /// and [`MIN_ALLOWANCE`] at least.
     fn allowance(&self) -> u64 {
         match self.state.accepted {
             0 => 0,
@@ -147,6 +153,7 @@ impl Guard {
         }
     }
 
+    /// Records a held-back address in place of an earlier record of it.
     fn insert(&mut self, id: DeadId, address: Address, death: Death) {
         if let Some(earlier) = self.ids.insert(address.clone(), id) {
             self.held_back.remove(&earlier);
@@ -154,6 +161,7 @@ impl Guard {
         self.held_back.insert(id, (address, death));
     }
 
+    /// Removes a held-back address. `None` means that it is not held back.
     fn remove(&mut self, address: &Address) -> Option<DeadId> {
         let id = self.ids.remove(address)?;
         self.held_back.remove(&id);
@@ -176,12 +184,12 @@ mod tests {
     }
 
     fn success(guard: &PruneGuard, number: u64, now: Timestamp) -> Released {
-        guard.accepted([address(number)].iter(), now)
+        guard.record_accepted([address(number)].iter(), now)
     }
 
-    /// Hands a dead address to the guard, as the worker does. Returns `true` if it was pruned.
-    fn dies(guard: &PruneGuard, number: u64, now: Timestamp) -> bool {
-        match guard.dead(&address(number), now) {
+    /// Reports a dead address to the guard, as the worker does. Returns `true` if it was pruned.
+    fn report_dead(guard: &PruneGuard, number: u64, now: Timestamp) -> bool {
+        match guard.decide(&address(number), now) {
             Verdict::Prune(_) => return true,
             Verdict::HoldBack => {
                 let death = Death { since: now, fault: Kind::TokenGone, vendor_code: None };
@@ -196,7 +204,7 @@ mod tests {
     fn a_window_without_a_success_prunes_nothing_however_long_it_lasts() {
         let guard = PruneGuard::default();
         for number in 0..50 {
-            assert!(!dies(&guard, number, NOW + WINDOW * u32::try_from(number).unwrap()));
+            assert!(!report_dead(&guard, number, NOW + WINDOW * u32::try_from(number).unwrap()));
         }
         assert_eq!(guard.held_back(), 50);
     }
@@ -205,7 +213,7 @@ mod tests {
     fn the_first_success_releases_what_was_held_back_within_the_allowance() {
         let guard = PruneGuard::default();
         for number in 0..30 {
-            assert!(!dies(&guard, number, NOW));
+            assert!(!report_dead(&guard, number, NOW));
         }
         let later = NOW + WINDOW * 5;
         let released = success(&guard, 100, later);
@@ -219,7 +227,7 @@ mod tests {
     #[test]
     fn an_address_that_is_reached_again_is_no_longer_held_back() {
         let guard = PruneGuard::default();
-        assert!(!dies(&guard, 7, NOW));
+        assert!(!report_dead(&guard, 7, NOW));
         let released = success(&guard, 7, NOW);
         assert_eq!((released.alive, released.dead), (vec![DeadId(7)], Vec::new()));
     }
@@ -229,9 +237,9 @@ mod tests {
         let guard = PruneGuard::default();
         for number in 0..1000 {
             success(&guard, number, NOW);
-            assert!(dies(&guard, 1000 + number, NOW));
+            assert!(report_dead(&guard, 1000 + number, NOW));
         }
-        let pruned = (0..100).filter(|number| dies(&guard, 5000 + number, NOW)).count();
+        let pruned = (0..100).filter(|number| report_dead(&guard, 5000 + number, NOW)).count();
         assert_eq!(pruned, 0, "as many as were reached");
     }
 
@@ -240,11 +248,11 @@ mod tests {
         let guard = PruneGuard::default();
         success(&guard, 0, NOW);
         for number in 1..=MIN_ALLOWANCE {
-            assert!(dies(&guard, number, NOW));
+            assert!(report_dead(&guard, number, NOW));
         }
         let next = PruneGuard::default();
         next.resume(guard.state(), Vec::new());
         success(&next, 0, NOW);
-        assert!(!dies(&next, 99, NOW), "the window of the earlier process counts");
+        assert!(!report_dead(&next, 99, NOW), "the window of the earlier process counts");
     }
 }

@@ -1,5 +1,6 @@
-//! What becomes of each outcome: a receipt, a pruned address, another try, or giving up. One match on the kind's row.
-//! Everything is written by one `Queue::finish`, so that a crash leaves either all of it or none.
+//! Settles an attempt: turns each outcome into a receipt, and where needed a retry, a pruned address or an alarm.
+//!
+//! The receipts and retries are written by one `Queue::finish`, so that a crash leaves either all of them or none.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,21 +18,24 @@ use crate::schedule::{NextStep, Times, judged};
 use crate::store::Replacement;
 use crate::words::{DeliveryId, Timestamp};
 
-/// How long storage is left alone after it failed.
+/// Delay before a failed storage operation is tried again.
 const STORAGE_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// What is written at the end of an attempt.
+/// Results of an attempt, collected before they are stored.
 struct AttemptResults {
-    /// When the attempt started_at.
+    /// Start of the attempt.
     started_at: Timestamp,
-    /// When its report came.
+    /// Time of the channel's report.
     now: Timestamp,
+    /// Random number in 0..1 for the delays of the retries.
     jitter: f64,
     receipts: Vec<Receipt>,
+    /// Targets to try again, by due time.
     retries: BTreeMap<Timestamp, Vec<Target>>,
 }
 
 impl Lane {
+    /// Stores the results of an attempt, and notifies observers and waiting callers.
     pub(super) async fn settle(&self, lease: &Lease, report: Report, started_at: Timestamp) {
         let Lease { delivery, epoch } = lease;
         let now = self.context.clock.now();
@@ -61,7 +65,7 @@ impl Lane {
                 .collect(),
         };
         if self.finish_until_stored(finish).await == Finished::Fenced {
-            tracing::warn!(app = %self.app, channel = %self.name, notification = %delivery.message.id, "another node has taken this delivery over; its word counts");
+            tracing::warn!(app = %self.app, channel = %self.name, notification = %delivery.message.id, "another node has leased this delivery; its result counts, and this one is dropped");
             return;
         }
         for receipt in results.receipts {
@@ -77,20 +81,23 @@ impl Lane {
         (self.context.notify_settled)(delivery.message.id);
     }
 
-    /// Stores an outcome, as often as it takes: while it is not stored, nobody else may send the delivery, and we must not
-    /// send it again. Ends with the process; then whoever takes the lease sends it once more, under the same id.
+    /// Stores the results of an attempt, and retries until storage succeeds.
+    ///
+    /// Until then nobody may send the delivery again. If the process ends first, the node that leases the delivery sends it once
+    /// more, under the same id.
     async fn finish_until_stored(&self, finish: Finish) -> Finished {
         loop {
             match self.context.queue.finish(finish.clone()).await {
                 Ok(finished) => return finished,
                 Err(error) => {
-                    tracing::error!(app = %self.app, channel = %self.name, notification = %finish.notification, %error, "outcome cannot be stored; trying again");
+                    tracing::error!(app = %self.app, channel = %self.name, notification = %finish.notification, %error, "the results of an attempt cannot be stored; trying again");
                     self.context.clock.sleep_until(self.context.clock.now() + STORAGE_RETRY_DELAY).await;
                 }
             }
         }
     }
 
+    /// Adds the receipt of one target to the results, and its retry if there is one.
     async fn settle_target(
         &self,
         delivery: &Delivery,
@@ -141,7 +148,7 @@ impl Lane {
         let message = &delivery.message;
         let times =
             Times { now: results.now, created_at: message.created_at, expires_at: message.expires_at() };
-        // Zero time to live is one try, whatever comes of it; only a bearer of ours that aged may be renewed for it.
+        // A time to live of zero allows a single attempt. The only exception is a retry with a renewed bearer token.
         let is_single_attempt = message.ttl.is_zero() && fault.row().retry != Retry::Once;
         match self.schedule.next(fault, delivery.attempt, times, results.jitter) {
             NextStep::RetryAt(at) if !is_single_attempt => (State::Queued, Some(at)),
@@ -151,7 +158,8 @@ impl Lane {
         }
     }
 
-    /// Does what a fault asks for beside another try. Returns a note for the receipt where a dead address is kept.
+    /// Applies the effects of a fault other than a retry: pruning and alarms. Returns a note for the receipt if a dead address
+    /// is kept.
     async fn apply_fault(
         &self,
         target: &Target,
@@ -167,15 +175,17 @@ impl Lane {
         None
     }
 
+    /// Stores the token by which the push service replaced the target's token.
     async fn replace_token(&self, target: &Target, token: &crate::Secret, now: Timestamp) {
         let old = target.address.clone();
         let replacement = Replacement { old, new: token.clone(), at: now, user: None };
         if let Err(error) = self.context.store.replace(&self.app, replacement).await {
-            tracing::error!(app = %self.app, channel = %self.name, %error, "new token cannot be stored");
+            tracing::error!(app = %self.app, channel = %self.name, %error, "new token cannot be stored; the old one stays registered");
         }
     }
 }
 
+/// Returns the queue entry of the next attempt.
 fn retry_entry(delivery: &Delivery, due: Timestamp, targets: Vec<Target>) -> Entry {
     Entry {
         delivery: Delivery {
