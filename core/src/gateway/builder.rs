@@ -1,4 +1,4 @@
-//! How a gateway is put together and started.
+//! Builder that configures and starts a gateway.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -31,13 +31,16 @@ use crate::template::{TemplateError, TemplateSource};
 use crate::words::{AppId, ChannelName, NodeId, Secret, TemplateName};
 use crate::worker::WorkerContext;
 
-/// How often a node says that it lives, and for how long that holds.
+/// Interval between two heartbeats of this node.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
+/// Time after a heartbeat during which the node counts as alive. After it other nodes may take over its leases.
 const NODE_TTL: Duration = Duration::from_secs(20);
-/// Longest time since the last heartbeat that was stored, for the gateway to be ready: three heartbeats.
+/// Maximum age of the last stored heartbeat for the gateway to be ready: three heartbeat intervals.
 pub(super) const MAX_HEARTBEAT_AGE: Duration = Duration::from_secs(15);
 
-/// What a gateway is made of. Whatever is left out has a default that works: memory, the machine's clock, nobody online.
+/// Builder of a [`Gateway`].
+///
+/// Every setting has a default that works: storage in memory, the system clock, and nobody online.
 pub struct Builder {
     apps: BTreeMap<AppId, App>,
     shared: Option<App>,
@@ -53,7 +56,7 @@ pub struct Builder {
     receipts: Option<String>,
 }
 
-/// Who tells who is online.
+/// Source of presence information.
 enum PresenceSource {
     Custom(Arc<dyn Presence>),
     Sessions,
@@ -79,7 +82,7 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// Keeps devices and accepted notifications here (`SqliteStore`, or your own tables).
+    /// Sets one storage for devices and accepted notifications, such as `SqliteStore` or your own tables.
     #[must_use]
     pub fn store(mut self, storage: impl Store + Queue) -> Self {
         let storage = Arc::new(storage);
@@ -88,118 +91,120 @@ impl Builder {
         self
     }
 
-    /// Keeps devices here.
+    /// Sets the storage for devices.
     #[must_use]
     pub fn devices(mut self, store: Arc<dyn Store>) -> Self {
         self.store = store;
         self
     }
 
-    /// Keeps accepted notifications here.
+    /// Sets the queue for accepted notifications.
     #[must_use]
     pub fn queue(mut self, queue: Arc<dyn Queue>) -> Self {
         self.queue = queue;
         self
     }
 
-    /// Asks here who is online.
+    /// Sets the source of presence information. Default: nobody is online.
     #[must_use]
     pub fn presence(mut self, presence: impl Presence) -> Self {
         self.presence = PresenceSource::Custom(Arc::new(GuardedPresence(Arc::new(presence))));
         self
     }
 
-    /// Takes whoever holds a lease for online: [`Gateway::leases`] is where leases are given.
+    /// Uses presence sessions: a user is online while they hold one. Sessions are managed through [`Gateway::leases`].
     #[must_use]
     pub fn presence_by_leases(mut self) -> Self {
         self.presence = PresenceSource::Sessions;
         self
     }
 
-    /// Reads time here.
+    /// Sets the clock. Default: the system clock.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Takes chance from here: a number in 0..1 for each retry's delay.
+    /// Sets the source of randomness for retry delays. It returns a number in 0..1.
     #[must_use]
     pub fn jitter(mut self, jitter: impl Fn() -> f64 + Send + Sync + 'static) -> Self {
         self.jitter = Arc::new(jitter);
         self
     }
 
-    /// Tells this observer of everything.
+    /// Adds an observer that receives every [`Event`].
     #[must_use]
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observers.push(Arc::new(GuardedObserver(Arc::new(observer))));
         self
     }
 
-    /// How long receipts and idempotency keys are kept. Default: seven days.
+    /// Sets the retention of receipts and idempotency keys. Default: seven days.
     #[must_use]
     pub const fn keep(mut self, keep: Duration) -> Self {
         self.keep = keep;
         self
     }
 
-    /// Sets how long pruned addresses are kept, so that they can be restored. Default: 30 days.
+    /// Sets the retention of pruned addresses. Until it ends they can be restored. Default: 30 days.
     #[must_use]
     pub const fn keep_pruned(mut self, keep: Duration) -> Self {
         self.keep_pruned = keep;
         self
     }
 
-    /// The most devices of one user; beyond it, those registered longest ago are forgotten. Default: ten.
+    /// Sets the maximum number of devices of one user. Beyond it the devices registered longest ago are deleted. Default: ten.
     #[must_use]
     pub const fn devices_per_user(mut self, most: usize) -> Self {
         self.devices_per_user = most;
         self
     }
 
-    /// Asks devices to tell what becomes of what they get: by a POST to this address, HTTPS or a path on the site of the page,
-    /// which hands what it is told to [`Gateway::receipt`]. Default: they are not asked.
+    /// Enables device events: each push carries `url` and an event token. The SDK on the device reports to `url` by POST.
+    ///
+    /// `url` is an HTTPS URL, or a path on the origin of the web page. The handler behind it passes each report to
+    /// [`Gateway::receipt`]. Default: device events are disabled.
     #[must_use]
     pub fn receipts(mut self, url: impl Into<String>) -> Self {
         self.receipts = Some(url.into());
         self
     }
 
-    /// Serves an app with channels, routes and templates of its own.
+    /// Adds an app with its own channels, routes and templates.
     #[must_use]
     pub fn app(mut self, id: AppId, app: App) -> Self {
         self.apps.insert(id, app);
         self
     }
 
-    /// A channel for every app that is not served under its own name.
+    /// Adds a channel to the shared app, which serves every app id that was not added by [`Builder::app`].
     #[must_use]
     pub fn channel(mut self, channel: impl PushChannel) -> Self {
         self.shared = Some(self.shared.unwrap_or_default().channel(channel));
         self
     }
 
-    /// A route for every app that is not served under its own name.
+    /// Adds a route to the shared app, which serves every app id that was not added by [`Builder::app`].
     #[must_use]
     pub fn route(mut self, selector: Selector, channels: impl IntoIterator<Item = ChannelName>) -> Self {
         self.shared = Some(self.shared.unwrap_or_default().route(selector, channels));
         self
     }
 
-    /// A template for every app that is not served under its own name.
+    /// Adds a template to the shared app, which serves every app id that was not added by [`Builder::app`].
     ///
     /// # Errors
-    /// [`TemplateError::Source`] with language, part and line.
+    /// [`TemplateError::Source`] with the language, the part and the line, if the template cannot be parsed.
     pub fn template(mut self, name: TemplateName, source: TemplateSource) -> Result<Self, TemplateError> {
         self.shared = Some(self.shared.unwrap_or_default().template(name, source)?);
         Ok(self)
     }
 
-    /// Starts the gateway and takes up what an earlier one has left.
+    /// Starts the gateway and resumes the work that is left in its queue.
     ///
     /// # Errors
-    /// When storage cannot be read.
+    /// [`StorageError`] if storage cannot be read or written.
     pub async fn start(self) -> Result<Gateway, StorageError> {
         let watchers: Arc<Watchers> = Arc::new(Mutex::new(HashMap::new()));
         let notifiers = Arc::clone(&watchers);
@@ -252,7 +257,7 @@ impl Builder {
             context,
         };
         let gateway = Gateway { inner: Arc::new(inner), _guard: Arc::new(abandoned.drop_guard()) };
-        // Held by the planner alone: it must not keep the gateway alive.
+        // The planner has a guard of its own, so that it does not keep the gateway alive.
         let own_guard = Arc::new(CancellationToken::new().drop_guard());
         let planner = Gateway { inner: Arc::clone(&gateway.inner), _guard: own_guard };
         gateway.inner.context.tasks.spawn(planner.plan_deferred());
@@ -261,12 +266,12 @@ impl Builder {
     }
 }
 
-/// 256 random bits.
+/// Returns 256 random bits in Base64.
 fn new_installation_secret() -> Secret {
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()).into()
 }
 
-/// Stores heartbeats until the gateway shuts down.
+/// Stores a heartbeat at every interval until the gateway shuts down.
 async fn run_heartbeat(context: Arc<WorkerContext>) {
     loop {
         let next = context.clock.now() + HEARTBEAT_INTERVAL;
@@ -280,12 +285,12 @@ async fn run_heartbeat(context: Arc<WorkerContext>) {
         let heartbeat_at = if stored.is_ok() { now.as_millis() } else { i64::MIN };
         context.heartbeat_at.store(heartbeat_at, Ordering::Release);
         if let Err(error) = stored {
-            tracing::error!(%error, "heartbeat cannot be stored");
+            tracing::error!(%error, "heartbeat cannot be stored; the next one follows in 5 seconds");
         }
     }
 }
 
-/// Announces a row that was set aside, and wakes those who wait for its notification.
+/// Reports a quarantined row to metrics and observers, and wakes the watchers of its notification.
 fn report_quarantined(observers: &[Arc<dyn Observer>], watchers: &Watchers, row: &Quarantined) {
     let name = |name: Option<String>| name.unwrap_or_default();
     let labels = [

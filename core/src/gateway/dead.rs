@@ -1,4 +1,4 @@
-//! Dead addresses: restoring what was pruned by mistake.
+//! Lists dead addresses, and restores those that were pruned by mistake.
 
 use super::Gateway;
 use crate::dead::{DeadAddress, DeadId, DeadQuery, Restoration};
@@ -8,9 +8,9 @@ use crate::words::AppId;
 /// Result of restoring one page of dead addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RestoredPage {
-    /// Each address of the page and what came of it.
+    /// Each address of the page with the result of restoring it.
     pub results: Vec<(DeadAddress, Restoration)>,
-    /// The last address of the page; `None` means that there are no more.
+    /// Id of the last address of the page, at which the next page starts. `None` means that this is the last page.
     pub next: Option<DeadId>,
 }
 
@@ -18,15 +18,15 @@ impl Gateway {
     /// Returns a page of the app's dead addresses, pruned or held back.
     ///
     /// # Errors
-    /// When storage fails.
+    /// [`StorageError`] if storage cannot be read.
     pub async fn dead(&self, app: &AppId, query: &DeadQuery) -> Result<Vec<DeadAddress>, StorageError> {
         self.inner.context.store.dead(app, query).await
     }
 
-    /// Restores a page of the app's dead addresses. What was registered anew meanwhile is left as it is.
+    /// Restores a page of the app's dead addresses. An address that was registered again meanwhile stays as it is.
     ///
     /// # Errors
-    /// When storage fails; then nothing is changed.
+    /// [`StorageError`] if storage fails. Then nothing is changed.
     pub async fn restore(&self, app: &AppId, query: &DeadQuery) -> Result<RestoredPage, StorageError> {
         let page = self.dead(app, query).await?;
         let next = page.last().map(|dead| dead.id).filter(|_| page.len() >= query.limit);

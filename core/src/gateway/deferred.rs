@@ -1,5 +1,8 @@
-//! What is planned later: at an hour, piece by piece, or unless it is acknowledged. The parts wait in the queue; one is in memory
-//! at a time, and it leaves the queue together with what was planned of it, so that a crash repeats no part and loses none.
+//! Deferred planning of audience batches, and withdrawal of notifications.
+//!
+//! A batch is deferred because it has a `send_at`, because the audience is large, or to wait for an acknowledgement. Batches wait in
+//! the queue, and one at a time is in memory. A batch leaves the queue in the transaction that stores its deliveries. A crash
+//! therefore repeats no batch and loses none.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -20,26 +23,26 @@ use crate::receipt::{Skip, SkipReason, State};
 use crate::store::StorageError;
 use crate::words::{AppId, DeviceId, NotificationId, Timestamp, UserId};
 
-/// How often the queue is looked at for parts of another node.
+/// Poll interval for batches that no in-process signal announces, such as those of other nodes.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
-/// How long storage is left alone after it failed.
+/// Delay before a failed storage operation is tried again.
 const STORAGE_RETRY_DELAY: Duration = Duration::from_secs(1);
-/// How long a part waits that could not be planned: its app is not configured, or something panicked.
+/// Delay before a batch is planned again after its app was not configured or planning panicked.
 const REPLAN_DELAY: Duration = Duration::from_secs(30);
-/// Parts that wait for an acknowledgement are numbered from here, behind all others: 32 million devices.
+/// First place of the batches that wait for an acknowledgement. The places below it suffice for 32 million devices.
 const FIRST_UNACKNOWLEDGED_PLACE: u32 = 1 << 15;
 
-/// What a revocation did.
+/// Result of revoking a notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revoked {
-    /// Addresses and parts that were not sent yet, and never will be.
+    /// Number of addresses and batches that were not sent yet and never will be.
     pub withdrawn: u64,
-    /// The notifications that take from the screen what was shown, one for each thousand devices.
+    /// Removal notifications for what is shown on screens, one for each thousand devices.
     pub removals: Vec<NotificationId>,
 }
 
 impl Gateway {
-    /// Takes a notification that is planned later.
+    /// Accepts a notification whose audience is planned later.
     pub(super) async fn submit_deferred(
         &self,
         app: &Arc<App>,
@@ -50,7 +53,7 @@ impl Gateway {
         if let Audience::Addresses(addresses) = &notification.to {
             addresses.iter().try_for_each(|address| admits(app, &notification, address))?;
         }
-        // Nobody is looked up yet, but a mistake in the text is told now.
+        // Plans for an empty audience, so that the caller learns now of a mistake in the template or the text.
         let mailroom = self.inner.mailroom.as_ref();
         let request =
             PlanRequest { app, notification: &notification, id, created_at: now, first_index: 0, mailroom };
@@ -58,35 +61,35 @@ impl Gateway {
             .compose_plan(request, &Default::default())?;
         self.report_warnings(&notification, &trial_plan.warnings);
         let due = notification.send_at.unwrap_or(now);
-        let part = |(place, audience)| Part { place, due, audience, after: None, stage: Stage::Fresh };
-        let parts: Vec<_> = (0..).zip(notification.to.pieces()).map(part).collect();
+        let batch = |(place, audience)| Part { place, due, audience, after: None, stage: Stage::Fresh };
+        let batches: Vec<_> = (0..).zip(notification.to.pieces()).map(batch).collect();
         let ticket = Ticket {
             id,
             accepted: 0,
             awaiting: 0,
-            parts: parts.len(),
+            parts: batches.len(),
             skipped: Vec::new(),
             replayed: false,
             warnings: trial_plan.warnings,
         };
-        let later = Some(Later { ask: notification.without_audience(), parts });
+        let later = Some(Later { ask: notification.without_audience(), parts: batches });
         let admission = Admission { later, ..self.admission(&notification, id, now) };
         let admitted = self.admit(app, admission, Vec::new()).await?;
         self.ticket(&notification, admitted, ticket).await
     }
 
-    /// The part that is planned when these devices have had time to acknowledge.
+    /// Returns the deferred plan for devices that get time to acknowledge the notification. `None` means that there are none.
     pub(super) fn unacknowledged_plan(
         &self,
         notification: &Notification,
         online: Vec<DeviceId>,
         now: Timestamp,
     ) -> Option<Later> {
-        let part = unacknowledged_part(notification, online, FIRST_UNACKNOWLEDGED_PLACE, now)?;
-        Some(Later { ask: notification.without_audience(), parts: vec![part] })
+        let batch = unacknowledged_batch(notification, online, FIRST_UNACKNOWLEDGED_PLACE, now)?;
+        Some(Later { ask: notification.without_audience(), parts: vec![batch] })
     }
 
-    /// Plans what is due until the gateway shuts down.
+    /// Plans the batches that are due until the gateway shuts down.
     pub(super) async fn plan_deferred(self) {
         let context = Arc::clone(&self.inner.context);
         loop {
@@ -104,75 +107,76 @@ impl Gateway {
         }
     }
 
-    /// Plans every part that is due, one after the other. Gives the time to look again.
+    /// Plans every batch that is due, one after the other. Returns the time of the next poll.
     async fn plan_due_batches(&self) -> Timestamp {
         let context = &self.inner.context;
         loop {
             let now = context.clock.now();
-            let taken = match context.queue.take_parts(context.node, now, 1).await {
-                Ok(taken) => taken,
+            let leased = match context.queue.take_parts(context.node, now, 1).await {
+                Ok(leased) => leased,
                 Err(error) => {
-                    tracing::error!(%error, "parts to be planned cannot be read; trying again");
+                    tracing::error!(%error, "deferred batches cannot be read; trying again");
                     return now + STORAGE_RETRY_DELAY;
                 }
             };
-            if taken.leases.is_empty() {
-                return taken.next_due.map_or(now + POLL_INTERVAL, |due| due.min(now + POLL_INTERVAL));
+            if leased.leases.is_empty() {
+                return leased.next_due.map_or(now + POLL_INTERVAL, |due| due.min(now + POLL_INTERVAL));
             }
-            for lease in taken.leases {
+            for lease in leased.leases {
                 while let Err(error) = self.plan_guarded(&lease).await {
-                    tracing::error!(notification = %lease.notification, %error, "a part cannot be planned; trying again");
+                    tracing::error!(notification = %lease.notification, %error, "a deferred batch cannot be planned; trying again");
                     context.clock.sleep_until(context.clock.now() + STORAGE_RETRY_DELAY).await;
                 }
             }
         }
     }
 
-    /// Plans a part. If something panics, the part waits, and those of other apps go on.
+    /// Plans a batch. If planning panics, the batch is postponed and the planner goes on with the others.
     async fn plan_guarded(&self, lease: &PartLease) -> Result<(), StorageError> {
-        match guard_async(Component::Planner, self.plan_part(lease)).await {
+        match guard_async(Component::Planner, self.plan_batch(lease)).await {
             Some(planned) => planned,
             None => self.postpone_planning(lease).await,
         }
     }
 
-    /// Makes a part due again later. If its time to live is over, nobody of it gets anything, and its skips say so.
+    /// Postpones a batch. If its time to live has ended, the batch is finished and all its recipients are skipped.
     async fn postpone_planning(&self, lease: &PartLease) -> Result<(), StorageError> {
         let context = &self.inner.context;
         let (now, expires_at) = (context.clock.now(), expires_at(lease));
         if now >= expires_at {
-            tracing::error!(app = %lease.ask.app, notification = %lease.notification, "a part was not planned within its time to live; nobody of it gets anything");
+            tracing::error!(app = %lease.ask.app, notification = %lease.notification, "a deferred batch was not planned within its time to live; its recipients are skipped");
             return self.give_up(lease, SkipReason::NotComposed).await;
         }
         context.queue.postpone_part(lease, (now + REPLAN_DELAY).min(expires_at)).await.map(|_| ())
     }
 
-    async fn plan_part(&self, lease: &PartLease) -> Result<(), StorageError> {
+    /// Plans a batch, and stores its deliveries and the end of its lease in one transaction.
+    async fn plan_batch(&self, lease: &PartLease) -> Result<(), StorageError> {
         let context = &self.inner.context;
-        let (id, part) = (lease.notification, &lease.part);
-        let mut notification = Notification { to: part.audience.clone(), ..lease.ask.clone() };
-        if part.stage == Stage::Unacknowledged {
+        let (id, batch) = (lease.notification, &lease.part);
+        let mut notification = Notification { to: batch.audience.clone(), ..lease.ask.clone() };
+        if batch.stage == Stage::Unacknowledged {
             notification.when = When::Always;
         }
         let Some(app) = self.app(&notification.app).cloned() else {
             if lease.epoch == 1 {
-                tracing::error!(app = %notification.app, notification = %id, "a part waits for an app that is not configured; configure it again, or it expires");
+                tracing::error!(app = %notification.app, notification = %id, "a deferred batch waits for an app that is not configured; configure the app again, or the batch expires");
             }
             return self.postpone_planning(lease).await;
         };
         let input = PlanningInput {
             created_at: notification.send_at.unwrap_or(lease.created_at).max(lease.created_at),
-            first_index: part.place * Part::NUMBERS,
-            stage: part.stage,
+            first_index: batch.place * Part::NUMBERS,
+            stage: batch.stage,
             acknowledged: &lease.acknowledged,
-            after: part.after.as_ref(),
+            after: batch.after.as_ref(),
             ..PlanningInput::new(&notification, id, lease.created_at)
         };
         let output = match self.plan(&app, input).await {
             Ok(output) => output,
             Err(SubmitError::Storage(error)) => return Err(error),
             Err(error) => {
-                tracing::error!(notification = %id, %error, "a part cannot be composed; nobody of it gets anything");
+                tracing::error!(notification = %id, %error, "a deferred batch cannot be composed; its recipients are skipped");
                 let reason = match error {
                     SubmitError::TooLarge { .. } => SkipReason::TooLarge,
                     _ => SkipReason::NotComposed,
@@ -188,15 +192,15 @@ impl Gateway {
             output.plan.deliveries.iter().map(|delivery| delivery.channel.clone()).collect();
         let entry = |delivery| Entry { delivery, due: now, held_by: None };
         let mut next: Vec<_> =
-            unacknowledged_part(&notification, output.online, part.place + FIRST_UNACKNOWLEDGED_PLACE, now)
+            unacknowledged_batch(&notification, output.online, batch.place + FIRST_UNACKNOWLEDGED_PLACE, now)
                 .into_iter()
                 .collect();
         if let Some(last) = output.last {
-            next.push(Part { place: part.place + 1, after: Some(last), ..part.clone() });
+            next.push(Part { place: batch.place + 1, after: Some(last), ..batch.clone() });
         }
         let finish = PartFinish {
             notification: id,
-            place: part.place,
+            place: batch.place,
             epoch: lease.epoch,
             entries: output.plan.deliveries.into_iter().map(entry).collect(),
             skipped: output.plan.skipped,
@@ -204,8 +208,8 @@ impl Gateway {
             withdrawal: withdrawal.clone(),
         };
         if context.queue.finish_part(finish).await? == Finished::Fenced {
-            // It was taken back, or another node has it.
-            self.lower_counters(&notification, &output.counted).await;
+            // The batch was withdrawn, or another node has leased it.
+            self.lower_counters(&notification, &output.badge_users).await;
             return Ok(());
         }
         withdrawal.into_iter().for_each(|withdrawal| context.revalidator.withdraw(withdrawal));
@@ -218,7 +222,7 @@ impl Gateway {
         Ok(())
     }
 
-    /// Ends a part of which nobody gets anything; its skips say why.
+    /// Finishes a batch without deliveries. Its recipients are skipped for this reason.
     async fn give_up(&self, lease: &PartLease, reason: SkipReason) -> Result<(), StorageError> {
         let skip = |user: Option<UserId>, device: Option<DeviceId>| Skip { user, device, reason };
         let skipped = match &lease.part.audience {
@@ -240,8 +244,9 @@ impl Gateway {
         Ok(())
     }
 
-    /// Returns what a notification withdraws: what ends a call or removes what was shown withdraws whatever of it still waits for
-    /// the same users. `None` means that it withdraws nothing.
+    /// Returns the withdrawal that a notification causes. `None` means that it causes none.
+    ///
+    /// The end of a call and a removal withdraw the earlier notifications of the same tag that still wait for the same users.
     pub(super) fn withdrawal(
         &self,
         notification: &Notification,
@@ -257,7 +262,7 @@ impl Gateway {
         Some(Withdrawal { app: notification.app.clone(), which, at: self.now() })
     }
 
-    /// Withdraws from the queue, and then from memory: what could not be committed is not held back either.
+    /// Withdraws deliveries from the queue, and then from memory. If the queue fails, the deliveries in memory go out too.
     async fn withdraw(&self, app: &AppId, which: Which) -> Result<u64, StorageError> {
         let context = &self.inner.context;
         let at = context.clock.now();
@@ -266,11 +271,12 @@ impl Gateway {
         Ok(withdrawn)
     }
 
-    /// Takes a notification back: what is not sent yet never is, and what was shown on registered devices is taken from their
-    /// screens by a silent removal. None when the app has no such notification.
+    /// Revokes a notification: withdraws what was not sent yet, and removes from screens what was sent to registered devices.
+    ///
+    /// The removal is a silent notification. `None` means that the app has no such notification.
     ///
     /// # Errors
-    /// [`SubmitError`] when storage fails; asking again is safe.
+    /// [`SubmitError`] if storage fails. Calling again is safe.
     pub async fn revoke(&self, app: &AppId, id: NotificationId) -> Result<Option<Revoked>, SubmitError> {
         let Some(status) = self.status_page(app, id, None, 0).await? else { return Ok(None) };
         let withdrawn = self.withdraw(app, Which::Id(id)).await?;
@@ -297,10 +303,12 @@ impl Gateway {
         Ok(Some(Revoked { withdrawn, removals }))
     }
 
-    /// Keeps that a user has got a notification on his connection, so that he is not pushed to. Whether that was waited for.
+    /// Records that a user has received a notification over their connection, so that no push is sent to them.
+    ///
+    /// Returns `true` if a batch of the notification is still to be planned, so that the acknowledgement can have an effect.
     ///
     /// # Errors
-    /// When storage fails.
+    /// [`StorageError`] if storage fails.
     pub async fn acknowledge(
         &self,
         app: &AppId,
@@ -311,7 +319,7 @@ impl Gateway {
     }
 }
 
-/// Returns the end of a part's time to live, as far as the caller's request says.
+/// Returns the end of a batch's time to live, by the caller's request alone. Profiles are not considered.
 fn expires_at(lease: &PartLease) -> Timestamp {
     let request = &lease.ask;
     let ttl = match &request.purpose {
@@ -321,7 +329,9 @@ fn expires_at(lease: &PartLease) -> Timestamp {
     request.send_at.unwrap_or(lease.created_at).max(lease.created_at) + ttl.max(Message::NOW_OR_NEVER)
 }
 
-fn unacknowledged_part(
+/// Returns the batch that pushes to these devices unless their users acknowledge in time. `None` means that there are no
+/// devices, or that the notification waits for no acknowledgement.
+fn unacknowledged_batch(
     notification: &Notification,
     online: Vec<DeviceId>,
     place: u32,

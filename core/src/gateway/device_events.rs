@@ -1,4 +1,4 @@
-//! Taking in what devices tell of what they got.
+//! Records the events that devices report: arrived, clicked and dismissed.
 
 use super::Gateway;
 use crate::echo::Echo;
@@ -6,26 +6,27 @@ use crate::observe::Event;
 use crate::queue::Heard;
 use crate::store::StorageError;
 
-/// Why what a device tells is not taken.
+/// Reason why a device event was not recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiptError {
-    /// This gateway has made no such token.
-    #[error("this gateway has made no such receipt token")]
+    /// The token is not an event token of this gateway.
+    #[error("the event token is not one of this gateway; report the token of the push unchanged")]
     Unknown,
-    /// It was a token, of a notification that is forgotten by now.
-    #[error("the notification was too long ago; nothing is kept of it")]
+    /// The token is valid, but the retention of its notification has ended.
+    #[error("the notification of this event token is no longer stored; drop the event")]
     Late,
-    /// Storage failed; it was not taken.
+    /// Storage failed, and the event was not recorded.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
 impl Gateway {
-    /// Keeps what a device tells of a notification, by the receipt token that stood in the push. Telling it again is harmless:
-    /// the first time counts. Whether it was news.
+    /// Records an event that a device reports, authenticated by the event token of the push.
+    ///
+    /// Idempotent: only the first report of an event is recorded. Returns `true` if the event was recorded for the first time.
     ///
     /// # Errors
-    /// [`ReceiptError`]; then nothing is changed.
+    /// [`ReceiptError`]. Then nothing is changed.
     pub async fn receipt(&self, token: &str, echo: Echo) -> Result<bool, ReceiptError> {
         let mailroom = self.inner.mailroom.as_ref().ok_or(ReceiptError::Unknown)?;
         let speaker = mailroom.speaker(token).ok_or(ReceiptError::Unknown)?;

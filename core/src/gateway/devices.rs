@@ -1,4 +1,6 @@
-//! Whose device: registering, logging in and out. One address belongs to at most one user, whatever comes in which order.
+//! Registration, login and logout of devices.
+//!
+//! An address belongs to at most one user, whatever the order of the requests.
 
 use super::{Gateway, SubmitError};
 use crate::device::Address;
@@ -7,11 +9,13 @@ use crate::store::{Login, Registered, Registration, Replacement, StorageError, T
 use crate::words::{AppId, DeviceId, UserId};
 
 impl Gateway {
-    /// Makes a device known as given, within the gateway's limit of devices a user. `None` means that it is another user's device
-    /// and [`Registration::takeover`] does not let this registration take it over.
+    /// Creates or replaces a device and its full set of addresses. Idempotent.
+    ///
+    /// The gateway's limit of devices per user applies. `None` means that the device belongs to another user and
+    /// [`Registration::takeover`] does not allow to take it over.
     ///
     /// # Errors
-    /// When storage fails; then nothing is changed.
+    /// [`StorageError`] if storage fails. Then nothing is changed.
     pub async fn register(
         &self,
         device: impl Into<Registration>,
@@ -21,11 +25,12 @@ impl Gateway {
         self.inner.context.store.register(registration).await
     }
 
-    /// Binds a known device to the user who logs in on it: from now on their notifications come there and nobody else's. `None`
-    /// means that there is no such device, or that it is another user's and may not be taken over.
+    /// Binds a registered device to the user who logs in on it. From then on it receives this user's notifications only.
+    ///
+    /// `None` means that the device does not exist, or that it belongs to another user and may not be taken over.
     ///
     /// # Errors
-    /// When storage fails; then nothing is changed.
+    /// [`StorageError`] if storage fails. Then nothing is changed.
     pub async fn login(
         &self,
         app: &AppId,
@@ -44,11 +49,13 @@ impl Gateway {
         self.inner.context.store.bind(login).await
     }
 
-    /// Unbinds a device from its user, or from this one only, so that a logout that comes late does not undo the next
-    /// user's login. The device stays known. Whether it was so bound.
+    /// Unbinds a device from its user. The device stays registered.
+    ///
+    /// With `user` it is unbound from that user only, so that a late logout does not undo the login of the next user.
+    /// Returns `true` if the device was bound to a user, and to `user` where one is given.
     ///
     /// # Errors
-    /// When storage fails; then nothing is changed.
+    /// [`StorageError`] if storage fails. Then nothing is changed.
     pub async fn logout(
         &self,
         app: &AppId,
@@ -58,14 +65,21 @@ impl Gateway {
         self.inner.context.store.unbind(app, device, user).await
     }
 
-    /// Puts a new address in the place of an old one: a browser has got a new token, and no page is open that could register
-    /// it. Whoever knows the old one gets what the device's user gets, so ask for more where an old token is no secret: with
-    /// `user` nothing happens unless the device belongs to that user. Returns `true` if the old address was known. Each
-    /// rotation is counted (`pushgate_rotations_total`) and told to observers ([`Event::Rotated`]).
+    /// Replaces the address of a device. A browser needs this when it gets a new token while no page is open to register it.
+    ///
+    /// Knowledge of the old address authorises the change, and the new address then receives the user's notifications.
+    /// Where old tokens are no secret, pass `user`: then nothing happens unless the device belongs to that user.
+    ///
+    /// Returns `true` if the old address was known. Each rotation is counted (`pushgate_rotations_total`) and reported to
+    /// observers ([`Event::Rotated`]).
     ///
     /// # Errors
-    /// [`SubmitError::UnknownApp`], [`SubmitError::UnknownChannel`], [`SubmitError::BadAddress`] when the new one is none that
-    /// its channel could send to, or is of another channel or kind than the old one; storage. Then nothing is changed.
+    /// - [`SubmitError::UnknownApp`] or [`SubmitError::UnknownChannel`].
+    /// - [`SubmitError::BadAddress`] if the channel cannot send to the new address, or if its channel or kind differs from
+    ///   those of the old one.
+    /// - [`SubmitError::Storage`] if storage fails.
+    ///
+    /// Then nothing is changed.
     pub async fn rotate(
         &self,
         app: &AppId,
@@ -76,7 +90,7 @@ impl Gateway {
         let served = self.app(app).ok_or_else(|| SubmitError::UnknownApp(app.clone()))?;
         served.admits(new)?;
         if (&old.channel, old.kind) != (&new.channel, new.kind) {
-            let why = "an address is replaced by one of the same channel and kind".to_owned();
+            let why = "the new address must have the same channel and kind as the old one".to_owned();
             return Err(SubmitError::BadAddress { channel: new.channel.clone(), why });
         }
         let (context, at) = (&self.inner.context, self.now());

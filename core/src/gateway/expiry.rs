@@ -1,5 +1,7 @@
-//! Settling what expired in the queue: deliveries that no lane takes, because it is paused, full or not configured any more,
-//! reach a final status soon after their time to live.
+//! Settles deliveries that expired in the queue.
+//!
+//! A lane that is paused, full or no longer configured leases no deliveries. Theirs still reach a final status soon after their
+//! time to live.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +17,9 @@ use crate::worker::WorkerContext;
 
 /// Interval between two passes over the queue.
 const INTERVAL: Duration = Duration::from_secs(15);
-/// The most deliveries leased by one query.
+/// Maximum number of deliveries leased by one query.
 const BATCH: usize = 256;
-/// Delay before storage that failed is trial_plan again.
+/// Delay before a failed storage operation is tried again.
 const STORAGE_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Settles expired deliveries until the gateway shuts down.
@@ -37,6 +39,7 @@ pub(super) async fn settle_expired(context: Arc<WorkerContext>) {
     }
 }
 
+/// Settles every delivery that has expired by now.
 async fn run_pass(context: &WorkerContext) -> Result<(), StorageError> {
     loop {
         let leases = context.queue.take_expired(context.node, context.clock.now(), BATCH).await?;
@@ -50,7 +53,7 @@ async fn run_pass(context: &WorkerContext) -> Result<(), StorageError> {
     }
 }
 
-/// Writes the receipts of an expired delivery and tells observers.
+/// Writes the receipts of an expired delivery and notifies observers.
 async fn settle(context: &WorkerContext, lease: Lease) {
     let Lease { delivery, epoch } = lease;
     let (id, app) = (delivery.message.id, delivery.message.app.clone());
@@ -63,7 +66,7 @@ async fn settle(context: &WorkerContext, lease: Lease) {
         receipts: receipts.clone(),
         again: Vec::new(),
     };
-    // A lease must not stay held because storage failed once.
+    // Retries until the result is stored: otherwise the lease would stay held as long as this node lives.
     let finished = loop {
         match context.queue.finish(finish.clone()).await {
             Ok(finished) => break finished,
@@ -82,6 +85,7 @@ async fn settle(context: &WorkerContext, lease: Lease) {
     (context.notify_settled)(id);
 }
 
+/// Returns a receipt with the state `expired` for each target of the delivery.
 fn receipts(delivery: &Delivery, now: crate::Timestamp) -> Vec<Receipt> {
     let fault = Fault::new(Kind::Expired, format!("it expired at {}", delivery.message.expires_at()));
     let receipt = |target| Receipt {
@@ -96,7 +100,7 @@ impl Gateway {
     /// Opens the lanes that have deliveries waiting, and reports those that no configured channel serves.
     ///
     /// # Errors
-    /// When storage cannot be read.
+    /// [`StorageError`] if storage cannot be read.
     pub(super) async fn open_waiting_lanes(&self) -> Result<(), StorageError> {
         for (app, channel) in self.queue().lanes().await? {
             let lane = self.app(&app).and_then(|known| self.lane(&app, known, &channel));

@@ -1,12 +1,12 @@
-//! Replays: a request under an idempotency key that is claimed already gets the ticket of the first one, and has no effect.
+//! Idempotency keys: a repeated request gets the ticket of the first one and has no other effect.
 
 use super::{Gateway, SubmitError, Ticket};
 use crate::notification::Notification;
 use crate::queue::{Admitted, Idempotency, KeyClaim};
 
 impl Gateway {
-    /// Finds the ticket of an earlier request under the same key. `None` means that the request is the first one. Asked before
-    /// anything is looked up, counted or withdrawn, so that a replay changes nothing.
+    /// Finds the ticket of an earlier request under the same key. `None` means that this request is the first one, or that it
+    /// has no key. Called before anything is looked up, counted or withdrawn, so that a replay changes nothing.
     pub(super) async fn find_replay(
         &self,
         notification: &Notification,
@@ -18,8 +18,8 @@ impl Gateway {
         }
     }
 
-    /// Returns the new ticket, or that of the request which claimed the key first. Two requests that arrive at once both find the
-    /// key free; the queue admits one of them.
+    /// Returns the new ticket, or that of the request that claimed the key first. Two requests that arrive at once both find the
+    /// key free, and the queue admits one of them.
     pub(super) async fn ticket(
         &self,
         notification: &Notification,
@@ -32,6 +32,7 @@ impl Gateway {
         }
     }
 
+    /// Returns the ticket of the notification that claimed the key.
     async fn replayed(&self, notification: &Notification, claim: KeyClaim) -> Result<Ticket, SubmitError> {
         let KeyClaim { id, digest } = claim;
         if digest.is_some_and(|digest| digest != notification.digest()) {
@@ -47,7 +48,7 @@ impl Gateway {
     }
 }
 
-/// Returns the key of a notification with the digest of its request. `None` means that it has no key.
+/// Returns the idempotency key of a notification with the digest of its request. `None` means that it has no key.
 pub(super) fn idempotency(notification: &Notification) -> Option<Idempotency> {
     let key = notification.idempotency_key.clone()?;
     Some(Idempotency { key, digest: notification.digest() })

@@ -1,4 +1,4 @@
-//! The gateway: submit a notification, learn what became of it, shut down without losing any.
+//! Gateway: accepts notifications, reports their status, and shuts down without losing any of them.
 
 mod builder;
 mod dead;
@@ -35,13 +35,15 @@ use crate::store::{StorageError, Store};
 use crate::words::{AppId, ChannelName, NotificationId, Timestamp};
 use crate::worker::{Lane, WorkerContext};
 
-/// Shortest time between two reads of the status for somebody who waits for a notification that is planned in parts.
+/// Minimum interval between two status reads of one waiting caller, for a notification that is planned in batches.
 const STATUS_READ_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Somebody waits for a notification to be settled.
+/// Callers that wait for a notification to be settled, by notification. Each `Notify` is shared by all of one notification.
 type Watchers = Mutex<HashMap<NotificationId, Arc<Notify>>>;
 
-/// A running gateway. Cheap to clone; when the last clone is dropped, work under way is abandoned and stays queued.
+/// Running gateway. Cheap to clone.
+///
+/// When the last clone is dropped, attempts under way are abandoned and their deliveries stay queued.
 #[derive(Clone)]
 pub struct Gateway {
     inner: Arc<Inner>,
@@ -55,76 +57,77 @@ struct Inner {
     leases: Option<Arc<Leases>>,
     keep: Duration,
     devices_per_user: usize,
-    /// Where devices tell what became of what they got, if anybody wants to know.
+    /// Signer and verifier of event tokens. `None` means that device events are disabled.
     mailroom: Option<Mailroom>,
     lanes: RwLock<HashMap<(AppId, ChannelName), Arc<Lane>>>,
     watchers: Arc<Watchers>,
-    /// Rung when something is to be planned later.
+    /// Notified when a deferred plan was stored.
     deferred_due: Notify,
     context: Arc<WorkerContext>,
 }
 
 impl Gateway {
-    /// What a gateway is made of.
+    /// Returns a builder with the default settings.
     #[must_use]
     pub fn builder() -> Builder {
         Builder::default()
     }
 
-    /// The app of that id, if this gateway serves it.
+    /// Returns the app with this id, or the shared app. `None` means that the gateway does not serve the app.
     #[must_use]
     pub fn app(&self, id: &AppId) -> Option<&Arc<App>> {
         self.inner.apps.get(id).or(self.inner.shared.as_ref())
     }
 
-    /// The apps served under their own names.
+    /// Returns the apps that were added under their own ids, in the order of the ids.
     pub fn apps(&self) -> impl Iterator<Item = (&AppId, &Arc<App>)> {
         self.inner.apps.iter()
     }
 
-    /// Where devices are kept.
+    /// Returns the storage of devices.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.inner.context.store
     }
 
-    /// Where accepted notifications wait.
+    /// Returns the queue of accepted notifications.
     #[must_use]
     pub fn queue(&self) -> &Arc<dyn Queue> {
         &self.inner.context.queue
     }
 
-    /// Who is online.
+    /// Returns the source of presence information.
     #[must_use]
     pub fn presence(&self) -> &Arc<dyn Presence> {
         &self.inner.presence
     }
 
-    /// Where the IM server says who is online; none when presence is told by something else.
+    /// Returns the presence sessions that the IM server manages. `None` means that presence has another source.
     #[must_use]
     pub fn leases(&self) -> Option<&Arc<Leases>> {
         self.inner.leases.as_ref()
     }
 
-    /// The hour, by the gateway's clock.
+    /// Returns the current time of the gateway's clock.
     #[must_use]
     pub fn now(&self) -> crate::Timestamp {
         self.inner.context.clock.now()
     }
 
-    /// What became of a notification; none when the app has no such notification, or it was long ago.
+    /// Returns the status of a notification. `None` means that the app has no such notification, or that its retention has
+    /// ended.
     ///
     /// # Errors
-    /// When storage fails.
+    /// [`StorageError`] if storage cannot be read.
     pub async fn status(&self, app: &AppId, id: NotificationId) -> Result<Option<Status>, StorageError> {
         self.inner.context.queue.status(app, id).await
     }
 
-    /// Returns what became of a notification with a page of its recipients: at most `limit`, with greater indexes than `after`.
-    /// `None` means that the app has no such notification, or that it was long ago.
+    /// Returns the status of a notification with a page of its recipients: at most `limit`, with greater indexes than `after`.
+    /// `None` means that the app has no such notification, or that its retention has ended.
     ///
     /// # Errors
-    /// When storage fails.
+    /// [`StorageError`] if storage cannot be read.
     pub async fn status_page(
         &self,
         app: &AppId,
@@ -135,23 +138,26 @@ impl Gateway {
         self.inner.context.queue.status_page(app, id, after, limit).await
     }
 
-    /// Checks that storage takes writes, at no cost: the last heartbeat was stored, not long ago.
+    /// Checks that storage accepts writes: the last heartbeat was stored within the last 15 seconds. Performs no I/O.
     ///
     /// # Errors
-    /// When the last heartbeat could not be stored, or none was for a while.
+    /// [`StorageError`] if the last heartbeat could not be stored, or if it is older.
     pub fn ready(&self) -> Result<(), StorageError> {
         let context = &self.inner.context;
         let stored_at = Timestamp::from_millis(context.heartbeat_at.load(Ordering::Acquire));
         if context.clock.now().since(stored_at) <= builder::MAX_HEARTBEAT_AGE {
             return Ok(());
         }
-        Err(StorageError::new("checking readiness", "no write has succeeded for a while"))
+        Err(StorageError::new("checking readiness", "no heartbeat was stored within 15 seconds"))
     }
 
-    /// The status once nothing more is to be done for the notification, or as it is after `timeout` or at a shutdown.
+    /// Waits until the notification is settled, and returns its status.
+    ///
+    /// Returns the current status if `timeout` ends first or the gateway shuts down. `None` means that the app has no such
+    /// notification, or that its retention has ended.
     ///
     /// # Errors
-    /// When storage fails.
+    /// [`StorageError`] if storage cannot be read.
     pub async fn settled(
         &self,
         app: &AppId,
@@ -164,7 +170,7 @@ impl Gateway {
             let notified = watch.notify.notified();
             let status = self.status_page(app, id, None, 0).await?;
             if status.as_ref().is_some_and(|status| status.progress.is_some()) {
-                // It rings for every delivery of what may be a hundred thousand: not a read at every notify.
+                // The notification may have 100 000 deliveries, and each one notifies. This limits the number of reads.
                 tokio::time::sleep(STATUS_READ_INTERVAL).await;
             }
             if status.as_ref().is_none_or(Status::is_settled) {
@@ -181,14 +187,16 @@ impl Gateway {
         }
     }
 
-    /// Takes no further notification and begins no new attempt. Work under way goes on; [`Gateway::shutdown`] waits for it.
+    /// Stops accepting notifications and starting attempts. Attempts under way go on; [`Gateway::shutdown`] waits for them.
     pub fn begin_shutdown(&self) {
         self.inner.context.closing.cancel();
         self.inner.context.tasks.close();
     }
 
-    /// Stops taking notifications and begins no new attempt; waits for those under way, at most so long; gives back what is
-    /// left, so that the next start (or another node) sends it.
+    /// Shuts the gateway down.
+    ///
+    /// Stops accepting notifications and starting attempts, and waits at most `grace` for the attempts under way. Then it
+    /// releases the leases of this node, so that another node or the next start sends the rest.
     pub async fn shutdown(&self, grace: Duration) {
         self.begin_shutdown();
         let context = &self.inner.context;
@@ -198,11 +206,11 @@ impl Gateway {
             context.tasks.wait().await;
         }
         if let Err(error) = context.queue.release(context.node).await {
-            tracing::error!(%error, "leases cannot be given back; they end with this process");
+            tracing::error!(%error, "leases cannot be released; they expire with the last heartbeat of this node");
         }
     }
 
-    /// The lane of an app's channel, opened when it is first used.
+    /// Returns the lane of an app's channel and opens it on first use. `None` means that the app has no such channel.
     fn lane(&self, id: &AppId, app: &App, channel: &ChannelName) -> Option<Arc<Lane>> {
         let key = (id.clone(), channel.clone());
         if let Some(lane) = self.inner.lanes.read().get(&key) {
@@ -217,7 +225,7 @@ impl Gateway {
     }
 }
 
-/// A place among the watchers, given up when dropped.
+/// Entry of a waiting caller among the watchers. Removes the map's entry when the last one is dropped.
 struct WatcherGuard<'a> {
     watchers: &'a Watchers,
     id: NotificationId,
@@ -234,14 +242,14 @@ impl<'a> WatcherGuard<'a> {
 impl Drop for WatcherGuard<'_> {
     fn drop(&mut self) {
         let mut watchers = self.watchers.lock();
-        // Ours and the map's: nobody else waits.
+        // The two references are this one and the map's, so nobody else waits.
         if Arc::strong_count(&self.notify) == 2 {
             watchers.remove(&self.id);
         }
     }
 }
 
-/// Rings for whoever waits for this notification.
+/// Wakes the callers that wait for this notification.
 fn notify_watchers(watchers: &Watchers, id: NotificationId) {
     let notify = watchers.lock().get(&id).cloned();
     if let Some(notify) = notify {

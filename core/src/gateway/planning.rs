@@ -1,4 +1,6 @@
-//! From a question to a plan: looks the audience up, asks who is online and who wants it, raises counters. Stores nothing else.
+//! Plans a notification: resolves the audience, reads presence and rules, and raises badge counters.
+//!
+//! Only badge counters are written here. The caller stores the plan.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -13,22 +15,23 @@ use crate::receipt::{Skip, SkipReason};
 use crate::store::{Count, StorageError};
 use crate::words::{DeviceId, NotificationId, Timestamp, UserId};
 
-/// What is to be planned now.
+/// Notification, or batch of its audience, that is planned now.
 #[derive(Clone, Copy)]
 pub(super) struct PlanningInput<'a> {
     pub(super) notification: &'a Notification,
     pub(super) id: NotificationId,
-    /// Its time to live counts from here.
+    /// Start of its time to live.
     pub(super) created_at: Timestamp,
     pub(super) first_index: u32,
     pub(super) stage: Stage,
-    /// Who has acknowledged it.
+    /// Users who have acknowledged the notification.
     pub(super) acknowledged: &'a [UserId],
-    /// Of all devices, those behind this one.
+    /// For [`Audience::All`]: the device after which this batch starts. `None` means the first batch.
     pub(super) after: Option<&'a DeviceId>,
 }
 
 impl<'a> PlanningInput<'a> {
+    /// Returns the input for a notification that is planned at once and whole.
     pub(super) const fn new(notification: &'a Notification, id: NotificationId, now: Timestamp) -> Self {
         Self {
             notification,
@@ -42,21 +45,21 @@ impl<'a> PlanningInput<'a> {
     }
 }
 
-/// What came of it.
+/// Result of planning one [`PlanningInput`].
 pub(super) struct PlanningOutput {
     pub(super) plan: Plan,
-    /// Whose counters were raised.
-    pub(super) counted: Vec<UserId>,
-    /// Devices that are online and are given time to acknowledge it.
+    /// Users whose badge counters were raised.
+    pub(super) badge_users: Vec<UserId>,
+    /// Online devices that get time to acknowledge the notification before they are pushed to.
     pub(super) online: Vec<DeviceId>,
-    /// The users of the devices that were looked up.
+    /// Users of the resolved devices.
     pub(super) users: Vec<UserId>,
-    /// Of all devices, the last one looked up, when there may be more.
+    /// For [`Audience::All`]: the last device that was read. `None` means that there are no more.
     pub(super) last: Option<DeviceId>,
 }
 
 impl Gateway {
-    /// The app, if a notification like this can be taken at all.
+    /// Checks the parts of a notification that need no lookup. Returns the app that serves it.
     pub(super) fn validate(
         &self,
         notification: &Notification,
@@ -77,14 +80,14 @@ impl Gateway {
         if notification.send_at.is_some_and(|at| at > now + Notification::MAX_TTL) {
             return Err(SubmitError::TooFarAhead);
         }
-        // Longer ago than any notification lives, so it is a mistake. A nearer past is sent at once.
+        // No notification lives that long, so the time is a mistake. One in the nearer past is sent at once.
         if notification.send_at.is_some_and(|at| at < now - Notification::MAX_TTL) {
             return Err(SubmitError::TooLongAgo);
         }
         Ok(Arc::clone(app))
     }
 
-    /// Plans. Counters that were raised stay raised when this fails for storage only.
+    /// Plans a notification. If the plan cannot be composed, counters that were raised are lowered again.
     pub(super) async fn plan(
         &self,
         app: &App,
@@ -105,24 +108,24 @@ impl Gateway {
         };
         let mut selection = select_recipients(request, now, resolved)?;
         let online = match (notification.ack_within, input.stage) {
-            (Some(_), Stage::Fresh) => selection.take_online(),
+            (Some(_), Stage::Fresh) => selection.take_online_devices(),
             _ => Vec::new(),
         };
-        let counted = selection.counted();
-        let badges = self.raise_counters(notification, &counted).await?;
+        let badge_users = selection.badge_users();
+        let badges = self.raise_counters(notification, &badge_users).await?;
         match selection.compose_plan(request, &badges) {
             Ok(plan) => {
                 self.report_warnings(notification, &plan.warnings);
-                Ok(PlanningOutput { plan, counted, online, users: users.into_iter().collect(), last })
+                Ok(PlanningOutput { plan, badge_users, online, users: users.into_iter().collect(), last })
             }
             Err(error) => {
-                self.lower_counters(notification, &counted).await;
+                self.lower_counters(notification, &badge_users).await;
                 Err(error)
             }
         }
     }
 
-    /// Raises the counters of these users, where the notification asks for it.
+    /// Raises the badge counters of these users if the notification increments them. Returns the new values.
     async fn raise_counters(
         &self,
         notification: &Notification,
@@ -137,7 +140,7 @@ impl Gateway {
         }
     }
 
-    /// Takes back what was counted for a notification that was not taken.
+    /// Lowers the badge counters that were raised for a notification that was not accepted.
     pub(super) async fn lower_counters(&self, notification: &Notification, users: &[UserId]) {
         let Some(Badge::Increment(by)) = notification.badge else { return };
         if users.is_empty() {
@@ -145,11 +148,11 @@ impl Gateway {
         }
         let decrement = Count::Lower(by.min(Badge::MOST_RAISE));
         if let Err(error) = self.inner.context.store.count(&notification.app, users, decrement).await {
-            tracing::error!(app = %notification.app, %error, "a counter stays raised");
+            tracing::error!(app = %notification.app, %error, "badge counters cannot be lowered; they stay raised until the app sets them");
         }
     }
 
-    /// Tells the operator what the caller is told.
+    /// Reports the caller's warnings to the operator, by metric and log.
     pub(super) fn report_warnings(&self, notification: &Notification, warnings: &[Warning]) {
         if warnings.contains(&Warning::UnknownProfile) {
             metrics::counter!("pushgate_unknown_profiles_total", "app" => notification.app.to_string())
@@ -158,7 +161,9 @@ impl Gateway {
         }
     }
 
-    /// Looks the audience up: each device once, in a stable order. Of all devices one page, and where the next one begins.
+    /// Resolves the audience: each device once, in a stable order.
+    ///
+    /// For [`Audience::All`] it reads one page and also returns the last device read, if there may be more.
     async fn resolve(
         &self,
         input: PlanningInput<'_>,
@@ -192,7 +197,7 @@ impl Gateway {
             }
         }
         if input.stage == Stage::Unacknowledged {
-            resolved.leave_out(input.acknowledged);
+            resolved.skip_acknowledged(input.acknowledged);
         }
         let users: HashSet<_> = resolved.devices.iter().filter_map(|device| device.user.clone()).collect();
         let users: Vec<_> = users.into_iter().collect();
@@ -206,6 +211,7 @@ impl Gateway {
     }
 }
 
+/// Returns the items in their order, each of them once.
 fn without_duplicates<T: Clone + Eq + Hash>(all: &[T]) -> Vec<T> {
     let mut seen = HashSet::new();
     all.iter().filter(|item| seen.insert((*item).clone())).cloned().collect()

@@ -1,4 +1,4 @@
-//! Deletes what has outlived its retention, for as long as there is any.
+//! Deletes stored data whose retention has ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use crate::worker::WorkerContext;
 
 /// Interval between sweeps.
 const INTERVAL: Duration = Duration::from_secs(60);
-/// Dead addresses deleted in one transaction.
+/// Number of dead addresses deleted in one transaction.
 const DEAD_BATCH: usize = 500;
 
-/// Sweeps at every interval until the gateway shuts down. Each step is short and waits its turn among the writers of the queue.
+/// Deletes outdated data at every interval until the gateway shuts down. Each step is one short transaction of the queue.
 pub(super) async fn sweep(context: Arc<WorkerContext>, keep_pruned: Duration) {
     loop {
         let next = context.clock.now() + INTERVAL;
@@ -27,7 +27,7 @@ pub(super) async fn sweep(context: Arc<WorkerContext>, keep_pruned: Duration) {
                 Ok(0) => break,
                 Ok(rows) => deleted += rows,
                 Err(error) => {
-                    tracing::error!(%error, "what has outlived its retention cannot be deleted; trying again in a minute");
+                    tracing::error!(%error, "data whose retention has ended cannot be deleted; trying again in a minute");
                     break;
                 }
             }
@@ -37,13 +37,15 @@ pub(super) async fn sweep(context: Arc<WorkerContext>, keep_pruned: Duration) {
     }
 }
 
-/// Deletes the dead addresses that were pruned or held back before that time.
+/// Deletes the dead addresses that were pruned or held back before `before`.
 async fn sweep_dead(store: &dyn Store, before: Timestamp) {
     loop {
         match store.sweep_dead(before, DEAD_BATCH).await {
             Ok(DEAD_BATCH..) => {}
             Ok(_) => return,
-            Err(error) => return tracing::error!(%error, "old dead addresses cannot be deleted"),
+            Err(error) => {
+                return tracing::error!(%error, "old dead addresses cannot be deleted; trying again in a minute");
+            }
         }
     }
 }

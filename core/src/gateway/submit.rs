@@ -1,4 +1,4 @@
-//! Taking a notification: look up the audience, plan, store, and hand to the lanes what there is room for.
+//! Submission of a notification: plans it, stores it, and passes its deliveries to the lanes.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -19,120 +19,121 @@ use crate::store::StorageError;
 use crate::template::TemplateError;
 use crate::words::{AppId, ChannelName, NotificationId, Timestamp};
 
-/// What a caller gets for a notification.
+/// Result of an accepted submission.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ticket {
-    /// Its id.
+    /// Id of the notification.
     pub id: NotificationId,
-    /// How many addresses it goes to.
+    /// Number of addresses it is sent to.
     pub accepted: usize,
-    /// How many devices that are online are given time to acknowledge it.
+    /// Number of online devices that get time to acknowledge it before they are pushed to.
     pub awaiting: usize,
-    /// How many parts of its audience are planned later: nothing is known of them yet.
+    /// Number of audience batches that are planned later. Their addresses are not counted in `accepted`.
     pub parts: usize,
-    /// Who gets nothing, and why.
+    /// Recipients that get nothing, with the reason.
     pub skipped: Vec<Skip>,
-    /// It was asked for before under the same key; nothing new was stored.
+    /// `true` if an earlier request under the same idempotency key was accepted. Then nothing new was stored.
     pub replayed: bool,
-    /// What the caller should know although it was taken.
+    /// Problems that did not prevent acceptance.
     pub warnings: Vec<Warning>,
 }
 
-/// What one channel would send.
+/// Message that one channel would send, in one language.
 #[derive(Debug, Clone)]
 pub struct Preview {
-    /// Which channel.
+    /// Name of the channel.
     pub channel: ChannelName,
-    /// To how many addresses.
+    /// Number of addresses it would be sent to.
     pub targets: usize,
-    /// What, without an address.
+    /// Rendered message, without an address.
     pub rendered: Rendered,
-    /// How many bytes of it the channel can carry.
+    /// Maximum size that the channel can carry, in bytes.
     pub max_bytes: usize,
-    /// Title or content were cut to fit.
+    /// `true` if the title or the content was cut to fit.
     pub truncated: bool,
 }
 
-/// Why a notification was not taken. Nothing of it is stored.
+/// Reason why a notification was rejected. Nothing of it is stored.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitError {
     /// This gateway does not serve the app.
-    #[error("there is no app `{0}`")]
+    #[error("unknown app `{0}`; check the app's id and the configuration")]
     UnknownApp(AppId),
     /// An address names a channel that the app does not have.
-    #[error("the app has no channel `{0}`")]
+    #[error("the app has no channel `{0}`; check the address and the app's channels")]
     UnknownChannel(ChannelName),
-    /// An address is none that its channel could ever send to.
-    #[error("an address for channel `{channel}` is not right: {why}")]
+    /// The channel can never send to the address.
+    #[error("invalid address for channel `{channel}`: {why}")]
     BadAddress {
-        /// Which channel.
+        /// Channel of the address.
         channel: ChannelName,
-        /// What would be right.
+        /// Reason, with the expected form of an address.
         why: String,
     },
-    /// Nobody is named.
+    /// The audience names nobody.
     #[error("the audience is empty; name at least one user, device or address")]
     EmptyAudience,
-    /// Too many are named.
+    /// The audience names too many users, devices or addresses.
     #[error(
-        "the audience names {given}; at most {} are taken at once, {} are previewed",
+        "the audience has {given} entries; submit at most {} at once, and preview at most {}",
         Audience::MOST,
         Audience::MAX
     )]
     AudienceTooLarge {
-        /// So many.
+        /// Number of entries in the audience.
         given: usize,
     },
-    /// Neither title nor content, and not silent.
+    /// The notification has neither title nor content and is not silent.
     #[error("title and content are both empty; give one of them, or make the notification silent")]
     NothingToShow,
-    /// It cannot be carried, even with an empty content.
+    /// The channel cannot carry the notification, even with an empty content.
     #[error(
-        "it needs {needs} bytes on channel `{channel}`, which carries {limit}; shorten the payload, which is never cut"
+        "the notification needs {needs} bytes on channel `{channel}`, which carries {limit}; shorten the payload, which is never cut"
     )]
     TooLarge {
-        /// On which channel.
+        /// Name of the channel.
         channel: ChannelName,
-        /// So many bytes.
+        /// Size of the message with an empty content, in bytes.
         needs: usize,
-        /// So many are carried.
+        /// Maximum size that the channel can carry, in bytes.
         limit: usize,
     },
-    /// A removal says what is to be removed by its collapse key.
-    #[error("a removal needs the collapse key of what it removes")]
+    /// A removal has no collapse key, which selects what it removes.
+    #[error("a removal needs a collapse key; give the one of the notification to remove")]
     NothingToRemove,
-    /// It is to be sent too far ahead.
-    #[error("send_at: it is more than four weeks ahead; keep the notification until then")]
+    /// `send_at` is further in the future than [`Notification::MAX_TTL`].
+    #[error("send_at is more than four weeks ahead; submit the notification later")]
     TooFarAhead,
     /// `send_at` is further in the past than [`Notification::MAX_TTL`].
-    #[error("send_at: it is more than four weeks ago; leave it out to send at once")]
+    #[error("send_at is more than four weeks ago; leave it out to send at once")]
     TooLongAgo,
-    /// The template cannot be filled.
+    /// The template is unknown or cannot be rendered.
     #[error(transparent)]
     Template(#[from] TemplateError),
-    /// The key was used for something else.
+    /// The idempotency key was used for a different request.
     #[error(
         "the idempotency key was used for another notification ({id}); use a new key for a new notification"
     )]
     KeyReused {
-        /// That one.
+        /// Notification of the earlier request.
         id: NotificationId,
     },
-    /// The gateway is going down.
+    /// The gateway is shutting down.
     #[error("the gateway is shutting down; try again in a moment")]
     ShuttingDown,
-    /// Storage failed; it was not taken.
+    /// Storage failed, and the notification was not accepted.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
 impl Gateway {
-    /// Takes a notification. When this returns, it is on stable storage.
+    /// Accepts a notification. It is on stable storage when this returns.
     ///
-    /// One for later, or for more than [`Audience::MAX`], is planned when its time comes, piece by piece.
+    /// A notification with a `send_at` in the future is planned at that time. One for more than [`Audience::MAX`] recipients is
+    /// planned in batches.
     ///
     /// # Errors
-    /// [`SubmitError`]; then nothing of it is stored.
+    /// [`SubmitError`]. Then nothing of the notification is stored.
     pub async fn submit(&self, notification: Notification) -> Result<Ticket, SubmitError> {
         let context = &self.inner.context;
         if context.closing.is_cancelled() {
@@ -149,7 +150,7 @@ impl Gateway {
         let input = PlanningInput::new(&notification, id, now);
         let output = self.plan(&app, input).await?;
         let withdrawal = self.withdrawal(&notification, id, &output.users);
-        let PlanningOutput { plan, counted, online, .. } = output;
+        let PlanningOutput { plan, badge_users, online, .. } = output;
         let accepted = plan.targets();
         context.notify_observers(&Event::Planned {
             id,
@@ -163,14 +164,14 @@ impl Gateway {
         let admission = Admission { skipped, later, withdrawal, ..self.admission(&notification, id, now) };
         let admitted = self.admit(&app, admission, plan.deliveries).await;
         if !matches!(admitted, Ok(Admitted::New)) {
-            self.lower_counters(&notification, &counted).await;
+            self.lower_counters(&notification, &badge_users).await;
         }
         let (skipped, warnings) = (plan.skipped, plan.warnings);
         let ticket = Ticket { id, accepted, awaiting, parts: 0, skipped, replayed: false, warnings };
         self.ticket(&notification, admitted?, ticket).await
     }
 
-    /// What is kept of a notification whatever becomes of it.
+    /// Returns the admission of a notification without deliveries, skips, deferred plan or withdrawal.
     pub(super) fn admission(
         &self,
         notification: &Notification,
@@ -192,8 +193,9 @@ impl Gateway {
         }
     }
 
-    /// Stores a notification, in a task of its own: a caller may hang up meanwhile, and what is stored then still has to go
-    /// to its lanes.
+    /// Stores a notification and passes its deliveries to the lanes.
+    ///
+    /// Runs in a task of its own. If the caller disconnects meanwhile, the lanes still get what was stored.
     pub(super) async fn admit(
         &self,
         app: &Arc<App>,
@@ -210,7 +212,7 @@ impl Gateway {
         admitted.map_err(|error| StorageError::new("accepting a notification", error))?
     }
 
-    /// Stores a notification and hands its lanes what is held for them.
+    /// Stores a notification. Starts the deliveries that have a permit, and notifies the lanes of the others.
     async fn store_and_begin(
         &self,
         app: &App,
@@ -252,10 +254,12 @@ impl Gateway {
         Ok(admitted)
     }
 
-    /// What would be sent for a notification, by channel and language. Nothing is stored or sent.
+    /// Returns the messages that would be sent for a notification, by channel and language, and the recipients skipped.
+    ///
+    /// Nothing is stored or sent.
     ///
     /// # Errors
-    /// As for [`Gateway::submit`].
+    /// The same as for [`Gateway::submit`].
     pub async fn preview(
         &self,
         notification: &Notification,
@@ -266,7 +270,7 @@ impl Gateway {
             return Err(SubmitError::AudienceTooLarge { given: notification.to.len() });
         }
         let output = self.plan(&app, PlanningInput::new(notification, NotificationId::new(), now)).await?;
-        self.lower_counters(notification, &output.counted).await;
+        self.lower_counters(notification, &output.badge_users).await;
         let plan = output.plan;
         let mut previews: Vec<Preview> = Vec::new();
         let mut last: Option<*const crate::Message> = None;
@@ -298,7 +302,9 @@ impl Gateway {
         Ok((previews, plan.skipped))
     }
 
-    /// Room in the lanes' memory for as many deliveries as there is; what finds none waits in the queue.
+    /// Reserves space in the memory of the lanes. Deliveries without a permit wait in the queue.
+    ///
+    /// Returns a queue entry for each delivery, and the permits with the index of their entry.
     fn reserve(
         &self,
         id: &AppId,

@@ -1,4 +1,6 @@
-//! The message one channel gets, in one language: what the caller said over what the profile, the category and the template say.
+//! Composition of a message for one channel and language.
+//!
+//! The caller's fields take precedence over those of the profile, the category and the template.
 
 use std::time::Duration;
 
@@ -12,20 +14,21 @@ use crate::profile::{self, Mode, Options, Profile};
 use crate::template::Text;
 use crate::words::{ChannelName, Secret};
 
-/// What the caller should know although the notification was taken.
+/// Problem that does not prevent acceptance of a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Warning {
-    /// The app has no profile of that name; the default one was used.
+    /// The app has no profile of that name. The default profile was used.
     UnknownProfile,
 }
 
-/// What tells one message of a notification from the others.
+/// Properties in which the messages of one notification differ.
 pub(super) struct Variant<'a> {
-    /// Whose options; none when nobody gets it.
+    /// Channel whose options apply. `None` if nobody gets the message.
     pub(super) channel: Option<&'a ChannelName>,
+    /// Locale of the template. `None` selects the default language.
     pub(super) locale: Option<&'a str>,
-    /// The number of a user whose counter was raised.
+    /// New value of the user's badge counter. `None` if no counter was raised.
     pub(super) badge: Option<u32>,
 }
 
@@ -39,6 +42,7 @@ pub(super) struct Composer<'a> {
 }
 
 impl<'a> Composer<'a> {
+    /// Selects the profile and the category for a notification.
     pub(super) fn new(request: PlanRequest<'a>) -> Self {
         let PlanRequest { app, notification, .. } = request;
         let named = notification.profile.as_deref().map(|name| app.profiles.get(name));
@@ -48,10 +52,15 @@ impl<'a> Composer<'a> {
         Self { request, profile, is_profile_unknown: matches!(named, Some(None)), category, options }
     }
 
+    /// Returns the warning of this notification, if there is one.
     pub(super) fn warning(&self) -> Option<Warning> {
         self.is_profile_unknown.then_some(Warning::UnknownProfile)
     }
 
+    /// Composes the message for a variant.
+    ///
+    /// # Errors
+    /// [`SubmitError`] if the template cannot be rendered, or if there is nothing to show.
     pub(super) fn compose(&self, variant: &Variant<'_>) -> Result<Message, SubmitError> {
         let notification = self.request.notification;
         let text = match &notification.template {
@@ -99,6 +108,7 @@ impl<'a> Composer<'a> {
         self.profile.map(|profile| profile.mode).unwrap_or_default()
     }
 
+    /// Returns what the message does on the device: show, ring or remove.
     fn act(&self, title: &Secret, content: &Secret) -> Act {
         match &self.request.notification.purpose {
             Purpose::Message | Purpose::Group => Act::Show,
@@ -121,7 +131,7 @@ impl<'a> Composer<'a> {
         requested.unwrap_or_default()
     }
 
-    /// A call rings no longer than it may, whatever else is said.
+    /// Returns the time to live. That of a call is at most the call's timeout.
     fn ttl(&self) -> Duration {
         let requested = self.request.notification.ttl.or_else(|| self.profile?.ttl);
         match self.call() {
@@ -130,7 +140,7 @@ impl<'a> Composer<'a> {
         }
     }
 
-    /// The caller's options over the profile's over the category's.
+    /// Returns the options for a channel. The caller's take precedence over the profile's, and these over the category's.
     fn overrides(&self, channel: &ChannelName) -> Option<serde_json::Value> {
         let filled = |options: &Options| Some(profile::filled(options.get(channel)?, self.call()));
         let category = self.options.and_then(filled);
@@ -140,7 +150,7 @@ impl<'a> Composer<'a> {
     }
 }
 
-/// Whether it goes to the addresses for calls alone, where devices have them: a call, by its profile.
+/// Returns `true` for a call whose profile rings through the call screen. It is sent to addresses for calls, if a device has one.
 pub(super) fn rings_by_call_screen(request: PlanRequest<'_>) -> bool {
     let composer = Composer::new(request);
     composer.call().is_some() && composer.mode() == Mode::Voip

@@ -1,7 +1,8 @@
-//! From an audience to deliveries: presence, rules, route, template, profile, fit, batches. Pure: no store, no network, no clock.
+//! Planning: turns a resolved audience into deliveries. Pure functions without storage, network or clock.
 //!
-//! Two steps: [`choose`] says who gets it where, [`Chosen::fill`] composes what each gets. Between them the gateway raises the
-//! counters of those whose badge is to rise, which only then are known.
+//! Planning has two steps. [`select_recipients`] applies presence, rules and routes, and selects an address for each device.
+//! [`RecipientSelection::compose_plan`] composes the messages and splits the recipients into deliveries. Between them the gateway
+//! raises the badge counters of the selected users, who are known only then.
 
 mod compose;
 
@@ -24,38 +25,38 @@ use crate::words::{ChannelName, DeliveryId, DeviceId, NotificationId, Timestamp,
 pub use compose::Warning;
 use compose::{Composer, Variant};
 
-/// The audience, looked up.
+/// Resolved audience with the presence and rules of its users.
 #[derive(Debug, Default)]
 pub struct ResolvedAudience {
-    /// The devices it comes to.
+    /// Devices of the audience.
     pub devices: Vec<Device>,
-    /// Bare addresses.
+    /// Addresses that are named without a device.
     pub addresses: Vec<Address>,
-    /// Who was named and has no device.
+    /// Users and devices that are named but not registered.
     pub missing: Vec<Skip>,
-    /// Who is online, and how.
+    /// Connections of the users who are online.
     pub online: HashMap<UserId, Vec<Connection>>,
-    /// The rules of those who have any.
+    /// Push rules of the users who have any.
     pub rules: HashMap<UserId, Rules>,
 }
 
-/// What is to be sent, and who gets nothing.
+/// Result of planning one request.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// The deliveries, each within its channel's batch.
+    /// Deliveries to send, each within the maximum batch of its channel.
     pub deliveries: Vec<Delivery>,
-    /// Who gets nothing, and why.
+    /// Recipients that get nothing, with the reason.
     pub skipped: Vec<Skip>,
-    /// What the caller should know although it was taken.
+    /// Problems that did not prevent acceptance.
     pub warnings: Vec<Warning>,
 }
 
 impl ResolvedAudience {
-    /// Leaves out the devices of those who have acknowledged it.
-    pub(crate) fn leave_out(&mut self, acknowledged: &[UserId]) {
-        let theirs =
+    /// Moves the devices of the users who have acknowledged the notification to the skipped recipients.
+    pub(crate) fn skip_acknowledged(&mut self, acknowledged: &[UserId]) {
+        let has_acknowledged =
             |device: &mut Device| device.user.as_ref().is_some_and(|user| acknowledged.contains(user));
-        self.missing.extend(self.devices.extract_if(.., theirs).map(|device| Skip {
+        self.missing.extend(self.devices.extract_if(.., has_acknowledged).map(|device| Skip {
             user: device.user,
             device: Some(device.id),
             reason: SkipReason::Acknowledged,
@@ -64,73 +65,80 @@ impl ResolvedAudience {
 }
 
 impl Plan {
-    /// How many addresses it goes to.
+    /// Returns the number of addresses that the deliveries are sent to.
     #[must_use]
     pub fn targets(&self) -> usize {
         self.deliveries.iter().map(|delivery| delivery.targets.len()).sum()
     }
 }
 
-/// Who gets it where.
+/// Selected recipients, grouped by the message that they get.
 #[derive(Debug, Default)]
 pub struct RecipientSelection {
     targets_by_variant: BTreeMap<VariantKey, Vec<Target>>,
+    /// Recipients that get nothing, with the reason.
     skipped: Vec<Skip>,
 }
 
-/// What gets one message: a channel, a language when there is a template, and a number when each user has his own.
+/// Key of the recipients that get the same message.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct VariantKey {
     channel: ChannelName,
+    /// Locale of the devices. `None` if the notification has no template or the locale is unknown.
     locale: Option<String>,
-    counted: Option<UserId>,
+    /// User whose badge counter the message shows. `None` if the notification increments no counter.
+    badge_user: Option<UserId>,
 }
 
-/// What planning looks at beside the audience.
+/// Input of planning besides the audience.
 #[derive(Clone, Copy)]
 pub struct PlanRequest<'a> {
-    /// The app.
+    /// App of the notification.
     pub app: &'a App,
-    /// What was asked for.
+    /// Submitted notification.
     pub notification: &'a Notification,
-    /// Its id.
+    /// Id of the notification.
     pub id: NotificationId,
-    /// When it was asked for: its time to live counts from there.
+    /// Time of submission, at which its time to live starts.
     pub created_at: Timestamp,
-    /// The number its first address gets.
+    /// Index of the first recipient.
     pub first_index: u32,
-    /// What makes return addresses, where receipts of devices are wanted.
+    /// Signer of event tokens. `None` means that device events are disabled.
     pub(crate) mailroom: Option<&'a Mailroom>,
 }
 
-/// Says who gets it where, and who does not.
+/// Selects an address for each device, or the reason why it is skipped.
 ///
 /// # Errors
-/// [`SubmitError`] when a bare address is none of the app's.
+/// [`SubmitError`] if the app cannot send to an address that is named without a device.
 pub fn select_recipients(
     request: PlanRequest<'_>,
     now: Timestamp,
     resolved: ResolvedAudience,
 ) -> Result<RecipientSelection, SubmitError> {
     let mut selection = RecipientSelection { targets_by_variant: BTreeMap::new(), skipped: resolved.missing };
-    let localised = request.notification.template.is_some();
-    let choice =
+    let is_localised = request.notification.template.is_some();
+    let choose =
         if compose::rings_by_call_screen(request) { selector::choose_to_ring } else { selector::choose };
-    let raises = matches!(request.notification.badge, Some(Badge::Increment(_)));
+    let increments_badge = matches!(request.notification.badge, Some(Badge::Increment(_)));
     let (nobody, none) = (Vec::new(), Rules::default());
     for device in resolved.devices {
         let user = device.user.as_ref();
         let online = user.and_then(|user| resolved.online.get(user)).unwrap_or(&nobody);
         let rules = user.and_then(|user| resolved.rules.get(user)).unwrap_or(&none);
-        let forbidden = forbidden(request.notification, &device, online);
-        let forbidden = forbidden.or_else(|| rules.forbid(request.notification, &device, online, now));
-        let place = || place(request.app, choice(&request.app.routes, &device));
-        match forbidden.map_or_else(place, Err) {
-            Ok((place, channel)) => {
-                let locale = if localised { device.traits.locale.clone() } else { None };
-                let counted = if raises { device.user.clone() } else { None };
-                let variant_key = VariantKey { channel, locale, counted };
-                selection.targets_by_variant.entry(variant_key).or_default().push(target(device, place));
+        let excluded = exclusion(request.notification, &device, online);
+        let excluded = excluded.or_else(|| rules.forbid(request.notification, &device, online, now));
+        let select_address = || find_address(request.app, choose(&request.app.routes, &device));
+        match excluded.map_or_else(select_address, Err) {
+            Ok((address_index, channel)) => {
+                let locale = if is_localised { device.traits.locale.clone() } else { None };
+                let badge_user = if increments_badge { device.user.clone() } else { None };
+                let variant_key = VariantKey { channel, locale, badge_user };
+                selection
+                    .targets_by_variant
+                    .entry(variant_key)
+                    .or_default()
+                    .push(target(device, address_index));
             }
             Err(reason) => {
                 selection.skipped.push(Skip { user: device.user, device: Some(device.id), reason });
@@ -139,49 +147,52 @@ pub fn select_recipients(
     }
     for address in resolved.addresses {
         admits(request.app, request.notification, &address)?;
-        let variant_key = VariantKey { channel: address.channel.clone(), locale: None, counted: None };
+        let variant_key = VariantKey { channel: address.channel.clone(), locale: None, badge_user: None };
         selection.targets_by_variant.entry(variant_key).or_default().push(Target::bare(0, address));
     }
     Ok(selection)
 }
 
-/// Whether this notification can be sent to a bare address.
+/// Checks that this notification can be sent to an address that is named without a device.
 ///
 /// # Errors
-/// [`SubmitError`] when the address is none of the app's, or is for calls alone and this is none: whoever has the platform's
-/// call screen come up without a call is soon not let to any more.
+/// [`SubmitError`] if the app cannot send to the address, or if the address is for calls only and the notification is none. A
+/// platform soon blocks an app that shows its call screen without a call.
 pub(crate) fn admits(app: &App, notification: &Notification, address: &Address) -> Result<(), SubmitError> {
     app.admits(address)?;
     if address.kind == TokenKind::Voip && !matches!(notification.purpose, Purpose::Call(_)) {
-        let why = "it is for calls alone, and this is no call".to_owned();
+        let why = "the address is for calls only, and the notification is no call".to_owned();
         return Err(SubmitError::BadAddress { channel: address.channel.clone(), why });
     }
     Ok(())
 }
 
-/// Why the notification itself, or his presence, keeps it from a device.
-fn forbidden(notification: &Notification, device: &Device, online: &[Connection]) -> Option<SkipReason> {
+/// Returns why the notification itself or the user's presence excludes a device. `None` means that it does not.
+fn exclusion(notification: &Notification, device: &Device, online: &[Connection]) -> Option<SkipReason> {
     if notification.except_devices.contains(&device.id) {
         return Some(SkipReason::Excepted);
     }
     if notification.sender.is_some() && device.user == notification.sender {
         return Some(SkipReason::Sender);
     }
-    let connected = online.iter().any(|connection| connection.is_of(device));
-    (notification.when == When::Offline && connected).then_some(SkipReason::Online)
+    let is_connected = online.iter().any(|connection| connection.is_of(device));
+    (notification.when == When::Offline && is_connected).then_some(SkipReason::Online)
 }
 
-/// Where one device gets it, or why it does not.
-fn place(app: &App, choice: Choice<'_>) -> Result<(usize, ChannelName), SkipReason> {
+/// Returns the index and the channel of the selected address, or the reason why the device is skipped.
+fn find_address(app: &App, choice: Choice<'_>) -> Result<(usize, ChannelName), SkipReason> {
     match choice {
-        Choice::Address(place, channel) if app.channels.contains_key(channel) => Ok((place, channel.clone())),
+        Choice::Address(address_index, channel) if app.channels.contains_key(channel) => {
+            Ok((address_index, channel.clone()))
+        }
         Choice::Address(..) | Choice::NoAddress => Err(SkipReason::NoAddress),
         Choice::NoRoute => Err(SkipReason::NoRoute),
     }
 }
 
-fn target(mut device: Device, place: usize) -> Target {
-    let address = device.addresses.swap_remove(place);
+/// Returns the target for the device's address at this index.
+fn target(mut device: Device, address_index: usize) -> Target {
+    let address = device.addresses.swap_remove(address_index);
     Target {
         index: 0,
         device: Some(device.id),
@@ -192,25 +203,27 @@ fn target(mut device: Device, place: usize) -> Target {
 }
 
 impl RecipientSelection {
-    /// The devices that are online, no longer as skipped.
-    pub(crate) fn take_online(&mut self) -> Vec<DeviceId> {
-        let online = |skip: &mut Skip| skip.reason == SkipReason::Online && skip.device.is_some();
-        self.skipped.extract_if(.., online).filter_map(|skip| skip.device).collect()
+    /// Removes the devices that are skipped because they are online, and returns them.
+    pub(crate) fn take_online_devices(&mut self) -> Vec<DeviceId> {
+        let is_online = |skip: &mut Skip| skip.reason == SkipReason::Online && skip.device.is_some();
+        self.skipped.extract_if(.., is_online).filter_map(|skip| skip.device).collect()
     }
 
-    /// The users whose counters are to rise.
+    /// Returns the users whose badge counters the notification increments.
     #[must_use]
-    pub fn counted(&self) -> Vec<UserId> {
+    pub fn badge_users(&self) -> Vec<UserId> {
         let users: BTreeSet<_> =
-            self.targets_by_variant.keys().filter_map(|variant_key| variant_key.counted.clone()).collect();
+            self.targets_by_variant.keys().filter_map(|variant_key| variant_key.badge_user.clone()).collect();
         users.into_iter().collect()
     }
 
-    /// Composes a message for each lot, makes it fit, and cuts the lot into batches.
+    /// Composes a message for each group of recipients, fits it to the channel, and splits the group into deliveries.
+    ///
+    /// `badges` has the value of each raised badge counter.
     ///
     /// # Errors
-    /// [`SubmitError`] when the caller has to change something: an unknown template, an undefined variable, nothing to show,
-    /// or a message that fits none of the channels it is for.
+    /// [`SubmitError`] if the caller has to change the notification. It may have an unknown template, an undefined variable or
+    /// nothing to show, or its message fits none of the selected channels.
     pub fn compose_plan(
         self,
         request: PlanRequest<'_>,
@@ -220,14 +233,14 @@ impl RecipientSelection {
         let warnings = composer.warning().into_iter().collect();
         let mut plan = Plan { deliveries: Vec::new(), skipped: self.skipped, warnings };
         if self.targets_by_variant.is_empty() {
-            // Nobody gets it, but a mistake in the text is still told.
+            // Composes even without recipients, so that the caller learns of a mistake in the text.
             composer.compose(&Variant { channel: None, locale: None, badge: None })?;
         }
         let mut too_large = None;
         let mut index = request.first_index;
         for (variant_key, targets) in self.targets_by_variant {
             let Some(installed) = request.app.channels.get(&variant_key.channel) else { continue };
-            let badge = variant_key.counted.as_ref().and_then(|user| badges.get(user).copied());
+            let badge = variant_key.badge_user.as_ref().and_then(|user| badges.get(user).copied());
             let variant =
                 Variant { channel: Some(&variant_key.channel), locale: variant_key.locale.as_deref(), badge };
             let mut message = composer.compose(&variant)?;
@@ -241,10 +254,10 @@ impl RecipientSelection {
                 continue;
             }
             let message = Arc::new(message);
-            let most = installed.channel.info().capability.max_batch.max(1);
+            let max_batch = installed.channel.info().capability.max_batch.max(1);
             let mut targets = targets.into_iter().peekable();
             while targets.peek().is_some() {
-                let mut batch: Vec<Target> = targets.by_ref().take(most).collect();
+                let mut batch: Vec<Target> = targets.by_ref().take(max_batch).collect();
                 for target in &mut batch {
                     target.index = index;
                     index += 1;
