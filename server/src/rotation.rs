@@ -1,4 +1,4 @@
-//! Limit for requests that replace an address: so many a minute from one client address, in bounded memory.
+//! Rate limit of requests that replace an address, per client address and with bounded memory.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -10,11 +10,11 @@ use pushgate::Timestamp;
 
 use crate::problem::Problem;
 
-/// Clients in one generation of buckets. Two generations are kept, so memory is bounded by twice as many.
+/// Largest number of clients in one generation of buckets. Memory holds at most two generations.
 const MAX_CLIENTS: usize = 8192;
-/// Time after which an unused bucket is full again, and need not be kept.
+/// Time after which an unused bucket is full again and can be dropped.
 const REFILL: Duration = Duration::from_secs(60);
-/// Bits of an IPv6 address that are one client: a household or a server gets a /64.
+/// Number of host bits of an IPv6 address. A household or a server gets a whole /64, which counts as one client.
 const IPV6_PREFIX: u32 = 64;
 
 /// Token buckets by client address.
@@ -37,7 +37,7 @@ struct Bucket {
 }
 
 impl RotationLimit {
-    /// A limit of so many a minute; 0 is no limit. `header` names the client's address where a proxy is in front.
+    /// Returns a limit per client and minute. 0 means no limit. `header` has the client's address behind a reverse proxy.
     #[must_use]
     pub fn new(per_minute: u32, header: Option<&str>) -> Self {
         let buckets = Buckets {
@@ -49,27 +49,28 @@ impl RotationLimit {
         Self { per_minute, header, buckets: Mutex::new(buckets) }
     }
 
-    /// Counts a request.
+    /// Counts a request of a client.
     ///
     /// # Errors
-    /// 429 with the time after which the next one is taken.
+    /// 429 with the time after which the next request is accepted.
     pub(crate) fn admit(&self, headers: &HeaderMap, peer: SocketAddr, now: Timestamp) -> Result<(), Problem> {
         if self.per_minute == 0 || self.buckets.lock().take(self.client(headers, peer), self.per_minute, now)
         {
             return Ok(());
         }
         metrics::counter!("pushgate_rotations_refused_total").increment(1);
-        let detail = format!("at most {} rotations a minute from one address", self.per_minute);
+        let detail =
+            format!("at most {} rotations per minute from one address; try again later", self.per_minute);
         Err(Problem::new(429, "too_many_rotations", detail).retry_after(60_u32.div_ceil(self.per_minute)))
     }
 
-    /// Address of the client: the last element of the proxy's header, otherwise the connection's.
+    /// Returns the address of the client: the last element of the proxy's header, or else the address of the connection.
     fn client(&self, headers: &HeaderMap, peer: SocketAddr) -> IpAddr {
-        let named = self.header.as_ref().and_then(|name| {
+        let from_header = self.header.as_ref().and_then(|name| {
             let last = headers.get_all(name).iter().next_back()?.to_str().ok()?.rsplit(',').next()?.trim();
             last.parse().or_else(|_| last.parse().map(|address: SocketAddr| address.ip())).ok()
         });
-        match named.unwrap_or_else(|| peer.ip()).to_canonical() {
+        match from_header.unwrap_or_else(|| peer.ip()).to_canonical() {
             IpAddr::V6(address) => {
                 let prefix = address.to_bits() >> IPV6_PREFIX << IPV6_PREFIX;
                 IpAddr::V6(Ipv6Addr::from_bits(prefix))
@@ -80,21 +81,21 @@ impl RotationLimit {
 }
 
 impl Buckets {
-    /// Returns `true` if a token was left.
+    /// Takes a token of the client's bucket. Returns `false` if the bucket is empty.
     fn take(&mut self, client: IpAddr, per_minute: u32, now: Timestamp) -> bool {
         if self.current.len() >= MAX_CLIENTS || self.turned_at + REFILL <= now {
             self.previous = std::mem::take(&mut self.current);
             self.turned_at = now;
         }
         let capacity = f64::from(per_minute);
-        let known = self.current.get(&client).or_else(|| self.previous.get(&client)).copied();
-        let known = known.unwrap_or(Bucket { tokens: capacity, at: now });
-        let refilled = now.since(known.at).as_secs_f64() * capacity / REFILL.as_secs_f64();
-        let tokens = (known.tokens + refilled).min(capacity);
-        let is_left = tokens >= 1.0;
-        let tokens = if is_left { tokens - 1.0 } else { tokens };
+        let bucket = self.current.get(&client).or_else(|| self.previous.get(&client)).copied();
+        let bucket = bucket.unwrap_or(Bucket { tokens: capacity, at: now });
+        let refilled = now.since(bucket.at).as_secs_f64() * capacity / REFILL.as_secs_f64();
+        let tokens = (bucket.tokens + refilled).min(capacity);
+        let has_token = tokens >= 1.0;
+        let tokens = if has_token { tokens - 1.0 } else { tokens };
         self.current.insert(client, Bucket { tokens, at: now });
-        is_left
+        has_token
     }
 }
 
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_gets_its_number_a_minute_and_another_client_its_own() {
+    fn each_client_has_its_own_limit_per_minute() {
         let limit = RotationLimit::new(2, None);
         let admitted: Vec<_> = (0..3).map(|_| is_admitted(&limit, "192.0.2.1", T0)).collect();
         assert_eq!(admitted, [true, true, false]);
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_a_proxy_the_last_element_of_its_header_counts() {
+    fn the_last_element_of_the_proxys_header_is_the_client() {
         let limit = RotationLimit::new(1, Some("X-Forwarded-For"));
         let is_admitted = |text: &'static str| {
             let headers = HeaderMap::from_iter([(
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_whoever_asks() {
+    fn memory_is_bounded_for_any_number_of_clients() {
         let limit = RotationLimit::new(1, None);
         for i in 0..100_000_u32 {
             let address = SocketAddr::new(std::net::Ipv4Addr::from_bits(i).into(), 1);

@@ -114,8 +114,8 @@ impl BodyBudget {
     }
 
     fn permits_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
-        let wanted = u32::try_from(bytes).unwrap_or(u32::MAX);
-        Arc::clone(&self.permits).try_acquire_many_owned(wanted).map_err(|_| {
+        let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
+        Arc::clone(&self.permits).try_acquire_many_owned(permits).map_err(|_| {
             metrics::counter!("pushgate_bodies_refused_total").increment(1);
             Problem::overloaded("the memory for request bodies is in use; try again in a moment")
         })

@@ -17,12 +17,12 @@ const DEFAULT_MAXIMUM: u64 = 65_536;
 /// Raises the limit of open descriptors to the maximum that the system allows this process. Returns the limit.
 pub fn raise_limit() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let wanted = maximum.unwrap_or(DEFAULT_MAXIMUM);
-    if current.is_none_or(|current| current >= wanted) {
+    let target = maximum.unwrap_or(DEFAULT_MAXIMUM);
+    if current.is_none_or(|current| current >= target) {
         return limit();
     }
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum }) {
-        tracing::warn!(%error, wanted, "the limit of open descriptors cannot be raised");
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(target), maximum }) {
+        tracing::warn!(%error, target, "the limit of open descriptors cannot be raised");
     }
     limit()
 }
