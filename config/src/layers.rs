@@ -118,9 +118,9 @@ fn is_set_by_kubernetes(rest: &str) -> bool {
 /// a variable cannot have. Without a single match it is the part in lower case.
 fn matching_name(part: &str, table: Option<&Dict>) -> String {
     let plain = |name: &str| name.to_lowercase().replace(['-', '.'], "_");
-    let wanted = plain(part);
+    let plain_part = plain(part);
     let names = table.into_iter().flat_map(Dict::keys);
-    let mut matches = names.filter(|name| plain(name) == wanted);
+    let mut matches = names.filter(|name| plain(name) == plain_part);
     match (matches.next(), matches.next()) {
         (Some(only), None) => only.clone(),
         _ => part.to_lowercase(),

@@ -5,11 +5,11 @@
 /// Case, `-` and `_` are ignored.
 #[must_use]
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let wanted = letters(word);
-    let limit = (wanted.len() / 3).max(1);
+    let letters_of_word = letters(word);
+    let limit = (letters_of_word.len() / 3).max(1);
     let mut best: Option<(usize, &'a str)> = None;
     for candidate in known {
-        let distance = distance(&wanted, &letters(candidate));
+        let distance = distance(&letters_of_word, &letters(candidate));
         if distance <= limit && best.is_none_or(|(smallest, _)| distance < smallest) {
             best = Some((distance, candidate));
         }

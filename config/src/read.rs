@@ -128,9 +128,9 @@ impl Reader {
                 let known: Vec<&str> = known.iter().chain(rules.also_known).copied().collect();
                 self.unknown_key(key, name, &known)
             }
-            Kind::UnknownVariant(found, known) => {
-                let near = nearest(found, known.iter().copied());
-                not_one_of(if rules.secret { None } else { Some(found) }, near, known)
+            Kind::UnknownVariant(variant, known) => {
+                let near = nearest(variant, known.iter().copied());
+                not_one_of(if rules.secret { None } else { Some(variant) }, near, known)
             }
             Kind::InvalidType(actual, expected) => {
                 let nest = match self.origins.place(key) {
@@ -146,10 +146,10 @@ impl Reader {
                 )
             }
             Kind::InvalidValue(actual, expected) => {
-                let found = describe_value(actual, rules.secret);
+                let value = describe_value(actual, rules.secret);
                 match range(expected) {
-                    Some(range) => format!("{found} is out of range; write {range}"),
-                    None => format!("{found} is not {expected}"),
+                    Some(range) => format!("{value} is out of range; write {range}"),
+                    None => format!("{value} is not {expected}"),
                 }
             }
             Kind::InvalidLength(length, expected) => format!("found {length} elements, expected {expected}"),
@@ -190,11 +190,11 @@ impl Reader {
 }
 
 /// Returns a message such as `"infoo" is unknown; did you mean "info"?`.
-pub(crate) fn not_one_of(found: Option<&str>, near: Option<&str>, known: &[&str]) -> String {
-    let found = found.map(|found| format!("{found:?} ")).unwrap_or_default();
+pub(crate) fn not_one_of(value: Option<&str>, near: Option<&str>, known: &[&str]) -> String {
+    let value = value.map(|value| format!("{value:?} ")).unwrap_or_default();
     match near {
-        Some(near) => format!("{found}is unknown; did you mean \"{near}\"?"),
-        None => format!("{found}is unknown; write {}", list(known, '"')),
+        Some(near) => format!("{value}is unknown; did you mean \"{near}\"?"),
+        None => format!("{value}is unknown; write {}", list(known, '"')),
     }
 }
 
