@@ -15,7 +15,7 @@ use crate::{Outcome, h2load};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Few pushes, one round: whether it runs.
+    /// Few pushes, one round, to test that it runs.
     #[arg(long)]
     smoke: bool,
     /// Rounds of h2load and ours in turn.
@@ -75,7 +75,8 @@ pub(crate) fn run(options: &Options) -> Outcome {
     runtime.block_on(far_away(options))
 }
 
-/// A saturated line hides what a single push waits for: Nagle's algorithm, timers, turns lost.
+/// Measures few pushes in flight, which show delays that a saturated connection hides, such as Nagle's algorithm and
+/// timers.
 async fn few_in_flight(options: &Options) -> Outcome {
     let vendor = Vendor::start(500, Duration::ZERO)?;
     let push = Push::to(&vendor, options.bytes)?;
@@ -88,7 +89,8 @@ async fn few_in_flight(options: &Options) -> Outcome {
     Ok(())
 }
 
-/// A vendor 50 ms away with 100 streams a connection: what is possible is 100 pushes a connection each 50 ms.
+/// Measures a vendor with 50 ms latency and 100 streams per connection. The limit is 100 pushes per connection every
+/// 50 ms.
 async fn far_away(options: &Options) -> Outcome {
     let (connections, latency) = (10, Duration::from_millis(50));
     let vendor = Vendor::start(100, latency)?;

@@ -25,12 +25,12 @@ use crate::vendor::Vendor;
 
 /// Pushes in flight at once: a busy lane.
 const IN_FLIGHT: usize = 1000;
-/// After it something is wrong: a fault, or a machine that does nothing for us.
+/// Timeout after which a bench fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Few pushes, one round: whether it runs.
+    /// Few pushes, one round, to test that it runs.
     #[arg(long)]
     smoke: bool,
     /// Rounds of each store in turn.
@@ -44,7 +44,7 @@ pub(crate) struct Options {
     latency: u64,
 }
 
-/// Where the gateway keeps what it has accepted.
+/// Store of the gateway under measurement.
 #[derive(Debug, Clone, Copy)]
 enum Kept {
     Durable,
@@ -101,7 +101,7 @@ fn middle(runs: &[Run]) -> Run {
     }
 }
 
-/// A key of its own each time: none is kept in the repository.
+/// Generates a service account, so that the repository contains no key.
 fn service_account(vendor: &Vendor) -> Outcome<String> {
     let key = KeyPair::generate(KeySize::Rsa2048)?;
     let der: Pkcs8V1Der<'_> = key.as_der()?;
@@ -191,7 +191,7 @@ impl Stage {
     }
 }
 
-/// What has arrived wakes whoever has sent it when it is the last of his.
+/// Counts arrived pushes, and wakes a sender after the last one of its notification.
 fn tell(senders: &[Sender], recipients: usize, event: &Event) {
     let Event::Receipt { receipt, .. } = event else { return };
     let user = receipt.user.as_ref().and_then(|user| user.as_str().parse::<usize>().ok());

@@ -1,4 +1,4 @@
-//! What is possible: `h2load` of nghttp2, with the same message to the same vendor.
+//! Reference measurement with `h2load` of nghttp2: the same message to the same vendor.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::Outcome;
 use crate::measure::{Taken, Watch};
 
-/// Sends `pushes` over two connections with 500 streams each. `None` where h2load is not installed.
+/// Sends `pushes` over two connections with 500 streams each. Returns `None` if h2load is not installed.
 pub(crate) fn run(
     uri: &str,
     headers: &http::HeaderMap,

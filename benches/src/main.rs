@@ -11,7 +11,7 @@ mod wire;
 
 use clap::Parser;
 
-/// How fast pushgate is, and at what cost.
+/// Measures the throughput of pushgate and its cost in CPU time.
 #[derive(Parser)]
 enum Bench {
     /// Rendered messages through the transport, beside h2load (nghttp2-client) against the same vendor.
@@ -23,7 +23,7 @@ enum Bench {
     Vendor(vendor::Options),
 }
 
-/// What goes wrong in a bench ends it.
+/// Result of a bench. Any error ends it.
 pub(crate) type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 fn main() -> Outcome {

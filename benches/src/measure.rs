@@ -1,4 +1,4 @@
-//! Time, CPU time, and the middle of several runs.
+//! Time, CPU time, and the median of several runs.
 
 use std::time::{Duration, Instant};
 
@@ -6,9 +6,9 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::unistd::Pid;
 
-/// The core of the side that is measured.
+/// CPU core of the measured side.
 pub(crate) const OUR_CORE: usize = 0;
-/// The core of the vendor.
+/// CPU core of the vendor.
 pub(crate) const VENDOR_CORE: usize = 1;
 
 /// Keeps this process, its threads to come and its children to one core. Where that is not to be had, figures are worse
@@ -20,15 +20,15 @@ pub(crate) fn pin(core: usize) {
     }
 }
 
-/// What some pushes have taken.
+/// Rate and CPU time of a number of pushes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Taken {
     pub(crate) pushes_per_second: f64,
-    /// User and system, microseconds a push.
+    /// User and system CPU time in microseconds per push.
     pub(crate) cpu: f64,
 }
 
-/// A watch on time and CPU time.
+/// Stopwatch for time and CPU time.
 pub(crate) struct Watch {
     who: UsageWho,
     since: Instant,
@@ -36,12 +36,12 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// On this process.
+    /// Starts a stopwatch for this process.
     pub(crate) fn ours() -> Self {
         Self::of(UsageWho::RUSAGE_SELF)
     }
 
-    /// On children that have ended.
+    /// Starts a stopwatch for ended child processes.
     pub(crate) fn children() -> Self {
         Self::of(UsageWho::RUSAGE_CHILDREN)
     }
@@ -50,7 +50,7 @@ impl Watch {
         Self { who, since: Instant::now(), cpu: cpu(who) }
     }
 
-    /// What `pushes` have taken since.
+    /// Returns rate and CPU time per push since the start, for `pushes` pushes.
     pub(crate) fn taken(&self, pushes: usize) -> Taken {
         let pushes = pushes as f64;
         Taken {
@@ -66,12 +66,12 @@ fn cpu(who: UsageWho) -> Duration {
     Duration::from_micros((micros(usage.user_time()) + micros(usage.system_time())).unsigned_abs())
 }
 
-/// The middle one.
+/// Returns the median.
 pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     quantile(values, 0.5)
 }
 
-/// The value below which this share of all lies.
+/// Returns the value below which this share of all values lies.
 pub(crate) fn quantile(values: impl IntoIterator<Item = f64>, share: f64) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);

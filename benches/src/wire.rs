@@ -1,4 +1,4 @@
-//! The least of HTTP/2 that a vendor needs who gives everybody the same answer: it looks at frames, never into headers.
+//! Minimal HTTP/2 for a vendor that gives every request the same answer. Parses frames but no headers.
 
 use std::io;
 
@@ -44,7 +44,7 @@ fn frame(kind: u8, flags: u8, stream: u32, length: usize, out: &mut BytesMut) {
     out.put_u32(stream);
 }
 
-/// What a client has said so far.
+/// State of the parser of a connection.
 #[derive(Default)]
 pub(crate) struct Frames {
     greeted: bool,

@@ -1,4 +1,5 @@
-//! The IM server's loop: what comes in goes to connections, and to the gateway, which knows who is away.
+//! Loop of the IM server: delivers each message to open connections and hands it to the gateway, which pushes to
+//! absent users.
 #![expect(clippy::print_stdout, reason = "it talks to whoever runs it")]
 
 use std::error::Error;
@@ -13,10 +14,10 @@ use pushgate_dummy::{Dummy, Script};
 
 use crate::{Connections, Tables};
 
-/// Does what each line says until there are no more.
+/// Executes commands line by line until the input ends.
 ///
 /// # Errors
-/// When a name is not valid, or the gateway refuses.
+/// Returns an error if a name is invalid, or the gateway refuses a call.
 pub async fn serve(lines: impl Iterator<Item = std::io::Result<String>>) -> Result<(), Box<dyn Error>> {
     let connections = Connections::default();
     let gateway = Gateway::builder()

@@ -1,4 +1,4 @@
-//! Dead addresses in the IM server's own tables: one row for each address that a push service called dead.
+//! Dead addresses in the tables of the IM server: one row per address that a push service reported as dead.
 
 use async_trait::async_trait;
 use pushgate::{
@@ -9,7 +9,7 @@ use pushgate::{
 use crate::tables::{Rows, Tables};
 
 impl Rows {
-    /// Adds a row for an address that still stands as it was when it died.
+    /// Adds a row for an address, unless it has been registered again since.
     fn insert_dead(
         &mut self,
         app: &AppId,

@@ -1,4 +1,4 @@
-//! An IM server: its loop, its connections, which are its presence, and its tables, which are its store.
+//! IM server with its loop, its connections (which provide the presence) and its tables (which are the store).
 
 mod chat;
 mod dead;
@@ -14,22 +14,22 @@ use pushgate::{AppId, Platform, Presence, UserId};
 pub use chat::serve;
 pub use tables::Tables;
 
-/// Who is connected. A real one has sockets here.
+/// Users with an open connection. A real server has sockets here.
 #[derive(Clone, Default)]
 pub struct Connections(Arc<Mutex<HashSet<String>>>);
 
 impl Connections {
-    /// The user's page is open.
+    /// Marks the user as connected.
     pub fn open(&self, user: &str) {
         self.0.lock().insert(user.to_owned());
     }
 
-    /// It is not.
+    /// Marks the user as disconnected.
     pub fn close(&self, user: &str) {
         self.0.lock().remove(user);
     }
 
-    /// Whether the user got the text on his connection.
+    /// Delivers the text on an open connection. Returns `false` if the user has none.
     pub fn deliver(&self, user: &str, _text: &str) -> bool {
         self.0.lock().contains(user)
     }

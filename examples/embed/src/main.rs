@@ -1,5 +1,5 @@
-//! An IM server with pushgate inside. Say `register bob TOKEN`, `open bob`, `close bob`, or `ann bob hello` on stdin:
-//! a message goes to whoever has his page open, and by push to whoever has not.
+//! IM server that embeds pushgate. Reads commands from stdin: `register bob TOKEN`, `open bob`, `close bob`, `ann bob
+//! hello`. A message goes to the connection of a user whose page is open, and by push to any other user.
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

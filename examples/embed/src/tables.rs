@@ -1,5 +1,5 @@
-//! The IM server's own tables as pushgate's store. Here they are vectors behind a lock; yours are in your database, and
-//! each method is one transaction there. `tests/tables.rs` holds them to what every store promises.
+//! Tables of the IM server as the store of pushgate. Here they are vectors behind a lock. In a real server they are
+//! in the database, and each method is one transaction. `tests/tables.rs` runs the checks for stores.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use pushgate::{
     Registered, Registration, Replacement, Rules, StorageError, Store, UserId,
 };
 
-/// Everything the IM server keeps for pushgate.
+/// All data that the IM server keeps for pushgate.
 #[derive(Default)]
 pub struct Tables(pub(crate) Mutex<Rows>);
 
@@ -29,7 +29,7 @@ impl Rows {
         self.devices.iter_mut().find(|device| device.app == *app && device.id == *id)
     }
 
-    /// Returns the device if it is known and bound to the owner. Without an owner, it may be anybody's.
+    /// Returns the device if it is known and bound to the owner. Without an owner, the device may belong to any user.
     fn owned(&mut self, app: &AppId, id: &DeviceId, owner: Option<&UserId>) -> Option<&mut Device> {
         self.device(app, id).filter(|device| owner.is_none() || device.user.as_ref() == owner)
     }

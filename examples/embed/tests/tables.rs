@@ -1,4 +1,4 @@
-//! The example's own tables keep the promises of a store, and its loop pushes to whoever is away.
+//! Tests that the tables pass the checks for stores, and that the loop pushes to absent users.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};

@@ -1,4 +1,4 @@
-//! Call invitations: who is invited to what, until when, and what became of it. Knows neither sockets nor pushes.
+//! Call invitations: callers, invitees, timeouts and answers. Knows neither sockets nor pushes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 
 use crate::wire::Refusal;
 
-/// How long an invitation rings unless the caller says otherwise, and at most.
+/// Default ringing time of an invitation in seconds.
 const DEFAULT_S: u32 = 90;
 const LONGEST_S: u32 = 600;
 const MOST_INVITEES: usize = 9;
 
-/// What an invitee has done about it; the numbers are those that clients of this kind know.
+/// State of an invitee, with the numbers that ZIM clients use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     Inviting = 0,
@@ -23,30 +23,30 @@ pub(crate) enum State {
     TimedOut = 6,
 }
 
-/// A call that may still ring.
+/// Call that may still ring.
 pub(crate) struct Call {
     pub(crate) caller: String,
     pub(crate) extended_data: String,
     pub(crate) timeout: Duration,
     pub(crate) invitees: BTreeMap<String, State>,
-    /// In whose browsers it rings by a push: it has to be taken back there.
+    /// Users whose browsers ring because of a push, which must be revoked at the end.
     pub(crate) pushed_to: Vec<String>,
     until: Instant,
 }
 
-/// For whom a call rings no more.
+/// Users for whom a call has stopped ringing.
 pub(crate) struct Over {
     pub(crate) caller: String,
     pub(crate) users: Vec<String>,
-    /// Those of them to whom it was pushed.
+    /// Users among them who had got a push.
     pub(crate) pushed_to: Vec<String>,
 }
 
-/// The calls that may still ring.
+/// All calls that may still ring.
 #[derive(Default)]
 pub(crate) struct Calls(Mutex<HashMap<String, Call>>);
 
-/// The timeout asked for, if it is one.
+/// Returns the requested timeout if it is valid.
 pub(crate) fn timeout(asked: Option<u32>) -> Result<Duration, Refusal> {
     match asked.unwrap_or(DEFAULT_S) {
         seconds @ 1..=LONGEST_S => Ok(Duration::from_secs(seconds.into())),
@@ -54,7 +54,7 @@ pub(crate) fn timeout(asked: Option<u32>) -> Result<Duration, Refusal> {
     }
 }
 
-/// Whether that many can be called.
+/// Checks the number of invitees.
 pub(crate) fn check_count(invitees: &[String]) -> Result<(), Refusal> {
     match invitees.len() {
         1..=MOST_INVITEES => Ok(()),
@@ -75,7 +75,7 @@ impl Call {
         Over { caller: self.caller.clone(), users, pushed_to }
     }
 
-    /// What an invitee is told, with the time that is left.
+    /// Returns the event for an invitee, with the remaining time.
     pub(crate) fn received(&self, id: &str) -> Value {
         let left = self.until.saturating_duration_since(Instant::now());
         json!({"callID": id, "caller": self.caller, "inviter": self.caller, "mode": 0,
@@ -88,14 +88,14 @@ impl Calls {
         self.0.lock().insert(id.to_owned(), call);
     }
 
-    /// The calls that ring for a user now.
+    /// Returns the calls that ring for a user now.
     pub(crate) fn ringing(&self, user: &str) -> Vec<Value> {
         let calls = self.0.lock();
         let mine = calls.iter().filter(|(_, call)| call.invitees.get(user) == Some(&State::Inviting));
         mine.map(|(id, call)| call.received(id)).collect()
     }
 
-    /// An invitee answers.
+    /// Records the answer of an invitee.
     pub(crate) fn answer(&self, id: &str, user: &str, state: State) -> Result<Over, Refusal> {
         let mut calls = self.0.lock();
         let call = calls.get_mut(id).ok_or_else(ended)?;
@@ -109,7 +109,7 @@ impl Calls {
         Ok(over)
     }
 
-    /// The caller gives up.
+    /// Ends a call that the caller cancels.
     pub(crate) fn cancel(&self, id: &str, user: &str) -> Result<Over, Refusal> {
         let mut calls = self.0.lock();
         if calls.get(id).ok_or_else(ended)?.caller != user {
@@ -119,7 +119,7 @@ impl Calls {
         Ok(call.over_for(ringing_in(&call)))
     }
 
-    /// The time is over.
+    /// Ends a call after its timeout.
     pub(crate) fn time_out(&self, id: &str) -> Option<Over> {
         let call = self.0.lock().remove(id)?;
         Some(call.over_for(ringing_in(&call)))

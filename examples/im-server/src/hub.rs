@@ -1,4 +1,4 @@
-//! What happens for each thing a client asks: store first, then tell who is connected, then push to who is not.
+//! Execution of client requests: store first, then notify connected users, then push to absent ones.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,14 +17,14 @@ use crate::push::{Matter, Push};
 use crate::session::{Sessions, Who};
 use crate::wire::{Conversation, PushConfig, Refusal, What, event};
 
-/// How long a login token is good.
+/// Lifetime of a login token in seconds.
 const TOKEN_S: u64 = 24 * 3600;
 
-/// The server.
+/// State of the server.
 pub(crate) struct Hub {
     pub(crate) sessions: Sessions,
     pub(crate) push: Push,
-    /// After how much silence a connection is dead.
+    /// Time without a frame after which a connection counts as dead.
     pub(crate) silence: Duration,
     ack: Duration,
     mailbox: Mailbox,
@@ -32,7 +32,7 @@ pub(crate) struct Hub {
     secret: hmac::Key,
 }
 
-/// Something for a user that waits in his mailbox.
+/// Event for users that is stored in their mailboxes.
 struct Letter {
     users: Vec<String>,
     event: &'static str,
@@ -54,7 +54,7 @@ impl Hub {
         self.push.close().await;
     }
 
-    /// A login token for a user. This is where a real server would look at a password.
+    /// Issues a login token for a user. A real server would check a password here.
     pub(crate) fn token(&self, user: &str) -> Result<String, Refusal> {
         UserId::new(user).map_err(|error| Refusal::parameter(error.to_string()))?;
         let claims = URL_SAFE_NO_PAD.encode(json!({"user": user, "until": now_s() + TOKEN_S}).to_string());
@@ -62,7 +62,7 @@ impl Hub {
         Ok(format!("{claims}.{signature}"))
     }
 
-    /// Whose token it is.
+    /// Returns the user of a valid login token.
     fn user_of(&self, token: &str) -> Option<String> {
         let (claims, signature) = token.split_once('.')?;
         hmac::verify(&self.secret, claims.as_bytes(), &URL_SAFE_NO_PAD.decode(signature).ok()?).ok()?;
@@ -70,7 +70,7 @@ impl Hub {
         (claims["until"].as_u64()? > now_s()).then(|| claims["user"].as_str().map(str::to_owned))?
     }
 
-    /// Lets a user in, and binds his browser's push token to him if it has one.
+    /// Logs a user in, and binds the push token of the browser to the user if there is one.
     pub(crate) async fn admit(
         &self,
         token: &str,
@@ -84,8 +84,8 @@ impl Hub {
         Ok(Who { user, device: device.to_owned() })
     }
 
-    /// What a user who has just come missed, in order, and which calls ring for him now, as frames; and the number of the
-    /// last message among them.
+    /// Returns the missed messages in order and the calls that ring now, as frames, and the number of the last
+    /// message.
     pub(crate) async fn missed(self: &Arc<Self>, user: &str) -> (Vec<String>, i64) {
         let owner = user.to_owned();
         let waiting = self.on_disk(move |mailbox| mailbox.waiting(&owner)).await.unwrap_or_default();
@@ -103,13 +103,13 @@ impl Hub {
         (frames, last)
     }
 
-    /// Ends the session's binding: pushes for this user do not come to this browser any more.
+    /// Unbinds the push token of the session, so that pushes for the user no longer reach this browser.
     pub(crate) async fn logout(&self, who: &Who) -> Result<Value, Refusal> {
         self.push.unbind(&who.user, &who.device).await?;
         Ok(json!({}))
     }
 
-    /// Does what is asked.
+    /// Executes a request.
     pub(crate) async fn asked(self: &Arc<Self>, who: &Who, what: What) -> Result<Value, Refusal> {
         match what {
             What::Login { .. } | What::Logout | What::Beat => Ok(json!({})),
@@ -189,8 +189,8 @@ impl Hub {
         Ok(json!({"message": sent}))
     }
 
-    /// Stores it for everybody, tells who is connected, and has the gateway push to who is not, or does not say in time that
-    /// he has it: a connection may be alive and its page asleep.
+    /// Stores an event for all recipients, sends it to open connections, and lets the gateway push to the others. It
+    /// also pushes to users who do not acknowledge in time, because the page of an open connection may be suspended.
     async fn deliver(self: &Arc<Self>, letter: Letter) -> Result<(), Refusal> {
         let (users, name, data) = (letter.users.clone(), letter.event, letter.data.clone());
         let numbers = self.on_disk(move |mailbox| mailbox.store(&users, name, &data)).await?;
@@ -260,12 +260,12 @@ impl Hub {
         Ok(json!({"callID": id, "errorInvitees": []}))
     }
 
-    /// What rings by a push does so no more; what is to be shown instead is.
+    /// Revokes the pushes of a call that has ended, and shows a replacement if there is one.
     async fn take_back(&self, id: &str, over: &Over, shown: &PushConfig) {
         self.push.notify(&over.pushed_to, shown, Matter::CallOver { id }).await;
     }
 
-    /// Runs on the disk's own threads: a commit takes milliseconds.
+    /// Runs blocking disk access on a thread of its own, because a commit takes milliseconds.
     async fn on_disk<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&Mailbox) -> rusqlite::Result<T> + Send + 'static,
@@ -276,7 +276,7 @@ impl Hub {
     }
 }
 
-/// When the time of a call is over, both sides are told.
+/// Waits for the timeout of a call and then informs both sides.
 async fn ring_out(hub: Arc<Hub>, id: String, timeout: Duration) {
     tokio::time::sleep(timeout).await;
     let Some(over) = hub.calls.time_out(&id) else { return };
@@ -293,7 +293,8 @@ fn now_s() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// What login tokens are signed with: made at the first start, so that a restart logs nobody out.
+/// Returns the key that signs login tokens. It is created at the first start and kept, so that a restart logs nobody
+/// out.
 fn secret(data: &Path) -> std::io::Result<Vec<u8>> {
     let path = data.join("secret");
     if let Ok(secret) = std::fs::read(&path) {

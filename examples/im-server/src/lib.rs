@@ -1,6 +1,6 @@
-//! A small IM server that embeds the gateway: WebSocket, login, presence, stored messages, groups, calls, and a page.
+//! Small IM server that embeds the gateway: WebSocket, login, presence, stored messages, groups, calls, and a page.
 //!
-//! An example to read from top to bottom. What it leaves out on purpose: passwords, contacts, history, more than one node.
+//! An example to read from top to bottom. It deliberately omits passwords, contacts, history, and more than one node.
 
 mod calls;
 mod hub;
@@ -18,19 +18,19 @@ use tokio::net::TcpListener;
 
 pub use options::Options;
 
-/// A server that answers.
+/// Running server.
 pub struct Running {
-    /// Where.
+    /// Address that the server listens on.
     pub address: SocketAddr,
     hub: Arc<hub::Hub>,
     serving: tokio::task::JoinHandle<std::io::Result<()>>,
 }
 
 impl Running {
-    /// Opens the files, starts the gateway, listens.
+    /// Opens the files, starts the gateway, and listens.
     ///
     /// # Errors
-    /// When a file cannot be opened, a key is none, or the port is taken.
+    /// Returns an error if a file cannot be opened, a key is invalid, or the port is in use.
     pub async fn start(options: Options) -> Result<Self, Box<dyn std::error::Error>> {
         std::fs::create_dir_all(&options.data)?;
         let listener =
@@ -42,14 +42,14 @@ impl Running {
         Ok(Self { address, hub, serving })
     }
 
-    /// Hangs up; what was accepted and not yet pushed goes out after the next start.
+    /// Closes all connections. Accepted messages without a push are pushed after the next start.
     pub async fn stop(self) {
         self.serving.abort();
         self.hub.close().await;
     }
 }
 
-/// Says what to do about an address that cannot be bound.
+/// Adds advice to the error of an address that cannot be bound.
 fn refused(listen: SocketAddr, error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::AddrInUse => {

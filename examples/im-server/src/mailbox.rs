@@ -1,4 +1,4 @@
-//! Messages that a user has not acknowledged yet, kept on disk: stored before anybody is told, replayed at the next login.
+//! Unacknowledged messages on disk. They are stored before they are delivered, and replayed at the next login.
 
 use std::path::Path;
 
@@ -8,13 +8,13 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::Value;
 use uuid::Uuid;
 
-/// The longest time a message waits for its user, in seconds: seven days.
+/// Retention of a message in seconds: seven days.
 const KEPT_S: i64 = 7 * 24 * 3600;
 
-/// All users' waiting messages, and who is in which group.
+/// Waiting messages of all users, and the members of groups.
 pub(crate) struct Mailbox(Mutex<Connection>);
 
-/// A waiting message.
+/// Waiting message.
 pub(crate) struct Waiting {
     pub(crate) seq: i64,
     pub(crate) event: String,
@@ -38,7 +38,7 @@ impl Mailbox {
         Ok(Self(Mutex::new(connection)))
     }
 
-    /// Stores one event for each of these users, all or none; the numbers, in their order.
+    /// Stores one event for each of these users, all or none. Returns the numbers in the order of the users.
     pub(crate) fn store(&self, users: &[String], event: &str, data: &Value) -> rusqlite::Result<Vec<i64>> {
         let mut connection = self.0.lock();
         let transaction = connection.transaction()?;
@@ -54,7 +54,7 @@ impl Mailbox {
         Ok(numbers)
     }
 
-    /// What waits for a user, oldest first.
+    /// Returns the waiting messages of a user, oldest first.
     pub(crate) fn waiting(&self, user: &str) -> rusqlite::Result<Vec<Waiting>> {
         let connection = self.0.lock();
         connection.execute("DELETE FROM waiting WHERE at < unixepoch() - ?", [KEPT_S])?;
@@ -68,7 +68,7 @@ impl Mailbox {
         rows.collect()
     }
 
-    /// It has arrived and waits no more; the notification that would be pushed otherwise, if that is known already.
+    /// Removes a message that has arrived. Returns the id of its notification if that is known already.
     pub(crate) fn arrived(&self, user: &str, seq: i64) -> rusqlite::Result<Option<NotificationId>> {
         let connection = self.0.lock();
         let mut delete =
@@ -78,7 +78,7 @@ impl Mailbox {
         Ok(gone.flatten().map(|id| NotificationId(Uuid::from_bytes(id))))
     }
 
-    /// These are pushed under that id unless they arrive in time; those that have arrived already.
+    /// Records the notification id of these messages. Returns those that have arrived already.
     pub(crate) fn pushed(&self, numbers: &[i64], id: NotificationId) -> rusqlite::Result<Vec<i64>> {
         let mut connection = self.0.lock();
         let transaction = connection.transaction()?;

@@ -1,4 +1,4 @@
-//! What browsers ask for: the page, the SDK, a login token, and the WebSocket.
+//! HTTP routes for browsers: the page, the SDK, login tokens, and the WebSocket.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 const PICTURE: &str = "image/svg+xml";
 
-/// Every file there is: name, kind, text.
+/// All static files: name, content type, text.
 const FILES: &[(&str, &str, &str)] = &[
     ("", HTML, include_str!("../page/index.html")),
     ("app.js", SCRIPT, include_str!("../page/app.js")),
@@ -73,7 +73,7 @@ async fn token(State(hub): Shared, Query(Wanted { user }): Query<Wanted>) -> Res
     }
 }
 
-/// What a page subscribes with.
+/// Returns the key that a page subscribes with.
 async fn config(State(hub): Shared) -> Response {
     Json(json!({"vapidKey": hub.push.vapid_key})).into_response()
 }
@@ -84,7 +84,8 @@ struct Receipt {
     event: Echo,
 }
 
-/// A worker tells what became of a push. It writes JSON as plain text, as the SDK does for gateways of other sites.
+/// Accepts a device event from a service worker. The worker sends JSON as plain text, as the SDK does for gateways of
+/// other sites.
 async fn receipt(State(hub): Shared, told: String) -> StatusCode {
     let Ok(Receipt { token, event }) = serde_json::from_str(&told) else { return StatusCode::BAD_REQUEST };
     match hub.push.receipt(&token, event).await {
@@ -106,7 +107,8 @@ struct Held {
     push_id: String,
 }
 
-/// A worker reports that its token has changed. It is told the same whatever comes of it: a stranger learns nothing here.
+/// Accepts a changed token from a service worker. The answer is always the same, so that it reveals nothing to
+/// strangers.
 async fn rotate(State(hub): Shared, told: String) -> StatusCode {
     let Ok(Rotation { old, new }) = serde_json::from_str(&told) else { return StatusCode::BAD_REQUEST };
     let (Some(old), Some(new)) = (wire::token(&old.push_id), wire::token(&new.push_id)) else {

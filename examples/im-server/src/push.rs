@@ -1,4 +1,4 @@
-//! Where the IM server and the gateway meet: tokens become devices, what a sender wants shown becomes a notification.
+//! Connection between the IM server and the gateway: converts tokens to devices, and messages to notifications.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,26 +19,26 @@ use crate::options::Options;
 use crate::session::Sessions;
 use crate::wire::{PushConfig, Refusal};
 
-/// The one app of this server.
+/// Only app of this server.
 const APP: &str = "im";
-/// Where service workers tell what became of a push.
+/// Path for the device events of service workers.
 pub(crate) const RECEIPTS: &str = "/receipts";
 
-/// The gateway, and what pages have to know of it.
+/// Gateway, with the key for pages.
 pub(crate) struct Push {
     gateway: Gateway,
     app: AppId,
-    /// The key that pages subscribe with.
+    /// Public VAPID key that pages subscribe with.
     pub(crate) vapid_key: String,
 }
 
-/// What a push is about.
+/// Subject of a push.
 pub(crate) enum Matter<'a> {
-    /// A message. Who is connected has so long to say that he has it.
+    /// Message. Connected users have this long to acknowledge it before it is pushed.
     Message { conversation: &'a str, ack_within: Duration },
-    /// A call that rings so long.
+    /// Call, with its ringing time.
     Call { id: &'a str, timeout: Duration },
-    /// A call that rings no more: what is shown of it goes, or makes room for what is to be shown instead.
+    /// End of a call. Its notification is removed, or replaced by another one.
     CallOver { id: &'a str },
 }
 
@@ -77,7 +77,7 @@ impl Push {
         Ok(Self { gateway: gateway.start().await?, app, vapid_key: keys.public })
     }
 
-    /// From now on this browser's pushes are this user's, and nobody else's.
+    /// Binds a browser to a user, and unbinds it from any other.
     pub(crate) async fn bind(&self, user: &str, device: &str, token: &str) -> Result<(), Refusal> {
         // An empty token is how a page says that it wants no more pushes.
         let addresses = if token.is_empty() { Vec::new() } else { vec![self.address(token)?] };
@@ -90,22 +90,22 @@ impl Push {
         Ok(())
     }
 
-    /// This browser is not his any more. A word that comes late does not take it from whoever has come after him.
+    /// Unbinds a browser from a user. A late call does not unbind it from a later user.
     pub(crate) async fn unbind(&self, user: &str, device: &str) -> Result<(), Refusal> {
         let (user, device) = (user_id(user)?, device_id(device)?);
         let unbound = self.gateway.logout(&self.app, &device, Some(&user)).await;
         unbound.map(drop).map_err(|error| Refusal::storage(&error))
     }
 
-    /// Whether the user could be pushed to.
+    /// Returns `true` if the user has a device to push to.
     pub(crate) async fn knows(&self, user: &str) -> Result<bool, Refusal> {
         let user = user_id(user)?;
         let devices = self.gateway.store().devices_of(&self.app, &[user]).await;
         Ok(devices.map_err(|error| Refusal::storage(&error))?.iter().any(|d| !d.addresses.is_empty()))
     }
 
-    /// Asks for a push to these users: the gateway finds out who of them is away. When this returns it is on disk, and comes
-    /// even if the server dies now. None when there is nothing to push.
+    /// Submits a push to these users; the gateway finds out who of them is absent. When this returns, the
+    /// notification is on disk and survives a crash. Returns `None` if there is nothing to push.
     pub(crate) async fn notify(
         &self,
         users: &[String],
@@ -134,7 +134,7 @@ impl Push {
         }
     }
 
-    /// He has it on his connection: no push for him.
+    /// Tells the gateway that a user got the message on a connection and needs no push.
     pub(crate) async fn acknowledge(&self, id: NotificationId, user: &str) {
         let Ok(user) = UserId::new(user) else { return };
         if let Err(error) = self.gateway.acknowledge(&self.app, id, &user).await {
@@ -142,8 +142,8 @@ impl Push {
         }
     }
 
-    /// Puts a new subscription in the place of one that has changed while no page was open; the secret in the old one proves
-    /// which browser it is. A token of FCM has none, so it waits for the next visit.
+    /// Replaces a subscription that changed while no page was open. The secret in the old one proves which browser it
+    /// is. An FCM token has no secret, so it is replaced at the next visit.
     pub(crate) async fn rotate(&self, old: &str, new: &str) -> Result<(), Refusal> {
         let (old, new) = (self.address(old)?, self.address(new)?);
         if old.kind != TokenKind::Subscription {
@@ -153,7 +153,7 @@ impl Push {
         rotated.map(drop).map_err(|error| Refusal::push_token(&error))
     }
 
-    /// A service worker tells what became of a push, by the token in it.
+    /// Records a device event, authenticated by the event token in the push.
     pub(crate) async fn receipt(&self, token: &str, echo: Echo) -> Result<(), ReceiptError> {
         self.gateway.receipt(token, echo).await.map(drop)
     }
@@ -162,7 +162,7 @@ impl Push {
         self.gateway.shutdown(Duration::from_secs(5)).await;
     }
 
-    /// A Web Push subscription is JSON; anything else is a token of FCM.
+    /// Parses a token: JSON is a Web Push subscription, anything else an FCM token.
     fn address(&self, token: &str) -> Result<Address, Refusal> {
         let (name, kind) = match token.starts_with('{') {
             true => ("webpush", TokenKind::Subscription),
@@ -176,13 +176,13 @@ impl Push {
     }
 }
 
-/// What clients ask for as `resourcesID: "call"`: it stays on the screen until somebody has decided.
+/// Returns the profile for `resourcesID: "call"`, whose notification stays on the screen until the user decides.
 fn call_profile() -> Profile {
     let stays = json!({"notification": {"requireInteraction": true}});
     Profile { options: [(channel("webpush"), stays)].into(), ..Profile::default() }
 }
 
-/// What a server would show its operator, or the sender.
+/// Prints an event. A real server would show it to its operator or the sender.
 fn heard(event: &Event) {
     if let Event::Echo { id, echo, .. } = event {
         tracing::info!(notification = %id, told = echo.as_str(), "a browser tells what became of a push");
@@ -226,7 +226,7 @@ fn channel(name: &str) -> ChannelName {
     ChannelName::new(name).expect("a lower-case word is a name")
 }
 
-/// The key pair that subscriptions belong to: made at the first start, the same ever after.
+/// Returns the VAPID key pair. It is created at the first start and kept, because subscriptions are bound to it.
 fn vapid_keys(options: &Options) -> Result<KeyPair, Box<dyn std::error::Error>> {
     let path = options.data.join("vapid.json");
     if let Ok(text) = std::fs::read_to_string(&path) {

@@ -1,4 +1,5 @@
-//! Who is connected now: the live WebSockets of each user, and the life of one of them. This is the presence the gateway asks.
+//! Sessions: the live WebSockets of each user, and the life of one of them. They are the presence that the gateway
+//! queries.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,22 +17,23 @@ use tokio::sync::mpsc;
 use crate::hub::Hub;
 use crate::wire::{Asked, Refusal, What, answer, event};
 
-/// How many frames may wait for a slow connection; beyond that it is closed, and what it missed waits in the mailbox.
+/// Maximum number of queued frames per connection. Beyond it the connection is closed, and the mailbox keeps the
+/// messages.
 const WAITING: usize = 256;
-/// The first frame logs in, and comes within this time.
+/// Timeout for the first frame, which must be a login.
 const LOGIN: Duration = Duration::from_secs(10);
 
-/// A frame for a connection, with its number in the mailbox if it waits there.
+/// Frame for a connection, with its number in the mailbox if it is stored there.
 type Frame = (Option<i64>, String);
-/// A user's live connections, by number.
+/// Live connections of a user by number.
 type Connections = HashMap<u64, mpsc::Sender<Frame>>;
 
-/// The live connections of every user.
+/// Live connections of all users.
 #[derive(Clone, Default)]
 pub(crate) struct Sessions(Arc<Mutex<HashMap<String, Connections>>>);
 
 impl Sessions {
-    /// Sends a frame on every connection of a user; how many there are.
+    /// Sends a frame on every connection of a user. Returns the number of connections.
     pub(crate) fn tell(&self, user: &str, name: &str, data: &Value, seq: Option<i64>) -> usize {
         let mut all = self.0.lock();
         let Some(connections) = all.get_mut(user) else { return 0 };
@@ -67,14 +69,14 @@ impl Presence for Sessions {
     }
 }
 
-/// Who is on a connection.
+/// Identity of a connection: its user and device.
 pub(crate) struct Who {
     pub(crate) user: String,
-    /// This browser's own name for itself.
+    /// Device id chosen by the browser.
     pub(crate) device: String,
 }
 
-/// One connection, from login to its end.
+/// Serves one connection from login to its end.
 pub(crate) async fn serve(hub: Arc<Hub>, mut socket: WebSocket) {
     let Ok(Some((n, who))) = tokio::time::timeout(LOGIN, login(&hub, &mut socket)).await else { return };
     let (number, frames) = hub.sessions.open(&who.user);
@@ -90,7 +92,7 @@ pub(crate) async fn serve(hub: Arc<Hub>, mut socket: WebSocket) {
     hub.sessions.close(&who.user, number);
 }
 
-/// The first question; it has to be a login with a token of ours.
+/// Reads the first request, which must be a login with a valid token.
 async fn login(hub: &Hub, socket: &mut WebSocket) -> Option<(u64, Who)> {
     let Message::Text(text) = socket.recv().await?.ok()? else { return None };
     let Asked { n, what } = serde_json::from_str(&text).ok()?;
@@ -106,7 +108,7 @@ async fn login(hub: &Hub, socket: &mut WebSocket) -> Option<(u64, Who)> {
     }
 }
 
-/// Questions and answers, and events in between, until either side hangs up or nothing is heard for too long.
+/// Exchanges requests, answers and events until either side closes the connection or it is silent for too long.
 async fn talk(
     hub: &Arc<Hub>,
     who: &Who,

@@ -1,38 +1,38 @@
-//! What goes over the WebSocket, as JSON: questions with a number, their answers, and events.
+//! JSON messages on the WebSocket: numbered requests, their answers, and events.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// A question of a client.
+/// Request of a client.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Asked {
-    /// Given back with the answer.
+    /// Number that the answer repeats.
     #[serde(default)]
     pub(crate) n: u64,
     #[serde(flatten)]
     pub(crate) what: What,
 }
 
-/// What a client asks.
+/// Operation that a client requests.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub(crate) enum What {
-    /// The first thing on a connection. `device` is this browser's own name for itself.
+    /// First request on a connection. `device` is an id chosen by the browser.
     Login {
         token: String,
         device: String,
         #[serde(default)]
         push_token: Option<String>,
     },
-    /// The push token changed; an empty one unbinds.
+    /// Changed push token. An empty one unbinds.
     Report { push_token: String },
-    /// Ends the session and unbinds its push token.
+    /// End of the session, which unbinds its push token.
     Logout,
-    /// Still here.
+    /// Heartbeat.
     Beat,
-    /// A message for a user or a group.
+    /// Message to a user or a group.
     Send {
         to: String,
         kind: Conversation,
@@ -40,13 +40,13 @@ pub(crate) enum What {
         #[serde(default)]
         push: Option<PushConfig>,
     },
-    /// An event with this number has arrived.
+    /// Acknowledgement of the event with this number.
     Ack { seq: i64 },
-    /// Becomes a member of a group, which is there from then on.
+    /// Joins a group, which is created if necessary.
     Join { group: String },
-    /// Is no member any more.
+    /// Leaves a group.
     Leave { group: String },
-    /// Calls users.
+    /// Call to users.
     CallInvite {
         invitees: Vec<String>,
         #[serde(default)]
@@ -56,7 +56,7 @@ pub(crate) enum What {
         #[serde(default)]
         push: Option<PushConfig>,
     },
-    /// Answers a call, or gives it up.
+    /// Answer to a call, or its cancellation.
     CallAccept {
         call: String,
         #[serde(default)]
@@ -71,13 +71,13 @@ pub(crate) enum What {
         call: String,
         #[serde(default)]
         extended_data: String,
-        /// What is shown in the ring's place.
+        /// Notification that replaces the ringing one.
         #[serde(default)]
         push: Option<PushConfig>,
     },
 }
 
-/// Of what kind a conversation is.
+/// Kind of a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Conversation {
@@ -85,7 +85,7 @@ pub(crate) enum Conversation {
     Group,
 }
 
-/// What the sender wants shown to those who are away.
+/// Notification that the sender requests for absent users.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct PushConfig {
@@ -101,13 +101,13 @@ pub(crate) struct PushConfig {
 }
 
 impl PushConfig {
-    /// Whether nothing is to be pushed: a title without content is none, and the other way round.
+    /// Returns `true` if nothing is to be pushed. A push needs both title and content.
     pub(crate) fn is_blank(&self) -> bool {
         self.title.is_empty() || self.content.is_empty()
     }
 }
 
-/// Why something was not done. The numbers are those that clients of this kind know.
+/// Error of a request, with the numbers that ZIM clients use.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Refusal {
     pub(crate) code: u32,
@@ -133,7 +133,7 @@ impl Refusal {
     }
 }
 
-/// The answer to question `n`.
+/// Returns the answer to request `n`.
 pub(crate) fn answer(n: u64, result: Result<Value, Refusal>) -> String {
     match result {
         Ok(value) => json!({"n": n, "ok": value}).to_string(),
@@ -141,13 +141,13 @@ pub(crate) fn answer(n: u64, result: Result<Value, Refusal>) -> String {
     }
 }
 
-/// An event; with a number, the client has to acknowledge it.
+/// Returns an event. The client must acknowledge an event with a number.
 pub(crate) fn event(name: &str, data: &Value, seq: Option<i64>) -> String {
     json!({"event": name, "data": data, "seq": seq}).to_string()
 }
 
-/// The token in a push id, as the SDK's service worker writes it: after nine bytes of head come country, version and token,
-/// whose lengths the head says.
+/// Returns the token in a push id. The SDK's service worker writes nine bytes of header, which contain the lengths,
+/// and then country, version and token.
 pub(crate) fn token(push_id: &str) -> Option<String> {
     let bytes = STANDARD.decode(push_id).ok()?;
     let (head, texts) = bytes.split_first_chunk::<9>()?;

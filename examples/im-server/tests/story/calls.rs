@@ -1,5 +1,5 @@
-//! What becomes of calls: they ring where the invitee is away, go on when he comes, and end. Names begin with the line of the
-//! acceptance list they hold.
+//! Tests of calls: they ring for absent invitees, continue when invitees connect, and end. Names begin with the line
+//! of the acceptance list that they cover.
 
 use pushgate_emulator::ReceivedPush;
 use serde_json::{Value, json};

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-/// Long enough for anything that is going to happen.
+/// Timeout for anything that tests wait for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 const MOZILLA: &str = "updates.push.services.mozilla.com";
 
@@ -78,7 +78,7 @@ impl Stage {
         browser
     }
 
-    /// The next push that comes to any browser, and all that have come to this one.
+    /// Waits for the next push to any browser. Returns all pushes to this one.
     pub(crate) async fn pushed(&self, browser: &Subscription) -> Vec<Value> {
         let arrived =
             |what: &EventKind| matches!(what, EventKind::Arrived { device, .. } if *device == browser.id);
@@ -98,7 +98,7 @@ impl Stage {
         self.inbox(browser)
     }
 
-    /// What has come to a browser, oldest first.
+    /// Returns the pushes that a browser has received, oldest first.
     pub(crate) fn inbox(&self, browser: &Subscription) -> Vec<Value> {
         let inbox = self.emulator.webpush().inbox(browser);
         inbox.iter().rev().map(|push| serde_json::from_slice(push.data.as_ref().unwrap()).unwrap()).collect()
@@ -174,7 +174,7 @@ impl Client {
         }
     }
 
-    /// The events that have come and nobody asked for.
+    /// Returns the events received so far that no test has read.
     pub(crate) async fn heard(&mut self) -> Vec<String> {
         self.ask("beat", json!({})).await.unwrap();
         self.events.iter().map(|event| event["event"].as_str().unwrap().to_owned()).collect()
@@ -191,7 +191,7 @@ impl Client {
         self.ask("send", json!({"to": to, "kind": kind, "message": message, "push": push})).await
     }
 
-    /// Says nothing until the server hangs up.
+    /// Sends nothing and waits until the server closes the connection.
     pub(crate) async fn closed(&mut self) {
         let hangs_up = async { while let Some(Ok(_)) = self.socket.next().await {} };
         tokio::time::timeout(PATIENCE, hangs_up).await.expect("the server hangs up");

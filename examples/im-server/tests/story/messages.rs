@@ -1,5 +1,5 @@
-//! What becomes of messages: stored, told to who is connected, pushed to who is not, replayed when he comes. Names begin with the
-//! line of the acceptance list they hold.
+//! Tests of messages: stored, sent to connected users, pushed to absent ones, replayed at login. Names begin with the
+//! line of the acceptance list that they cover.
 
 use pushgate_emulator::Subscription;
 use serde_json::{Value, json};
