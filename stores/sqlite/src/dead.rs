@@ -23,7 +23,7 @@ impl DeadAddresses for SqliteStore {
         at: Timestamp,
     ) -> Result<bool, StorageError> {
         let (app, address, death) = (app.clone(), address.clone(), death.clone());
-        self.write("pruning an address", move |c| prune(c, &app, &address, (&death, at))).await
+        self.write("pruning an address", move |c| prune(c, &app, &address, &death, at)).await
     }
 
     async fn hold_back(
@@ -35,7 +35,7 @@ impl DeadAddresses for SqliteStore {
     ) -> Result<Option<DeadId>, StorageError> {
         let (app, address, death) = (app.clone(), address.clone(), death.clone());
         self.write("holding back a dead address", move |c| {
-            insert(c, &app, &address, (&death, at, DeadState::HeldBack))
+            insert(c, &app, &address, &DeadRow { death: &death, at, state: DeadState::HeldBack })
         })
         .await
     }
@@ -106,9 +106,10 @@ fn prune(
     c: &Connection,
     app: &AppId,
     address: &Address,
-    (death, at): (&Death, Timestamp),
+    death: &Death,
+    at: Timestamp,
 ) -> rusqlite::Result<bool> {
-    if insert(c, app, address, (death, at, DeadState::Pruned))?.is_none() {
+    if insert(c, app, address, &DeadRow { death, at, state: DeadState::Pruned })?.is_none() {
         return Ok(false);
     }
     c.prepare_cached("DELETE FROM addresses WHERE app = ?1 AND channel = ?2 AND kind = ?3 AND token = ?4")?
@@ -116,13 +117,22 @@ fn prune(
     Ok(true)
 }
 
-/// Records an address as dead, if it stands as it was when it died.
+/// Values of a row about a dead address.
+struct DeadRow<'a> {
+    death: &'a Death,
+    /// Time of the record.
+    at: Timestamp,
+    state: DeadState,
+}
+
+/// Records an address as dead. Returns `None` if the address is unknown, or was registered again after its death.
 fn insert(
     c: &Connection,
     app: &AppId,
     address: &Address,
-    (death, at, state): (&Death, Timestamp, DeadState),
+    row: &DeadRow<'_>,
 ) -> rusqlite::Result<Option<DeadId>> {
+    let DeadRow { death, at, state } = row;
     let Some((device, registered_at)) = holder(c, app, address)? else { return Ok(None) };
     if registered_at > death.since.as_millis() {
         return Ok(None);
@@ -139,7 +149,7 @@ fn insert(
         kind,
         token,
         device,
-        state == DeadState::HeldBack,
+        *state == DeadState::HeldBack,
         death.since.as_millis(),
         text(&death.fault)?,
         death.vendor_code,

@@ -10,7 +10,7 @@ use pushgate::{
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::found::{self, find};
+use crate::found::{self, DeviceQuery, find};
 use crate::quarantine::Findings;
 use crate::{SqliteStore, text, users};
 
@@ -46,7 +46,7 @@ impl Store for SqliteStore {
         channels: &[ChannelName],
     ) -> Result<bool, StorageError> {
         let (app, id, owner, channels) = (app.clone(), id.clone(), owner.cloned(), channels.to_vec());
-        self.write("detaching a device", move |c| detach(c, (&app, &id, owner.as_ref()), &channels)).await
+        self.write("detaching a device", move |c| detach(c, &app, &id, owner.as_ref(), &channels)).await
     }
 
     async fn device(&self, app: &AppId, id: &DeviceId) -> Result<Option<Device>, StorageError> {
@@ -58,7 +58,11 @@ impl Store for SqliteStore {
         self.read_rows("reading devices", move |c, findings| {
             let mut found = Vec::with_capacity(ids.len());
             for id in &ids {
-                found.extend(find(c, found::ONE, (&app, id.as_str()), 1, findings)?);
+                found.extend(find(
+                    c,
+                    &DeviceQuery { sql: found::BY_ID, app: &app, key: id.as_str(), limit: 1 },
+                    findings,
+                )?);
             }
             Ok(found)
         })
@@ -70,7 +74,11 @@ impl Store for SqliteStore {
         self.read_rows("reading the devices of users", move |c, findings| {
             let mut found = Vec::with_capacity(users.len());
             for user in &users {
-                found.extend(find(c, found::THEIRS, (&app, user.as_str()), usize::MAX, findings)?);
+                found.extend(find(
+                    c,
+                    &DeviceQuery { sql: found::BY_USER, app: &app, key: user.as_str(), limit: usize::MAX },
+                    findings,
+                )?);
             }
             Ok(found)
         })
@@ -86,7 +94,7 @@ impl Store for SqliteStore {
         let (app, after) = (app.clone(), after.cloned());
         self.read_rows("reading a page of devices", move |c, findings| {
             let after = after.as_ref().map_or("", DeviceId::as_str);
-            find(c, found::BEHIND, (&app, after), most, findings)
+            find(c, &DeviceQuery { sql: found::AFTER_ID, app: &app, key: after, limit: most }, findings)
         })
         .await
     }
@@ -152,7 +160,8 @@ fn register(
     }
     let (app, id) = (device.app.as_str(), device.id.as_str());
     if *takeover != Takeover::Always {
-        let stored = find(c, found::ONE, (&device.app, id), 1, findings)?;
+        let stored =
+            find(c, &DeviceQuery { sql: found::BY_ID, app: &device.app, key: id, limit: 1 }, findings)?;
         findings.set_aside(c)?;
         if stored.iter().any(|stored| !registration.may_take_over(stored)) {
             return Ok(None);
@@ -241,7 +250,9 @@ fn is_owned(c: &Connection, app: &AppId, id: &DeviceId, owner: Option<&UserId>) 
 
 fn detach(
     c: &Connection,
-    (app, id, owner): (&AppId, &DeviceId, Option<&UserId>),
+    app: &AppId,
+    id: &DeviceId,
+    owner: Option<&UserId>,
     channels: &[ChannelName],
 ) -> rusqlite::Result<bool> {
     if !is_owned(c, app, id, owner)? {
@@ -261,7 +272,7 @@ fn detach(
 pub(crate) fn find_unreadable(c: &Connection, app: &str, id: &str) -> rusqlite::Result<bool> {
     let Ok(app) = AppId::new(app) else { return Ok(true) };
     let mut findings = Findings::default();
-    find(c, found::ONE, (&app, id), 1, &mut findings)?;
+    find(c, &DeviceQuery { sql: found::BY_ID, app: &app, key: id, limit: 1 }, &mut findings)?;
     Ok(!findings.unreadable.is_empty())
 }
 
@@ -353,9 +364,9 @@ mod tests {
         let opened = crate::open::open(&folder.path().join("p.db"), 1).unwrap();
         let rows = [
             (OTHERS, "devices_by_user (app=? AND user=?)"),
-            (found::THEIRS, "devices_by_user (app=? AND user=?)"),
-            (found::ONE, "PRIMARY KEY (app=? AND id=?)"),
-            (found::BEHIND, "PRIMARY KEY (app=? AND id>?)"),
+            (found::BY_USER, "devices_by_user (app=? AND user=?)"),
+            (found::BY_ID, "PRIMARY KEY (app=? AND id=?)"),
+            (found::AFTER_ID, "PRIMARY KEY (app=? AND id>?)"),
         ];
         for (sql, index) in rows {
             let mut plan = opened.writer.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
@@ -369,7 +380,7 @@ mod tests {
     fn no_statement_is_planned_anew_for_what_is_bound_to_it() {
         let folder = tempfile::tempdir().unwrap();
         let opened = crate::open::open(&folder.path().join("p.db"), 1).unwrap();
-        for sql in [OTHERS, found::ONE, found::THEIRS, found::BEHIND] {
+        for sql in [OTHERS, found::BY_ID, found::BY_USER, found::AFTER_ID] {
             for word in ["one", "another"] {
                 bound(&mut opened.readers[0].prepare_cached(sql).unwrap(), word).unwrap();
             }

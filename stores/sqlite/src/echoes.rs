@@ -12,7 +12,8 @@ use crate::quarantine::{Findings, Source, decode};
 pub(crate) fn hear(
     c: &Connection,
     speaker: Speaker,
-    (echo, at): (Echo, Timestamp),
+    echo: Echo,
+    at: Timestamp,
     findings: &mut Findings,
 ) -> rusqlite::Result<Option<Heard>> {
     let (id, index) = (speaker.notification.0.as_bytes(), speaker.index);

@@ -1,39 +1,25 @@
 //! Deliveries that expired without a lease, and the number of queued deliveries.
 
 use pushgate::queue::{Finished, Lease, PartLease};
-use pushgate::{AppId, ChannelName, Delivery, NodeId, Timestamp};
+use pushgate::{AppId, ChannelName, NodeId, Timestamp};
 use rusqlite::{Connection, params};
 
-use crate::quarantine::{Findings, Source};
-use crate::queue::decode_delivery;
+use crate::quarantine::Findings;
+use crate::queue::find_free;
 use crate::text;
 
 pub(crate) fn take_expired(
     c: &Connection,
-    (node, now): (NodeId, Timestamp),
+    node: NodeId,
+    now: Timestamp,
     max: usize,
     findings: &mut Findings,
 ) -> rusqlite::Result<Vec<Lease>> {
     let max = i64::try_from(max).unwrap_or(i64::MAX);
-    let expired: Vec<(i64, i64, Option<Delivery>)> = c
-        .prepare_cached(
-            "SELECT rowid, epoch, body FROM deliveries
-             WHERE owner IS NULL AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2",
-        )?
-        .query_map(params![now.as_millis(), max], |row| {
-            let (id, delivery) = (row.get(0)?, decode_delivery(row.get_ref(2)?));
-            Ok((id, row.get(1)?, findings.check(delivery, || Source::Delivery { row: id })))
-        })?
-        .collect::<rusqlite::Result<_>>()?;
-    findings.set_aside(c)?;
-    let mut lease = c.prepare_cached("UPDATE deliveries SET owner = ?2, epoch = ?3 WHERE rowid = ?1")?;
-    let mut leases = Vec::new();
-    for (row, epoch, delivery) in expired {
-        let Some(delivery) = delivery else { continue };
-        lease.execute(params![row, node.0.as_bytes(), epoch + 1])?;
-        leases.push(Lease { delivery, epoch: (epoch + 1).cast_unsigned() });
-    }
-    Ok(leases)
+    let sql = "SELECT rowid, epoch, body FROM deliveries
+               WHERE owner IS NULL AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2";
+    let expired = find_free(c, sql, params![now.as_millis(), max], findings)?;
+    expired.into_iter().map(|free| free.lease(c, node)).collect()
 }
 
 pub(crate) fn count_waiting(c: &Connection, app: &AppId, channel: &ChannelName) -> rusqlite::Result<u64> {

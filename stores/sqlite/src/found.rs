@@ -20,71 +20,84 @@ macro_rules! devices {
 }
 
 /// Selects the device with this id.
-pub(crate) const ONE: &str = devices!("", "d.id = ?2");
+pub(crate) const BY_ID: &str = devices!("", "d.id = ?2");
 /// Selects the devices of a user. Names the index, because SQLite would otherwise scan all devices of the app for the
 /// order.
-pub(crate) const THEIRS: &str = devices!("INDEXED BY devices_by_user", "d.user = ?2");
+pub(crate) const BY_USER: &str = devices!("INDEXED BY devices_by_user", "d.user = ?2");
 /// Selects the devices after this id. Every id is greater than the empty text, which starts at the first one.
-pub(crate) const BEHIND: &str = devices!("", "d.id > ?2");
+pub(crate) const AFTER_ID: &str = devices!("", "d.id > ?2");
 
-/// Runs the query for an app and an id, and returns at most `most` devices. A device that cannot be decoded is
+/// Parameters of a query for devices.
+pub(crate) struct DeviceQuery<'a> {
+    /// One of the queries above.
+    pub(crate) sql: &'a str,
+    pub(crate) app: &'a AppId,
+    /// Id of the device or user that the query compares with.
+    pub(crate) key: &'a str,
+    /// Maximum number of devices.
+    pub(crate) limit: usize,
+}
+
+/// Runs the query and returns at most `limit` devices. A device that cannot be decoded is
 /// omitted and recorded in `findings`.
 pub(crate) fn find(
     c: &Connection,
-    sql: &str,
-    (app, word): (&AppId, &str),
-    most: usize,
+    query: &DeviceQuery<'_>,
     findings: &mut Findings,
 ) -> rusqlite::Result<Vec<Device>> {
+    let DeviceQuery { sql, app, key, limit } = *query;
     let mut statement = c.prepare_cached(sql)?;
-    let mut rows = statement.query(params![app.as_str(), word])?;
-    let (mut found, mut places) = (Vec::<Device>::new(), Vec::new());
+    let mut rows = statement.query(params![app.as_str(), key])?;
+    let (mut devices, mut places) = (Vec::<Device>::new(), Vec::new());
     let mut broken: Option<String> = None;
     while let Some(row) = rows.next()? {
         let id = row.get_ref(0)?.as_str()?;
         if broken.as_deref() == Some(id) {
             continue;
         }
-        let is_next = found.last().is_none_or(|last| last.id.as_str() != id);
-        if is_next && found.len() == most {
+        let is_next = devices.last().is_none_or(|last| last.id.as_str() != id);
+        if is_next && devices.len() == limit {
             break;
         }
-        let read = read(app, row, is_next);
+        let device_row = read(app, row, is_next);
         let source = || Source::Device { app: app.to_string(), id: id.to_owned() };
-        let Some((device, address)) = findings.check(read, source) else {
+        let Some(DeviceRow { device, address }) = findings.check(device_row, source) else {
             broken = Some(id.to_owned());
-            found.pop_if(|_| !is_next);
+            devices.pop_if(|_| !is_next);
             continue;
         };
         if let Some(device) = device {
-            found.push(device);
+            devices.push(device);
             places.clear();
         }
-        if let (Some((place, address)), Some(device)) = (address, found.last_mut()) {
-            // They come in their order as it is, which SQL does not promise.
+        if let (Some((place, address)), Some(device)) = (address, devices.last_mut()) {
+            // SQL does not guarantee the order of the addresses.
             let at = places.partition_point(|&other| other < place);
             places.insert(at, place);
             device.addresses.insert(at, address);
         }
     }
-    Ok(found)
+    Ok(devices)
 }
 
 /// Content of a row: the device if it is a new one, and the address with its position if the row has one.
-type Read = (Option<Device>, Option<(i64, Address)>);
+struct DeviceRow {
+    device: Option<Device>,
+    address: Option<(i64, Address)>,
+}
 
-fn read(app: &AppId, row: &Row<'_>, is_next: bool) -> Result<Read, String> {
-    let told = |error: rusqlite::Error| match error {
+fn read(app: &AppId, row: &Row<'_>, is_next: bool) -> Result<DeviceRow, String> {
+    let reason = |error: rusqlite::Error| match error {
         rusqlite::Error::FromSqlConversionFailure(_, _, source) => source.to_string(),
         _ => "a column of another type than expected".to_owned(),
     };
-    let device = if is_next { Some(device(app, row).map_err(told)?) } else { None };
-    let place: Option<i64> = row.get(4).map_err(told)?;
+    let device = if is_next { Some(device(app, row).map_err(reason)?) } else { None };
+    let place: Option<i64> = row.get(4).map_err(reason)?;
     let address = match place {
-        Some(place) => Some((place, address(row).map_err(told)?)),
+        Some(place) => Some((place, address(row).map_err(reason)?)),
         None => None,
     };
-    Ok((device, address))
+    Ok(DeviceRow { device, address })
 }
 
 fn device(app: &AppId, row: &Row<'_>) -> rusqlite::Result<Device> {

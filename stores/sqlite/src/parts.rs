@@ -21,8 +21,9 @@ pub(crate) fn wait(c: &Connection, id: NotificationId, part: &Part) -> rusqlite:
 
 pub(crate) fn take(
     c: &Connection,
-    (node, now): (NodeId, Timestamp),
-    most: usize,
+    node: NodeId,
+    now: Timestamp,
+    limit: usize,
     findings: &mut Findings,
 ) -> rusqlite::Result<TakenParts> {
     let (node, at) = (node.0.as_bytes(), now.as_millis());
@@ -33,12 +34,12 @@ pub(crate) fn take(
     );
     let mut leases: Vec<PartLease> = c
         .prepare_cached(&sql)?
-        .query_map(params![node, at, i64::try_from(most).unwrap_or(i64::MAX)], |row| {
+        .query_map(params![node, at, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
             let (notification, place) = (row.get(0)?, row.get(5)?);
             let source = || Source::Part { notification, place };
-            let asked = decode::<Notification>(row.get_ref(4)?);
-            let asked = asked.map_err(|reason| format!("what was asked for: {reason}"));
-            let Some(ask) = findings.check(asked, source) else { return Ok(None) };
+            let ask = decode::<Notification>(row.get_ref(4)?);
+            let ask = ask.map_err(|reason| format!("what was asked for: {reason}"));
+            let Some(ask) = findings.check(ask, source) else { return Ok(None) };
             let Some(part) = findings.check(decode::<Part>(row.get_ref(2)?), source) else { return Ok(None) };
             Ok(Some(PartLease {
                 notification: NotificationId(uuid::Uuid::from_bytes(notification)),
@@ -58,7 +59,7 @@ pub(crate) fn take(
             .execute(params![id, lease.part.place, node, lease.epoch.cast_signed()])?;
         lease.acknowledged = c
             .prepare_cached("SELECT user FROM acknowledged WHERE notification = ?1 ORDER BY user")?
-            // No user has a name that is none.
+            // An invalid name belongs to no user.
             .query_map([id], |row| Ok(name(row, 0, UserId::new).ok()))?
             .filter_map(Result::transpose)
             .collect::<rusqlite::Result<_>>()?;

@@ -42,7 +42,7 @@ impl Queue for SqliteStore {
         max: usize,
     ) -> Result<Vec<Lease>, StorageError> {
         let doing = "taking expired deliveries";
-        self.write_rows(doing, move |c, findings| expiry::take_expired(c, (node, now), max, findings)).await
+        self.write_rows(doing, move |c, findings| expiry::take_expired(c, node, now, max, findings)).await
     }
 
     async fn count_waiting(&self, app: &AppId, channel: &ChannelName) -> Result<u64, StorageError> {
@@ -68,7 +68,7 @@ impl Queue for SqliteStore {
         most: usize,
     ) -> Result<TakenParts, StorageError> {
         let doing = "taking parts to be planned";
-        self.write_rows(doing, move |c, findings| parts::take(c, (node, now), most, findings)).await
+        self.write_rows(doing, move |c, findings| parts::take(c, node, now, most, findings)).await
     }
 
     async fn finish_part(&self, finish: PartFinish) -> Result<Finished, StorageError> {
@@ -95,7 +95,7 @@ impl Queue for SqliteStore {
 
     async fn hear(&self, speaker: Speaker, echo: Echo, at: Timestamp) -> Result<Option<Heard>, StorageError> {
         let doing = "keeping what a device told";
-        self.write_rows(doing, move |c, findings| echoes::hear(c, speaker, (echo, at), findings)).await
+        self.write_rows(doing, move |c, findings| echoes::hear(c, speaker, echo, at, findings)).await
     }
 
     async fn own_key(&self, fresh: &Secret) -> Result<Secret, StorageError> {
@@ -140,7 +140,7 @@ impl Queue for SqliteStore {
         let app = app.clone();
         let page = status::Page { after, limit: limit.min(Status::MOST) };
         self.read_rows("reading a notification", move |c, findings| {
-            status::status(c, (&app, id), page, findings)
+            status::status(c, &app, id, page, findings)
         })
         .await
     }
@@ -263,34 +263,59 @@ fn take(c: &Connection, want: &Want, findings: &mut Findings) -> rusqlite::Resul
     void_leases_of_the_dead(c, want)?;
     let (app, channel, now) = (want.app.as_str(), want.channel.as_str(), want.now.as_millis());
     let most = i64::try_from(want.max).unwrap_or(i64::MAX);
-    let found: Vec<(i64, i64, Option<Delivery>)> = c
-        .prepare_cached(
-            "SELECT rowid, epoch, body FROM deliveries
-             WHERE app = ?1 AND channel = ?2 AND owner IS NULL AND due <= ?3 ORDER BY due LIMIT ?4",
-        )?
-        .query_map(params![app, channel, now, most], |row| {
-            let (id, delivery) = (row.get(0)?, decode_delivery(row.get_ref(2)?));
-            Ok((id, row.get(1)?, findings.check(delivery, || Source::Delivery { row: id })))
-        })?
-        .collect::<rusqlite::Result<_>>()?;
-    findings.set_aside(c)?;
-    let mut lease = c.prepare_cached("UPDATE deliveries SET owner = ?2, epoch = ?3 WHERE rowid = ?1")?;
+    let sql = "SELECT rowid, epoch, body FROM deliveries
+               WHERE app = ?1 AND channel = ?2 AND owner IS NULL AND due <= ?3 ORDER BY due LIMIT ?4";
     let mut taken = Taken::default();
-    for (row, epoch, delivery) in found {
-        let Some(delivery) = delivery else { continue };
-        if delivery.targets.is_empty() {
-            // All of it was taken back while somebody held it who has died since.
-            c.prepare_cached("DELETE FROM deliveries WHERE rowid = ?1")?.execute([row])?;
+    for free in find_free(c, sql, params![app, channel, now, most], findings)? {
+        if free.delivery.targets.is_empty() {
+            // All recipients were withdrawn during a lease whose node has ended since.
+            c.prepare_cached("DELETE FROM deliveries WHERE rowid = ?1")?.execute([free.row])?;
             continue;
         }
-        lease.execute(params![row, want.node.0.as_bytes(), epoch + 1])?;
-        taken.leases.push(Lease { delivery, epoch: (epoch + 1).cast_unsigned() });
+        taken.leases.push(free.lease(c, want.node)?);
     }
     taken.next_due = c
         .prepare_cached("SELECT min(due) FROM deliveries WHERE app = ?1 AND channel = ?2 AND owner IS NULL")?
         .query_row(params![app, channel], |row| row.get::<_, Option<i64>>(0))?
         .map(Timestamp::from_millis);
     Ok(taken)
+}
+
+/// Delivery without a lease.
+pub(crate) struct FreeDelivery {
+    row: i64,
+    epoch: i64,
+    delivery: Delivery,
+}
+
+impl FreeDelivery {
+    /// Leases the delivery to the node, with the next fencing token.
+    pub(crate) fn lease(self, c: &Connection, node: NodeId) -> rusqlite::Result<Lease> {
+        let epoch = self.epoch + 1;
+        c.prepare_cached("UPDATE deliveries SET owner = ?2, epoch = ?3 WHERE rowid = ?1")?
+            .execute(params![self.row, node.0.as_bytes(), epoch])?;
+        Ok(Lease { delivery: self.delivery, epoch: epoch.cast_unsigned() })
+    }
+}
+
+/// Runs a query for the columns rowid, epoch and body of deliveries. Moves those that cannot be decoded to the quarantine.
+pub(crate) fn find_free(
+    c: &Connection,
+    sql: &str,
+    params: impl rusqlite::Params,
+    findings: &mut Findings,
+) -> rusqlite::Result<Vec<FreeDelivery>> {
+    let free = c
+        .prepare_cached(sql)?
+        .query_map(params, |row| {
+            let (id, epoch, delivery) = (row.get(0)?, row.get(1)?, decode_delivery(row.get_ref(2)?));
+            let delivery = findings.check(delivery, || Source::Delivery { row: id });
+            Ok(delivery.map(|delivery| FreeDelivery { row: id, epoch, delivery }))
+        })?
+        .filter_map(Result::transpose)
+        .collect::<rusqlite::Result<_>>()?;
+    findings.set_aside(c)?;
+    Ok(free)
 }
 
 /// Releases the leases of nodes whose heartbeat has expired. No index exists for this rare query.

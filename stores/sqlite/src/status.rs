@@ -19,7 +19,8 @@ pub(crate) struct Page {
 
 pub(crate) fn status(
     c: &Connection,
-    (app, id): (&AppId, NotificationId),
+    app: &AppId,
+    id: NotificationId,
     page: Page,
     findings: &mut Findings,
 ) -> rusqlite::Result<Option<Status>> {
