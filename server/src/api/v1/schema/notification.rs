@@ -114,6 +114,19 @@ impl Visitor<'_> for DurationVisitor {
         f.write_str("a whole number of seconds, or a text like 90s and 7d")
     }
 
+    fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<DurationBody, E> {
+        let seconds =
+            seconds.try_into().map_err(|_| E::invalid_value(de::Unexpected::Signed(seconds), &self))?;
+        self.visit_u64(seconds)
+    }
+
+    fn visit_f64<E: de::Error>(self, seconds: f64) -> Result<DurationBody, E> {
+        match super::strict::whole_number(seconds) {
+            Some(seconds) => self.visit_i64(seconds),
+            None => Err(E::invalid_type(de::Unexpected::Float(seconds), &self)),
+        }
+    }
+
     fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<DurationBody, E> {
         Ok(DurationBody::Seconds(seconds))
     }

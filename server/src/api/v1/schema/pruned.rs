@@ -22,7 +22,7 @@ pub(crate) struct RestoreBody {
     channel: Option<ChannelName>,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
-    after: Option<DeadId>,
+    after: Option<u64>,
 }
 
 impl RestoreBody {
@@ -39,6 +39,7 @@ impl RestoreBody {
             return Err(refused("devices", format!("at most {} at once", DeadQuery::MAX_LIMIT)));
         }
         let (state, limit) = (Some(DeadState::Pruned), DeadQuery::MAX_LIMIT);
+        let after = after.map(dead_id).transpose()?;
         Ok(DeadQuery { channel, devices, state, since, until, after, limit })
     }
 }
@@ -56,8 +57,7 @@ pub(crate) fn dead_query(mut parameters: HashMap<String, String>) -> Result<Dead
     query.since = timestamp(&mut parameters, "since")?;
     query.until = timestamp(&mut parameters, "until")?;
     if let Some(after) = parameters.remove("after") {
-        let wrong = |_| refused("after", "must be the `next` of the previous page");
-        query.after = Some(DeadId(after.parse().map_err(wrong)?));
+        query.after = Some(dead_id(after.parse().map_err(|_| wrong_after())?)?);
     }
     if let Some(limit) = parameters.remove("limit") {
         let limit = limit.parse().ok().filter(|limit| (1..=DeadQuery::MAX_LIMIT).contains(limit));
@@ -65,6 +65,15 @@ pub(crate) fn dead_query(mut parameters: HashMap<String, String>) -> Result<Dead
         query.limit = limit.ok_or_else(wrong)?;
     }
     Ok(query)
+}
+
+/// Returns the id of a dead address that a page ended with.
+fn dead_id(after: u64) -> Result<DeadId, Problem> {
+    after.try_into().map(DeadId).map_err(|_| wrong_after())
+}
+
+fn wrong_after() -> Problem {
+    refused("after", "must be the `next` of the previous page")
 }
 
 fn timestamp(parameters: &mut HashMap<String, String>, name: &str) -> Result<Option<Timestamp>, Problem> {

@@ -108,16 +108,18 @@ impl<'de, D: Deserializer<'de>> Strict<'_, D> {
 enum Shape {
     /// Whatever the visitor takes.
     Any,
+    /// A whole number, however it is written: `2.0` is one (JSON Schema, section 6.1.1 "type").
+    Integer,
     /// An object, never an array of its members.
     Object,
     /// One of these texts.
     OneOf(&'static [&'static str]),
 }
 
-macro_rules! read_as_any {
-    ($($method:ident)*) => {
+macro_rules! read_as {
+    ($shape:expr; $($method:ident)*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
-            self.read(visitor, Shape::Any)
+            self.read(visitor, $shape)
         })*
     };
 }
@@ -125,11 +127,15 @@ macro_rules! read_as_any {
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<'_, D> {
     type Error = Refusal;
 
-    read_as_any! {
-        deserialize_any deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
-        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_f32 deserialize_f64
-        deserialize_char deserialize_str deserialize_string deserialize_bytes deserialize_byte_buf
-        deserialize_unit deserialize_seq deserialize_identifier
+    read_as! { Shape::Integer;
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
+    }
+
+    read_as! { Shape::Any;
+        deserialize_any deserialize_bool deserialize_f32 deserialize_f64 deserialize_char deserialize_str
+        deserialize_string deserialize_bytes deserialize_byte_buf deserialize_unit deserialize_seq
+        deserialize_identifier
     }
 
     fn deserialize_option<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Refusal> {
@@ -209,15 +215,25 @@ impl<V> Reader<'_, V> {
             (_, Unexpected::Unit) if self.optional => {
                 return Err(Refusal::new("must not be null; leave it out"));
             }
-            (Shape::Any, Unexpected::Seq | Unexpected::Map) | (Shape::Object, Unexpected::Map) => {
+            (Shape::Any | Shape::Integer, Unexpected::Seq | Unexpected::Map)
+            | (Shape::Object, Unexpected::Map) => {
                 return self.at.check_depth();
             }
-            (Shape::Any, _) | (Shape::OneOf(_), Unexpected::Str(_)) => return Ok(()),
+            (Shape::Any | Shape::Integer, _) | (Shape::OneOf(_), Unexpected::Str(_)) => return Ok(()),
             (Shape::Object, _) => "an object".to_owned(),
             (Shape::OneOf(known), _) => format!("one of {}", list(known)),
         };
         Err(Refusal::new(format!("must be {wanted}, not {}", refusal::kind(given))))
     }
+}
+
+/// Returns the whole number that a float stands for, or `None` if it has a fraction or is not exact.
+pub(crate) fn whole_number(value: f64) -> Option<i64> {
+    /// 2^53: beyond it, neighbouring whole numbers share a float.
+    const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
+    let is_whole = value.fract() == 0.0 && value.abs() <= MAX_EXACT;
+    #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and in range")]
+    is_whole.then_some(value as i64)
 }
 
 macro_rules! pass_on {
@@ -242,7 +258,18 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Reader<'_, V> {
         visit_bool: bool as Unexpected::Bool;
         visit_i64: i64 as Unexpected::Signed;
         visit_u64: u64 as Unexpected::Unsigned;
-        visit_f64: f64 as Unexpected::Float;
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<V::Value, E> {
+        let at = self.at;
+        let whole = whole_number(value).filter(|_| matches!(self.shape, Shape::Integer));
+        self.check(Unexpected::Float(value))
+            .and_then(|()| match whole {
+                // A negative number is out of range for most fields, and their refusal says so.
+                Some(whole) => self.visitor.visit_i64(whole),
+                None => self.visitor.visit_f64(value),
+            })
+            .map_err(|refusal| at.store(refusal))
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<V::Value, E> {
@@ -287,7 +314,7 @@ impl<'de, V: Visitor<'de>> Reader<'_, V> {
                 let text: StrDeserializer<'_, Refusal> = text.into_deserializer();
                 self.visitor.visit_enum(text)
             }
-            Shape::Any | Shape::Object => visit(self.visitor, text),
+            Shape::Any | Shape::Integer | Shape::Object => visit(self.visitor, text),
         });
         read.map_err(|refusal| at.store(refusal))
     }

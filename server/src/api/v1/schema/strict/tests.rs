@@ -58,6 +58,12 @@ fn a_refusal_names_the_path_and_what_is_allowed() {
         (r#"{"to":{},"mode":{"fast":null}}"#, "mode: must be one of `fast`, `slow`, not an object"),
         (r#"{"to":{},"count":-1}"#, "count: must be a whole number from 0 to 4294967295"),
         (r#"{"to":{},"count":4294967296}"#, "count: must be a whole number from 0 to 4294967295"),
+        (r#"{"to":{},"count":1.5}"#, "count: must be a whole number from 0 to 4294967295, not such a number"),
+        (r#"{"to":{},"count":-2.0}"#, "count: must be a whole number from 0 to 4294967295"),
+        (
+            r#"{"to":{},"count":1e300}"#,
+            "count: must be a whole number from 0 to 4294967295, not such a number",
+        ),
         (r#"{"to":{},"count":"1"}"#, "count: must be a whole number from 0 to 4294967295, not a string"),
         ("{}", "to: is missing"),
         ("7", "the body must be an object, not such a number"),
@@ -71,6 +77,16 @@ fn an_array_is_never_an_object() {
     assert_eq!(refused(r#"[{"users":["a"]},null,null]"#), "the body must be an object, not an array");
     assert_eq!(refused(r#"{"to":[["a"]]}"#), "to: must be an object, not an array");
     assert_eq!(refused(r#"{"to":{"nested":[["a"]]}}"#), "to.nested[0]: must be an object, not an array");
+}
+
+#[test]
+fn a_whole_number_may_be_written_with_a_fraction_of_zero() {
+    let read: Outer = from_slice(br#"{"to":{},"count":212.0,"free":1.0}"#).unwrap();
+    assert_eq!(
+        (read.count, read.free),
+        (Some(212), Some(serde_json::json!(1.0))),
+        "a free value stays as it is"
+    );
 }
 
 #[test]
