@@ -1,4 +1,4 @@
-//! What was accepted is sent, whoever goes away in the middle: the caller, the channel, the disk.
+//! Tests that accepted notifications are sent even if the caller, the channel or the disk fails on the way.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};

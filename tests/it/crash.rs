@@ -1,4 +1,4 @@
-//! What was acknowledged survives `kill -9`.
+//! Tests that acknowledged notifications survive `kill -9`.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -108,7 +108,7 @@ async fn killed_between_202_and_the_vendors_answer_it_is_delivered_under_the_sam
 
 /// As many as one notification names.
 const MEMBERS: usize = Audience::MOST;
-/// What a gateway may need at the most, in any build: not a few hundred bytes for each member.
+/// Memory limit of a gateway in any build. It leaves no room for a few hundred bytes per member.
 const MOST_MEMORY_KB: u64 = 128 * 1024;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,7 +24,7 @@ pub(crate) struct Desk {
     channel: Arc<Scripted>,
 }
 
-/// What an address gets.
+/// Scripted answer for an address.
 #[derive(Clone, Copy)]
 pub(crate) enum Answer {
     Accepted,

@@ -1,4 +1,4 @@
-//! What the tests work with: an emulator, a gateway that answers at its doors, a client.
+//! Test setup: an emulator, a gateway that serves its APIs, and a client.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub(crate) struct Client {
     pub(crate) key: String,
 }
 
-/// What the demo app's user tokens are signed with.
+/// Key that signs the user tokens of the demo app.
 pub(crate) const USER_KEY: &str = "user-key-user-key-user-key-user-";
 
 /// A token by which a user of the demo app manages his own devices.

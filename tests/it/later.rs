@@ -1,4 +1,4 @@
-//! What is planned later: unless it is acknowledged, at an hour, piece by piece. And what is taken back.
+//! Tests of deferred planning (unless acknowledged, at a time, in batches) and of withdrawals.
 
 use std::time::Duration;
 

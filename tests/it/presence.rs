@@ -1,4 +1,4 @@
-//! Who is online gets it on his connection; who is away, or does not want it, is left alone or pushed to as he has said.
+//! Tests of presence: online users get no push, absent users are pushed to as their rules say.
 
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ async fn a_logout_by_presence_unbinds_the_device_and_offline_does_not() {
     house.client.ask(Method::PUT, "/v1/apps/demo/users/ann/presence", &no_device, 422).await;
 }
 
-/// What becomes of Ann's message to a group of four, each with a page; Cleo is online.
+/// Sends Ann's message to a group of four, each with a page, while Cleo is online.
 async fn group_message(house: &House, more: &Value) -> Value {
     for member in ["ann", "bob", "cleo", "dan"] {
         house.page_of(member).await;

@@ -1,4 +1,4 @@
-//! What the READMEs tell a reader to type works: the HTTP request is accepted, and the crates to depend on exist.
+//! Tests the commands of the READMEs: the HTTP request is accepted, and the crates to depend on exist.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! What devices tell of what they got: by the token in the push, and by nothing else.
+//! Tests of device events, which only the event token in the push authenticates.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn asking() -> House {
     House::with(SERVER).await
 }
 
-/// Where the device tells, as the SDK on it reads it from the newest push.
+/// Returns the event endpoint and token, as the SDK reads them from the newest push.
 fn receipt(house: &House, device: &str) -> (String, String) {
     let shown = house.emulator.fcm().inbox(device).unwrap().remove(0);
     let zego: Value = serde_json::from_str(shown.data["zego"].as_str().unwrap()).unwrap();

@@ -1,5 +1,5 @@
-//! Whose device: what a login, a logout and a push id do to whom a push reaches. Names begin with the line of the acceptance
-//! list they hold.
+//! Tests of device ownership: how login, logout and push ids change who a push reaches. Names begin with the line of
+//! the acceptance list that they cover.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ORIGIN,
@@ -115,7 +115,7 @@ async fn zpns_26_register_unregister_and_register_works_again() {
     assert_eq!(shown(&house, "d"), ["for ann"]);
 }
 
-/// What a client reports when it wants no more pushes: a push id without a token.
+/// Returns a push id without a token, which a client reports to stop pushes.
 async fn unregister(house: &House, id: &str, user: &str) -> Value {
     let empty = json!({"user": user, "push_id": envelope("")});
     house.client.ask(Method::PUT, &format!("{DEVICES}/{id}"), &empty, 200).await

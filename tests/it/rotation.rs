@@ -42,7 +42,7 @@ async fn rotate(house: &House, old: &Value, new: &Value) -> (u16, Value) {
     Client::new(&house.client.base, "").raw(Method::POST, ROTATE, body).await
 }
 
-/// How many addresses a push for a user goes to.
+/// Returns the number of addresses that a push to a user reaches.
 async fn push(house: &House, user: &str) -> Value {
     let asked = json!({"to": {"users": [user]}, "title": format!("for {user}")});
     house.client.submit(&asked, "?wait=20s").await.1["accepted"].clone()

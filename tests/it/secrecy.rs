@@ -1,5 +1,4 @@
-//! What the suite's gateways log, at the finest level and from every crate, holds nothing that is somebody's secret.
-//! The suite runs once more in a process of its own: a process has one place where its log goes.
+//! Tests that the logs of the suite's gateways contain no secret, at the finest level and from every crate.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -10,7 +9,7 @@ use std::sync::{LazyLock, Mutex};
 use serde_json::Value;
 use tracing_subscriber::filter::LevelFilter;
 
-/// Where a process that is listened to writes: `log`, and `secrets` with one JSON text a line.
+/// Folder for the output of an observed process: `log`, and `secrets` with one JSON text per line.
 const FOLDER: &str = "SECRECY_TEST_FOLDER";
 /// A shorter text would be found in words that have nothing to do with it.
 const SHORTEST: usize = 5;

@@ -1,4 +1,4 @@
-//! What is shown: the words of ZIM clients, profiles, categories, badges.
+//! Tests of the visible notification: texts of ZIM clients, profiles, categories, badges.
 
 use http::Method;
 use pushgate_emulator::{Environment, ShownNotification};
@@ -40,7 +40,7 @@ fn push_config(more: Value) -> Value {
     json!({"pushConfig": config})
 }
 
-/// What Bob's page shows of a push with this `pushConfig`, and more.
+/// Returns what Bob's page shows for a push with this `pushConfig`.
 async fn shown_of(config: Value, more: Value) -> ShownNotification {
     let house = House::open().await;
     let page = house.page_of("bob").await;

@@ -1,4 +1,4 @@
-//! Who may depend on whom.
+//! Checks the permitted dependencies between crates.
 
 use std::process::Command;
 

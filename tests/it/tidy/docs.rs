@@ -1,4 +1,4 @@
-//! What the documents name exists: files, tests, promises.
+//! Checks that files, tests and promises named in the documents exist.
 
 use std::collections::BTreeSet;
 

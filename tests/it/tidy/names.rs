@@ -1,4 +1,4 @@
-//! Who may say which words: vendors are named by their channels, and clocks and sockets by those who hand them in.
+//! Checks where names may occur: vendors only in their channels, clocks and sockets only where they are injected.
 
 use super::channels::{sources, without_tests};
 use super::{channels, files, root, shown};

@@ -154,7 +154,7 @@ impl<'a> Visit<'a> for Look {
     }
 }
 
-/// What the README promises of it.
+/// Checks the size that the README promises.
 #[test]
 fn the_embedding_is_under_60_lines() {
     let text = read(&root().join("examples/embed/src/chat.rs"));
