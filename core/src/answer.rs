@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
 use crate::fault::Fault;
-use crate::words::Timestamp;
+use crate::timestamp::Timestamp;
 
 /// Maximum length of a quoted text of a push service, in characters.
 pub const LONGEST_QUOTE: usize = 200;

@@ -7,11 +7,11 @@ use crate::channel::PushChannel;
 use crate::device::Address;
 use crate::gateway::SubmitError;
 use crate::guarded::GuardedChannel;
+use crate::ids::{ChannelName, TemplateName};
 use crate::profile::{Options, Profile};
 use crate::schedule::RetryPolicy;
 use crate::selector::{Route, Selector};
 use crate::template::{TemplateError, TemplateSource, Templates};
-use crate::words::{ChannelName, TemplateName};
 
 /// Channel of an app, with its concurrency limit and retry policy.
 #[derive(Clone)]

@@ -10,8 +10,9 @@ use serde_json::Value;
 use crate::delivery::{Delivery, Message};
 use crate::device::{Address, TokenKind};
 use crate::fault::{Fault, Kind};
+use crate::ids::ChannelName;
 use crate::report::Report;
-use crate::words::{ChannelName, Timestamp};
+use crate::timestamp::Timestamp;
 
 /// One configured way to a push service.
 ///

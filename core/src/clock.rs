@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
-use crate::words::Timestamp;
+use crate::timestamp::Timestamp;
 
 /// Wall clock.
 #[async_trait]

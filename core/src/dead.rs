@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::Address;
 use crate::fault::{Fault, Kind};
+use crate::ids::{AppId, ChannelName, DeviceId, UserId};
 use crate::store::StorageError;
-use crate::words::{AppId, ChannelName, DeviceId, Timestamp, UserId};
+use crate::timestamp::Timestamp;
 
 /// Proof of a push service that an address is dead.
 #[derive(Debug, Clone, PartialEq, Eq)]

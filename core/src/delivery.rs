@@ -9,8 +9,10 @@ use serde_json::Value;
 
 use crate::device::Address;
 use crate::echo::ReturnAddress;
+use crate::ids::{AppId, ChannelName, DeliveryId, DeviceId, NotificationId, UserId};
 use crate::notification::{CallId, Notification, Priority, When};
-use crate::words::{AppId, ChannelName, DeliveryId, DeviceId, NotificationId, Secret, Timestamp, UserId};
+use crate::secret::Secret;
+use crate::timestamp::Timestamp;
 
 /// Action of the device on a message.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::words::{AppId, ChannelName, DeviceId, Secret, Timestamp, UserId};
+use crate::ids::{AppId, ChannelName, DeviceId, UserId};
+use crate::secret::Secret;
+use crate::timestamp::Timestamp;
 
 /// Platform of a device. The API, stores and configuration use its name, because vendors' SDKs number platforms in
 /// different ways.

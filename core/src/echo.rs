@@ -11,7 +11,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use crate::words::{NotificationId, Secret, Timestamp};
+use crate::ids::NotificationId;
+use crate::secret::Secret;
+use crate::timestamp::Timestamp;
 
 /// Kind of a device event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::words::Timestamp;
+use crate::timestamp::Timestamp;
 
 /// Kind of a failure. Code above the channels sees this classification and never a push service's own text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use crate::channel::PushChannel;
 use crate::delivery::Message;
-use crate::words::Secret;
+use crate::secret::Secret;
 
 /// Result of fitting a message to a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,8 +92,9 @@ mod tests {
     use crate::Delivery;
     use crate::channel::{Capability, ChannelInfo, Probe, Rendered};
     use crate::fault::Fault;
+    use crate::ids::{AppId, ChannelName, NotificationId};
     use crate::report::Report;
-    use crate::words::{AppId, ChannelName, NotificationId, Timestamp};
+    use crate::timestamp::Timestamp;
     use proptest::prelude::*;
     use std::time::Duration;
 

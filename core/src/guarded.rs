@@ -12,10 +12,11 @@ use crate::channel::{ChannelInfo, Probe, PushChannel, Rendered};
 use crate::delivery::{Delivery, Message};
 use crate::device::{Address, Platform};
 use crate::fault::{Fault, Kind};
+use crate::ids::{AppId, UserId};
 use crate::observe::{Event, Observer};
 use crate::presence::{Connection, Presence};
 use crate::report::Report;
-use crate::words::{AppId, Timestamp, UserId};
+use crate::timestamp::Timestamp;
 
 /// Component in which a panic is caught.
 #[derive(Debug, Clone, Copy)]

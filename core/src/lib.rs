@@ -177,6 +177,7 @@ pub mod fault;
 pub mod fit;
 pub mod gateway;
 mod guarded;
+pub mod ids;
 pub mod layer;
 mod locale;
 pub mod memory;
@@ -191,11 +192,12 @@ pub mod receipt;
 pub mod report;
 pub mod rules;
 pub mod schedule;
+pub mod secret;
 pub mod selector;
 pub mod store;
 pub mod template;
+pub mod timestamp;
 pub mod transport;
-pub mod words;
 mod worker;
 pub mod x509;
 
@@ -211,6 +213,10 @@ pub use digest::RequestDigest;
 pub use echo::{Echo, Echoes, ReturnAddress};
 pub use fault::{Fault, Kind, Scope};
 pub use gateway::{Gateway, SubmitError, Ticket};
+pub use ids::{
+    AppId, ChannelName, DeliveryId, DeviceId, IdempotencyKey, InvalidName, NodeId, NotificationId,
+    TemplateName, UserId,
+};
 pub use notification::{Audience, Badge, Call, CallId, Notification, Priority, Purpose, TemplateUse, When};
 pub use presence::{Connection, NobodyOnline, Presence};
 pub use profile::{Mode, Profile};
@@ -219,10 +225,8 @@ pub use receipt::{Receipt, Skip, SkipReason, State, Status};
 pub use report::{Outcome, Report};
 pub use rules::Rules;
 pub use schedule::RetryPolicy;
+pub use secret::Secret;
 pub use selector::{Route, Selector};
 pub use store::{Count, Login, Named, Registered, Registration, Replacement, StorageError, Store, Takeover};
+pub use timestamp::Timestamp;
 pub use transport::{Request, Response, Transport, TransportError};
-pub use words::{
-    AppId, ChannelName, DeliveryId, DeviceId, IdempotencyKey, InvalidName, NodeId, NotificationId, Secret,
-    TemplateName, Timestamp, UserId,
-};

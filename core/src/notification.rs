@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use crate::device::Address;
 use crate::digest::RequestDigest;
-use crate::words::{
-    AppId, ChannelName, DeviceId, IdempotencyKey, InvalidName, Secret, TemplateName, Timestamp, UserId,
-};
+use crate::ids::{AppId, ChannelName, DeviceId, IdempotencyKey, InvalidName, TemplateName, UserId};
+use crate::secret::Secret;
+use crate::timestamp::Timestamp;
 
 /// Audience of a notification.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,9 +2,10 @@
 
 use crate::echo::Echo;
 use crate::fault::Fault;
+use crate::ids::{AppId, ChannelName, DeviceId, NotificationId};
 use crate::queue::Quarantined;
 use crate::receipt::Receipt;
-use crate::words::{AppId, ChannelName, DeviceId, NotificationId, Timestamp};
+use crate::timestamp::Timestamp;
 
 /// Event in the gateway. Carries no token and no text of a user.
 #[derive(Debug, Clone)]

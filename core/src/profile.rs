@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::ids::ChannelName;
 use crate::notification::{Call, Priority};
-use crate::words::ChannelName;
 
 /// Native options by channel, merged into the request of each channel.
 pub type Options = BTreeMap<ChannelName, Value>;

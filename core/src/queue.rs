@@ -13,13 +13,12 @@ use serde::{Deserialize, Serialize};
 use crate::delivery::{Delivery, Message, Target};
 use crate::digest::RequestDigest;
 use crate::echo::{Echo, Speaker};
+use crate::ids::{AppId, ChannelName, DeliveryId, DeviceId, IdempotencyKey, NodeId, NotificationId, UserId};
 use crate::notification::{Audience, Notification};
 use crate::receipt::{Receipt, Skip, Status};
+use crate::secret::Secret;
 use crate::store::StorageError;
-use crate::words::{
-    AppId, ChannelName, DeliveryId, DeviceId, IdempotencyKey, NodeId, NotificationId, Secret, Timestamp,
-    UserId,
-};
+use crate::timestamp::Timestamp;
 
 /// Notification to store, with everything that belongs to it.
 #[derive(Debug, Clone)]

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::delivery::{Delivery, Target};
 use crate::echo::{Echo, Echoes};
 use crate::fault::{Fault, Kind};
-use crate::words::{ChannelName, DeviceId, NotificationId, Timestamp, UserId};
+use crate::ids::{ChannelName, DeviceId, NotificationId, UserId};
+use crate::timestamp::Timestamp;
 
 /// State of a notification for one recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! Report of one attempt: one outcome for each address, in order. Never one result for the whole batch.
 
 use crate::fault::{Fault, Kind};
-use crate::words::Secret;
+use crate::secret::Secret;
 
 /// Result of one attempt for one address.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use crate::device::{Device, Platform};
 use crate::notification::{Notification, Purpose};
 use crate::presence::Connection;
 use crate::receipt::SkipReason;
-use crate::words::Timestamp;
+use crate::timestamp::Timestamp;
 
 /// Push rules of a user. Empty by default.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

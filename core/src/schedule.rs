@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::channel::Capability;
 use crate::fault::{Fault, Kind, Retry, Scope};
-use crate::words::Timestamp;
+use crate::timestamp::Timestamp;
 
 /// First delay while an operator has to correct the configuration.
 const SLOW_DELAY: Duration = Duration::from_secs(60);

@@ -1,7 +1,7 @@
 //! Routes: conditions on a device's traits, and the channels to use in order. Pure.
 
 use crate::device::{Address, Device, Platform, TokenKind, Traits};
-use crate::words::ChannelName;
+use crate::ids::ChannelName;
 
 /// Conditions on a device. All of them must hold, and an empty selector matches every device. A device without the property
 /// that a condition needs does not satisfy it.
@@ -106,7 +106,8 @@ fn among<'a>(routes: &'a [Route], device: &'a Device, counts: impl Fn(&Address) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::words::{AppId, DeviceId, Timestamp};
+    use crate::ids::{AppId, DeviceId};
+    use crate::timestamp::Timestamp;
 
     fn name(text: &str) -> ChannelName {
         ChannelName::new(text).unwrap()

@@ -7,8 +7,10 @@ use async_trait::async_trait;
 
 use crate::dead::DeadAddresses;
 use crate::device::{Address, Device};
+use crate::ids::{AppId, ChannelName, DeviceId, UserId};
 use crate::rules::Rules;
-use crate::words::{AppId, ChannelName, DeviceId, Secret, Timestamp, UserId};
+use crate::secret::Secret;
+use crate::timestamp::Timestamp;
 
 /// Failure of the storage, with the operation and the cause.
 #[derive(Debug, thiserror::Error)]

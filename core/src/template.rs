@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use minijinja::{Environment, UndefinedBehavior};
 use serde_json::{Map, Value};
 
+use crate::ids::TemplateName;
 use crate::locale::Locale;
-use crate::words::{Secret, TemplateName};
+use crate::secret::Secret;
 
 /// Texts of a template in one language. A missing part is taken from a less specific language, or from the default.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

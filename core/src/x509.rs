@@ -4,7 +4,7 @@
 use time::PrimitiveDateTime;
 use time::macros::format_description;
 
-use crate::words::Timestamp;
+use crate::timestamp::Timestamp;
 
 // Tags of DER (ITU-T X.690 §8).
 const CRITICAL: u8 = 0x01;

@@ -20,15 +20,16 @@ use crate::clock::{Clock, SystemClock};
 use crate::echo::Mailroom;
 use crate::fault::Kind;
 use crate::guarded::{GuardedObserver, GuardedPresence};
+use crate::ids::{AppId, ChannelName, NodeId, TemplateName};
 use crate::layer::revalidate::Revalidator;
 use crate::memory::{MemoryQueue, MemoryStore};
 use crate::observe::{Event, Observer};
 use crate::presence::{Leases, NobodyOnline, Presence};
 use crate::queue::{Quarantined, Queue};
+use crate::secret::Secret;
 use crate::selector::Selector;
 use crate::store::{Registration, StorageError, Store};
 use crate::template::{TemplateError, TemplateSource};
-use crate::words::{AppId, ChannelName, NodeId, Secret, TemplateName};
 use crate::worker::WorkerContext;
 
 /// Interval between two heartbeats of this node.

@@ -2,8 +2,8 @@
 
 use super::Gateway;
 use crate::dead::{DeadAddress, DeadId, DeadQuery, Restoration};
+use crate::ids::AppId;
 use crate::store::StorageError;
-use crate::words::AppId;
 
 /// Result of restoring one page of dead addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,6 +13,7 @@ use super::{Gateway, SubmitError, Ticket};
 use crate::app::App;
 use crate::delivery::Message;
 use crate::guarded::{Component, guard_async};
+use crate::ids::{AppId, DeviceId, NotificationId, UserId};
 use crate::notification::{Audience, Notification, Purpose, When};
 use crate::observe::Event;
 use crate::plan::{PlanRequest, ResolvedAudience, admits, select_recipients};
@@ -21,7 +22,7 @@ use crate::queue::{
 };
 use crate::receipt::{Skip, SkipReason, State};
 use crate::store::StorageError;
-use crate::words::{AppId, DeviceId, NotificationId, Timestamp, UserId};
+use crate::timestamp::Timestamp;
 
 /// Poll interval for batches that no in-process signal announces, such as those of other nodes.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);

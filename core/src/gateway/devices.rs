@@ -4,9 +4,9 @@
 
 use super::{Gateway, SubmitError};
 use crate::device::Address;
+use crate::ids::{AppId, DeviceId, UserId};
 use crate::observe::Event;
 use crate::store::{Login, Registered, Registration, Replacement, StorageError, Takeover};
-use crate::words::{AppId, DeviceId, UserId};
 
 impl Gateway {
     /// Creates or replaces a device and its full set of addresses. Idempotent.

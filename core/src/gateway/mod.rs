@@ -28,11 +28,12 @@ pub use submit::{Preview, SubmitError, Ticket};
 
 use crate::app::App;
 use crate::echo::Mailroom;
+use crate::ids::{AppId, ChannelName, NotificationId};
 use crate::presence::{Leases, Presence};
 use crate::queue::Queue;
 use crate::receipt::Status;
 use crate::store::{StorageError, Store};
-use crate::words::{AppId, ChannelName, NotificationId, Timestamp};
+use crate::timestamp::Timestamp;
 use crate::worker::{Lane, WorkerContext};
 
 /// Minimum interval between two status reads of one waiting caller, for a notification that is planned in batches.

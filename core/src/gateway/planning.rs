@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use super::{Gateway, SubmitError};
 use crate::app::App;
+use crate::ids::{DeviceId, NotificationId, UserId};
 use crate::notification::{Audience, Badge, Notification, Purpose, When};
 use crate::plan::{Plan, PlanRequest, ResolvedAudience, Warning, select_recipients};
 use crate::queue::Stage;
 use crate::receipt::{Skip, SkipReason};
 use crate::store::{Count, StorageError};
-use crate::words::{DeviceId, NotificationId, Timestamp, UserId};
+use crate::timestamp::Timestamp;
 
 /// Notification, or batch of its audience, that is planned now.
 #[derive(Clone, Copy)]

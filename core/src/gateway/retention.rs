@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::store::Store;
-use crate::words::Timestamp;
+use crate::timestamp::Timestamp;
 use crate::worker::WorkerContext;
 
 /// Interval between sweeps.

@@ -10,6 +10,7 @@ use super::idempotency::idempotency;
 use super::planning::{PlanningInput, PlanningOutput};
 use crate::app::App;
 use crate::channel::Rendered;
+use crate::ids::{AppId, ChannelName, NotificationId};
 use crate::notification::{Audience, Notification};
 use crate::observe::Event;
 use crate::plan::Warning;
@@ -17,7 +18,7 @@ use crate::queue::{Admission, Admitted, Entry, Lease};
 use crate::receipt::Skip;
 use crate::store::StorageError;
 use crate::template::TemplateError;
-use crate::words::{AppId, ChannelName, NotificationId, Timestamp};
+use crate::timestamp::Timestamp;
 
 /// Result of an accepted submission.
 #[derive(Debug, Clone, PartialEq, Eq)]

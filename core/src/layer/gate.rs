@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::words::Timestamp;
+use crate::timestamp::Timestamp;
 
 /// Pause before the first probe of refused credentials. It doubles with each probe that is refused.
 pub const PROBE_INTERVAL: Duration = Duration::from_secs(60);

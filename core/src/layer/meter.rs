@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use super::delegate_to_inner;
 use crate::channel::PushChannel;
 use crate::delivery::Delivery;
+use crate::ids::AppId;
 use crate::report::Report;
-use crate::words::AppId;
 
 /// Layer that records metrics of attempts.
 pub struct Meter {

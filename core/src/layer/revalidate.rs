@@ -17,13 +17,13 @@ use crate::clock::Clock;
 use crate::delivery::{Delivery, Target};
 use crate::device::{Address, Device};
 use crate::fault::{Fault, Kind};
+use crate::ids::DeviceId;
 use crate::notification::When;
 use crate::presence::Presence;
 use crate::queue::{Queue, Withdrawal};
 use crate::receipt::State;
 use crate::report::{Outcome, Report};
 use crate::store::{StorageError, Store};
-use crate::words::DeviceId;
 
 /// Maximum age of a message whose first attempt is not checked against the device store: planning has just done it.
 const MAX_UNCHECKED_AGE: Duration = Duration::from_secs(1);
@@ -206,10 +206,11 @@ impl PushChannel for Revalidate {
 mod tests {
     use super::*;
     use crate::device::TokenKind;
+    use crate::ids::{AppId, ChannelName, DeliveryId, NodeId, NotificationId};
     use crate::memory::{MemoryQueue, MemoryStore};
     use crate::presence::NobodyOnline;
     use crate::queue::{Admission, Entry, Which};
-    use crate::words::{AppId, ChannelName, DeliveryId, NodeId, NotificationId, Timestamp};
+    use crate::timestamp::Timestamp;
 
     const T0: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 

@@ -13,7 +13,7 @@ use super::trace::Trace;
 use crate::app::Installed;
 use crate::channel::PushChannel;
 use crate::clock::Clock;
-use crate::words::AppId;
+use crate::ids::AppId;
 
 /// Returns the channel wrapped in its layers.
 #[must_use]

@@ -7,8 +7,9 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use crate::delivery::{Message, Target};
+use crate::ids::{AppId, NotificationId, UserId};
 use crate::queue::{Which, Withdrawal};
-use crate::words::{AppId, NotificationId, Timestamp, UserId};
+use crate::timestamp::Timestamp;
 
 /// Time for which a withdrawal is remembered. Only deliveries of a paused lane are in memory for longer.
 const MAX_AGE: Duration = Duration::from_secs(600);
@@ -129,7 +130,8 @@ impl Withdrawals {
 mod tests {
     use super::*;
     use crate::device::{Address, TokenKind};
-    use crate::words::{ChannelName, Timestamp};
+    use crate::ids::ChannelName;
+    use crate::timestamp::Timestamp;
 
     const T0: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 

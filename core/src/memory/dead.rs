@@ -10,8 +10,9 @@ use crate::dead::{
     DeadAddress, DeadAddresses, DeadId, DeadQuery, DeadState, Death, PruneGuardState, Restoration,
 };
 use crate::device::Address;
+use crate::ids::{AppId, ChannelName, DeviceId};
 use crate::store::StorageError;
-use crate::words::{AppId, ChannelName, DeviceId, Timestamp};
+use crate::timestamp::Timestamp;
 
 /// Dead addresses of all apps.
 #[derive(Default)]

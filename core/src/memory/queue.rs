@@ -9,16 +9,16 @@ use parking_lot::Mutex;
 
 use crate::delivery::{Delivery, Target};
 use crate::echo::{Echo, Echoes, Speaker};
+use crate::ids::{AppId, ChannelName, DeliveryId, IdempotencyKey, NodeId, NotificationId, UserId};
 use crate::notification::Notification;
 use crate::queue::{
     Admission, Admitted, Entry, Finish, Finished, Heard, Idempotency, KeyClaim, Lease, Part, PartFinish,
     PartLease, Queue, Taken, TakenParts, Want, Which, Withdrawal,
 };
 use crate::receipt::{Progress, Receipt, Skip, State, Status};
+use crate::secret::Secret;
 use crate::store::StorageError;
-use crate::words::{
-    AppId, ChannelName, DeliveryId, IdempotencyKey, NodeId, NotificationId, Secret, Timestamp, UserId,
-};
+use crate::timestamp::Timestamp;
 
 /// Queue in memory.
 #[derive(Default)]

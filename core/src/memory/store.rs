@@ -8,9 +8,9 @@ use parking_lot::Mutex;
 
 use super::dead::DeadRows;
 use crate::device::{Address, Device};
+use crate::ids::{AppId, ChannelName, DeviceId, UserId};
 use crate::rules::Rules;
 use crate::store::{Count, Login, Named, Registered, Registration, Replacement, StorageError, Store};
-use crate::words::{AppId, ChannelName, DeviceId, UserId};
 
 /// Store in memory.
 #[derive(Default)]

@@ -9,10 +9,11 @@ use serde::Serialize;
 use super::PlanRequest;
 use crate::delivery::{Act, Message};
 use crate::gateway::SubmitError;
+use crate::ids::ChannelName;
 use crate::notification::{Badge, Call, Notification, Priority, Purpose};
 use crate::profile::{self, Mode, Options, Profile};
+use crate::secret::Secret;
 use crate::template::Text;
-use crate::words::{ChannelName, Secret};
 
 /// Problem that does not prevent acceptance of a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

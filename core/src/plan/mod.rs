@@ -15,12 +15,13 @@ use crate::device::{Address, Device, TokenKind};
 use crate::echo::Mailroom;
 use crate::fit::{Fit, fit};
 use crate::gateway::SubmitError;
+use crate::ids::{ChannelName, DeliveryId, DeviceId, NotificationId, UserId};
 use crate::notification::{Badge, Notification, Purpose, When};
 use crate::presence::Connection;
 use crate::receipt::{Skip, SkipReason};
 use crate::rules::Rules;
 use crate::selector::{self, Choice};
-use crate::words::{ChannelName, DeliveryId, DeviceId, NotificationId, Timestamp, UserId};
+use crate::timestamp::Timestamp;
 
 pub use compose::Warning;
 use compose::{Composer, Variant};

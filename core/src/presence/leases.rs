@@ -11,7 +11,8 @@ use parking_lot::Mutex;
 use super::{Connection, Presence};
 use crate::clock::Clock;
 use crate::device::Platform;
-use crate::words::{AppId, DeviceId, Timestamp, UserId};
+use crate::ids::{AppId, DeviceId, UserId};
+use crate::timestamp::Timestamp;
 
 /// Time for which a user's last coming online is kept.
 const REMEMBERED: Duration = Duration::from_secs(3600);

@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 
 use crate::device::{Device, Platform};
-use crate::words::{AppId, DeviceId, Timestamp, UserId};
+use crate::ids::{AppId, DeviceId, UserId};
+use crate::timestamp::Timestamp;
 
 pub use leases::{Leases, Session};
 

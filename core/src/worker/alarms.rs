@@ -9,7 +9,7 @@ use super::Lane;
 use crate::fault::{Fault, Kind, Scope};
 use crate::layer::gate::Gate;
 use crate::observe::{AlarmState, Event};
-use crate::words::Timestamp;
+use crate::timestamp::Timestamp;
 
 /// Time without another fault after which a success closes an episode that concerns single addresses.
 ///

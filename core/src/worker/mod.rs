@@ -21,6 +21,7 @@ use crate::channel::PushChannel;
 use crate::clock::Clock;
 use crate::fault::{Fault, Kind};
 use crate::guarded::{Component, guard_async};
+use crate::ids::{AppId, ChannelName, NodeId, NotificationId};
 use crate::layer::revalidate::Revalidator;
 use crate::layer::{gate, stack, throttle};
 use crate::observe::{Event, Observer};
@@ -28,7 +29,6 @@ use crate::queue::{Lease, Queue, Want};
 use crate::report::Report;
 use crate::schedule::Schedule;
 use crate::store::Store;
-use crate::words::{AppId, ChannelName, NodeId, NotificationId};
 
 /// State that all lanes of a gateway share.
 pub(crate) struct WorkerContext {

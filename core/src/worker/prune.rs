@@ -7,10 +7,11 @@ use crate::dead::{DeadId, DeadQuery, DeadState, Death, PruneGuardState};
 use crate::delivery::Target;
 use crate::device::Address;
 use crate::fault::{Fault, Kind};
+use crate::ids::DeviceId;
 use crate::observe::{AlarmState, Event};
 use crate::report::Outcome;
 use crate::store::StorageError;
-use crate::words::{DeviceId, Timestamp};
+use crate::timestamp::Timestamp;
 
 /// Note in the receipt of an address that is held back.
 const HELD_BACK: &str = "the address is kept: the prune guard holds it back until pushes succeed again";

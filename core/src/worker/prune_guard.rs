@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use crate::dead::{DeadAddress, DeadId, Death, PruneGuardState};
 use crate::device::Address;
 use crate::observe::AlarmState;
-use crate::words::Timestamp;
+use crate::timestamp::Timestamp;
 
 /// Time window over which pushes are counted.
 const WINDOW: Duration = Duration::from_secs(600);
@@ -174,7 +174,7 @@ mod tests {
     use super::*;
     use crate::device::TokenKind;
     use crate::fault::Kind;
-    use crate::words::ChannelName;
+    use crate::ids::ChannelName;
 
     const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 

@@ -10,13 +10,14 @@ use super::alarms::Cause;
 use crate::delivery::{Delivery, Target};
 use crate::echo::Echoes;
 use crate::fault::{Fault, Kind, Level, Retry};
+use crate::ids::DeliveryId;
 use crate::observe::Event;
 use crate::queue::{Entry, Finish, Finished, Lease};
 use crate::receipt::{Receipt, State};
 use crate::report::{Outcome, Report};
 use crate::schedule::{NextStep, Times, judged};
 use crate::store::Replacement;
-use crate::words::{DeliveryId, Timestamp};
+use crate::timestamp::Timestamp;
 
 /// Delay before a failed storage operation is tried again.
 const STORAGE_RETRY_DELAY: Duration = Duration::from_secs(1);

@@ -188,7 +188,7 @@ impl NotificationBody {
         let (to, except_devices) = self.to.audience()?;
         let ack_within = self.ack_within.map(|wait| wait.duration("ack_within", MAX_ACK_WAIT)).transpose()?;
         let ttl = self.ttl.map(|ttl| ttl.duration("ttl", Notification::MAX_TTL)).transpose()?;
-        let invalid = |error: pushgate::words::InvalidTimestamp| refused("send_at", error);
+        let invalid = |error: pushgate::timestamp::InvalidTimestamp| refused("send_at", error);
         let send_at = self.send_at.map(|text| Timestamp::from_rfc3339(&text).map_err(invalid)).transpose()?;
         // A string is passed on as it is, any other value as its JSON text.
         let payload = self.payload.map(|payload| match payload {
