@@ -164,7 +164,6 @@
 //! [`observe::Observer`] receives every change of a status, every pruned address and every alarm. Titles, contents, payloads
 //! and tokens are [`Secret`]s, which `Debug` does not show.
 
-pub mod answer;
 pub mod app;
 pub mod channel;
 pub mod clock;
@@ -198,6 +197,7 @@ pub mod store;
 pub mod template;
 pub mod timestamp;
 pub mod transport;
+pub mod vendor_response;
 mod worker;
 pub mod x509;
 

@@ -3,7 +3,7 @@
 //! Source: <https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns>.
 
 use http::StatusCode;
-use pushgate::answer::retry_after;
+use pushgate::vendor_response::retry_after;
 use pushgate::{Fault, Kind, Outcome, Response, Scope, Timestamp, TransportError};
 use serde_json::Value;
 

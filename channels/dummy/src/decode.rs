@@ -2,7 +2,7 @@
 //! vendor's error table here.
 
 use http::StatusCode;
-use pushgate::answer::{retry_after, safe};
+use pushgate::vendor_response::{retry_after, safe_quote};
 use pushgate::{Fault, Kind, Outcome, Response, Timestamp};
 use serde_json::Value;
 
@@ -57,9 +57,9 @@ pub(crate) fn outcomes(
 /// Returns the outcome for one token.
 fn parse_result(result: &Value, private: &[&str]) -> Outcome {
     if let Some(id) = result["id"].as_str().filter(|_| result["error"].is_null()) {
-        return Outcome::Accepted { vendor_id: Some(safe(id, private)) };
+        return Outcome::Accepted { vendor_id: Some(safe_quote(id, private)) };
     }
-    let text = safe(result["message"].as_str().unwrap_or_default(), private);
+    let text = safe_quote(result["message"].as_str().unwrap_or_default(), private);
     let row = ERRORS.iter().find(|(code, _)| result["error"] == *code);
     Outcome::Failed(match row {
         Some((code, kind)) => Fault::new(*kind, text).with_code(*code),
@@ -70,7 +70,7 @@ fn parse_result(result: &Value, private: &[&str]) -> Outcome {
 /// Returns the fault of a refused request.
 pub(crate) fn refused(response: &Response, private: &[&str], now: Timestamp) -> Fault {
     let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
-    let text = safe(body["message"].as_str().unwrap_or_default(), private);
+    let text = safe_quote(body["message"].as_str().unwrap_or_default(), private);
     let fault = |kind| Fault::new(kind, format!("the vendor answers {}: {text}", response.status));
     let fault = match response.status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => fault(Kind::Credentials).of_lane(),

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderValue;
 use http::header::{CONTENT_TYPE, DATE};
 use parking_lot::Mutex;
-use pushgate::answer::{date, retry_after, safe};
+use pushgate::vendor_response::{date, retry_after, safe_quote};
 use pushgate::{Clock, Fault, Kind, Request, Response, Timestamp, Transport, TransportError};
 use serde_json::Value;
 
@@ -209,9 +209,10 @@ fn parse_grant(response: &Response, assertion: &str, requested_at: Timestamp) ->
 
 fn denial_fault(response: &Response, grant: &Value, assertion: &str, now: Timestamp) -> Fault {
     let status = response.status;
-    let description = safe(grant["error_description"].as_str().unwrap_or("no description"), &[assertion]);
+    let description =
+        safe_quote(grant["error_description"].as_str().unwrap_or("no description"), &[assertion]);
     let error = match &grant["error"] {
-        Value::String(error) => safe(error, &[assertion]),
+        Value::String(error) => safe_quote(error, &[assertion]),
         _ => String::new(),
     };
     let plain = |kind| Fault::new(kind, format!("the token endpoint answers {status}: {description}"));

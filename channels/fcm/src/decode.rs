@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use pushgate::answer::{retry_after, safe, seconds};
+use pushgate::vendor_response::{retry_after, safe_quote, seconds};
 use pushgate::{Fault, Kind, Outcome, Response, Timestamp};
 use serde_json::Value;
 
@@ -153,7 +153,7 @@ fn classify(status: StatusCode, error: &ErrorBody<'_>, private: &[&str]) -> Faul
 
 /// Describes a refusal with its text, without private texts.
 fn describe(status: StatusCode, message: &str, private: &[&str]) -> String {
-    match safe(message, private) {
+    match safe_quote(message, private) {
         text if text.is_empty() => format!("fcm answers {status}"),
         text => format!("fcm answers {status}: {text}"),
     }
@@ -163,7 +163,7 @@ fn describe(status: StatusCode, message: &str, private: &[&str]) -> String {
 mod tests {
     use proptest::prelude::*;
     use pushgate::Scope;
-    use pushgate::answer::LONGEST_QUOTE;
+    use pushgate::vendor_response::MAX_QUOTE_CHARS;
     use pushgate_kit::transport::answer;
 
     use super::*;
@@ -292,7 +292,7 @@ mod tests {
         let text = "bad: the-to\u{0}ken-\u{200b}itself\r\n«a title of a user» \u{1b}[31m\u{202e}";
         let fault = fault_of(&google(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT", text));
         assert_eq!(fault.detail, "fcm answers 400 Bad Request: bad: … «…» [31m");
-        let long = format!("{}{TOKEN}", "x".repeat(LONGEST_QUOTE - 5));
+        let long = format!("{}{TOKEN}", "x".repeat(MAX_QUOTE_CHARS - 5));
         let fault = fault_of(&google(500, "INTERNAL", "", &long));
         assert!(!fault.detail.contains("the-"), "{}", fault.detail);
         let as_code = fault_of(&google(400, TOKEN, "the-token-itself", ""));

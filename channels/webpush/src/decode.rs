@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::header::LOCATION;
 use http::{StatusCode, Uri};
-use pushgate::answer::{clock_advice, retry_after, safe};
+use pushgate::vendor_response::{clock_advice, retry_after, safe_quote};
 use pushgate::{Fault, Kind, Message, Outcome, Response, Timestamp, TransportError};
 use serde_json::Value;
 
@@ -60,7 +60,7 @@ pub(crate) fn outcome(response: &Response, context: &RequestContext<'_>) -> Outc
 /// Returns the fault of a request without an answer. Removes private texts, because a peer can send any text as its reason.
 pub(crate) fn transport_fault(error: TransportError, context: &RequestContext<'_>) -> Fault {
     let fault = Fault::from(error);
-    Fault { detail: safe(&fault.detail, &private_texts(context)), ..fault }
+    Fault { detail: safe_quote(&fault.detail, &private_texts(context)), ..fault }
 }
 
 /// Returns the outcome of an accepted message, with the message id that each service returns in a place of its own.
@@ -253,7 +253,7 @@ fn describe(status: StatusCode, text: &str, context: &RequestContext<'_>) -> Str
         Service::Windows => "windows",
         Service::Other => "the push service",
     };
-    match safe(text, &private_texts(context)) {
+    match safe_quote(text, &private_texts(context)) {
         text if text.is_empty() => format!("{service} answers {status}"),
         text => format!("{service} answers {status}: {text}"),
     }

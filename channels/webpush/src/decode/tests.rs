@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use pushgate::Scope;
-use pushgate::answer::LONGEST_QUOTE;
+use pushgate::vendor_response::MAX_QUOTE_CHARS;
 use pushgate_kit::sample::message as sample;
 use pushgate_kit::transport::{answer, answer_with};
 use serde_json::json;
@@ -340,7 +340,7 @@ fn no_detail_contains_the_endpoint_a_message_text_or_a_control_character() {
     let reason = format!("busy with {TOKEN}\u{1b}[31m");
     let gone = transport_fault(TransportError::GoneAway { host: "push.test".to_owned(), reason }, &context);
     assert_eq!(gone.detail, "push.test went away without looking at the request: busy with …[31m");
-    let long = format!("{}{TOKEN}", "x".repeat(LONGEST_QUOTE - 5));
+    let long = format!("{}{TOKEN}", "x".repeat(MAX_QUOTE_CHARS - 5));
     assert!(!fault(Service::Other, &answer(500, long)).detail.contains("gAAA"));
     let as_code = fault(Service::Apple, &answer(400, json!({ "reason": TOKEN }).to_string()));
     assert_eq!(as_code.vendor_code, None);

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Uri};
-use pushgate::answer::{retry_after, safe};
+use pushgate::vendor_response::{retry_after, safe_quote};
 use pushgate::{
     Address, Capability, ChannelInfo, ChannelName, Delivery, Fault, Kind, Message, NotificationId, Outcome,
     Priority, Probe, PushChannel, Rendered, Report, Request, Response, Target, Transport,
@@ -189,7 +189,7 @@ impl Paper {
             return Outcome::Accepted { vendor_id: None };
         }
         let said = body["message"].as_str().unwrap_or_default();
-        let said = if self.has(Defect::Quotes) { said.to_owned() } else { safe(said, private) };
+        let said = if self.has(Defect::Quotes) { said.to_owned() } else { safe_quote(said, private) };
         let kind = match answer.status.as_u16() {
             _ if body["gone"] == true => Kind::TokenGone,
             404 if self.has(Defect::DeadOn404) => Kind::TokenGone,

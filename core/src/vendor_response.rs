@@ -12,14 +12,14 @@ use crate::fault::Fault;
 use crate::timestamp::Timestamp;
 
 /// Maximum length of a quoted text of a push service, in characters.
-pub const LONGEST_QUOTE: usize = 200;
+pub const MAX_QUOTE_CHARS: usize = 200;
 
 /// Returns a text of a push service in a form that is safe to log.
 ///
-/// The result is one line of at most [`LONGEST_QUOTE`] characters without control characters. Each text in `private` is
+/// The result is one line of at most [`MAX_QUOTE_CHARS`] characters without control characters. Each text in `private` is
 /// replaced by `…`, also where it is escaped as in JSON. Private texts shorter than four bytes stay.
 #[must_use]
-pub fn safe(text: &str, private: &[&str]) -> String {
+pub fn safe_quote(text: &str, private: &[&str]) -> String {
     // In this order: characters that could hide a private text, then the private texts, then the length. Cutting first
     // could leave half of a private text, which would no longer be found.
     let mut text = visible(text);
@@ -31,7 +31,7 @@ pub fn safe(text: &str, private: &[&str]) -> String {
             text = text.replace(form.as_str(), "…");
         }
     }
-    text.trim().chars().take(LONGEST_QUOTE).collect()
+    text.trim().chars().take(MAX_QUOTE_CHARS).collect()
 }
 
 /// Removes control characters, and the Unicode marks that hide text or change its direction in a terminal.
@@ -117,12 +117,12 @@ mod tests {
     #[test]
     fn what_is_quoted_is_one_short_line_without_private_words_and_marks_that_hide_them() {
         let text = "bad: the-to\u{0}ken-\u{200b}itself\r\n«a title» \u{1b}[31m\u{202e}";
-        assert_eq!(safe(text, &["the-token-itself", "a title"]), "bad: … «…» [31m");
+        assert_eq!(safe_quote(text, &["the-token-itself", "a title"]), "bad: … «…» [31m");
         // A private text is found although it holds such marks itself, or was escaped by the push service.
-        assert_eq!(safe("no «a\u{200d}b  c»", &["a\u{200d}b\n\nc"]), "no «…»");
-        assert_eq!(safe(r#"no {\"a\":1}"#, &[r#"{"a":1}"#]), "no …");
+        assert_eq!(safe_quote("no «a\u{200d}b  c»", &["a\u{200d}b\n\nc"]), "no «…»");
+        assert_eq!(safe_quote(r#"no {\"a\":1}"#, &[r#"{"a":1}"#]), "no …");
         // The cut comes last, so that no part of a token is left at the end.
-        let long = format!("{}the-token-itself", "x".repeat(LONGEST_QUOTE - 5));
-        assert!(!safe(&long, &["the-token-itself"]).contains("the-"));
+        let long = format!("{}the-token-itself", "x".repeat(MAX_QUOTE_CHARS - 5));
+        assert!(!safe_quote(&long, &["the-token-itself"]).contains("the-"));
     }
 }
