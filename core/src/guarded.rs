@@ -90,9 +90,9 @@ impl Presence for GuardedPresence {
         guard_async(Component::Presence, connections).await.unwrap_or_default()
     }
 
-    async fn came_since(&self, app: &AppId, user: &UserId, at: Timestamp) -> bool {
-        let came = async { self.0.came_since(app, user, at).await };
-        guard_async(Component::Presence, came).await.unwrap_or_default()
+    async fn has_connected_since(&self, app: &AppId, user: &UserId, at: Timestamp) -> bool {
+        let has_connected = async { self.0.has_connected_since(app, user, at).await };
+        guard_async(Component::Presence, has_connected).await.unwrap_or_default()
     }
 }
 

@@ -121,7 +121,7 @@ pub fn builder_with(config: &Config, shared: &SharedResources) -> Result<Builder
         .keep(config.storage.keep)
         .keep_pruned(config.storage.keep_pruned)
         .devices_per_user(config.limits.devices_per_user)
-        .presence_by_leases();
+        .presence_by_sessions();
     if let Some(url) = &config.server.public_url {
         builder = builder.receipts(format!("{url}{DEVICE_EVENTS}"));
     }

@@ -119,7 +119,7 @@ impl Desk {
             .queue(Arc::new(MemoryQueue::default()))
             .clock(shared)
             .jitter(|| 0.0)
-            .presence_by_leases()
+            .presence_by_sessions()
             .app(demo(), App::default().install(installed, 100))
             .start()
             .await
@@ -137,12 +137,12 @@ impl Desk {
 
     pub(crate) fn online(&self, name: &str, platform: Platform, lease: Duration) {
         let session = Session { app: demo(), user: user(name), platform, device: None };
-        self.gateway.leases().unwrap().online(session, lease);
+        self.gateway.presence_sessions().unwrap().renew(session, lease);
     }
 
     pub(crate) fn offline(&self, name: &str, platform: Platform) {
         let session = Session { app: demo(), user: user(name), platform, device: None };
-        self.gateway.leases().unwrap().offline(&session);
+        self.gateway.presence_sessions().unwrap().end(&session);
     }
 
     pub(crate) fn to(name: &str) -> Notification {

@@ -51,7 +51,7 @@ impl Presence for PanickingPresence {
     async fn online_on(&self, _: &AppId, _: &UserId) -> Vec<Platform> {
         panic!("a defect of the presence")
     }
-    async fn came_since(&self, _: &AppId, _: &UserId, _: pushgate::Timestamp) -> bool {
+    async fn has_connected_since(&self, _: &AppId, _: &UserId, _: pushgate::Timestamp) -> bool {
         panic!("a defect of the presence")
     }
 }

@@ -24,7 +24,7 @@ use crate::ids::{AppId, ChannelName, NodeId, TemplateName};
 use crate::layer::revalidate::Revalidator;
 use crate::memory::{MemoryQueue, MemoryStore};
 use crate::observe::{Event, Observer};
-use crate::presence::{Leases, NobodyOnline, Presence};
+use crate::presence::{NobodyOnline, Presence, Sessions};
 use crate::queue::{Quarantined, Queue};
 use crate::secret::Secret;
 use crate::selector::Selector;
@@ -113,9 +113,9 @@ impl Builder {
         self
     }
 
-    /// Uses presence sessions: a user is online while they hold one. Sessions are managed through [`Gateway::leases`].
+    /// Uses presence sessions: a user is online while they hold one. Sessions are managed through [`Gateway::presence_sessions`].
     #[must_use]
-    pub fn presence_by_leases(mut self) -> Self {
+    pub fn presence_by_sessions(mut self) -> Self {
         self.presence = PresenceSource::Sessions;
         self
     }
@@ -210,11 +210,11 @@ impl Builder {
         let watchers: Arc<Watchers> = Arc::new(Mutex::new(HashMap::new()));
         let notifiers = Arc::clone(&watchers);
         let abandoned = CancellationToken::new();
-        let (presence, leases): (Arc<dyn Presence>, _) = match self.presence {
+        let (presence, presence_sessions): (Arc<dyn Presence>, _) = match self.presence {
             PresenceSource::Custom(presence) => (presence, None),
             PresenceSource::Sessions => {
-                let leases = Arc::new(Leases::new(Arc::clone(&self.clock)));
-                (Arc::clone(&leases) as Arc<dyn Presence>, Some(leases))
+                let sessions = Arc::new(Sessions::new(Arc::clone(&self.clock)));
+                (Arc::clone(&sessions) as Arc<dyn Presence>, Some(sessions))
             }
         };
         let (store, queue) = (Arc::clone(&self.store), Arc::clone(&self.queue));
@@ -248,7 +248,7 @@ impl Builder {
             apps: self.apps.into_iter().map(|(id, app)| (id, Arc::new(app))).collect(),
             shared: self.shared.map(Arc::new),
             presence,
-            leases,
+            presence_sessions,
             keep: self.keep,
             devices_per_user: self.devices_per_user,
             mailroom,

@@ -29,7 +29,7 @@ pub use submit::{Preview, SubmitError, Ticket};
 use crate::app::App;
 use crate::echo::Mailroom;
 use crate::ids::{AppId, ChannelName, NotificationId};
-use crate::presence::{Leases, Presence};
+use crate::presence::{Presence, Sessions};
 use crate::queue::Queue;
 use crate::receipt::Status;
 use crate::store::{StorageError, Store};
@@ -55,7 +55,7 @@ struct Inner {
     apps: BTreeMap<AppId, Arc<App>>,
     shared: Option<Arc<App>>,
     presence: Arc<dyn Presence>,
-    leases: Option<Arc<Leases>>,
+    presence_sessions: Option<Arc<Sessions>>,
     keep: Duration,
     devices_per_user: usize,
     /// Signer and verifier of event tokens. `None` means that device events are disabled.
@@ -105,8 +105,8 @@ impl Gateway {
 
     /// Returns the presence sessions that the IM server manages. `None` means that presence has another source.
     #[must_use]
-    pub fn leases(&self) -> Option<&Arc<Leases>> {
-        self.inner.leases.as_ref()
+    pub fn presence_sessions(&self) -> Option<&Arc<Sessions>> {
+        self.inner.presence_sessions.as_ref()
     }
 
     /// Returns the current time of the gateway's clock.

@@ -119,7 +119,7 @@ impl Revalidator {
     async fn check_waited(&self, delivery: &Delivery, target: &Target, device: &Device) -> Verdict {
         let message = &delivery.message;
         if let Some(user) = device.user.as_ref().filter(|_| message.when == When::Offline) {
-            if self.presence.came_since(&message.app, user, message.created_at).await {
+            if self.presence.has_connected_since(&message.app, user, message.created_at).await {
                 return Verdict::Discard("its user has come online meanwhile");
             }
             let connections = self.presence.connections(&message.app, user).await;

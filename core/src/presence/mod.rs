@@ -1,6 +1,6 @@
 //! Presence of users, as the IM server reports it.
 
-mod leases;
+mod sessions;
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::device::{Device, Platform};
 use crate::ids::{AppId, DeviceId, UserId};
 use crate::timestamp::Timestamp;
 
-pub use leases::{Leases, Session};
+pub use sessions::{Session, Sessions};
 
 /// Live connection of a user to the IM server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -63,7 +63,7 @@ pub trait Presence: Send + Sync + 'static {
     ///
     /// Called before a delivery that had to wait is tried: a user who has come online since got the notification on the
     /// connection. A source without a history returns `false`. Then only currently connected devices are skipped.
-    async fn came_since(&self, app: &AppId, user: &UserId, at: Timestamp) -> bool {
+    async fn has_connected_since(&self, app: &AppId, user: &UserId, at: Timestamp) -> bool {
         let _ = (app, user, at);
         false
     }

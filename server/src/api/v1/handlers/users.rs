@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use http::{HeaderMap, StatusCode};
-use pushgate::presence::Leases;
+use pushgate::presence::Sessions;
 use pushgate::{Audience, Badge, Count, Notification, Rules, UserId};
 use pushgate_config::KeyScope;
 use serde_json::{Value, json};
@@ -54,13 +54,13 @@ pub(super) async fn presences(
 
 /// Applies changes of presence. All of them have been validated before the first is applied.
 async fn apply(state: &AppState, changes: Vec<PresenceChange>) -> HandlerResult {
-    let leases = leases(state)?;
+    let sessions = presence_sessions(state)?;
     for PresenceChange { session, session_state, expires_after } in changes {
         match session_state {
-            SessionState::Online => leases.online(session, expires_after),
-            SessionState::Offline => leases.offline(&session),
+            SessionState::Online => sessions.renew(session, expires_after),
+            SessionState::Offline => sessions.end(&session),
             SessionState::Logout => {
-                leases.offline(&session);
+                sessions.end(&session);
                 if let Some(device) = &session.device {
                     state.gateway.logout(&session.app, device, Some(&session.user)).await?;
                 }
@@ -71,7 +71,7 @@ async fn apply(state: &AppState, changes: Vec<PresenceChange>) -> HandlerResult 
 }
 
 /// Returns the presence sessions, or 409 if the gateway was built with another source of presence.
-fn leases(state: &AppState) -> Result<&Leases, Problem> {
+fn presence_sessions(state: &AppState) -> Result<&Sessions, Problem> {
     let elsewhere = || {
         Problem::new(
             409,
@@ -79,7 +79,7 @@ fn leases(state: &AppState) -> Result<&Leases, Problem> {
             "this gateway takes presence from another source; report it there",
         )
     };
-    state.gateway.leases().map(std::convert::AsRef::as_ref).ok_or_else(elsewhere)
+    state.gateway.presence_sessions().map(std::convert::AsRef::as_ref).ok_or_else(elsewhere)
 }
 
 pub(super) async fn connections(

@@ -15,12 +15,12 @@ use crate::ids::{AppId, DeviceId, UserId};
 use crate::timestamp::Timestamp;
 
 /// Time for which a user's last coming online is kept.
-const REMEMBERED: Duration = Duration::from_secs(3600);
+const LAST_START_RETENTION: Duration = Duration::from_secs(3600);
 /// Interval at which users without a session are removed from memory.
-const CLEARED: Duration = Duration::from_secs(60);
+const CLEANUP_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Presence sessions of users in memory.
-pub struct Leases {
+pub struct Sessions {
     clock: Arc<dyn Clock>,
     table: Mutex<Table>,
 }
@@ -28,7 +28,7 @@ pub struct Leases {
 #[derive(Default)]
 struct Table {
     users: HashMap<(AppId, UserId), User>,
-    clear_at: Option<Timestamp>,
+    next_cleanup_at: Option<Timestamp>,
 }
 
 #[derive(Default)]
@@ -36,7 +36,7 @@ struct User {
     /// Sessions with their expiry.
     sessions: HashMap<(Platform, Option<DeviceId>), Timestamp>,
     /// Start of the last new session.
-    came: Option<Timestamp>,
+    last_started_at: Option<Timestamp>,
 }
 
 /// Presence session of a user on one platform.
@@ -52,31 +52,31 @@ pub struct Session {
     pub device: Option<DeviceId>,
 }
 
-impl Leases {
+impl Sessions {
     /// Creates an empty set of sessions.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock, table: Mutex::default() }
     }
 
-    /// Starts or renews a session. It expires after `lease` from now, whatever its earlier expiry.
-    pub fn online(&self, session: Session, lease: Duration) {
+    /// Starts or renews a session. It expires after `expires_after` from now, whatever its earlier expiry.
+    pub fn renew(&self, session: Session, expires_after: Duration) {
         let now = self.clock.now();
         let mut table = self.table.lock();
-        table.clear(now);
+        table.remove_offline_users(now);
         let user = table.users.entry((session.app, session.user)).or_default();
-        user.end(now);
-        let known = user.sessions.insert((session.platform, session.device), now + lease);
+        user.remove_expired(now);
+        let known = user.sessions.insert((session.platform, session.device), now + expires_after);
         if known.is_none() {
-            user.came = Some(now);
+            user.last_started_at = Some(now);
         }
     }
 
     /// Ends a session. Without a device, ends every session of the user on the platform.
-    pub fn offline(&self, session: &Session) {
+    pub fn end(&self, session: &Session) {
         let now = self.clock.now();
         let mut table = self.table.lock();
-        table.clear(now);
+        table.remove_offline_users(now);
         if let Some(user) = table.users.get_mut(&(session.app.clone(), session.user.clone())) {
             user.sessions.retain(|(platform, device), _| {
                 *platform != session.platform || (session.device.is_some() && *device != session.device)
@@ -86,27 +86,30 @@ impl Leases {
 }
 
 impl Table {
-    fn clear(&mut self, now: Timestamp) {
-        if self.clear_at.is_some_and(|at| at > now) {
+    fn remove_offline_users(&mut self, now: Timestamp) {
+        if self.next_cleanup_at.is_some_and(|at| at > now) {
             return;
         }
-        self.clear_at = Some(now + CLEARED);
+        self.next_cleanup_at = Some(now + CLEANUP_INTERVAL);
         self.users.retain(|_, user| {
-            user.end(now);
-            !user.sessions.is_empty() || user.came.is_some_and(|came| came + REMEMBERED > now)
+            user.remove_expired(now);
+            !user.sessions.is_empty()
+                || user
+                    .last_started_at
+                    .is_some_and(|last_started_at| last_started_at + LAST_START_RETENTION > now)
         });
     }
 }
 
 impl User {
     /// Removes expired sessions.
-    fn end(&mut self, now: Timestamp) {
-        self.sessions.retain(|_, until| *until > now);
+    fn remove_expired(&mut self, now: Timestamp) {
+        self.sessions.retain(|_, expires_at| *expires_at > now);
     }
 }
 
 #[async_trait]
-impl Presence for Leases {
+impl Presence for Sessions {
     async fn online_on(&self, app: &AppId, user: &UserId) -> Vec<Platform> {
         let mut platforms: Vec<_> =
             self.connections(app, user).await.into_iter().map(|connection| connection.platform).collect();
@@ -119,16 +122,15 @@ impl Presence for Leases {
         let now = self.clock.now();
         let table = self.table.lock();
         let Some(user) = table.users.get(&(app.clone(), user.clone())) else { return Vec::new() };
-        let living = user.sessions.iter().filter(|(_, until)| **until > now);
-        living
-            .map(|((platform, device), _)| Connection { platform: *platform, device: device.clone() })
+        let live = user.sessions.iter().filter(|(_, expires_at)| **expires_at > now);
+        live.map(|((platform, device), _)| Connection { platform: *platform, device: device.clone() })
             .collect()
     }
 
-    async fn came_since(&self, app: &AppId, user: &UserId, at: Timestamp) -> bool {
+    async fn has_connected_since(&self, app: &AppId, user: &UserId, at: Timestamp) -> bool {
         let table = self.table.lock();
         let user = table.users.get(&(app.clone(), user.clone()));
-        user.and_then(|user| user.came).is_some_and(|came| came >= at)
+        user.and_then(|user| user.last_started_at).is_some_and(|last_started_at| last_started_at >= at)
     }
 }
 
@@ -136,17 +138,17 @@ impl Presence for Leases {
 mod tests {
     use super::*;
 
-    struct Hands(Mutex<Timestamp>);
+    struct ManualClock(Mutex<Timestamp>);
 
     #[async_trait]
-    impl Clock for Hands {
+    impl Clock for ManualClock {
         fn now(&self) -> Timestamp {
             *self.0.lock()
         }
         async fn sleep_until(&self, _: Timestamp) {}
     }
 
-    impl Hands {
+    impl ManualClock {
         fn advance(&self, seconds: u64) {
             let mut now = self.0.lock();
             *now = *now + Duration::from_secs(seconds);
@@ -162,59 +164,59 @@ mod tests {
         }
     }
 
-    async fn online(leases: &Leases) -> Vec<Platform> {
-        leases.online_on(&AppId::new("demo").unwrap(), &UserId::new("bob").unwrap()).await
+    async fn online(sessions: &Sessions) -> Vec<Platform> {
+        sessions.online_on(&AppId::new("demo").unwrap(), &UserId::new("bob").unwrap()).await
     }
 
     #[tokio::test]
-    async fn a_lease_that_is_not_renewed_ends() {
-        let clock = Arc::new(Hands(Mutex::new(Timestamp::from_millis(0))));
-        let leases = Leases::new(clock.clone());
-        leases.online(session(Platform::Web, None), Duration::from_secs(30));
+    async fn a_session_that_is_not_renewed_ends() {
+        let clock = Arc::new(ManualClock(Mutex::new(Timestamp::from_millis(0))));
+        let sessions = Sessions::new(clock.clone());
+        sessions.renew(session(Platform::Web, None), Duration::from_secs(30));
         clock.advance(29);
-        assert_eq!(online(&leases).await, [Platform::Web]);
-        leases.online(session(Platform::Web, None), Duration::from_secs(30));
+        assert_eq!(online(&sessions).await, [Platform::Web]);
+        sessions.renew(session(Platform::Web, None), Duration::from_secs(30));
         clock.advance(29);
-        assert_eq!(online(&leases).await, [Platform::Web], "renewed");
+        assert_eq!(online(&sessions).await, [Platform::Web], "renewed");
         clock.advance(1);
-        assert_eq!(online(&leases).await, []);
+        assert_eq!(online(&sessions).await, []);
     }
 
     #[tokio::test]
-    async fn one_device_that_leaves_takes_no_other_along() {
-        let leases = Leases::new(Arc::new(Hands(Mutex::new(Timestamp::from_millis(0)))));
-        let lease = Duration::from_secs(30);
+    async fn ending_the_session_of_one_device_keeps_those_of_others() {
+        let sessions = Sessions::new(Arc::new(ManualClock(Mutex::new(Timestamp::from_millis(0)))));
+        let expires_after = Duration::from_secs(30);
         for device in [session(Platform::Web, Some("a")), session(Platform::Web, Some("b"))] {
-            leases.online(device, lease);
+            sessions.renew(device, expires_after);
         }
-        leases.online(session(Platform::Ios, None), lease);
-        leases.offline(&session(Platform::Web, Some("a")));
-        assert_eq!(online(&leases).await, [Platform::Web, Platform::Ios]);
-        leases.offline(&session(Platform::Web, None));
-        assert_eq!(online(&leases).await, [Platform::Ios]);
+        sessions.renew(session(Platform::Ios, None), expires_after);
+        sessions.end(&session(Platform::Web, Some("a")));
+        assert_eq!(online(&sessions).await, [Platform::Web, Platform::Ios]);
+        sessions.end(&session(Platform::Web, None));
+        assert_eq!(online(&sessions).await, [Platform::Ios]);
     }
 
     #[tokio::test]
-    async fn who_came_is_remembered_for_an_hour_and_a_renewal_is_no_coming() {
-        let clock = Arc::new(Hands(Mutex::new(Timestamp::from_millis(0))));
-        let leases = Leases::new(clock.clone());
+    async fn a_new_session_is_remembered_for_an_hour_and_a_renewal_is_no_new_session() {
+        let clock = Arc::new(ManualClock(Mutex::new(Timestamp::from_millis(0))));
+        let sessions = Sessions::new(clock.clone());
         let (app, bob) = (AppId::new("demo").unwrap(), UserId::new("bob").unwrap());
         let at = |seconds: i64| Timestamp::from_millis(seconds * 1000);
-        assert!(!leases.came_since(&app, &bob, at(0)).await);
+        assert!(!sessions.has_connected_since(&app, &bob, at(0)).await);
         clock.advance(5);
-        leases.online(session(Platform::Web, None), Duration::from_secs(10));
+        sessions.renew(session(Platform::Web, None), Duration::from_secs(10));
         clock.advance(5);
-        leases.online(session(Platform::Web, None), Duration::from_secs(10));
-        assert!(leases.came_since(&app, &bob, at(5)).await);
-        assert!(!leases.came_since(&app, &bob, at(6)).await, "he was there all the time");
+        sessions.renew(session(Platform::Web, None), Duration::from_secs(10));
+        assert!(sessions.has_connected_since(&app, &bob, at(5)).await);
+        assert!(!sessions.has_connected_since(&app, &bob, at(6)).await, "he was online all the time");
         clock.advance(11);
-        leases.online(session(Platform::Web, None), Duration::from_secs(10));
-        assert!(leases.came_since(&app, &bob, at(21)).await, "the lease had ended");
+        sessions.renew(session(Platform::Web, None), Duration::from_secs(10));
+        assert!(sessions.has_connected_since(&app, &bob, at(21)).await, "the session had expired");
         clock.advance(2 * 3600);
-        leases.online(
+        sessions.renew(
             Session { user: UserId::new("ann").unwrap(), ..session(Platform::Web, None) },
-            REMEMBERED,
+            LAST_START_RETENTION,
         );
-        assert_eq!(leases.table.lock().users.len(), 1, "bob is forgotten");
+        assert_eq!(sessions.table.lock().users.len(), 1, "bob is forgotten");
     }
 }
