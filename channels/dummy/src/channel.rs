@@ -1,4 +1,4 @@
-//! The channel: encode, send, decode. Nothing is judged, repeated or waited for here.
+//! The channel: encodes, sends one request per delivery, and decodes. It classifies, repeats and delays nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use pushgate::{
 use crate::config::{Config, ConfigError};
 use crate::{decode, encode};
 
-/// Declare what is true: `conformance.rs` holds the channel to it.
+/// Capabilities of the vendor. `conformance.rs` tests that the channel has them.
 pub(crate) const CAPABILITY: Capability = Capability {
     max_batch: 100,
     tokens: &[TokenKind::Token, TokenKind::Fid, TokenKind::Subscription],
@@ -25,10 +25,10 @@ pub(crate) const CAPABILITY: Capability = Capability {
     image: true,
     ..Capability::BASIC
 };
-/// How long one send may take. The worker tries again; a longer wait would only hold its place.
+/// Timeout of one send. The worker retries, so a longer wait would only block its slot.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A channel to one account at the vendor.
+/// Channel to one account at the vendor.
 pub struct Dummy {
     info: ChannelInfo,
     send_uri: Uri,
@@ -46,10 +46,10 @@ impl std::fmt::Debug for Dummy {
 }
 
 impl Dummy {
-    /// A channel under `name`.
+    /// Creates a channel named `name`.
     ///
     /// # Errors
-    /// [`ConfigError`] naming the key and what would be right.
+    /// Returns a [`ConfigError`] that names the key and a valid value.
     pub fn new(
         name: ChannelName,
         config: &Config,
@@ -74,7 +74,7 @@ impl Dummy {
         request
     }
 
-    /// One request for all of them, one outcome for each.
+    /// Sends one request for all targets and returns one outcome for each, in order.
     async fn exchange(&self, message: &Message, targets: &[&Target]) -> Vec<Outcome> {
         let tokens: Vec<_> = targets.iter().map(|target| target.address.token.expose()).collect();
         let payload = message.payload.as_ref().map_or("", |payload| payload.expose());
@@ -94,7 +94,7 @@ impl PushChannel for Dummy {
         &self.info
     }
 
-    // Pure: planning calls it for the size, preview for the body. With the whole time to live: what is sent later is never
+    // Pure: planning calls it for the size, preview for the body. It uses the full time to live, because a later send is never
     // longer.
     fn render(&self, message: &Message) -> Rendered {
         let body = serde_json::to_value(encode::body(message, message.created_at))
@@ -102,7 +102,7 @@ impl PushChannel for Dummy {
         Rendered { counted: body.to_string().len(), body }
     }
 
-    // Infallible: every failure is an outcome, one for each target, in order. Who cannot be sent to delays nobody.
+    // Infallible: every failure is an outcome, one per target, in order. An invalid target does not affect the others.
     async fn send(&self, delivery: &Delivery) -> Report {
         let refused: Vec<_> =
             delivery.targets.iter().map(|target| self.admits(&target.address).err()).collect();
@@ -118,7 +118,7 @@ impl PushChannel for Dummy {
         Report::new(delivery.targets.len(), outcomes.collect())
     }
 
-    // Asks the vendor whom it takes us for. Never a message to anybody.
+    // Asks the vendor about the credentials. Never sends a message.
     async fn probe(&self) -> Result<Probe, Fault> {
         let mut request = self.request(&self.probe_uri, String::new());
         request.method = Method::GET;
