@@ -71,7 +71,7 @@
 //! let ticket = gateway.submit(hello).await?;
 //! assert_eq!((ticket.accepted, ticket.skipped.len()), (1, 0));
 //!
-//! let status = gateway.settled(&AppId::new("chat")?, ticket.id, Duration::from_secs(5)).await?;
+//! let status = gateway.wait_until_settled(&AppId::new("chat")?, ticket.id, Duration::from_secs(5)).await?;
 //! assert!(status.is_some_and(|status| status.is_settled()));
 //! assert_eq!(*notebook.lines.lock().unwrap(), ["Ann: hello"]);
 //! gateway.shutdown(Duration::from_secs(5)).await;
@@ -154,8 +154,8 @@
 //!
 //! # Device events
 //!
-//! A push that the push service accepted may still not be shown. With [`gateway::Builder::receipts`] each push carries an
-//! event token, with which the SDK on the device reports events to your server. [`Gateway::receipt`] records an event:
+//! A push that the push service accepted may still not be shown. With [`gateway::Builder::device_events`] each push carries an
+//! event token, with which the SDK on the device reports events to your server. [`Gateway::record_event`] records an event:
 //! [`Receipt::echoes`] shows it, and an [`observe::Observer`] receives it.
 //!
 //! # Failures

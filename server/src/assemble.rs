@@ -118,12 +118,12 @@ pub fn builder_with(config: &Config, shared: &SharedResources) -> Result<Builder
     let assembled = apps(config, shared);
     assembled.errors.into_result()?;
     let mut builder = Gateway::builder()
-        .keep(config.storage.keep)
-        .keep_pruned(config.storage.keep_pruned)
-        .devices_per_user(config.limits.devices_per_user)
+        .retention(config.storage.keep)
+        .pruned_retention(config.storage.keep_pruned)
+        .max_devices_per_user(config.limits.devices_per_user)
         .presence_by_sessions();
     if let Some(url) = &config.server.public_url {
-        builder = builder.receipts(format!("{url}{DEVICE_EVENTS}"));
+        builder = builder.device_events(format!("{url}{DEVICE_EVENTS}"));
     }
     if let StorageKind::Sqlite { path } = &config.storage.kind {
         builder = builder.store(SqliteStore::open(path)?);

@@ -3,7 +3,7 @@
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
-use pushgate::gateway::ReceiptError;
+use pushgate::gateway::DeviceEventError;
 use pushgate::{StorageError, SubmitError};
 use serde_json::json;
 
@@ -91,12 +91,12 @@ impl From<StorageError> for Problem {
     }
 }
 
-impl From<ReceiptError> for Problem {
-    fn from(error: ReceiptError) -> Self {
+impl From<DeviceEventError> for Problem {
+    fn from(error: DeviceEventError) -> Self {
         match error {
-            ReceiptError::Unknown => Self::new(404, "unknown_receipt", error.to_string()),
-            ReceiptError::Late => Self::new(410, "receipt_too_late", error.to_string()),
-            ReceiptError::Storage(error) => error.into(),
+            DeviceEventError::UnknownToken => Self::new(404, "unknown_receipt", error.to_string()),
+            DeviceEventError::RetentionEnded => Self::new(410, "receipt_too_late", error.to_string()),
+            DeviceEventError::Storage(error) => error.into(),
         }
     }
 }

@@ -227,8 +227,11 @@ async fn an_outcome_that_could_not_be_stored_is_stored_when_storage_is_well_agai
     let ticket = gateway.submit(hello()).await.unwrap();
     let receipt = tokio::time::timeout(PATIENCE, told.recv()).await.unwrap().unwrap();
     assert_eq!(receipt.state, State::Sent);
-    let status =
-        gateway.settled(&AppId::new("demo").unwrap(), ticket.id, Duration::ZERO).await.unwrap().unwrap();
+    let status = gateway
+        .wait_until_settled(&AppId::new("demo").unwrap(), ticket.id, Duration::ZERO)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!((status.receipts[0].state, status.receipts[0].attempts), (State::Sent, 1));
 }
 

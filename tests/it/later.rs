@@ -26,7 +26,7 @@ async fn zpns_57_no_acknowledgement_on_a_live_connection_in_time_is_a_push() {
     desk.online("bob", Platform::Web, MINUTE);
     let asked = Notification { ack_within: Some(WINDOW), ..Desk::to("bob") };
     let ticket = desk.submit(asked).await;
-    assert_eq!((ticket.accepted, ticket.awaiting, ticket.skipped.len()), (0, 1, 0));
+    assert_eq!((ticket.accepted, ticket.awaiting_ack, ticket.skipped.len()), (0, 1, 0));
     let start = desk.clock.now();
     desk.pass(|| !desk.sent().is_empty()).await;
     assert!(desk.clock.now() >= start + WINDOW, "not before the time to answer is over");
@@ -79,7 +79,7 @@ async fn a_scheduled_notification_is_planned_at_its_hour_for_who_is_there_then()
     let start = desk.clock.now();
     let asked = Notification { send_at: Some(start + 3 * MINUTE), ..Desk::to("bob").ttl(MINUTE) };
     let ticket = desk.submit(asked).await;
-    assert_eq!((ticket.accepted, ticket.parts), (0, 1));
+    assert_eq!((ticket.accepted, ticket.deferred_batches), (0, 1));
     desk.register("d", "bob", Platform::Web).await;
     desk.pass(|| desk.clock.now() >= start + 2 * MINUTE).await;
     assert!(desk.sent().is_empty(), "not before its hour");
@@ -122,7 +122,7 @@ async fn a_large_group_and_everybody_are_reached_once_each_piece_by_piece() {
     let group = Audience::Users(names.iter().map(|name| user(name)).collect());
     for (to, parts) in [(group, 3), (Audience::All, 1)] {
         let ticket = desk.submit(Notification { to, ..Desk::to("bob") }).await;
-        assert_eq!((ticket.accepted, ticket.parts), (0, parts));
+        assert_eq!((ticket.accepted, ticket.deferred_batches), (0, parts));
         let status = desk.status(ticket.id, settled).await;
         assert_eq!(status.counts.get(&State::Sent), Some(&2500));
         assert_eq!((status.receipts.len(), status.progress.unwrap().done), (Status::MOST, 3));

@@ -153,6 +153,6 @@ async fn a_scheduled_notification_is_replayed_after_its_time_too() {
     let first = desk.submit(asked.clone()).await;
     desk.pass(|| desk.sent().len() == 1).await;
     let replay = desk.submit(asked).await;
-    assert_eq!((replay.id, replay.replayed, replay.parts), (first.id, true, 1));
+    assert_eq!((replay.id, replay.replayed, replay.deferred_batches), (first.id, true, 1));
     assert_eq!(desk.sent().len(), 1);
 }

@@ -105,13 +105,13 @@ impl Bench {
     async fn push(&self, id: &str) {
         let asked = Notification::to_user("demo", id).unwrap().title("Ann").ttl(WINDOW * 100);
         let ticket = self.gateway.submit(asked).await.unwrap();
-        let status = self.gateway.settled(&app(), ticket.id, PATIENCE).await.unwrap().unwrap();
+        let status = self.gateway.wait_until_settled(&app(), ticket.id, PATIENCE).await.unwrap().unwrap();
         assert!(status.is_settled(), "{status:?}");
     }
 
     async fn dead(&self, state: DeadState) -> usize {
         let query = DeadQuery { state: Some(state), ..DeadQuery::new(1000) };
-        self.gateway.dead(&app(), &query).await.unwrap().len()
+        self.gateway.dead_addresses(&app(), &query).await.unwrap().len()
     }
 
     async fn counts(&self) -> (usize, usize) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use http::{HeaderValue, Method};
-use pushgate::gateway::ReceiptError;
+use pushgate::gateway::DeviceEventError;
 use pushgate::observe::Event;
 use pushgate::{
     Address, AppId, Audience, ChannelInfo, ChannelName, Delivery, Echo, Fault, Gateway, Message,
@@ -166,27 +166,27 @@ async fn an_embedder_hears_what_a_device_tells_once_and_nothing_after_it_is_forg
         }
     };
     let channel = Keeper(Dummy::scripted(way.clone(), Script::default()), keep);
-    let gateway = Gateway::builder().channel(channel).receipts("/receipts").observer(observer);
+    let gateway = Gateway::builder().channel(channel).device_events("/receipts").observer(observer);
     let gateway = gateway.start().await.unwrap();
     let address = Address { channel: way, kind: TokenKind::Token, token: "t".into() };
     let app = AppId::new("demo").unwrap();
     let asked = Notification::new(app.clone(), Audience::Addresses(vec![address])).title("hello");
     let ticket = gateway.submit(asked).await.unwrap();
-    gateway.settled(&app, ticket.id, PATIENCE).await.unwrap();
+    gateway.wait_until_settled(&app, ticket.id, PATIENCE).await.unwrap();
     let delivery = kept.recv().await.unwrap();
     let note: Value = serde_json::from_str(&delivery.message.note_for(0)).unwrap();
     let token = note["receipt"].as_str().unwrap().strip_prefix("/receipts#").unwrap();
 
-    assert!(gateway.receipt(token, Echo::Clicked).await.unwrap());
-    assert!(!gateway.receipt(token, Echo::Clicked).await.unwrap(), "it is no news");
+    assert!(gateway.record_event(token, Echo::Clicked).await.unwrap());
+    assert!(!gateway.record_event(token, Echo::Clicked).await.unwrap(), "it is no news");
     let (id, echo, receipt) = heard.recv().await.unwrap();
     assert_eq!((id, echo, receipt.state), (ticket.id, Echo::Clicked, State::Sent));
     assert!(receipt.echoes.arrived_at.is_some() && heard.is_empty());
-    let forged = gateway.receipt("forged", Echo::Clicked).await;
-    assert!(matches!(forged, Err(ReceiptError::Unknown)));
+    let forged = gateway.record_event("forged", Echo::Clicked).await;
+    assert!(matches!(forged, Err(DeviceEventError::UnknownToken)));
     let long_after = gateway.now() + Duration::from_secs(100 * 24 * 3600);
     gateway.queue().sweep(long_after).await.unwrap();
-    let late = gateway.receipt(token, Echo::Dismissed).await;
-    assert!(matches!(late, Err(ReceiptError::Late)));
+    let late = gateway.record_event(token, Echo::Dismissed).await;
+    assert!(matches!(late, Err(DeviceEventError::RetentionEnded)));
     assert!(heard.is_empty());
 }

@@ -59,7 +59,7 @@ async fn half_sent_requests_do_not_hold_a_shutdown_and_it_takes_no_longer_than_t
     let mut half_a_body = endless(address, &key).await;
     let waiting = tokio::spawn({
         let gateway = gateway.clone();
-        async move { gateway.settled(&AppId::new("demo").unwrap(), ticket.id, PATIENCE * 10).await }
+        async move { gateway.wait_until_settled(&AppId::new("demo").unwrap(), ticket.id, PATIENCE * 10).await }
     });
     let stopping = tokio::spawn(running.stop());
     assert_eq!(half_a_head.read_all().await, "");

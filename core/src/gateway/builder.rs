@@ -51,10 +51,10 @@ pub struct Builder {
     clock: Arc<dyn Clock>,
     jitter: Arc<dyn Fn() -> f64 + Send + Sync>,
     observers: Vec<Arc<dyn Observer>>,
-    keep: Duration,
-    keep_pruned: Duration,
-    devices_per_user: usize,
-    receipts: Option<String>,
+    retention: Duration,
+    pruned_retention: Duration,
+    max_devices_per_user: usize,
+    device_events_url: Option<String>,
 }
 
 /// Source of presence information.
@@ -74,10 +74,10 @@ impl Default for Builder {
             clock: Arc::new(SystemClock),
             jitter: Arc::new(rand::random::<f64>),
             observers: Vec::new(),
-            keep: Duration::from_secs(7 * 24 * 3600),
-            keep_pruned: Duration::from_secs(30 * 24 * 3600),
-            devices_per_user: Registration::MOST,
-            receipts: None,
+            retention: Duration::from_secs(7 * 24 * 3600),
+            pruned_retention: Duration::from_secs(30 * 24 * 3600),
+            max_devices_per_user: Registration::MOST,
+            device_events_url: None,
         }
     }
 }
@@ -143,32 +143,32 @@ impl Builder {
 
     /// Sets the retention of receipts and idempotency keys. Default: seven days.
     #[must_use]
-    pub const fn keep(mut self, keep: Duration) -> Self {
-        self.keep = keep;
+    pub const fn retention(mut self, retention: Duration) -> Self {
+        self.retention = retention;
         self
     }
 
     /// Sets the retention of pruned addresses. Until it ends they can be restored. Default: 30 days.
     #[must_use]
-    pub const fn keep_pruned(mut self, keep: Duration) -> Self {
-        self.keep_pruned = keep;
+    pub const fn pruned_retention(mut self, retention: Duration) -> Self {
+        self.pruned_retention = retention;
         self
     }
 
     /// Sets the maximum number of devices of one user. Beyond it the devices registered longest ago are deleted. Default: ten.
     #[must_use]
-    pub const fn devices_per_user(mut self, most: usize) -> Self {
-        self.devices_per_user = most;
+    pub const fn max_devices_per_user(mut self, max: usize) -> Self {
+        self.max_devices_per_user = max;
         self
     }
 
     /// Enables device events: each push carries `url` and an event token. The SDK on the device reports to `url` by POST.
     ///
     /// `url` is an HTTPS URL, or a path on the origin of the web page. The handler behind it passes each report to
-    /// [`Gateway::receipt`]. Default: device events are disabled.
+    /// [`Gateway::record_event`]. Default: device events are disabled.
     #[must_use]
-    pub fn receipts(mut self, url: impl Into<String>) -> Self {
-        self.receipts = Some(url.into());
+    pub fn device_events(mut self, url: impl Into<String>) -> Self {
+        self.device_events_url = Some(url.into());
         self
     }
 
@@ -237,20 +237,20 @@ impl Builder {
         context.queue.on_quarantine(Arc::new(move |row| report_quarantined(&observers, &notifiers, row)));
         context.queue.renew(context.node, context.clock.now() + NODE_TTL).await?;
         context.heartbeat_at.store(context.clock.now().as_millis(), Ordering::Release);
-        let mailroom = match &self.receipts {
+        let mailroom = match &self.device_events_url {
             Some(url) => Some(Mailroom::new(url, &context.queue.own_key(&new_installation_secret()).await?)),
             None => None,
         };
         context.tasks.spawn(run_heartbeat(Arc::clone(&context)));
-        context.tasks.spawn(super::retention::sweep(Arc::clone(&context), self.keep_pruned));
+        context.tasks.spawn(super::retention::sweep(Arc::clone(&context), self.pruned_retention));
         context.tasks.spawn(settle_expired(Arc::clone(&context)));
         let inner = Inner {
             apps: self.apps.into_iter().map(|(id, app)| (id, Arc::new(app))).collect(),
             shared: self.shared.map(Arc::new),
             presence,
             presence_sessions,
-            keep: self.keep,
-            devices_per_user: self.devices_per_user,
+            retention: self.retention,
+            max_devices_per_user: self.max_devices_per_user,
             mailroom,
             lanes: RwLock::new(HashMap::new()),
             watchers,

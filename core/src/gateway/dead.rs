@@ -19,7 +19,11 @@ impl Gateway {
     ///
     /// # Errors
     /// [`StorageError`] if storage cannot be read.
-    pub async fn dead(&self, app: &AppId, query: &DeadQuery) -> Result<Vec<DeadAddress>, StorageError> {
+    pub async fn dead_addresses(
+        &self,
+        app: &AppId,
+        query: &DeadQuery,
+    ) -> Result<Vec<DeadAddress>, StorageError> {
         self.inner.context.store.dead(app, query).await
     }
 
@@ -27,8 +31,12 @@ impl Gateway {
     ///
     /// # Errors
     /// [`StorageError`] if storage fails. Then nothing is changed.
-    pub async fn restore(&self, app: &AppId, query: &DeadQuery) -> Result<RestoredPage, StorageError> {
-        let page = self.dead(app, query).await?;
+    pub async fn restore_addresses(
+        &self,
+        app: &AppId,
+        query: &DeadQuery,
+    ) -> Result<RestoredPage, StorageError> {
+        let page = self.dead_addresses(app, query).await?;
         let next = page.last().map(|dead| dead.id).filter(|_| page.len() >= query.limit);
         let ids: Vec<_> = page.iter().map(|dead| dead.id).collect();
         if ids.is_empty() {

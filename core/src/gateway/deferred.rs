@@ -67,8 +67,8 @@ impl Gateway {
         let ticket = Ticket {
             id,
             accepted: 0,
-            awaiting: 0,
-            parts: batches.len(),
+            awaiting_ack: 0,
+            deferred_batches: batches.len(),
             skipped: Vec::new(),
             replayed: false,
             warnings: trial_plan.warnings,

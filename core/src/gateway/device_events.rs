@@ -8,13 +8,13 @@ use crate::store::StorageError;
 
 /// Reason why a device event was not recorded.
 #[derive(Debug, thiserror::Error)]
-pub enum ReceiptError {
+pub enum DeviceEventError {
     /// The token is not an event token of this gateway.
     #[error("the event token is not one of this gateway; report the token of the push unchanged")]
-    Unknown,
+    UnknownToken,
     /// The token is valid, but the retention of its notification has ended.
     #[error("the notification of this event token is no longer stored; drop the event")]
-    Late,
+    RetentionEnded,
     /// Storage failed, and the event was not recorded.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -26,13 +26,13 @@ impl Gateway {
     /// Idempotent: only the first report of an event is recorded. Returns `true` if the event was recorded for the first time.
     ///
     /// # Errors
-    /// [`ReceiptError`]. Then nothing is changed.
-    pub async fn receipt(&self, token: &str, echo: Echo) -> Result<bool, ReceiptError> {
-        let mailroom = self.inner.mailroom.as_ref().ok_or(ReceiptError::Unknown)?;
-        let speaker = mailroom.speaker(token).ok_or(ReceiptError::Unknown)?;
+    /// [`DeviceEventError`]. Then nothing is changed.
+    pub async fn record_event(&self, token: &str, echo: Echo) -> Result<bool, DeviceEventError> {
+        let mailroom = self.inner.mailroom.as_ref().ok_or(DeviceEventError::UnknownToken)?;
+        let speaker = mailroom.speaker(token).ok_or(DeviceEventError::UnknownToken)?;
         let context = &self.inner.context;
         let heard = context.queue.hear(speaker, echo, context.clock.now()).await?;
-        let Heard { app, receipt, is_news } = heard.ok_or(ReceiptError::Late)?;
+        let Heard { app, receipt, is_news } = heard.ok_or(DeviceEventError::RetentionEnded)?;
         if is_news {
             let labels = [("app", app.to_string()), ("receipt", echo.as_str().to_owned())];
             metrics::counter!("pushgate_receipts_total", &labels).increment(1);

@@ -39,12 +39,20 @@ impl Gateway {
             return Err(SubmitError::KeyReused { id });
         }
         let status = self.status_page(&notification.app, id, None, 0).await?;
-        let (accepted, parts, skipped) = status.map_or_else(Default::default, |status| {
+        let (accepted, deferred_batches, skipped) = status.map_or_else(Default::default, |status| {
             let accepted = usize::try_from(status.counts.values().sum::<u64>()).unwrap_or(usize::MAX);
-            let parts = status.progress.map_or(0, |progress| progress.done + progress.open);
-            (accepted, usize::try_from(parts).unwrap_or(usize::MAX), status.skipped)
+            let deferred_batches = status.progress.map_or(0, |progress| progress.done + progress.open);
+            (accepted, usize::try_from(deferred_batches).unwrap_or(usize::MAX), status.skipped)
         });
-        Ok(Ticket { id, accepted, awaiting: 0, parts, skipped, replayed: true, warnings: Vec::new() })
+        Ok(Ticket {
+            id,
+            accepted,
+            awaiting_ack: 0,
+            deferred_batches,
+            skipped,
+            replayed: true,
+            warnings: Vec::new(),
+        })
     }
 }
 

@@ -23,7 +23,7 @@ use tokio_util::sync::DropGuard;
 pub use builder::Builder;
 pub use dead::RestoredPage;
 pub use deferred::Revoked;
-pub use device_events::ReceiptError;
+pub use device_events::DeviceEventError;
 pub use submit::{Preview, SubmitError, Ticket};
 
 use crate::app::App;
@@ -56,8 +56,8 @@ struct Inner {
     shared: Option<Arc<App>>,
     presence: Arc<dyn Presence>,
     presence_sessions: Option<Arc<Sessions>>,
-    keep: Duration,
-    devices_per_user: usize,
+    retention: Duration,
+    max_devices_per_user: usize,
     /// Signer and verifier of event tokens. `None` means that device events are disabled.
     mailroom: Option<Mailroom>,
     lanes: RwLock<HashMap<(AppId, ChannelName), Arc<Lane>>>,
@@ -159,7 +159,7 @@ impl Gateway {
     ///
     /// # Errors
     /// [`StorageError`] if storage cannot be read.
-    pub async fn settled(
+    pub async fn wait_until_settled(
         &self,
         app: &AppId,
         id: NotificationId,

@@ -13,7 +13,7 @@ const INTERVAL: Duration = Duration::from_secs(60);
 const DEAD_BATCH: usize = 500;
 
 /// Deletes outdated data at every interval until the gateway shuts down. Each step is one short transaction of the queue.
-pub(super) async fn sweep(context: Arc<WorkerContext>, keep_pruned: Duration) {
+pub(super) async fn sweep(context: Arc<WorkerContext>, retention: Duration) {
     loop {
         let next = context.clock.now() + INTERVAL;
         tokio::select! {
@@ -32,7 +32,7 @@ pub(super) async fn sweep(context: Arc<WorkerContext>, keep_pruned: Duration) {
                 }
             }
         }
-        sweep_dead(&*context.store, context.clock.now() - keep_pruned).await;
+        sweep_dead(&*context.store, context.clock.now() - retention).await;
         tracing::debug!(deleted, "sweep done");
     }
 }

@@ -28,9 +28,9 @@ pub struct Ticket {
     /// Number of addresses it is sent to.
     pub accepted: usize,
     /// Number of online devices that get time to acknowledge it before they are pushed to.
-    pub awaiting: usize,
+    pub awaiting_ack: usize,
     /// Number of audience batches that are planned later. Their addresses are not counted in `accepted`.
-    pub parts: usize,
+    pub deferred_batches: usize,
     /// Recipients that get nothing, with the reason.
     pub skipped: Vec<Skip>,
     /// `true` if an earlier request under the same idempotency key was accepted. Then nothing new was stored.
@@ -159,7 +159,7 @@ impl Gateway {
             skipped: plan.skipped.len(),
             at: context.clock.now(),
         });
-        let awaiting = online.len();
+        let awaiting_ack = online.len();
         let later = self.unacknowledged_plan(&notification, online, now);
         let skipped = plan.skipped.clone();
         let admission = Admission { skipped, later, withdrawal, ..self.admission(&notification, id, now) };
@@ -168,7 +168,8 @@ impl Gateway {
             self.lower_counters(&notification, &badge_users).await;
         }
         let (skipped, warnings) = (plan.skipped, plan.warnings);
-        let ticket = Ticket { id, accepted, awaiting, parts: 0, skipped, replayed: false, warnings };
+        let ticket =
+            Ticket { id, accepted, awaiting_ack, deferred_batches: 0, skipped, replayed: false, warnings };
         self.ticket(&notification, admitted?, ticket).await
     }
 
@@ -185,7 +186,7 @@ impl Gateway {
             app: notification.app.clone(),
             idempotency: idempotency(notification),
             created_at: now,
-            keep_until: notification.send_at.unwrap_or(now).max(now) + self.inner.keep.max(ttl),
+            keep_until: notification.send_at.unwrap_or(now).max(now) + self.inner.retention.max(ttl),
             skipped: Vec::new(),
             tag: notification.tag(),
             entries: Vec::new(),

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use pushgate::Echo;
-use pushgate::gateway::ReceiptError;
+use pushgate::gateway::DeviceEventError;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -90,9 +90,9 @@ async fn receipt(State(hub): Shared, told: String) -> StatusCode {
     let Ok(Receipt { token, event }) = serde_json::from_str(&told) else { return StatusCode::BAD_REQUEST };
     match hub.push.receipt(&token, event).await {
         Ok(()) => StatusCode::NO_CONTENT,
-        Err(ReceiptError::Unknown) => StatusCode::NOT_FOUND,
-        Err(ReceiptError::Late) => StatusCode::GONE,
-        Err(ReceiptError::Storage(_)) => StatusCode::SERVICE_UNAVAILABLE,
+        Err(DeviceEventError::UnknownToken) => StatusCode::NOT_FOUND,
+        Err(DeviceEventError::RetentionEnded) => StatusCode::GONE,
+        Err(DeviceEventError::Storage(_)) => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pushgate::gateway::ReceiptError;
+use pushgate::gateway::DeviceEventError;
 use pushgate::observe::Event;
 use pushgate::{
     Address, App, AppId, Audience, Call, CallId, ChannelName, Device, DeviceId, Echo, Gateway, Notification,
@@ -68,7 +68,7 @@ impl Push {
             .store(SqliteStore::open(options.data.join("push.db"))?)
             .presence(presence)
             // The worker is of this very site.
-            .receipts(RECEIPTS)
+            .device_events(RECEIPTS)
             .observer(heard)
             .app(
                 app.clone(),
@@ -154,8 +154,8 @@ impl Push {
     }
 
     /// Records a device event, authenticated by the event token in the push.
-    pub(crate) async fn receipt(&self, token: &str, echo: Echo) -> Result<(), ReceiptError> {
-        self.gateway.receipt(token, echo).await.map(drop)
+    pub(crate) async fn receipt(&self, token: &str, echo: Echo) -> Result<(), DeviceEventError> {
+        self.gateway.record_event(token, echo).await.map(drop)
     }
 
     pub(crate) async fn close(&self) {

@@ -97,7 +97,8 @@ async fn measure_other_lane(
         for _ in 0..SENDS_PER_KILL {
             let started_at = Instant::now();
             let ticket = gateway.submit(notification("dummy", &format!("token-{count}"))).await.unwrap();
-            let status = gateway.settled(&AppId::new("demo").unwrap(), ticket.id, PATIENCE).await.unwrap();
+            let status =
+                gateway.wait_until_settled(&AppId::new("demo").unwrap(), ticket.id, PATIENCE).await.unwrap();
             assert_eq!(status.unwrap().receipts[0].state, State::Sent);
             slowest = slowest.max(started_at.elapsed());
             count += 1;

@@ -16,6 +16,6 @@ const MAX_BODY: usize = 1024;
 pub(super) async fn record(State(state): SharedState, bytes: Body) -> HandlerResult {
     let body = state.bodies.read_anonymous(bytes, Some(MAX_BODY)).await?;
     let report: DeviceEventBody = schema::parse(&body.bytes)?;
-    state.gateway.receipt(&report.token, report.event).await?;
+    state.gateway.record_event(&report.token, report.event).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -41,7 +41,10 @@ pub(super) async fn submit(
     let status = match wait {
         // Leaves time to answer within the request timeout.
         Some(wait) => {
-            state.gateway.settled(&app, ticket.id, wait.min(state.request_timeout.mul_f32(0.9))).await?
+            state
+                .gateway
+                .wait_until_settled(&app, ticket.id, wait.min(state.request_timeout.mul_f32(0.9)))
+                .await?
         }
         None => None,
     };

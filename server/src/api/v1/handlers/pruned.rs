@@ -21,7 +21,7 @@ pub(super) async fn list(
 ) -> HandlerResult {
     let app = authorize_server(&state, &headers, &app, KeyScope::Admin)?;
     let query = schema::dead_query(query)?;
-    let page = state.gateway.dead(&app, &query).await?;
+    let page = state.gateway.dead_addresses(&app, &query).await?;
     Ok(Json(schema::dead_page(&page, query.limit)).into_response())
 }
 
@@ -33,6 +33,6 @@ pub(super) async fn restore(
 ) -> HandlerResult {
     let app = authorize_server(&state, &headers, &app, KeyScope::Admin)?;
     let body: RestoreBody = schema::parse(&read_body(&state, bytes).await?)?;
-    let page = state.gateway.restore(&app, &body.query()?).await?;
+    let page = state.gateway.restore_addresses(&app, &body.query()?).await?;
     Ok(Json(schema::restored_page(&page)).into_response())
 }

@@ -31,9 +31,19 @@ pub(crate) struct SubmitResponse {
 
 impl SubmitResponse {
     pub(crate) fn new(ticket: Ticket, mut warnings: Vec<Warning>, status: Option<&Status>) -> Self {
-        let Ticket { id, accepted, awaiting, parts, skipped, replayed, warnings: planned } = ticket;
+        let Ticket { id, accepted, awaiting_ack, deferred_batches, skipped, replayed, warnings: planned } =
+            ticket;
         warnings.extend(planned.into_iter().map(Warning::from));
-        Self { id, accepted, awaiting, parts, skipped, replayed, warnings, status: status.map(self::status) }
+        Self {
+            id,
+            accepted,
+            awaiting: awaiting_ack,
+            parts: deferred_batches,
+            skipped,
+            replayed,
+            warnings,
+            status: status.map(self::status),
+        }
     }
 }
 
