@@ -1,7 +1,7 @@
 //! Queue of accepted notifications. Every operation is atomic, so that a crash at any point loses nothing and leaves
 //! nothing stuck.
 //!
-//! `admit` claims the idempotency key and enqueues the deliveries. `take` leases deliveries with a fencing token. `finish`
+//! `admit` claims the idempotency key and enqueues the deliveries. `lease` leases deliveries with a fencing token. `finish`
 //! writes statuses and retries together. A lease is valid while its node lives, which the node reports by `renew`. The
 //! audience of a deferred plan waits in batches, which are leased and finished in the same way.
 
@@ -40,7 +40,7 @@ pub struct Admission {
     /// Deliveries to send.
     pub entries: Vec<Entry>,
     /// Deferred plan. `None` if the whole audience has been planned.
-    pub later: Option<Later>,
+    pub later: Option<DeferredPlan>,
     /// Deliveries that this notification withdraws, in the same transaction.
     pub withdrawal: Option<Withdrawal>,
 }
@@ -51,24 +51,25 @@ pub struct Withdrawal {
     /// App of the deliveries.
     pub app: AppId,
     /// Selects the deliveries.
-    pub which: Which,
+    pub which: WithdrawFilter,
     /// Time of the withdrawal in their statuses.
     pub at: Timestamp,
 }
 
 /// Deferred plan of a notification: for a scheduled time, for a large audience, or until users had time to acknowledge it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Later {
+pub struct DeferredPlan {
     /// Submitted notification. Its audience is in the batches.
     pub ask: Notification,
     /// Batches of the audience, each with its own place.
-    pub parts: Vec<Part>,
+    pub parts: Vec<AudienceBatch>,
 }
 
 /// Batch of an audience that is planned later, in one step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Part {
-    /// Number of the batch within its notification. The indexes of its recipients start at `place` × [`Part::NUMBERS`].
+pub struct AudienceBatch {
+    /// Number of the batch within its notification. The indexes of its recipients start at `place` ×
+    /// [`AudienceBatch::MAX_RECIPIENTS`].
     pub place: u32,
     /// Earliest time of planning.
     pub due: Timestamp,
@@ -82,9 +83,9 @@ pub struct Part {
     pub stage: Stage,
 }
 
-impl Part {
+impl AudienceBatch {
     /// Maximum number of recipients of a batch: [`Audience::MAX`] users with 50 devices each, and a reserve.
-    pub const NUMBERS: u32 = 65_536;
+    pub const MAX_RECIPIENTS: u32 = 65_536;
 }
 
 /// Reason for deferring a batch.
@@ -100,7 +101,7 @@ pub enum Stage {
 
 /// Batch that a node holds until it finishes it or stops renewing.
 #[derive(Debug, Clone, PartialEq)]
-pub struct PartLease {
+pub struct BatchLease {
     /// Id of the notification.
     pub notification: NotificationId,
     /// Creation time of the notification.
@@ -108,25 +109,25 @@ pub struct PartLease {
     /// Submitted notification.
     pub ask: Notification,
     /// Leased batch.
-    pub part: Part,
+    pub part: AudienceBatch,
     /// Users who have acknowledged the notification.
     pub acknowledged: Vec<UserId>,
     /// Fencing token, as in [`Lease::epoch`].
     pub epoch: u64,
 }
 
-/// Result of [`Queue::take_parts`].
+/// Result of [`Queue::lease_batches`].
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct TakenParts {
+pub struct LeasedBatches {
     /// Leases, earliest due first.
-    pub leases: Vec<PartLease>,
+    pub leases: Vec<BatchLease>,
     /// Due time of the next batch that no node holds. `None` means that there is none.
     pub next_due: Option<Timestamp>,
 }
 
 /// Completion of a leased batch.
 #[derive(Debug, Clone)]
-pub struct PartFinish {
+pub struct BatchCompletion {
     /// Id of the notification.
     pub notification: NotificationId,
     /// Place of the batch.
@@ -138,7 +139,7 @@ pub struct PartFinish {
     /// Users and devices of the batch that get no push, with the reasons.
     pub skipped: Vec<Skip>,
     /// New batches that are planned later.
-    pub next: Vec<Part>,
+    pub next: Vec<AudienceBatch>,
     /// Deliveries that the batch withdraws, in the same transaction.
     pub withdrawal: Option<Withdrawal>,
 }
@@ -185,7 +186,7 @@ pub enum Admitted {
 
 /// Request to lease deliveries of a lane.
 #[derive(Debug, Clone)]
-pub struct Want {
+pub struct LeaseRequest {
     /// Node that leases.
     pub node: NodeId,
     /// App of the lane.
@@ -207,9 +208,9 @@ pub struct Lease {
     pub epoch: u64,
 }
 
-/// Result of [`Queue::take`].
+/// Result of [`Queue::lease`].
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Taken {
+pub struct LeasedDeliveries {
     /// Leases, earliest due first.
     pub leases: Vec<Lease>,
     /// Due time of the lane's next delivery that no node holds. `None` means that there is none.
@@ -218,7 +219,7 @@ pub struct Taken {
 
 /// Completion of a leased delivery.
 #[derive(Debug, Clone)]
-pub struct Finish {
+pub struct Completion {
     /// Id of the delivery.
     pub delivery: DeliveryId,
     /// Id of the notification.
@@ -244,7 +245,7 @@ pub enum Finished {
 
 /// Result of [`Queue::hear`].
 #[derive(Debug, Clone, PartialEq)]
-pub struct Heard {
+pub struct RecordedEvent {
     /// App of the notification.
     pub app: AppId,
     /// Status of the recipient after the event. `None` means that its first attempt has not ended.
@@ -318,7 +319,7 @@ pub type QuarantineListener = Arc<dyn Fn(&Quarantined) + Send + Sync>;
 
 /// Selects the deliveries to withdraw.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Which {
+pub enum WithdrawFilter {
     /// Deliveries of one notification.
     Id(NotificationId),
     /// Deliveries to these users of earlier notifications with the same collapse key.
@@ -332,7 +333,7 @@ pub enum Which {
     },
 }
 
-impl Which {
+impl WithdrawFilter {
     /// Returns `true` if this message to this target is selected.
     #[must_use]
     pub fn takes(&self, message: &Message, target: &Target) -> bool {
@@ -359,11 +360,11 @@ pub trait Queue: Send + Sync + 'static {
     async fn find_claim(&self, app: &AppId, key: &IdempotencyKey) -> Result<Option<KeyClaim>, StorageError>;
 
     /// Leases deliveries of a lane that are due and that no living node holds.
-    async fn take(&self, want: Want) -> Result<Taken, StorageError>;
+    async fn lease(&self, request: LeaseRequest) -> Result<LeasedDeliveries, StorageError>;
 
     /// Leases at most `max` expired deliveries of any lane that no living node holds. For deliveries whose lane does not run.
     /// The caller ends each lease by [`Queue::finish`].
-    async fn take_expired(
+    async fn lease_expired(
         &self,
         node: NodeId,
         now: Timestamp,
@@ -374,24 +375,29 @@ pub trait Queue: Send + Sync + 'static {
     async fn count_waiting(&self, app: &AppId, channel: &ChannelName) -> Result<u64, StorageError>;
 
     /// Ends a lease: removes the delivery and writes its statuses and retries, in one transaction.
-    async fn finish(&self, finish: Finish) -> Result<Finished, StorageError>;
+    async fn finish(&self, finish: Completion) -> Result<Finished, StorageError>;
 
     /// Leases at most `most` batches of any app that are due and that no living node holds.
-    async fn take_parts(&self, node: NodeId, now: Timestamp, most: usize)
-    -> Result<TakenParts, StorageError>;
+    async fn lease_batches(
+        &self,
+        node: NodeId,
+        now: Timestamp,
+        most: usize,
+    ) -> Result<LeasedBatches, StorageError>;
 
     /// Ends the lease of a batch: removes the batch, stores its deliveries and new batches, and applies its withdrawal, in
     /// one transaction.
-    async fn finish_part(&self, finish: PartFinish) -> Result<Finished, StorageError>;
+    async fn finish_batch(&self, finish: BatchCompletion) -> Result<Finished, StorageError>;
 
     /// Ends the lease of a batch without planning it. The batch is due again at the given time.
-    async fn postpone_part(&self, lease: &PartLease, due: Timestamp) -> Result<Finished, StorageError>;
+    async fn postpone_batch(&self, lease: &BatchLease, due: Timestamp) -> Result<Finished, StorageError>;
 
     /// Withdraws deliveries of this app that have not been sent, retries of attempts under way included. Marks their
     /// recipients as revoked. Returns the number of withdrawn recipients and batches.
     ///
-    /// [`Which::Id`] also withdraws the notification's batches, and sets its [`Status::revoked_at`] the first time.
-    async fn withdraw(&self, app: &AppId, which: &Which, at: Timestamp) -> Result<u64, StorageError>;
+    /// [`WithdrawFilter::Id`] also withdraws the notification's batches, and sets its [`Status::revoked_at`] the first time.
+    async fn withdraw(&self, app: &AppId, which: &WithdrawFilter, at: Timestamp)
+    -> Result<u64, StorageError>;
 
     /// Records that a user has acknowledged a notification, if a batch of it is still to be planned. Returns `true` if one is.
     async fn acknowledge(&self, app: &AppId, id: NotificationId, user: &UserId)
@@ -399,11 +405,16 @@ pub trait Queue: Send + Sync + 'static {
 
     /// Records a device event of a recipient, also before its attempt has ended. The first time of an event counts. `None`
     /// means that the notification does not exist any more.
-    async fn hear(&self, speaker: Speaker, echo: Echo, at: Timestamp) -> Result<Option<Heard>, StorageError>;
+    async fn hear(
+        &self,
+        speaker: Speaker,
+        echo: Echo,
+        at: Timestamp,
+    ) -> Result<Option<RecordedEvent>, StorageError>;
 
     /// Returns the secret of this installation. Stores `fresh` if there is none yet. The secret is the same for all nodes and
     /// never changes.
-    async fn own_key(&self, fresh: &Secret) -> Result<Secret, StorageError>;
+    async fn installation_secret(&self, fresh: &Secret) -> Result<Secret, StorageError>;
 
     /// Sets the expiry of the node's heartbeat. A node renews before it leases anything, because the leases of a node that
     /// never renewed may never be released.

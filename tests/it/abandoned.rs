@@ -10,8 +10,8 @@ use pushgate::echo::Speaker;
 use pushgate::memory::{MemoryQueue, MemoryStore};
 use pushgate::observe::Event;
 use pushgate::queue::{
-    Admission, Admitted, Finish, Finished, Heard, KeyClaim, Lease, PartFinish, PartLease, Queue, Taken,
-    TakenParts, Want, Which,
+    Admission, Admitted, BatchCompletion, BatchLease, Completion, Finished, KeyClaim, Lease, LeaseRequest,
+    LeasedBatches, LeasedDeliveries, Queue, RecordedEvent, WithdrawFilter,
 };
 use pushgate::{
     Address, AppId, Audience, ChannelInfo, ChannelName, Clock, Delivery, Echo, Fault, Gateway,
@@ -35,7 +35,7 @@ struct Troubled {
     go_on: Notify,
     failures: AtomicU32,
     full: AtomicBool,
-    /// Panics in `finish_part`: while a part is planned.
+    /// Panics in `finish_batch`: while a part is planned.
     panics: AtomicU32,
 }
 
@@ -53,45 +53,50 @@ impl Queue for Troubled {
     async fn find_claim(&self, app: &AppId, key: &IdempotencyKey) -> Result<Option<KeyClaim>, StorageError> {
         self.inside.find_claim(app, key).await
     }
-    async fn take(&self, want: Want) -> Result<Taken, StorageError> {
-        self.inside.take(want).await
+    async fn lease(&self, request: LeaseRequest) -> Result<LeasedDeliveries, StorageError> {
+        self.inside.lease(request).await
     }
-    async fn take_expired(
+    async fn lease_expired(
         &self,
         node: NodeId,
         now: Timestamp,
         max: usize,
     ) -> Result<Vec<Lease>, StorageError> {
-        self.inside.take_expired(node, now, max).await
+        self.inside.lease_expired(node, now, max).await
     }
     async fn count_waiting(&self, app: &AppId, channel: &ChannelName) -> Result<u64, StorageError> {
         self.inside.count_waiting(app, channel).await
     }
-    async fn postpone_part(&self, lease: &PartLease, due: Timestamp) -> Result<Finished, StorageError> {
-        self.inside.postpone_part(lease, due).await
+    async fn postpone_batch(&self, lease: &BatchLease, due: Timestamp) -> Result<Finished, StorageError> {
+        self.inside.postpone_batch(lease, due).await
     }
-    async fn finish(&self, finish: Finish) -> Result<Finished, StorageError> {
+    async fn finish(&self, finish: Completion) -> Result<Finished, StorageError> {
         if self.failures.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1)).is_ok()
         {
             return Err(StorageError::new("storing outcomes", "the disk is full"));
         }
         self.inside.finish(finish).await
     }
-    async fn take_parts(
+    async fn lease_batches(
         &self,
         node: NodeId,
         now: Timestamp,
         most: usize,
-    ) -> Result<TakenParts, StorageError> {
-        self.inside.take_parts(node, now, most).await
+    ) -> Result<LeasedBatches, StorageError> {
+        self.inside.lease_batches(node, now, most).await
     }
-    async fn finish_part(&self, finish: PartFinish) -> Result<Finished, StorageError> {
+    async fn finish_batch(&self, finish: BatchCompletion) -> Result<Finished, StorageError> {
         let panics =
             self.panics.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1));
         assert!(panics.is_err(), "a defect of the queue");
-        self.inside.finish_part(finish).await
+        self.inside.finish_batch(finish).await
     }
-    async fn withdraw(&self, app: &AppId, which: &Which, at: Timestamp) -> Result<u64, StorageError> {
+    async fn withdraw(
+        &self,
+        app: &AppId,
+        which: &WithdrawFilter,
+        at: Timestamp,
+    ) -> Result<u64, StorageError> {
         self.inside.withdraw(app, which, at).await
     }
     async fn acknowledge(
@@ -110,11 +115,16 @@ impl Queue for Troubled {
     ) -> Result<Vec<Receipt>, StorageError> {
         self.inside.receipts(id, after, most).await
     }
-    async fn hear(&self, speaker: Speaker, echo: Echo, at: Timestamp) -> Result<Option<Heard>, StorageError> {
+    async fn hear(
+        &self,
+        speaker: Speaker,
+        echo: Echo,
+        at: Timestamp,
+    ) -> Result<Option<RecordedEvent>, StorageError> {
         self.inside.hear(speaker, echo, at).await
     }
-    async fn own_key(&self, fresh: &Secret) -> Result<Secret, StorageError> {
-        self.inside.own_key(fresh).await
+    async fn installation_secret(&self, fresh: &Secret) -> Result<Secret, StorageError> {
+        self.inside.installation_secret(fresh).await
     }
     async fn renew(&self, node: NodeId, until: Timestamp) -> Result<(), StorageError> {
         if self.full.load(Ordering::Acquire) {

@@ -238,7 +238,10 @@ impl Builder {
         context.queue.renew(context.node, context.clock.now() + NODE_TTL).await?;
         context.heartbeat_at.store(context.clock.now().as_millis(), Ordering::Release);
         let mailroom = match &self.device_events_url {
-            Some(url) => Some(Mailroom::new(url, &context.queue.own_key(&new_installation_secret()).await?)),
+            Some(url) => Some(Mailroom::new(
+                url,
+                &context.queue.installation_secret(&new_installation_secret()).await?,
+            )),
             None => None,
         };
         context.tasks.spawn(run_heartbeat(Arc::clone(&context)));

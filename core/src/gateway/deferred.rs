@@ -18,7 +18,8 @@ use crate::notification::{Audience, Notification, Purpose, When};
 use crate::observe::Event;
 use crate::plan::{PlanRequest, ResolvedAudience, admits, select_recipients};
 use crate::queue::{
-    Admission, Entry, Finished, Later, Part, PartFinish, PartLease, Stage, Which, Withdrawal,
+    Admission, AudienceBatch, BatchCompletion, BatchLease, DeferredPlan, Entry, Finished, Stage,
+    WithdrawFilter, Withdrawal,
 };
 use crate::receipt::{Skip, SkipReason, State};
 use crate::store::StorageError;
@@ -62,7 +63,8 @@ impl Gateway {
             .compose_plan(request, &Default::default())?;
         self.report_warnings(&notification, &trial_plan.warnings);
         let due = notification.send_at.unwrap_or(now);
-        let batch = |(place, audience)| Part { place, due, audience, after: None, stage: Stage::Fresh };
+        let batch =
+            |(place, audience)| AudienceBatch { place, due, audience, after: None, stage: Stage::Fresh };
         let batches: Vec<_> = (0..).zip(notification.to.pieces()).map(batch).collect();
         let ticket = Ticket {
             id,
@@ -73,7 +75,7 @@ impl Gateway {
             replayed: false,
             warnings: trial_plan.warnings,
         };
-        let later = Some(Later { ask: notification.without_audience(), parts: batches });
+        let later = Some(DeferredPlan { ask: notification.without_audience(), parts: batches });
         let admission = Admission { later, ..self.admission(&notification, id, now) };
         let admitted = self.admit(app, admission, Vec::new()).await?;
         self.ticket(&notification, admitted, ticket).await
@@ -85,9 +87,9 @@ impl Gateway {
         notification: &Notification,
         online: Vec<DeviceId>,
         now: Timestamp,
-    ) -> Option<Later> {
+    ) -> Option<DeferredPlan> {
         let batch = unacknowledged_batch(notification, online, FIRST_UNACKNOWLEDGED_PLACE, now)?;
-        Some(Later { ask: notification.without_audience(), parts: vec![batch] })
+        Some(DeferredPlan { ask: notification.without_audience(), parts: vec![batch] })
     }
 
     /// Plans the batches that are due until the gateway shuts down.
@@ -113,7 +115,7 @@ impl Gateway {
         let context = &self.inner.context;
         loop {
             let now = context.clock.now();
-            let leased = match context.queue.take_parts(context.node, now, 1).await {
+            let leased = match context.queue.lease_batches(context.node, now, 1).await {
                 Ok(leased) => leased,
                 Err(error) => {
                     tracing::error!(%error, "deferred batches cannot be read; trying again");
@@ -133,7 +135,7 @@ impl Gateway {
     }
 
     /// Plans a batch. If planning panics, the batch is postponed and the planner goes on with the others.
-    async fn plan_guarded(&self, lease: &PartLease) -> Result<(), StorageError> {
+    async fn plan_guarded(&self, lease: &BatchLease) -> Result<(), StorageError> {
         match guard_async(Component::Planner, self.plan_batch(lease)).await {
             Some(planned) => planned,
             None => self.postpone_planning(lease).await,
@@ -141,18 +143,18 @@ impl Gateway {
     }
 
     /// Postpones a batch. If its time to live has ended, the batch is finished and all its recipients are skipped.
-    async fn postpone_planning(&self, lease: &PartLease) -> Result<(), StorageError> {
+    async fn postpone_planning(&self, lease: &BatchLease) -> Result<(), StorageError> {
         let context = &self.inner.context;
         let (now, expires_at) = (context.clock.now(), expires_at(lease));
         if now >= expires_at {
             tracing::error!(app = %lease.ask.app, notification = %lease.notification, "a deferred batch was not planned within its time to live; its recipients are skipped");
             return self.give_up(lease, SkipReason::NotComposed).await;
         }
-        context.queue.postpone_part(lease, (now + REPLAN_DELAY).min(expires_at)).await.map(|_| ())
+        context.queue.postpone_batch(lease, (now + REPLAN_DELAY).min(expires_at)).await.map(|_| ())
     }
 
     /// Plans a batch, and stores its deliveries and the end of its lease in one transaction.
-    async fn plan_batch(&self, lease: &PartLease) -> Result<(), StorageError> {
+    async fn plan_batch(&self, lease: &BatchLease) -> Result<(), StorageError> {
         let context = &self.inner.context;
         let (id, batch) = (lease.notification, &lease.part);
         let mut notification = Notification { to: batch.audience.clone(), ..lease.ask.clone() };
@@ -167,7 +169,7 @@ impl Gateway {
         };
         let input = PlanningInput {
             created_at: notification.send_at.unwrap_or(lease.created_at).max(lease.created_at),
-            first_index: batch.place * Part::NUMBERS,
+            first_index: batch.place * AudienceBatch::MAX_RECIPIENTS,
             stage: batch.stage,
             acknowledged: &lease.acknowledged,
             after: batch.after.as_ref(),
@@ -197,9 +199,9 @@ impl Gateway {
                 .into_iter()
                 .collect();
         if let Some(last) = output.last {
-            next.push(Part { place: batch.place + 1, after: Some(last), ..batch.clone() });
+            next.push(AudienceBatch { place: batch.place + 1, after: Some(last), ..batch.clone() });
         }
-        let finish = PartFinish {
+        let finish = BatchCompletion {
             notification: id,
             place: batch.place,
             epoch: lease.epoch,
@@ -208,7 +210,7 @@ impl Gateway {
             next,
             withdrawal: withdrawal.clone(),
         };
-        if context.queue.finish_part(finish).await? == Finished::Fenced {
+        if context.queue.finish_batch(finish).await? == Finished::Fenced {
             // The batch was withdrawn, or another node has leased it.
             self.lower_counters(&notification, &output.badge_users).await;
             return Ok(());
@@ -224,14 +226,14 @@ impl Gateway {
     }
 
     /// Finishes a batch without deliveries. Its recipients are skipped for this reason.
-    async fn give_up(&self, lease: &PartLease, reason: SkipReason) -> Result<(), StorageError> {
+    async fn give_up(&self, lease: &BatchLease, reason: SkipReason) -> Result<(), StorageError> {
         let skip = |user: Option<UserId>, device: Option<DeviceId>| Skip { user, device, reason };
         let skipped = match &lease.part.audience {
             Audience::Users(users) => users.iter().map(|user| skip(Some(user.clone()), None)).collect(),
             Audience::Devices(ids) => ids.iter().map(|id| skip(None, Some(id.clone()))).collect(),
             Audience::Addresses(_) | Audience::All => vec![skip(None, None)],
         };
-        let finish = PartFinish {
+        let finish = BatchCompletion {
             notification: lease.notification,
             place: lease.part.place,
             epoch: lease.epoch,
@@ -240,7 +242,7 @@ impl Gateway {
             next: Vec::new(),
             withdrawal: None,
         };
-        self.inner.context.queue.finish_part(finish).await?;
+        self.inner.context.queue.finish_batch(finish).await?;
         (self.inner.context.notify_settled)(lease.notification);
         Ok(())
     }
@@ -259,12 +261,12 @@ impl Gateway {
             Purpose::Removal => notification.collapse_key.clone().unwrap_or_default(),
             Purpose::Message | Purpose::Group | Purpose::Call(_) => return None,
         };
-        let which = Which::Tag { tag, users: users.to_vec(), before: id };
+        let which = WithdrawFilter::Tag { tag, users: users.to_vec(), before: id };
         Some(Withdrawal { app: notification.app.clone(), which, at: self.now() })
     }
 
     /// Withdraws deliveries from the queue, and then from memory. If the queue fails, the deliveries in memory go out too.
-    async fn withdraw(&self, app: &AppId, which: Which) -> Result<u64, StorageError> {
+    async fn withdraw(&self, app: &AppId, which: WithdrawFilter) -> Result<u64, StorageError> {
         let context = &self.inner.context;
         let at = context.clock.now();
         let withdrawn = context.queue.withdraw(app, &which, at).await?;
@@ -280,7 +282,7 @@ impl Gateway {
     /// [`SubmitError`] if storage fails. Calling again is safe.
     pub async fn revoke(&self, app: &AppId, id: NotificationId) -> Result<Option<Revoked>, SubmitError> {
         let Some(status) = self.status_page(app, id, None, 0).await? else { return Ok(None) };
-        let withdrawn = self.withdraw(app, Which::Id(id)).await?;
+        let withdrawn = self.withdraw(app, WithdrawFilter::Id(id)).await?;
         let tag = status.tag.unwrap_or_else(|| id.to_string());
         let (mut removals, mut after) = (Vec::new(), None);
         loop {
@@ -321,7 +323,7 @@ impl Gateway {
 }
 
 /// Returns the end of a batch's time to live, by the caller's request alone. Profiles are not considered.
-fn expires_at(lease: &PartLease) -> Timestamp {
+fn expires_at(lease: &BatchLease) -> Timestamp {
     let request = &lease.ask;
     let ttl = match &request.purpose {
         Purpose::Call(call) => request.ttl.unwrap_or(call.timeout()).min(call.timeout()),
@@ -337,8 +339,8 @@ fn unacknowledged_batch(
     online: Vec<DeviceId>,
     place: u32,
     now: Timestamp,
-) -> Option<Part> {
+) -> Option<AudienceBatch> {
     let due = now + notification.ack_within.filter(|_| !online.is_empty())?;
     let audience = Audience::Devices(online);
-    Some(Part { place, due, audience, after: None, stage: Stage::Unacknowledged })
+    Some(AudienceBatch { place, due, audience, after: None, stage: Stage::Unacknowledged })
 }

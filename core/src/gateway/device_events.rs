@@ -3,7 +3,7 @@
 use super::Gateway;
 use crate::echo::Echo;
 use crate::observe::Event;
-use crate::queue::Heard;
+use crate::queue::RecordedEvent;
 use crate::store::StorageError;
 
 /// Reason why a device event was not recorded.
@@ -32,7 +32,7 @@ impl Gateway {
         let speaker = mailroom.speaker(token).ok_or(DeviceEventError::UnknownToken)?;
         let context = &self.inner.context;
         let heard = context.queue.hear(speaker, echo, context.clock.now()).await?;
-        let Heard { app, receipt, is_news } = heard.ok_or(DeviceEventError::RetentionEnded)?;
+        let RecordedEvent { app, receipt, is_news } = heard.ok_or(DeviceEventError::RetentionEnded)?;
         if is_news {
             let labels = [("app", app.to_string()), ("receipt", echo.as_str().to_owned())];
             metrics::counter!("pushgate_receipts_total", &labels).increment(1);

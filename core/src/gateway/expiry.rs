@@ -10,7 +10,7 @@ use super::Gateway;
 use crate::delivery::Delivery;
 use crate::fault::{Fault, Kind};
 use crate::observe::Event;
-use crate::queue::{Finish, Finished, Lease};
+use crate::queue::{Completion, Finished, Lease};
 use crate::receipt::{Receipt, State};
 use crate::store::StorageError;
 use crate::worker::WorkerContext;
@@ -42,7 +42,7 @@ pub(super) async fn settle_expired(context: Arc<WorkerContext>) {
 /// Settles every delivery that has expired by now.
 async fn run_pass(context: &WorkerContext) -> Result<(), StorageError> {
     loop {
-        let leases = context.queue.take_expired(context.node, context.clock.now(), BATCH).await?;
+        let leases = context.queue.lease_expired(context.node, context.clock.now(), BATCH).await?;
         let is_last = leases.len() < BATCH;
         for lease in leases {
             settle(context, lease).await;
@@ -58,7 +58,7 @@ async fn settle(context: &WorkerContext, lease: Lease) {
     let Lease { delivery, epoch } = lease;
     let (id, app) = (delivery.message.id, delivery.message.app.clone());
     let receipts = receipts(&delivery, context.clock.now());
-    let finish = Finish {
+    let finish = Completion {
         delivery: delivery.id,
         notification: id,
         app: app.clone(),

@@ -209,7 +209,7 @@ mod tests {
     use crate::ids::{AppId, ChannelName, DeliveryId, NodeId, NotificationId};
     use crate::memory::{MemoryQueue, MemoryStore};
     use crate::presence::NobodyOnline;
-    use crate::queue::{Admission, Entry, Which};
+    use crate::queue::{Admission, Entry, WithdrawFilter};
     use crate::timestamp::Timestamp;
 
     const T0: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -267,7 +267,7 @@ mod tests {
             Arc::new(FixedClock),
         );
         let (withdrawn, other) = (enqueue_held(&queue, &app).await, enqueue_held(&queue, &app).await);
-        let which = Which::Id(withdrawn.message.id);
+        let which = WithdrawFilter::Id(withdrawn.message.id);
         queue.withdraw(&app, &which, T0).await.unwrap();
         revalidator.withdraw(Withdrawal { app: app.clone(), which, at: T0 });
         assert_eq!(
@@ -275,7 +275,11 @@ mod tests {
             (2, 0)
         );
         let much_later = T0 + Duration::from_secs(24 * 3600);
-        revalidator.withdraw(Withdrawal { app, which: Which::Id(NotificationId::new()), at: much_later });
+        revalidator.withdraw(Withdrawal {
+            app,
+            which: WithdrawFilter::Id(NotificationId::new()),
+            at: much_later,
+        });
         assert_eq!(
             (count_discarded(&revalidator, &withdrawn).await, count_discarded(&revalidator, &other).await),
             (2, 0)

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::delivery::{Message, Target};
 use crate::ids::{AppId, NotificationId, UserId};
-use crate::queue::{Which, Withdrawal};
+use crate::queue::{WithdrawFilter, Withdrawal};
 use crate::timestamp::Timestamp;
 
 /// Time for which a withdrawal is remembered. Only deliveries of a paused lane are in memory for longer.
@@ -54,11 +54,11 @@ impl Withdrawals {
         let Withdrawal { app, which, at } = withdrawal;
         let app_withdrawals = self.apps.entry(app.clone()).or_default();
         match which {
-            Which::Id(id) => {
+            WithdrawFilter::Id(id) => {
                 app_withdrawals.ids.insert(id, at);
                 self.order.push_back((at, app, Entry::Id(id)));
             }
-            Which::Tag { tag, users, before } => {
+            WithdrawFilter::Tag { tag, users, before } => {
                 let by_user = app_withdrawals.tags.entry(tag.clone()).or_default();
                 for user in users {
                     let withdrawal = by_user.entry(user.clone()).or_insert(TagWithdrawal { before, at });
@@ -155,8 +155,11 @@ mod tests {
     }
 
     fn by_tag(app_name: &str, tag: &str, at: Timestamp) -> Withdrawal {
-        let which =
-            Which::Tag { tag: tag.to_owned(), users: vec![user("ann")], before: NotificationId::new() };
+        let which = WithdrawFilter::Tag {
+            tag: tag.to_owned(),
+            users: vec![user("ann")],
+            before: NotificationId::new(),
+        };
         Withdrawal { app: app(app_name), which, at }
     }
 
@@ -174,7 +177,7 @@ mod tests {
         };
         assert!(!withdrawals.contains(&other("demo", "another"), &target("ann")));
         assert!(!withdrawals.contains(&other("another", "call"), &target("ann")));
-        let which = Which::Id(earlier.id);
+        let which = WithdrawFilter::Id(earlier.id);
         withdrawals.insert(Withdrawal { app: app("another"), which: which.clone(), at: T0 });
         assert!(!withdrawals.contains(&other("demo", "x"), &target("bob")), "of another app");
         withdrawals.insert(Withdrawal { app: app("demo"), which, at: T0 });

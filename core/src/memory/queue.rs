@@ -12,8 +12,9 @@ use crate::echo::{Echo, Echoes, Speaker};
 use crate::ids::{AppId, ChannelName, DeliveryId, IdempotencyKey, NodeId, NotificationId, UserId};
 use crate::notification::Notification;
 use crate::queue::{
-    Admission, Admitted, Entry, Finish, Finished, Heard, Idempotency, KeyClaim, Lease, Part, PartFinish,
-    PartLease, Queue, Taken, TakenParts, Want, Which, Withdrawal,
+    Admission, Admitted, AudienceBatch, BatchCompletion, BatchLease, Completion, Entry, Finished,
+    Idempotency, KeyClaim, Lease, LeaseRequest, LeasedBatches, LeasedDeliveries, Queue, RecordedEvent,
+    WithdrawFilter, Withdrawal,
 };
 use crate::receipt::{Progress, Receipt, Skip, State, Status};
 use crate::secret::Secret;
@@ -71,7 +72,7 @@ impl StoredNotification {
 }
 
 struct WaitingPart {
-    part: Part,
+    part: AudienceBatch,
     owner: Option<NodeId>,
     epoch: u64,
 }
@@ -95,7 +96,7 @@ impl QueueState {
         self.waiting.insert(delivery.id, Waiting { delivery, due, owner: held_by, epoch });
     }
 
-    fn insert_batches(&mut self, id: NotificationId, parts: Vec<Part>) {
+    fn insert_batches(&mut self, id: NotificationId, parts: Vec<AudienceBatch>) {
         for part in parts {
             self.parts.insert((id, part.place), WaitingPart { part, owner: None, epoch: 0 });
         }
@@ -109,7 +110,7 @@ impl QueueState {
         for id in ids {
             count += self.withdraw_targets(id, app, which, *at);
         }
-        if let Which::Id(id) = which
+        if let WithdrawFilter::Id(id) = which
             && let Some(stored) = self.notifications.get_mut(id).filter(|stored| stored.app == *app)
         {
             stored.revoked_at.get_or_insert(*at);
@@ -121,7 +122,13 @@ impl QueueState {
     }
 
     /// Withdraws the selected targets of one delivery. Returns their number.
-    fn withdraw_targets(&mut self, id: DeliveryId, app: &AppId, which: &Which, at: Timestamp) -> u64 {
+    fn withdraw_targets(
+        &mut self,
+        id: DeliveryId,
+        app: &AppId,
+        which: &WithdrawFilter,
+        at: Timestamp,
+    ) -> u64 {
         let Some(waiting) = self.waiting.get_mut(&id) else { return 0 };
         let message = Arc::clone(&waiting.delivery.message);
         if message.app != *app {
@@ -201,15 +208,16 @@ impl Queue for MemoryQueue {
         Ok(self.0.lock().keys.get(&(app.clone(), key.clone())).copied())
     }
 
-    async fn take(&self, want: Want) -> Result<Taken, StorageError> {
+    async fn lease(&self, request: LeaseRequest) -> Result<LeasedDeliveries, StorageError> {
         let mut state = self.0.lock();
         let state = &mut *state;
-        let mut taken = Taken::default();
-        let queue = state.lanes.get(&(want.app, want.channel)).cloned().unwrap_or_default();
+        let mut taken = LeasedDeliveries::default();
+        let queue = state.lanes.get(&(request.app, request.channel)).cloned().unwrap_or_default();
         for (due, id) in &queue {
             let heartbeats = &state.heartbeats;
-            let is_alive =
-                |node: NodeId| node == want.node || heartbeats.get(&node).is_some_and(|t| *t >= want.now);
+            let is_alive = |node: NodeId| {
+                node == request.node || heartbeats.get(&node).is_some_and(|t| *t >= request.now)
+            };
             let Some(waiting) = state.waiting.get_mut(id) else { continue };
             if waiting.delivery.targets.is_empty() && !waiting.owner.is_some_and(is_alive) {
                 state.dequeue(*id);
@@ -218,18 +226,18 @@ impl Queue for MemoryQueue {
             if waiting.owner.is_some_and(is_alive) {
                 continue;
             }
-            if *due > want.now || taken.leases.len() == want.max {
+            if *due > request.now || taken.leases.len() == request.max {
                 taken.next_due = Some(*due);
                 break;
             }
-            waiting.owner = Some(want.node);
+            waiting.owner = Some(request.node);
             waiting.epoch += 1;
             taken.leases.push(Lease { delivery: waiting.delivery.clone(), epoch: waiting.epoch });
         }
         Ok(taken)
     }
 
-    async fn take_expired(
+    async fn lease_expired(
         &self,
         node: NodeId,
         now: Timestamp,
@@ -262,7 +270,7 @@ impl Queue for MemoryQueue {
         Ok(state.waiting.values().filter(is_waiting).count() as u64)
     }
 
-    async fn finish(&self, finish: Finish) -> Result<Finished, StorageError> {
+    async fn finish(&self, finish: Completion) -> Result<Finished, StorageError> {
         let mut state = self.0.lock();
         if state.waiting.get(&finish.delivery).is_none_or(|waiting| waiting.epoch != finish.epoch) {
             return Ok(Finished::Fenced);
@@ -282,12 +290,12 @@ impl Queue for MemoryQueue {
         Ok(Finished::Done)
     }
 
-    async fn take_parts(
+    async fn lease_batches(
         &self,
         node: NodeId,
         now: Timestamp,
         most: usize,
-    ) -> Result<TakenParts, StorageError> {
+    ) -> Result<LeasedBatches, StorageError> {
         let mut state = self.0.lock();
         let state = &mut *state;
         let is_alive =
@@ -295,7 +303,7 @@ impl Queue for MemoryQueue {
         let mut free: Vec<_> =
             state.parts.iter_mut().filter(|(_, waiting)| !waiting.owner.is_some_and(is_alive)).collect();
         free.sort_by_key(|(key, waiting)| (waiting.part.due, **key));
-        let mut taken = TakenParts::default();
+        let mut taken = LeasedBatches::default();
         for ((id, _), waiting) in free {
             if waiting.part.due > now || taken.leases.len() == most {
                 taken.next_due = Some(waiting.part.due);
@@ -305,7 +313,7 @@ impl Queue for MemoryQueue {
             let Some(ask) = stored.ask.clone() else { continue };
             waiting.owner = Some(node);
             waiting.epoch += 1;
-            taken.leases.push(PartLease {
+            taken.leases.push(BatchLease {
                 notification: *id,
                 created_at: stored.created_at,
                 ask,
@@ -317,7 +325,7 @@ impl Queue for MemoryQueue {
         Ok(taken)
     }
 
-    async fn finish_part(&self, finish: PartFinish) -> Result<Finished, StorageError> {
+    async fn finish_batch(&self, finish: BatchCompletion) -> Result<Finished, StorageError> {
         let mut state = self.0.lock();
         let key = (finish.notification, finish.place);
         if state.parts.get(&key).is_none_or(|waiting| waiting.epoch != finish.epoch) {
@@ -338,7 +346,7 @@ impl Queue for MemoryQueue {
         Ok(Finished::Done)
     }
 
-    async fn postpone_part(&self, lease: &PartLease, due: Timestamp) -> Result<Finished, StorageError> {
+    async fn postpone_batch(&self, lease: &BatchLease, due: Timestamp) -> Result<Finished, StorageError> {
         let mut state = self.0.lock();
         let part = state.parts.get_mut(&(lease.notification, lease.part.place));
         let Some(waiting) = part.filter(|waiting| waiting.epoch == lease.epoch) else {
@@ -349,7 +357,12 @@ impl Queue for MemoryQueue {
         Ok(Finished::Done)
     }
 
-    async fn withdraw(&self, app: &AppId, which: &Which, at: Timestamp) -> Result<u64, StorageError> {
+    async fn withdraw(
+        &self,
+        app: &AppId,
+        which: &WithdrawFilter,
+        at: Timestamp,
+    ) -> Result<u64, StorageError> {
         let withdrawal = Withdrawal { app: app.clone(), which: which.clone(), at };
         Ok(self.0.lock().withdraw(&withdrawal))
     }
@@ -367,17 +380,22 @@ impl Queue for MemoryQueue {
         Ok(stored.map(|stored| stored.acknowledged.insert(user.clone())).is_some())
     }
 
-    async fn hear(&self, speaker: Speaker, echo: Echo, at: Timestamp) -> Result<Option<Heard>, StorageError> {
+    async fn hear(
+        &self,
+        speaker: Speaker,
+        echo: Echo,
+        at: Timestamp,
+    ) -> Result<Option<RecordedEvent>, StorageError> {
         let mut state = self.0.lock();
         let Some(stored) = state.notifications.get_mut(&speaker.notification) else { return Ok(None) };
         let echoes = stored.echoes.entry(speaker.index).or_default();
         let is_news = echoes.hear(echo, at);
         let receipt = stored.receipts.get(&speaker.index).cloned();
         let receipt = receipt.map(|receipt| Receipt { echoes: *echoes, ..receipt });
-        Ok(Some(Heard { app: stored.app.clone(), receipt, is_news }))
+        Ok(Some(RecordedEvent { app: stored.app.clone(), receipt, is_news }))
     }
 
-    async fn own_key(&self, fresh: &Secret) -> Result<Secret, StorageError> {
+    async fn installation_secret(&self, fresh: &Secret) -> Result<Secret, StorageError> {
         Ok(self.0.lock().key.get_or_insert_with(|| fresh.clone()).clone())
     }
 

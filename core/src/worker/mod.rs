@@ -25,7 +25,7 @@ use crate::ids::{AppId, ChannelName, NodeId, NotificationId};
 use crate::layer::revalidate::Revalidator;
 use crate::layer::{gate, stack, throttle};
 use crate::observe::{Event, Observer};
-use crate::queue::{Lease, Queue, Want};
+use crate::queue::{Lease, LeaseRequest, Queue};
 use crate::report::Report;
 use crate::schedule::Schedule;
 use crate::store::Store;
@@ -170,9 +170,14 @@ impl Lane {
             let max = self.memory_permits.available_permits().min(MAX_LEASES - 1) + 1;
             // Cleared before the query, so that a signal during the query is not lost.
             self.backlog.store(false, Ordering::Release);
-            let request =
-                Want { node: self.context.node, app: self.app.clone(), channel: self.name.clone(), now, max };
-            let taken = match self.context.queue.take(request).await {
+            let request = LeaseRequest {
+                node: self.context.node,
+                app: self.app.clone(),
+                channel: self.name.clone(),
+                now,
+                max,
+            };
+            let taken = match self.context.queue.lease(request).await {
                 Ok(taken) => taken,
                 Err(error) => {
                     tracing::error!(app = %self.app, channel = %self.name, %error, "queue cannot be read; trying again");

@@ -12,7 +12,7 @@ use crate::echo::Echoes;
 use crate::fault::{Fault, Kind, Level, Retry};
 use crate::ids::DeliveryId;
 use crate::observe::Event;
-use crate::queue::{Entry, Finish, Finished, Lease};
+use crate::queue::{Completion, Entry, Finished, Lease};
 use crate::receipt::{Receipt, State};
 use crate::report::{Outcome, Report};
 use crate::schedule::{NextStep, Times, judged};
@@ -53,7 +53,7 @@ impl Lane {
             self.settle_target(delivery, target, outcome, &mut results).await;
         }
         let earliest_retry = results.retries.keys().next().copied();
-        let finish = Finish {
+        let finish = Completion {
             delivery: delivery.id,
             notification: delivery.message.id,
             app: self.app.clone(),
@@ -86,7 +86,7 @@ impl Lane {
     ///
     /// Until then nobody may send the delivery again. If the process ends first, the node that leases the delivery sends it once
     /// more, under the same id.
-    async fn finish_until_stored(&self, finish: Finish) -> Finished {
+    async fn finish_until_stored(&self, finish: Completion) -> Finished {
         loop {
             match self.context.queue.finish(finish.clone()).await {
                 Ok(finished) => return finished,

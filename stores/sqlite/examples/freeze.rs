@@ -81,8 +81,8 @@ fn receipt(index: u32, state: State, fault: Option<Fault>, next_at: Option<Times
         echoes: Echoes::default(),
     }
 }
-fn finish(n: u8, receipts: Vec<Receipt>, again: Vec<Entry>) -> Finish {
-    Finish { delivery: delivery_id(n), notification: id(n), app: app(), epoch: 1, receipts, again }
+fn finish(n: u8, receipts: Vec<Receipt>, again: Vec<Entry>) -> Completion {
+    Completion { delivery: delivery_id(n), notification: id(n), app: app(), epoch: 1, receipts, again }
 }
 
 #[tokio::main]
@@ -139,7 +139,7 @@ async fn main() {
     store.set_rules(&app(), &bob, &rules).await.unwrap();
     store.count(&app(), std::slice::from_ref(&bob), Count::Set(3)).await.unwrap();
     // 5: planned later, in two parts; somebody has acknowledged it.
-    let part = |place, users: &[&str]| Part {
+    let part = |place, users: &[&str]| AudienceBatch {
         place,
         due: NOW + Duration::from_secs(u64::from(place) * 60),
         audience: Audience::Users(users.iter().map(|user| UserId::new(user).unwrap()).collect()),
@@ -153,13 +153,13 @@ async fn main() {
     };
     store
         .admit(Admission {
-            later: Some(Later { ask, parts: vec![part(0, &["bob"]), part(1, &["ann"])] }),
+            later: Some(DeferredPlan { ask, parts: vec![part(0, &["bob"]), part(1, &["ann"])] }),
             ..admission(5, None, vec![])
         })
         .await
         .unwrap();
     store.acknowledge(&app(), id(5), &bob).await.unwrap();
-    store.own_key(&"key-of-this-installation".into()).await.unwrap();
+    store.installation_secret(&"key-of-this-installation".into()).await.unwrap();
     let speaker = echo::Speaker { notification: id(1), index: 0 };
     store.hear(speaker, Echo::Clicked, NOW + Duration::from_secs(5)).await.unwrap();
     drop(store);

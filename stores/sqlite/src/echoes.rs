@@ -1,7 +1,7 @@
 //! Device events of notifications, and the key that authenticates them.
 
 use pushgate::echo::Speaker;
-use pushgate::queue::Heard;
+use pushgate::queue::RecordedEvent;
 use pushgate::{AppId, Echo, Echoes, NotificationId, Receipt, Secret, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -15,7 +15,7 @@ pub(crate) fn hear(
     echo: Echo,
     at: Timestamp,
     findings: &mut Findings,
-) -> rusqlite::Result<Option<Heard>> {
+) -> rusqlite::Result<Option<RecordedEvent>> {
     let (id, index) = (speaker.notification.0.as_bytes(), speaker.index);
     let app = c
         .prepare_cached("SELECT app FROM notifications WHERE id = ?1")?
@@ -47,7 +47,7 @@ pub(crate) fn hear(
     let receipt =
         receipt.and_then(|receipt| findings.check(receipt, || Source::Receipt { notification: *id, index }));
     findings.set_aside(c)?;
-    Ok(Some(Heard { app, receipt: receipt.map(|receipt| Receipt { echoes, ..receipt }), is_news }))
+    Ok(Some(RecordedEvent { app, receipt: receipt.map(|receipt| Receipt { echoes, ..receipt }), is_news }))
 }
 
 /// Reads an event from three columns, starting at column `first`.
@@ -75,7 +75,7 @@ pub(crate) fn add(c: &Connection, id: NotificationId, receipts: &mut [Receipt]) 
     Ok(())
 }
 
-pub(crate) fn own_key(c: &Connection, fresh: &Secret) -> rusqlite::Result<Secret> {
+pub(crate) fn installation_secret(c: &Connection, fresh: &Secret) -> rusqlite::Result<Secret> {
     c.prepare_cached("INSERT OR IGNORE INTO own_key (place, key) VALUES (1, ?1)")?
         .execute([fresh.expose()])?;
     c.prepare_cached("SELECT key FROM own_key")?.query_row([], |row| Ok(row.get_ref(0)?.as_str()?.into()))

@@ -1,6 +1,6 @@
 //! Deliveries that expired without a lease, and the number of queued deliveries.
 
-use pushgate::queue::{Finished, Lease, PartLease};
+use pushgate::queue::{BatchLease, Finished, Lease};
 use pushgate::{AppId, ChannelName, NodeId, Timestamp};
 use rusqlite::{Connection, params};
 
@@ -8,7 +8,7 @@ use crate::quarantine::Findings;
 use crate::queue::find_free;
 use crate::text;
 
-pub(crate) fn take_expired(
+pub(crate) fn lease_expired(
     c: &Connection,
     node: NodeId,
     now: Timestamp,
@@ -28,8 +28,12 @@ pub(crate) fn count_waiting(c: &Connection, app: &AppId, channel: &ChannelName) 
         .map(i64::cast_unsigned)
 }
 
-pub(crate) fn postpone_part(c: &Connection, lease: &PartLease, due: Timestamp) -> rusqlite::Result<Finished> {
-    let part = pushgate::queue::Part { due, ..lease.part.clone() };
+pub(crate) fn postpone_batch(
+    c: &Connection,
+    lease: &BatchLease,
+    due: Timestamp,
+) -> rusqlite::Result<Finished> {
+    let part = pushgate::queue::AudienceBatch { due, ..lease.part.clone() };
     let postponed = c
         .prepare_cached(
             "UPDATE parts SET owner = NULL, due = ?4, body = ?5 WHERE notification = ?1 AND place = ?2 AND epoch = ?3",

@@ -1,6 +1,6 @@
 //! Batches of audiences whose planning is deferred. They are leased and fenced like deliveries.
 
-use pushgate::queue::{Finished, Part, PartFinish, PartLease, TakenParts};
+use pushgate::queue::{AudienceBatch, BatchCompletion, BatchLease, Finished, LeasedBatches};
 use pushgate::{AppId, NodeId, Notification, NotificationId, Skip, Status, Timestamp, UserId};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -13,7 +13,7 @@ use crate::{counts, text, withdraw};
 const FREE: &str = "(p.owner IS NULL OR
     (p.owner <> ?1 AND p.owner NOT IN (SELECT id FROM nodes WHERE alive_until >= ?2)))";
 
-pub(crate) fn wait(c: &Connection, id: NotificationId, part: &Part) -> rusqlite::Result<()> {
+pub(crate) fn wait(c: &Connection, id: NotificationId, part: &AudienceBatch) -> rusqlite::Result<()> {
     c.prepare_cached("INSERT INTO parts (notification, place, due, epoch, body) VALUES (?1, ?2, ?3, 0, ?4)")?
         .execute(params![id.0.as_bytes(), part.place, part.due.as_millis(), text(part)?])
         .map(|_| ())
@@ -25,14 +25,14 @@ pub(crate) fn take(
     now: Timestamp,
     limit: usize,
     findings: &mut Findings,
-) -> rusqlite::Result<TakenParts> {
+) -> rusqlite::Result<LeasedBatches> {
     let (node, at) = (node.0.as_bytes(), now.as_millis());
     let sql = format!(
         "SELECT p.notification, p.epoch, p.body, n.created_at, n.ask, p.place
          FROM parts p LEFT JOIN notifications n ON n.id = p.notification
          WHERE {FREE} AND p.due <= ?2 ORDER BY p.due, p.notification, p.place LIMIT ?3"
     );
-    let mut leases: Vec<PartLease> = c
+    let mut leases: Vec<BatchLease> = c
         .prepare_cached(&sql)?
         .query_map(params![node, at, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
             let (notification, place) = (row.get(0)?, row.get(5)?);
@@ -40,8 +40,10 @@ pub(crate) fn take(
             let ask = decode::<Notification>(row.get_ref(4)?);
             let ask = ask.map_err(|reason| format!("what was asked for: {reason}"));
             let Some(ask) = findings.check(ask, source) else { return Ok(None) };
-            let Some(part) = findings.check(decode::<Part>(row.get_ref(2)?), source) else { return Ok(None) };
-            Ok(Some(PartLease {
+            let Some(part) = findings.check(decode::<AudienceBatch>(row.get_ref(2)?), source) else {
+                return Ok(None);
+            };
+            Ok(Some(BatchLease {
                 notification: NotificationId(uuid::Uuid::from_bytes(notification)),
                 created_at: Timestamp::from_millis(row.get(3)?),
                 ask,
@@ -67,12 +69,12 @@ pub(crate) fn take(
     let next_due = c
         .prepare_cached(&format!("SELECT min(p.due) FROM parts p WHERE {FREE}"))?
         .query_row(params![node, at], |row| row.get::<_, Option<i64>>(0))?;
-    Ok(TakenParts { leases, next_due: next_due.map(Timestamp::from_millis) })
+    Ok(LeasedBatches { leases, next_due: next_due.map(Timestamp::from_millis) })
 }
 
 pub(crate) fn finish(
     c: &Connection,
-    finish: &PartFinish,
+    finish: &BatchCompletion,
     bodies: &[String],
     findings: &mut Findings,
 ) -> rusqlite::Result<Finished> {

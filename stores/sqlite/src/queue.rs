@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 use pushgate::echo::Speaker;
 use pushgate::queue::{
-    Admission, Admitted, Entry, Finish, Finished, Heard, KeyClaim, Lease, PartFinish, PartLease,
-    QuarantineListener, Quarantined, Queue, Taken, TakenParts, Want, Which, Withdrawal,
+    Admission, Admitted, BatchCompletion, BatchLease, Completion, Entry, Finished, KeyClaim, Lease,
+    LeaseRequest, LeasedBatches, LeasedDeliveries, QuarantineListener, Quarantined, Queue, RecordedEvent,
+    WithdrawFilter, Withdrawal,
 };
 use pushgate::{
     AppId, ChannelName, Delivery, Echo, IdempotencyKey, NodeId, NotificationId, Receipt, RequestDigest,
@@ -31,18 +32,18 @@ impl Queue for SqliteStore {
         self.read("reading an idempotency key", move |c| find_claim(c, &app, &key)).await
     }
 
-    async fn take(&self, want: Want) -> Result<Taken, StorageError> {
-        self.write_rows("taking deliveries", move |c, findings| take(c, &want, findings)).await
+    async fn lease(&self, request: LeaseRequest) -> Result<LeasedDeliveries, StorageError> {
+        self.write_rows("taking deliveries", move |c, findings| take(c, &request, findings)).await
     }
 
-    async fn take_expired(
+    async fn lease_expired(
         &self,
         node: NodeId,
         now: Timestamp,
         max: usize,
     ) -> Result<Vec<Lease>, StorageError> {
         let doing = "taking expired deliveries";
-        self.write_rows(doing, move |c, findings| expiry::take_expired(c, node, now, max, findings)).await
+        self.write_rows(doing, move |c, findings| expiry::lease_expired(c, node, now, max, findings)).await
     }
 
     async fn count_waiting(&self, app: &AppId, channel: &ChannelName) -> Result<u64, StorageError> {
@@ -50,34 +51,39 @@ impl Queue for SqliteStore {
         self.read("counting deliveries", move |c| expiry::count_waiting(c, &app, &channel)).await
     }
 
-    async fn postpone_part(&self, lease: &PartLease, due: Timestamp) -> Result<Finished, StorageError> {
+    async fn postpone_batch(&self, lease: &BatchLease, due: Timestamp) -> Result<Finished, StorageError> {
         let lease = lease.clone();
-        self.write("postponing a part", move |c| expiry::postpone_part(c, &lease, due)).await
+        self.write("postponing a part", move |c| expiry::postpone_batch(c, &lease, due)).await
     }
 
-    async fn finish(&self, finish: Finish) -> Result<Finished, StorageError> {
+    async fn finish(&self, finish: Completion) -> Result<Finished, StorageError> {
         let doing = "storing outcomes";
         let receipts = texts(doing, &finish.receipts)?;
         self.write(doing, move |c| finished(c, &finish, &receipts)).await
     }
 
-    async fn take_parts(
+    async fn lease_batches(
         &self,
         node: NodeId,
         now: Timestamp,
         most: usize,
-    ) -> Result<TakenParts, StorageError> {
+    ) -> Result<LeasedBatches, StorageError> {
         let doing = "taking parts to be planned";
         self.write_rows(doing, move |c, findings| parts::take(c, node, now, most, findings)).await
     }
 
-    async fn finish_part(&self, finish: PartFinish) -> Result<Finished, StorageError> {
+    async fn finish_batch(&self, finish: BatchCompletion) -> Result<Finished, StorageError> {
         let doing = "storing a planned part";
         let bodies = texts(doing, finish.entries.iter().map(|entry| &entry.delivery))?;
         self.write_rows(doing, move |c, findings| parts::finish(c, &finish, &bodies, findings)).await
     }
 
-    async fn withdraw(&self, app: &AppId, which: &Which, at: Timestamp) -> Result<u64, StorageError> {
+    async fn withdraw(
+        &self,
+        app: &AppId,
+        which: &WithdrawFilter,
+        at: Timestamp,
+    ) -> Result<u64, StorageError> {
         let withdrawal = Withdrawal { app: app.clone(), which: which.clone(), at };
         let doing = "taking back";
         self.write_rows(doing, move |c, findings| withdraw::withdraw(c, &withdrawal, findings)).await
@@ -93,14 +99,19 @@ impl Queue for SqliteStore {
         self.write("acknowledging", move |c| parts::acknowledge(c, &app, id, &user)).await
     }
 
-    async fn hear(&self, speaker: Speaker, echo: Echo, at: Timestamp) -> Result<Option<Heard>, StorageError> {
+    async fn hear(
+        &self,
+        speaker: Speaker,
+        echo: Echo,
+        at: Timestamp,
+    ) -> Result<Option<RecordedEvent>, StorageError> {
         let doing = "keeping what a device told";
         self.write_rows(doing, move |c, findings| echoes::hear(c, speaker, echo, at, findings)).await
     }
 
-    async fn own_key(&self, fresh: &Secret) -> Result<Secret, StorageError> {
+    async fn installation_secret(&self, fresh: &Secret) -> Result<Secret, StorageError> {
         let fresh = fresh.clone();
-        self.write("keeping a key", move |c| echoes::own_key(c, &fresh)).await
+        self.write("keeping a key", move |c| echoes::installation_secret(c, &fresh)).await
     }
 
     async fn renew(&self, node: NodeId, until: Timestamp) -> Result<(), StorageError> {
@@ -259,13 +270,13 @@ pub(crate) fn enqueue(c: &Connection, entry: &Entry, body: &str) -> rusqlite::Re
     Ok(())
 }
 
-fn take(c: &Connection, want: &Want, findings: &mut Findings) -> rusqlite::Result<Taken> {
+fn take(c: &Connection, want: &LeaseRequest, findings: &mut Findings) -> rusqlite::Result<LeasedDeliveries> {
     void_leases_of_the_dead(c, want)?;
     let (app, channel, now) = (want.app.as_str(), want.channel.as_str(), want.now.as_millis());
     let most = i64::try_from(want.max).unwrap_or(i64::MAX);
     let sql = "SELECT rowid, epoch, body FROM deliveries
                WHERE app = ?1 AND channel = ?2 AND owner IS NULL AND due <= ?3 ORDER BY due LIMIT ?4";
-    let mut taken = Taken::default();
+    let mut taken = LeasedDeliveries::default();
     for free in find_free(c, sql, params![app, channel, now, most], findings)? {
         if free.delivery.targets.is_empty() {
             // All recipients were withdrawn during a lease whose node has ended since.
@@ -319,7 +330,7 @@ pub(crate) fn find_free(
 }
 
 /// Releases the leases of nodes whose heartbeat has expired. No index exists for this rare query.
-fn void_leases_of_the_dead(c: &Connection, want: &Want) -> rusqlite::Result<()> {
+fn void_leases_of_the_dead(c: &Connection, want: &LeaseRequest) -> rusqlite::Result<()> {
     let dead: Vec<[u8; 16]> = c
         .prepare_cached("SELECT id FROM nodes WHERE alive_until < ?1 AND id <> ?2")?
         .query_map(params![want.now.as_millis(), want.node.0.as_bytes()], |row| row.get(0))?
@@ -334,7 +345,7 @@ fn let_go(c: &Connection, node: &[u8; 16]) -> rusqlite::Result<()> {
     c.execute("DELETE FROM nodes WHERE id = ?1", [node]).map(|_| ())
 }
 
-fn finished(c: &Connection, finish: &Finish, receipts: &[String]) -> rusqlite::Result<Finished> {
+fn finished(c: &Connection, finish: &Completion, receipts: &[String]) -> rusqlite::Result<Finished> {
     let which =
         params![finish.notification.0.as_bytes(), finish.delivery.0.as_bytes(), finish.epoch.cast_signed()];
     // Read only where something comes again, which is rare. A row that cannot be read leaves with this, and what is in memory holds.

@@ -1,6 +1,6 @@
 //! Withdraws deliveries and deferred batches from the queue.
 
-use pushgate::queue::{Which, Withdrawal};
+use pushgate::queue::{WithdrawFilter, Withdrawal};
 use pushgate::{AppId, Delivery, Receipt, Target, Timestamp};
 use rusqlite::{Connection, params};
 
@@ -21,7 +21,7 @@ pub(crate) fn withdraw(
     for (row, held, delivery) in deliveries {
         count += take_back(c, (row, held), delivery, which, *at)?;
     }
-    if let Which::Id(id) = which {
+    if let WithdrawFilter::Id(id) = which {
         c.prepare_cached(
             "UPDATE notifications SET revoked_at = ?3 WHERE id = ?1 AND app = ?2 AND revoked_at IS NULL",
         )?
@@ -40,7 +40,7 @@ pub(crate) fn withdraw(
 fn found(
     c: &Connection,
     app: &AppId,
-    which: &Which,
+    which: &WithdrawFilter,
     findings: &mut Findings,
 ) -> rusqlite::Result<Vec<(i64, bool, Delivery)>> {
     let read = |row: &rusqlite::Row<'_>| {
@@ -49,14 +49,14 @@ fn found(
         Ok(findings.check(delivery, || Source::Delivery { row: id }).map(|delivery| (id, held, delivery)))
     };
     match which {
-        Which::Id(id) => c
+        WithdrawFilter::Id(id) => c
             .prepare_cached(
                 "SELECT rowid, owner IS NOT NULL, body FROM deliveries WHERE notification = ?1 AND app = ?2",
             )?
             .query_map(params![id.0.as_bytes(), app.as_str()], read)?
             .filter_map(Result::transpose)
             .collect(),
-        Which::Tag { tag, .. } => c
+        WithdrawFilter::Tag { tag, .. } => c
             .prepare_cached(
                 "SELECT rowid, owner IS NOT NULL, body FROM deliveries WHERE app = ?1 AND tag = ?2",
             )?
@@ -70,7 +70,7 @@ fn take_back(
     c: &Connection,
     (row, held): (i64, bool),
     mut delivery: Delivery,
-    which: &Which,
+    which: &WithdrawFilter,
     at: Timestamp,
 ) -> rusqlite::Result<u64> {
     let message = std::sync::Arc::clone(&delivery.message);

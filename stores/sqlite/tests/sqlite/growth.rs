@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use pushgate::queue::{Admission, Entry, Finish, Queue as _};
+use pushgate::queue::{Admission, Completion, Entry, Queue as _};
 use pushgate::{AppId, NodeId, NotificationId, Receipt, State, Status, Timestamp, TokenKind};
 use pushgate_kit::sample::{self, NOW};
 use pushgate_sqlite::{Options, SqliteStore};
@@ -38,7 +38,7 @@ async fn send(store: &SqliteStore, admission: Admission) {
     let delivery = admission.entries[0].delivery.clone();
     store.admit(admission).await.unwrap();
     let receipt = |target| Receipt { state: State::Sent, ..Receipt::withdrawn(&delivery, target, NOW) };
-    let finish = Finish {
+    let finish = Completion {
         delivery: delivery.id,
         notification: delivery.message.id,
         app: app(),

@@ -6,7 +6,7 @@ mod growth;
 mod quarantine;
 mod schemas;
 
-use pushgate::queue::{Admission, Entry, Idempotency, KeyClaim, Queue as _, Which, Withdrawal};
+use pushgate::queue::{Admission, Entry, Idempotency, KeyClaim, Queue as _, WithdrawFilter, Withdrawal};
 use pushgate::{IdempotencyKey, Message, NotificationId, RequestDigest, State, TokenKind};
 use pushgate_kit::sample;
 use pushgate_sqlite::{OpenError, SqliteStore};
@@ -123,7 +123,7 @@ async fn an_admission_that_fails_withdraws_nothing_and_leaves_its_key_free() {
     let (app, delivery) = (ring.app.clone(), ring.entries[0].delivery.clone());
     store.admit(ring).await.unwrap();
     let users = vec![pushgate::UserId::new("ann").unwrap()];
-    let which = Which::Tag { tag: "call".to_owned(), users, before: NotificationId::new() };
+    let which = WithdrawFilter::Tag { tag: "call".to_owned(), users, before: NotificationId::new() };
     let withdrawal = Withdrawal { app: app.clone(), which, at: sample::NOW };
     let mut removal = admission("removal", Some(withdrawal));
     // The last thing that is written is refused: the same delivery of the same notification again.

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use pushgate::queue::{
-    Admission, Entry, Finish, Finished, Later, Part, PartLease, Quarantined, RowKind, Stage, Want, Which,
+    Admission, AudienceBatch, BatchLease, Completion, DeferredPlan, Entry, Finished, LeaseRequest,
+    Quarantined, RowKind, Stage, WithdrawFilter,
 };
 use pushgate::{
     Address, AppId, Audience, Delivery, Device, DeviceId, Kind, NodeId, Notification, NotificationId,
@@ -38,8 +39,8 @@ impl Damaged {
 
     async fn take(&self) -> Vec<Delivery> {
         let channel = sample::address("way", TokenKind::Token, "t").channel;
-        let want = Want { app: app(), channel, node: NodeId::new(), now: NOW, max: 100 };
-        self.store.take(want).await.unwrap().leases.into_iter().map(|lease| lease.delivery).collect()
+        let want = LeaseRequest { app: app(), channel, node: NodeId::new(), now: NOW, max: 100 };
+        self.store.lease(want).await.unwrap().leases.into_iter().map(|lease| lease.delivery).collect()
     }
 
     async fn status(&self, id: NotificationId) -> pushgate::Status {
@@ -85,7 +86,7 @@ async fn admit(store: &SqliteStore, recipients: usize, held_by: Option<NodeId>) 
     delivery
 }
 
-fn admission(id: NotificationId, entries: Vec<Entry>, later: Option<Later>) -> Admission {
+fn admission(id: NotificationId, entries: Vec<Entry>, later: Option<DeferredPlan>) -> Admission {
     Admission {
         id,
         app: app(),
@@ -100,9 +101,9 @@ fn admission(id: NotificationId, entries: Vec<Entry>, later: Option<Later>) -> A
     }
 }
 
-fn finish(delivery: &Delivery, state: State, again: Vec<Entry>) -> Finish {
+fn finish(delivery: &Delivery, state: State, again: Vec<Entry>) -> Completion {
     let receipt = |target| Receipt { state, fault: None, ..Receipt::withdrawn(delivery, target, NOW) };
-    Finish {
+    Completion {
         delivery: delivery.id,
         notification: delivery.message.id,
         app: app(),
@@ -177,7 +178,7 @@ async fn what_cannot_be_decoded_is_no_obstacle_to_withdrawing_the_rest() {
     let damaged = Damaged::open();
     let (bad, good) = (admit(&damaged.store, 1, None).await, admit(&damaged.store, 1, None).await);
     damaged.damage(BROKEN, bad.message.id);
-    let which = Which::Id(bad.message.id);
+    let which = WithdrawFilter::Id(bad.message.id);
     assert_eq!(damaged.store.withdraw(&app(), &which, NOW).await.unwrap(), 0);
     damaged.one(RowKind::Delivery).await;
     assert!(damaged.status(bad.message.id).await.is_settled());
@@ -197,7 +198,7 @@ async fn a_start_finds_its_lanes_whatever_name_one_row_has() {
 
 /// Admits a notification that is planned later, in one part.
 async fn postpone(store: &SqliteStore) -> NotificationId {
-    let part = Part {
+    let part = AudienceBatch {
         place: 0,
         due: NOW,
         audience: Audience::Users(vec![user("bob")]),
@@ -206,16 +207,16 @@ async fn postpone(store: &SqliteStore) -> NotificationId {
     };
     let ask = Notification { send_at: Some(NOW), ..Notification::new(app(), Audience::All).title("secret") };
     let id = NotificationId::new();
-    store.admit(admission(id, Vec::new(), Some(Later { ask, parts: vec![part] }))).await.unwrap();
+    store.admit(admission(id, Vec::new(), Some(DeferredPlan { ask, parts: vec![part] }))).await.unwrap();
     id
 }
 
-async fn take_parts(store: &SqliteStore) -> Vec<NotificationId> {
+async fn lease_batches(store: &SqliteStore) -> Vec<NotificationId> {
     // One at a time, as the planner does, until nothing that is due is left.
     let mut taken = Vec::new();
     loop {
-        let parts = store.take_parts(NodeId::new(), NOW, 1).await.unwrap();
-        taken.extend(parts.leases.iter().map(|lease: &PartLease| lease.notification));
+        let parts = store.lease_batches(NodeId::new(), NOW, 1).await.unwrap();
+        taken.extend(parts.leases.iter().map(|lease: &BatchLease| lease.notification));
         if parts.next_due.is_none_or(|due| due > NOW) {
             return taken;
         }
@@ -233,7 +234,7 @@ async fn a_part_that_cannot_be_decoded_stops_no_planning() {
         let bad = postpone(&damaged.store).await;
         let good = postpone(&damaged.store).await;
         damaged.damage(sql, bad);
-        assert_eq!(take_parts(&damaged.store).await, [good], "{sql}");
+        assert_eq!(lease_batches(&damaged.store).await, [good], "{sql}");
         let row = damaged.one(RowKind::Part).await;
         assert_eq!((row.notification, row.key), (Some(bad), format!("{bad}/0")));
         let status = damaged.status(bad).await;

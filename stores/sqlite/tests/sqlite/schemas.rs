@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pushgate::queue::{Queue as _, Want};
+use pushgate::queue::{LeaseRequest, Queue as _};
 use pushgate::{
     AppId, ChannelName, Count, DeviceId, Kind, NodeId, NotificationId, Rules, State, Status, Store as _,
     Timestamp, TokenKind, UserId,
@@ -129,8 +129,8 @@ async fn what_every_schema_has_accepted_is_taken() {
         let channel = ChannelName::new("way").unwrap();
         assert_eq!(opened.store.lanes().await.unwrap(), [(app(), channel.clone())]);
         let now = NOW + Duration::from_secs(60);
-        let want = Want { app: app(), channel, node: NodeId::new(), now, max: 10 };
-        let leases = opened.store.take(want).await.unwrap().leases;
+        let want = LeaseRequest { app: app(), channel, node: NodeId::new(), now, max: 10 };
+        let leases = opened.store.lease(want).await.unwrap().leases;
         let mut taken: Vec<_> =
             leases.iter().map(|lease| (lease.delivery.message.id, lease.delivery.attempt)).collect();
         taken.sort();
@@ -157,7 +157,7 @@ async fn what_users_want_and_what_is_planned_later_is_read_since_schema_2() {
         let progress = opened.status(5).await.progress.unwrap();
         assert_eq!((progress.done, progress.open), (0, 2), "schema {schema}");
         let now = NOW + Duration::from_secs(60);
-        let parts = opened.store.take_parts(NodeId::new(), now, 10).await.unwrap().leases;
+        let parts = opened.store.lease_batches(NodeId::new(), now, 10).await.unwrap().leases;
         let read: Vec<_> =
             parts.iter().map(|one| (one.notification, one.part.place, one.ask.send_at)).collect();
         assert_eq!(read, [(id(5), 0, Some(NOW)), (id(5), 1, Some(NOW))]);
@@ -174,7 +174,7 @@ async fn what_devices_reported_and_the_key_of_the_installation_are_read_since_sc
         let status = opened.status(1).await;
         assert_eq!(status.receipts[0].echoes.clicked_at, Some(at), "schema {schema}");
         assert_eq!(status.echoes.values().copied().collect::<Vec<_>>(), [1, 1], "a click implies an arrival");
-        let key = opened.store.own_key(&"another".into()).await.unwrap();
+        let key = opened.store.installation_secret(&"another".into()).await.unwrap();
         assert_eq!(key.expose(), "key-of-this-installation");
         let device = opened.store.device(&app(), &DeviceId::new("d1").unwrap()).await.unwrap();
         assert!(device.is_some());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pushgate::queue::{Admission, Finished, Later, Lease, Part, Stage};
+use pushgate::queue::{Admission, AudienceBatch, DeferredPlan, Finished, Lease, Stage};
 use pushgate::{AppId, Audience, NodeId, Notification, Queue, Timestamp};
 
 use super::queue::{admission, finish};
@@ -19,7 +19,7 @@ pub(super) async fn promises(queue: &dyn Queue) {
 
 /// Leases the expired deliveries of this app, because other checks may have left some of their apps.
 async fn taken(queue: &dyn Queue, app: &AppId, node: NodeId, now: Timestamp) -> Vec<Lease> {
-    let leases = queue.take_expired(node, now, 1000).await.expect("take");
+    let leases = queue.lease_expired(node, now, 1000).await.expect("take");
     leases.into_iter().filter(|lease| lease.delivery.message.app == *app).collect()
 }
 
@@ -61,23 +61,23 @@ async fn a_postponed_part_is_due_again_at_that_time(queue: &dyn Queue) {
     let (app, node) = (app("postponed"), NodeId::new());
     let audience = Audience::Users(vec![user("bob")]);
     let ask = Notification::new(app.clone(), Audience::Users(Vec::new()));
-    let part = Part { place: 0, due: T0, audience, after: None, stage: Stage::Fresh };
-    let later = Some(Later { ask, parts: vec![part] });
+    let part = AudienceBatch { place: 0, due: T0, audience, after: None, stage: Stage::Fresh };
+    let later = Some(DeferredPlan { ask, parts: vec![part] });
     let asked = Admission { later, ..admission(&app, None, &[]) };
     let id = asked.id;
     queue.admit(asked).await.expect("admit");
     let take = async |now| {
-        let taken = queue.take_parts(node, now, 1000).await.expect("take");
+        let taken = queue.lease_batches(node, now, 1000).await.expect("take");
         taken.leases.into_iter().find(|lease| lease.notification == id)
     };
     let first = take(T0).await.expect("due");
     let later = T0 + TTL;
-    assert_eq!(queue.postpone_part(&first, later).await.expect("postpone"), Finished::Done);
+    assert_eq!(queue.postpone_batch(&first, later).await.expect("postpone"), Finished::Done);
     assert_eq!(take(later - Duration::from_millis(1)).await, None);
     let second = take(later).await.expect("due again");
     assert!(second.epoch > first.epoch);
     assert_eq!((second.part.due, &second.part.audience), (later, &first.part.audience));
-    assert_eq!(queue.postpone_part(&first, later).await.expect("postpone"), Finished::Fenced);
+    assert_eq!(queue.postpone_batch(&first, later).await.expect("postpone"), Finished::Fenced);
     let status = queue.status(&app, id).await.expect("read").expect("kept");
     assert_eq!(
         status.progress.map(|progress| (progress.done, progress.open)),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pushgate::queue::{
-    Admission, Admitted, Entry, Finished, Later, Lease, Part, PartFinish, PartLease, Stage, Want, Which,
-    Withdrawal,
+    Admission, Admitted, AudienceBatch, BatchCompletion, BatchLease, DeferredPlan, Entry, Finished, Lease,
+    LeaseRequest, Stage, WithdrawFilter, Withdrawal,
 };
 use pushgate::receipt::Progress;
 use pushgate::{
@@ -16,19 +16,19 @@ use pushgate::{
 use super::queue::{admission, delivery, finish};
 use super::{T0, app, channel, user};
 
-fn part(place: u32, due: Timestamp) -> Part {
+fn part(place: u32, due: Timestamp) -> AudienceBatch {
     let audience = Audience::Users(vec![user(&format!("u{place}"))]);
-    Part { place, due, audience, after: None, stage: Stage::Fresh }
+    AudienceBatch { place, due, audience, after: None, stage: Stage::Fresh }
 }
 
-fn postponed(app: &AppId, parts: Vec<Part>) -> Admission {
+fn postponed(app: &AppId, parts: Vec<AudienceBatch>) -> Admission {
     let ask = Notification::new(app.clone(), Audience::All).title("t");
-    Admission { later: Some(Later { ask, parts }), ..admission(app, None, &[]) }
+    Admission { later: Some(DeferredPlan { ask, parts }), ..admission(app, None, &[]) }
 }
 
-fn done(lease: &PartLease, entries: Vec<Entry>, next: Vec<Part>) -> PartFinish {
+fn done(lease: &BatchLease, entries: Vec<Entry>, next: Vec<AudienceBatch>) -> BatchCompletion {
     let skip = Skip { user: None, device: None, reason: SkipReason::NoDevice };
-    PartFinish {
+    BatchCompletion {
         notification: lease.notification,
         place: lease.part.place,
         epoch: lease.epoch,
@@ -40,8 +40,8 @@ fn done(lease: &PartLease, entries: Vec<Entry>, next: Vec<Part>) -> PartFinish {
 }
 
 /// Leases the due batches of this notification, because other checks may have left some of theirs.
-async fn take(queue: &dyn Queue, node: NodeId, now: Timestamp, id: NotificationId) -> Vec<PartLease> {
-    let taken = queue.take_parts(node, now, 1000).await.expect("take");
+async fn take(queue: &dyn Queue, node: NodeId, now: Timestamp, id: NotificationId) -> Vec<BatchLease> {
+    let taken = queue.lease_batches(node, now, 1000).await.expect("take");
     taken.leases.into_iter().filter(|lease| lease.notification == id).collect()
 }
 
@@ -71,7 +71,7 @@ async fn a_part_is_taken_when_it_is_due_and_once(queue: &dyn Queue) {
     assert_eq!((taken.len(), &taken[0].part), (1, &part(1, T0)));
     assert_eq!((&taken[0].ask, taken[0].created_at), (&ask, T0));
     assert_eq!(take(queue, node, T0, id).await, [], "it is ours already");
-    let next = queue.take_parts(node, T0, 0).await.expect("take").next_due;
+    let next = queue.lease_batches(node, T0, 0).await.expect("take").next_due;
     assert!(next.is_some_and(|next| next <= later));
     assert_eq!(take(queue, node, later, id).await.len(), 1);
 }
@@ -82,11 +82,11 @@ async fn a_part_leaves_together_with_what_was_planned_of_it(queue: &dyn Queue) {
     let id = asked.id;
     queue.admit(asked).await.expect("admit");
     let lease = take(queue, node, T0, id).await.remove(0);
-    let stale = PartFinish { epoch: 99, ..done(&lease, vec![entry(&app, id, 0)], Vec::new()) };
-    assert_eq!(queue.finish_part(stale).await.expect("finish"), Finished::Fenced);
+    let stale = BatchCompletion { epoch: 99, ..done(&lease, vec![entry(&app, id, 0)], Vec::new()) };
+    assert_eq!(queue.finish_batch(stale).await.expect("finish"), Finished::Fenced);
     let finish = done(&lease, vec![entry(&app, id, 0)], vec![part(1, T0)]);
-    assert_eq!(queue.finish_part(finish.clone()).await.expect("finish"), Finished::Done);
-    assert_eq!(queue.finish_part(finish).await.expect("finish"), Finished::Fenced, "once");
+    assert_eq!(queue.finish_batch(finish.clone()).await.expect("finish"), Finished::Done);
+    assert_eq!(queue.finish_batch(finish).await.expect("finish"), Finished::Fenced, "once");
     let status = queue.status(&app, id).await.expect("read").expect("kept");
     assert_eq!(status.progress, Some(Progress { done: 1, open: 1 }));
     assert_eq!((status.skips, status.skipped.len()), (1, 1));
@@ -106,7 +106,7 @@ async fn a_dead_nodes_parts_are_taken_over_and_its_word_is_fenced(queue: &dyn Qu
     let first = take(queue, mine, T0, id).await.remove(0);
     assert_eq!(take(queue, other, T0, id).await, []);
     let second = take(queue, other, T0 + Duration::from_secs(1), id).await.remove(0);
-    let late = queue.finish_part(done(&first, vec![entry(&app, id, 0)], Vec::new())).await;
+    let late = queue.finish_batch(done(&first, vec![entry(&app, id, 0)], Vec::new())).await;
     assert_eq!(late.expect("finish"), Finished::Fenced);
     queue.release(other).await.expect("release");
     let third = take(queue, mine, T0 + Duration::from_secs(1), id).await.remove(0);
@@ -126,7 +126,7 @@ async fn who_has_acknowledged_is_told_with_the_part(queue: &dyn Queue) {
     assert!(queue.acknowledge(&app, id, &bob).await.expect("ack"), "twice is as once");
     let lease = take(queue, node, T0, id).await.remove(0);
     assert_eq!(lease.acknowledged, std::slice::from_ref(&bob));
-    queue.finish_part(done(&lease, Vec::new(), Vec::new())).await.expect("finish");
+    queue.finish_batch(done(&lease, Vec::new(), Vec::new())).await.expect("finish");
     assert!(!queue.acknowledge(&app, id, &bob).await.expect("ack"), "nobody waits for it any more");
 }
 
@@ -139,18 +139,18 @@ async fn what_is_taken_back_is_not_taken_any_more(queue: &dyn Queue) {
     let other = admission(&app, None, &[(T0, None)]);
     queue.admit(other.clone()).await.expect("admit");
     let stranger = self::app("withdraw-stranger");
-    assert_eq!(queue.withdraw(&stranger, &Which::Id(id), T0).await.expect("withdraw"), 0);
+    assert_eq!(queue.withdraw(&stranger, &WithdrawFilter::Id(id), T0).await.expect("withdraw"), 0);
     assert_eq!(queue.status(&app, id).await.expect("read").expect("kept").revoked_at, None);
-    assert_eq!(queue.withdraw(&app, &Which::Id(id), T0).await.expect("withdraw"), 2);
+    assert_eq!(queue.withdraw(&app, &WithdrawFilter::Id(id), T0).await.expect("withdraw"), 2);
     let again = T0 + Duration::from_secs(1);
-    assert_eq!(queue.withdraw(&app, &Which::Id(id), again).await.expect("withdraw"), 0);
+    assert_eq!(queue.withdraw(&app, &WithdrawFilter::Id(id), again).await.expect("withdraw"), 0);
     let status = queue.status(&app, id).await.expect("read").expect("kept");
     assert_eq!(status.revoked_at, Some(T0), "the first time counts");
     assert_eq!(status.receipts[0].state, State::Revoked);
     assert!(status.is_settled());
     assert_eq!(take(queue, node, T0, id).await, []);
-    let want = Want { node, app: app.clone(), channel: channel(), now: T0, max: 100 };
-    let left = queue.take(want).await.expect("take").leases;
+    let want = LeaseRequest { node, app: app.clone(), channel: channel(), now: T0, max: 100 };
+    let left = queue.lease(want).await.expect("take").leases;
     let ids: Vec<_> = left.iter().map(|lease| lease.delivery.message.id).collect();
     assert_eq!(ids, [other.id], "another notification is left alone");
 }
@@ -174,9 +174,9 @@ fn rung(app: &AppId, users: &[&str], held_by: Option<NodeId>) -> (NotificationId
     (asked.id, asked)
 }
 
-fn tag(users: &[&str]) -> Which {
+fn tag(users: &[&str]) -> WithdrawFilter {
     let users: Vec<UserId> = users.iter().map(|name| user(name)).collect();
-    Which::Tag { tag: "call".to_owned(), users, before: NotificationId::new() }
+    WithdrawFilter::Tag { tag: "call".to_owned(), users, before: NotificationId::new() }
 }
 
 async fn a_tag_takes_back_its_users_targets_and_no_others(queue: &dyn Queue) {
@@ -187,8 +187,8 @@ async fn a_tag_takes_back_its_users_targets_and_no_others(queue: &dyn Queue) {
     queue.admit(admission(&app, None, &[(T0, None)])).await.expect("admit");
     assert_eq!(queue.withdraw(&app, &early, T0).await.expect("withdraw"), 0, "it was asked for later");
     assert_eq!(queue.withdraw(&app, &tag(&["ann"]), T0).await.expect("withdraw"), 1);
-    let want = Want { node, app: app.clone(), channel: channel(), now: T0, max: 100 };
-    let leases: Vec<Lease> = queue.take(want).await.expect("take").leases;
+    let want = LeaseRequest { node, app: app.clone(), channel: channel(), now: T0, max: 100 };
+    let leases: Vec<Lease> = queue.lease(want).await.expect("take").leases;
     let ring = leases.iter().find(|lease| lease.delivery.message.id == id).expect("bob's still rings");
     let users: Vec<_> = ring.delivery.targets.iter().filter_map(|target| target.user.clone()).collect();
     assert_eq!((users, leases.len()), (vec![user("bob")], 2));
@@ -216,8 +216,8 @@ async fn what_is_taken_back_while_it_is_held_does_not_come_again(queue: &dyn Que
     assert_eq!(ended.expect("finish"), Finished::Done);
     // Whoever held the other is dead.
     let later = T0 + Duration::from_secs(1);
-    let want = Want { node: other, app: app.clone(), channel: channel(), now: later, max: 100 };
-    assert_eq!(queue.take(want).await.expect("take").leases, []);
+    let want = LeaseRequest { node: other, app: app.clone(), channel: channel(), now: later, max: 100 };
+    assert_eq!(queue.lease(want).await.expect("take").leases, []);
     assert!(!queue.lanes().await.expect("lanes").contains(&(app, channel())), "nothing is left behind");
 }
 
@@ -254,11 +254,11 @@ async fn a_part_withdraws_with_the_end_of_its_lease_and_not_when_it_is_fenced(qu
     queue.admit(removal).await.expect("admit");
     let lease = take(queue, node, T0, id).await.remove(0);
     let finish =
-        PartFinish { withdrawal: withdrawal(&app, &["ann"]), ..done(&lease, Vec::new(), Vec::new()) };
-    let stale = PartFinish { epoch: 99, ..finish.clone() };
-    assert_eq!(queue.finish_part(stale).await.expect("finish"), Finished::Fenced);
+        BatchCompletion { withdrawal: withdrawal(&app, &["ann"]), ..done(&lease, Vec::new(), Vec::new()) };
+    let stale = BatchCompletion { epoch: 99, ..finish.clone() };
+    assert_eq!(queue.finish_batch(stale).await.expect("finish"), Finished::Fenced);
     assert_eq!(state(queue, &app, ringing).await, State::Queued);
-    assert_eq!(queue.finish_part(finish).await.expect("finish"), Finished::Done);
+    assert_eq!(queue.finish_batch(finish).await.expect("finish"), Finished::Done);
     assert_eq!(state(queue, &app, ringing).await, State::Revoked);
 }
 

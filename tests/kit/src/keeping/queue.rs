@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pushgate::echo::Speaker;
-use pushgate::queue::{Admission, Admitted, Entry, Finish, Finished, Idempotency, KeyClaim, Want};
+use pushgate::queue::{
+    Admission, Admitted, Completion, Entry, Finished, Idempotency, KeyClaim, LeaseRequest,
+};
 use pushgate::{
     AppId, Delivery, DeliveryId, Echo, Echoes, IdempotencyKey, Message, NodeId, NotificationId, Queue,
     Receipt, RequestDigest, State, Target, Timestamp,
@@ -56,11 +58,11 @@ pub(super) fn admission(app: &AppId, key: Option<&str>, due: &[(Timestamp, Optio
     }
 }
 
-fn want(app: &AppId, node: NodeId, now: Timestamp) -> Want {
-    Want { node, app: app.clone(), channel: channel(), now, max: 100 }
+fn want(app: &AppId, node: NodeId, now: Timestamp) -> LeaseRequest {
+    LeaseRequest { node, app: app.clone(), channel: channel(), now, max: 100 }
 }
 
-pub(super) fn finish(delivery: &Delivery, epoch: u64, again: Vec<Entry>) -> Finish {
+pub(super) fn finish(delivery: &Delivery, epoch: u64, again: Vec<Entry>) -> Completion {
     let receipt = |target: &Target| Receipt {
         index: target.index,
         device: None,
@@ -74,7 +76,7 @@ pub(super) fn finish(delivery: &Delivery, epoch: u64, again: Vec<Entry>) -> Fini
         next_at: None,
         echoes: Echoes::default(),
     };
-    Finish {
+    Completion {
         delivery: delivery.id,
         notification: delivery.message.id,
         app: delivery.message.app.clone(),
@@ -117,7 +119,7 @@ async fn a_key_is_claimed_once(queue: &dyn Queue) {
     let claim = KeyClaim { id, digest: Some(DIGEST) };
     assert_eq!(queue.admit(second).await.expect("admit"), Admitted::Known(claim));
     assert_eq!(queue.status(&app, unstored).await.expect("read"), None, "nothing of it is stored");
-    let taken = queue.take(want(&app, NodeId::new(), T0)).await.expect("take");
+    let taken = queue.lease(want(&app, NodeId::new(), T0)).await.expect("take");
     assert_eq!(taken.leases.len(), 1);
 }
 
@@ -127,27 +129,27 @@ async fn take_gives_what_is_due_earliest_first(queue: &dyn Queue) {
     let asked = admission(&app, None, &[(at(2), None), (at(1), None), (at(9), None)]);
     queue.admit(asked).await.expect("admit");
     assert!(queue.lanes().await.expect("lanes").contains(&(app.clone(), channel())));
-    let none = queue.take(want(&app, node, T0)).await.expect("take");
+    let none = queue.lease(want(&app, node, T0)).await.expect("take");
     assert_eq!((none.leases.len(), none.next_due), (0, Some(at(1))));
-    let taken = queue.take(want(&app, node, at(5))).await.expect("take");
+    let taken = queue.lease(want(&app, node, at(5))).await.expect("take");
     let order: Vec<_> = taken.leases.iter().map(|lease| lease.delivery.targets[0].index).collect();
     assert_eq!((order, taken.next_due), (vec![1, 0], Some(at(9))));
-    assert_eq!(queue.take(want(&app, node, at(5))).await.expect("take").leases, [], "they are ours already");
+    assert_eq!(queue.lease(want(&app, node, at(5))).await.expect("take").leases, [], "they are ours already");
 }
 
 async fn a_living_nodes_leases_are_not_taken_and_a_dead_ones_are(queue: &dyn Queue) {
     let (app, mine, other) = (app("nodes"), NodeId::new(), NodeId::new());
     queue.renew(mine, T0).await.expect("renew");
     queue.admit(admission(&app, None, &[(T0, Some(mine))])).await.expect("admit");
-    assert_eq!(queue.take(want(&app, other, T0)).await.expect("take").leases, []);
+    assert_eq!(queue.lease(want(&app, other, T0)).await.expect("take").leases, []);
     let later = T0 + Duration::from_secs(1);
-    let taken = queue.take(want(&app, other, later)).await.expect("take");
+    let taken = queue.lease(want(&app, other, later)).await.expect("take");
     assert_eq!(taken.leases.len(), 1, "its owner is dead");
     assert!(taken.leases[0].epoch > 1);
     let delivery = &taken.leases[0].delivery;
     assert_eq!(queue.finish(finish(delivery, 1, Vec::new())).await.expect("finish"), Finished::Fenced);
     queue.release(other).await.expect("release");
-    let again = queue.take(want(&app, mine, later)).await.expect("take");
+    let again = queue.lease(want(&app, mine, later)).await.expect("take");
     assert_eq!(again.leases.len(), 1, "given back");
     assert!(again.leases[0].epoch > taken.leases[0].epoch);
 }
@@ -229,6 +231,6 @@ async fn what_a_device_tells_is_kept_once_and_outlives_every_attempt(queue: &dyn
 }
 
 async fn an_installation_has_one_key_for_ever(queue: &dyn Queue) {
-    let first = queue.own_key(&"one".into()).await.expect("read");
-    assert_eq!(queue.own_key(&"another".into()).await.expect("read"), first);
+    let first = queue.installation_secret(&"one".into()).await.expect("read");
+    assert_eq!(queue.installation_secret(&"another".into()).await.expect("read"), first);
 }
