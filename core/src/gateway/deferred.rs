@@ -1,8 +1,8 @@
 //! Deferred planning of audience batches, and withdrawal of notifications.
 //!
-//! A batch is deferred because it has a `send_at`, because the audience is large, or to wait for an acknowledgement. Batches wait in
-//! the queue, and one at a time is in memory. A batch leaves the queue in the transaction that stores its deliveries. A crash
-//! therefore repeats no batch and loses none.
+//! A batch is deferred because it has a `send_at`, because the audience is large, or to wait for an acknowledgement.
+//! Batches wait in the queue, and one at a time is in memory. A batch leaves the queue in the transaction that stores its
+//! deliveries. A crash therefore repeats no batch and loses none.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::guarded::{Component, guard_async};
 use crate::ids::{AppId, DeviceId, NotificationId, UserId};
 use crate::notification::{Audience, Notification, Purpose, When};
 use crate::observe::Event;
-use crate::plan::{PlanRequest, ResolvedAudience, admits, select_recipients};
+use crate::plan::{PlanRequest, ResolvedAudience, check_address, select_recipients};
 use crate::queue::{
     Admission, AudienceBatch, BatchCompletion, BatchLease, DeferredPlan, Entry, Finished, Stage,
     WithdrawFilter, Withdrawal,
@@ -53,7 +53,7 @@ impl Gateway {
         now: Timestamp,
     ) -> Result<Ticket, SubmitError> {
         if let Audience::Addresses(addresses) = &notification.to {
-            addresses.iter().try_for_each(|address| admits(app, &notification, address))?;
+            addresses.iter().try_for_each(|address| check_address(app, &notification, address))?;
         }
         // Plans for an empty audience, so that the caller learns now of a mistake in the template or the text.
         let mailroom = self.inner.mailroom.as_ref();
@@ -265,7 +265,8 @@ impl Gateway {
         Some(Withdrawal { app: notification.app.clone(), which, at: self.now() })
     }
 
-    /// Withdraws deliveries from the queue, and then from memory. If the queue fails, the deliveries in memory go out too.
+    /// Withdraws deliveries from the queue, and then from memory. If the queue fails, those in memory are not withdrawn either.
+    /// Returns the number of addresses and batches withdrawn.
     async fn withdraw(&self, app: &AppId, which: WithdrawFilter) -> Result<u64, StorageError> {
         let context = &self.inner.context;
         let at = context.clock.now();

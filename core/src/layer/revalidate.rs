@@ -178,20 +178,20 @@ impl PushChannel for Revalidate {
         if verdicts.iter().all(|verdict| matches!(verdict, Verdict::Send)) {
             return self.inner.send(delivery).await;
         }
-        let mut sent_delivery = Delivery { targets: Vec::new(), ..delivery.clone() };
+        let mut remaining = Delivery { targets: Vec::new(), ..delivery.clone() };
         for (target, verdict) in delivery.targets.iter().zip(&verdicts) {
             match verdict {
-                Verdict::Send => sent_delivery.targets.push(target.clone()),
+                Verdict::Send => remaining.targets.push(target.clone()),
                 Verdict::SendTo(address) => {
-                    sent_delivery.targets.push(Target { address: address.clone(), ..target.clone() });
+                    remaining.targets.push(Target { address: address.clone(), ..target.clone() });
                 }
                 Verdict::Discard(_) => {}
             }
         }
-        let outcomes = if sent_delivery.targets.is_empty() {
+        let outcomes = if remaining.targets.is_empty() {
             Vec::new()
         } else {
-            self.inner.send(&sent_delivery).await.into_outcomes()
+            self.inner.send(&remaining).await.into_outcomes()
         };
         let mut outcomes = outcomes.into_iter();
         let outcome = |verdict: &Verdict| match verdict {
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_withdrawn_delivery_in_memory_is_held_back_after_its_withdrawal_was_forgotten_too() {
+    async fn a_withdrawn_delivery_in_memory_is_discarded_even_after_its_withdrawal_was_forgotten() {
         let (queue, app) = (Arc::new(MemoryQueue::default()), AppId::new("demo").unwrap());
         let revalidator = Revalidator::new(
             Arc::new(MemoryStore::default()),

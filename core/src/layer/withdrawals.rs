@@ -1,7 +1,8 @@
 //! Recent withdrawals, for the deliveries in memory. Those in the queue are withdrawn by the queue itself.
 //!
-//! Withdrawals are indexed by app and by notification or collapse key, so that the cost of a lookup does not depend on their number.
-//! They are bounded by age and number. For a delivery older than a forgotten withdrawal, the queue must be asked.
+//! Withdrawals are indexed by app and by notification or collapse key, so that the cost of a lookup does not depend on
+//! their number. They are bounded by age and number. For a delivery older than a forgotten withdrawal, the queue must be
+//! asked.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_withdrawal_concerns_its_app_key_user_and_what_came_before_it_alone() {
+    fn a_withdrawal_affects_only_earlier_messages_of_its_app_key_and_user() {
         let mut withdrawals = Withdrawals::default();
         let earlier = message("demo", "call");
         withdrawals.insert(by_tag("demo", "call", T0));
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_old_is_forgotten_and_a_delivery_of_that_time_asks_the_queue() {
+    fn an_old_withdrawal_is_forgotten_and_deliveries_of_its_time_ask_the_queue() {
         let mut withdrawals = Withdrawals::default();
         let old = message("demo", "call");
         withdrawals.insert(by_tag("demo", "call", T0));
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_was_renewed_is_kept_as_long_as_its_renewal() {
+    fn a_repeated_withdrawal_is_remembered_as_long_as_the_latest_one() {
         let mut withdrawals = Withdrawals::default();
         let old = message("demo", "call");
         withdrawals.insert(by_tag("demo", "call", T0));
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn their_number_is_bounded() {
+    fn the_number_of_remembered_withdrawals_is_bounded() {
         let mut withdrawals = Withdrawals::default();
         for number in 0..MAX_ENTRIES + 5 {
             withdrawals.insert(by_tag("demo", &number.to_string(), T0));

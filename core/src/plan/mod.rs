@@ -147,7 +147,7 @@ pub fn select_recipients(
         }
     }
     for address in resolved.addresses {
-        admits(request.app, request.notification, &address)?;
+        check_address(request.app, request.notification, &address)?;
         let variant_key = VariantKey { channel: address.channel.clone(), locale: None, badge_user: None };
         selection.targets_by_variant.entry(variant_key).or_default().push(Target::bare(0, address));
     }
@@ -159,7 +159,11 @@ pub fn select_recipients(
 /// # Errors
 /// [`SubmitError`] if the app cannot send to the address, or if the address is for calls only and the notification is none. A
 /// platform soon blocks an app that shows its call screen without a call.
-pub(crate) fn admits(app: &App, notification: &Notification, address: &Address) -> Result<(), SubmitError> {
+pub(crate) fn check_address(
+    app: &App,
+    notification: &Notification,
+    address: &Address,
+) -> Result<(), SubmitError> {
     app.admits(address)?;
     if address.kind == TokenKind::Voip && !matches!(notification.purpose, Purpose::Call(_)) {
         let why = "the address is for calls only, and the notification is no call".to_owned();

@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guard_goes_on_where_an_earlier_process_has_stopped() {
+    fn a_prune_guard_resumes_the_counts_of_an_earlier_process() {
         let guard = PruneGuard::default();
         success(&guard, 0, NOW);
         for number in 1..=MIN_ALLOWANCE {
