@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::device::Address;
-use crate::echo::ReturnAddress;
+use crate::device_event::EventEndpoint;
 use crate::ids::{AppId, ChannelName, DeliveryId, DeviceId, NotificationId, UserId};
 use crate::notification::{CallId, Notification, Priority, When};
 use crate::secret::Secret;
@@ -82,8 +82,8 @@ pub struct Message {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overrides: Option<Value>,
     /// Endpoint and key for device events. `None` means that the gateway collects no device events.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub return_address: Option<ReturnAddress>,
+    #[serde(default, rename = "return_address", skip_serializing_if = "Option::is_none")]
+    pub event_endpoint: Option<EventEndpoint>,
 }
 
 impl Message {
@@ -112,7 +112,7 @@ impl Message {
             created_at,
             ttl: Notification::DEFAULT_TTL,
             overrides: None,
-            return_address: None,
+            event_endpoint: None,
         }
     }
 
@@ -144,7 +144,7 @@ impl Message {
     /// endpoint and the target's event token. The length is the same for every index.
     #[must_use]
     pub fn note_for(&self, index: u32) -> String {
-        self.note_with(self.return_address.as_ref().map(|address| address.of(self.id, index)))
+        self.note_with(self.event_endpoint.as_ref().map(|endpoint| endpoint.url_for(self.id, index)))
     }
 
     fn note_with(&self, event_url: Option<String>) -> String {

@@ -156,7 +156,7 @@
 //!
 //! A push that the push service accepted may still not be shown. With [`gateway::Builder::device_events`] each push carries an
 //! event token, with which the SDK on the device reports events to your server. [`Gateway::record_event`] records an event:
-//! [`Receipt::echoes`] shows it, and an [`observe::Observer`] receives it.
+//! [`Receipt::events`] shows it, and an [`observe::Observer`] receives it.
 //!
 //! # Failures
 //!
@@ -170,8 +170,8 @@ pub mod clock;
 pub mod dead;
 pub mod delivery;
 pub mod device;
+pub mod device_event;
 pub mod digest;
-pub mod echo;
 pub mod fault;
 pub mod fit;
 pub mod gateway;
@@ -209,8 +209,8 @@ pub use dead::{
 };
 pub use delivery::{Act, Delivery, Message, Target};
 pub use device::{Address, Device, Platform, TokenKind, Traits};
+pub use device_event::{DeviceEvent, DeviceEvents, EventEndpoint};
 pub use digest::RequestDigest;
-pub use echo::{Echo, Echoes, ReturnAddress};
 pub use fault::{Fault, Kind, Scope};
 pub use gateway::{Gateway, SubmitError, Ticket};
 pub use ids::{

@@ -1,6 +1,6 @@
 //! Events of the gateway for observers. Observers must be fast and must not block.
 
-use crate::echo::Echo;
+use crate::device_event::DeviceEvent;
 use crate::fault::Fault;
 use crate::ids::{AppId, ChannelName, DeviceId, NotificationId};
 use crate::queue::Quarantined;
@@ -38,13 +38,13 @@ pub enum Event {
         receipt: Receipt,
     },
     /// A device reported an event for the first time.
-    Echo {
+    DeviceEvent {
         /// Id of the notification.
         id: NotificationId,
         /// App of the notification.
         app: AppId,
         /// Kind of the device event.
-        echo: Echo,
+        event: DeviceEvent,
         /// Index of the recipient within the notification.
         index: u32,
         /// Status of the recipient. `None` if the event came before the push service's response was stored.

@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::delivery::{Delivery, Message, Target};
+use crate::device_event::{DeviceEvent, EventClaims};
 use crate::digest::RequestDigest;
-use crate::echo::{Echo, Speaker};
 use crate::ids::{AppId, ChannelName, DeliveryId, DeviceId, IdempotencyKey, NodeId, NotificationId, UserId};
 use crate::notification::{Audience, Notification};
 use crate::receipt::{Receipt, Skip, Status};
@@ -243,7 +243,7 @@ pub enum Finished {
     Fenced,
 }
 
-/// Result of [`Queue::hear`].
+/// Result of [`Queue::record_event`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecordedEvent {
     /// App of the notification.
@@ -251,7 +251,7 @@ pub struct RecordedEvent {
     /// Status of the recipient after the event. `None` means that its first attempt has not ended.
     pub receipt: Option<Receipt>,
     /// `true` if the event was recorded for the first time.
-    pub is_news: bool,
+    pub is_first: bool,
 }
 
 /// Kind of a stored row.
@@ -405,10 +405,10 @@ pub trait Queue: Send + Sync + 'static {
 
     /// Records a device event of a recipient, also before its attempt has ended. The first time of an event counts. `None`
     /// means that the notification does not exist any more.
-    async fn hear(
+    async fn record_event(
         &self,
-        speaker: Speaker,
-        echo: Echo,
+        claims: EventClaims,
+        event: DeviceEvent,
         at: Timestamp,
     ) -> Result<Option<RecordedEvent>, StorageError>;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::delivery::{Delivery, Target};
-use crate::echo::{Echo, Echoes};
+use crate::device_event::{DeviceEvent, DeviceEvents};
 use crate::fault::{Fault, Kind};
 use crate::ids::{ChannelName, DeviceId, NotificationId, UserId};
 use crate::timestamp::Timestamp;
@@ -71,7 +71,7 @@ pub struct Receipt {
     pub next_at: Option<Timestamp>,
     /// Device events with their times. Stores keep them separately, because the rest is rewritten after every attempt.
     #[serde(skip)]
-    pub echoes: Echoes,
+    pub events: DeviceEvents,
 }
 
 impl Receipt {
@@ -89,7 +89,7 @@ impl Receipt {
             attempts: delivery.attempt.saturating_sub(1),
             at,
             next_at: None,
-            echoes: Echoes::default(),
+            events: DeviceEvents::default(),
         }
     }
 
@@ -107,7 +107,7 @@ impl Receipt {
             attempts: 0,
             at,
             next_at: None,
-            echoes: Echoes::default(),
+            events: DeviceEvents::default(),
         }
     }
 
@@ -185,7 +185,7 @@ pub struct Status {
     /// Number of recipients in each state.
     pub counts: BTreeMap<State, u64>,
     /// Number of recipients with each device event.
-    pub echoes: BTreeMap<Echo, u64>,
+    pub events: BTreeMap<DeviceEvent, u64>,
     /// Number of skipped users and devices.
     pub skips: u64,
     /// Skipped users and devices with the reasons: the first [`Status::MOST`] of them.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use http::Method;
-use pushgate::echo::Speaker;
+use pushgate::device_event::EventClaims;
 use pushgate::memory::{MemoryQueue, MemoryStore};
 use pushgate::observe::Event;
 use pushgate::queue::{
@@ -14,7 +14,7 @@ use pushgate::queue::{
     LeasedBatches, LeasedDeliveries, Queue, RecordedEvent, WithdrawFilter,
 };
 use pushgate::{
-    Address, AppId, Audience, ChannelInfo, ChannelName, Clock, Delivery, Echo, Fault, Gateway,
+    Address, AppId, Audience, ChannelInfo, ChannelName, Clock, Delivery, DeviceEvent, Fault, Gateway,
     IdempotencyKey, Kind, Message, NodeId, Notification, NotificationId, Probe, PushChannel, Receipt,
     Rendered, Report, Secret, State, Status, StorageError, Timestamp, TokenKind, UserId,
 };
@@ -115,13 +115,13 @@ impl Queue for Troubled {
     ) -> Result<Vec<Receipt>, StorageError> {
         self.inside.receipts(id, after, most).await
     }
-    async fn hear(
+    async fn record_event(
         &self,
-        speaker: Speaker,
-        echo: Echo,
+        claims: EventClaims,
+        event: DeviceEvent,
         at: Timestamp,
     ) -> Result<Option<RecordedEvent>, StorageError> {
-        self.inside.hear(speaker, echo, at).await
+        self.inside.record_event(claims, event, at).await
     }
     async fn installation_secret(&self, fresh: &Secret) -> Result<Secret, StorageError> {
         self.inside.installation_secret(fresh).await

@@ -7,7 +7,7 @@ use http::{HeaderValue, Method};
 use pushgate::gateway::DeviceEventError;
 use pushgate::observe::Event;
 use pushgate::{
-    Address, AppId, Audience, ChannelInfo, ChannelName, Delivery, Echo, Fault, Gateway, Message,
+    Address, AppId, Audience, ChannelInfo, ChannelName, Delivery, DeviceEvent, Fault, Gateway, Message,
     Notification, Probe, PushChannel, Rendered, Report, Request, State, TokenKind, Transport,
 };
 use pushgate_dummy::{Dummy, Script};
@@ -161,8 +161,8 @@ async fn an_embedder_hears_what_a_device_tells_once_and_nothing_after_it_is_forg
     let (hear, mut heard) = mpsc::unbounded_channel();
     let way = ChannelName::new("way").unwrap();
     let observer = move |event: &Event| {
-        if let Event::Echo { id, echo, receipt, .. } = event {
-            hear.send((*id, *echo, receipt.clone().unwrap())).unwrap();
+        if let Event::DeviceEvent { id, event, receipt, .. } = event {
+            hear.send((*id, *event, receipt.clone().unwrap())).unwrap();
         }
     };
     let channel = Keeper(Dummy::scripted(way.clone(), Script::default()), keep);
@@ -177,16 +177,16 @@ async fn an_embedder_hears_what_a_device_tells_once_and_nothing_after_it_is_forg
     let note: Value = serde_json::from_str(&delivery.message.note_for(0)).unwrap();
     let token = note["receipt"].as_str().unwrap().strip_prefix("/receipts#").unwrap();
 
-    assert!(gateway.record_event(token, Echo::Clicked).await.unwrap());
-    assert!(!gateway.record_event(token, Echo::Clicked).await.unwrap(), "it is no news");
-    let (id, echo, receipt) = heard.recv().await.unwrap();
-    assert_eq!((id, echo, receipt.state), (ticket.id, Echo::Clicked, State::Sent));
-    assert!(receipt.echoes.arrived_at.is_some() && heard.is_empty());
-    let forged = gateway.record_event("forged", Echo::Clicked).await;
+    assert!(gateway.record_event(token, DeviceEvent::Clicked).await.unwrap());
+    assert!(!gateway.record_event(token, DeviceEvent::Clicked).await.unwrap(), "it is no news");
+    let (id, event, receipt) = heard.recv().await.unwrap();
+    assert_eq!((id, event, receipt.state), (ticket.id, DeviceEvent::Clicked, State::Sent));
+    assert!(receipt.events.arrived_at.is_some() && heard.is_empty());
+    let forged = gateway.record_event("forged", DeviceEvent::Clicked).await;
     assert!(matches!(forged, Err(DeviceEventError::UnknownToken)));
     let long_after = gateway.now() + Duration::from_secs(100 * 24 * 3600);
     gateway.queue().sweep(long_after).await.unwrap();
-    let late = gateway.record_event(token, Echo::Dismissed).await;
+    let late = gateway.record_event(token, DeviceEvent::Dismissed).await;
     assert!(matches!(late, Err(DeviceEventError::RetentionEnded)));
     assert!(heard.is_empty());
 }

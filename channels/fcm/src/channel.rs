@@ -96,7 +96,7 @@ impl Fcm {
             return Outcome::Failed(fault);
         }
         // One JSON text for all targets, unless each carries an event token of its own.
-        let has_event_token = call.message.return_address.is_some();
+        let has_event_token = call.message.event_endpoint.is_some();
         let own = has_event_token.then(|| encode::message(call.message, &self.style, call.now, target.index));
         let json = own.as_deref().unwrap_or(&call.json);
         let request = self.request(call, encode::request(json, &target.address));
@@ -105,8 +105,10 @@ impl Fcm {
                 let message = call.message;
                 let payload = message.payload.as_ref().map_or("", |payload| payload.expose());
                 let (title, content) = (message.title.expose(), message.content.expose());
-                let event_token =
-                    message.return_address.as_ref().map(|address| address.of(message.id, target.index));
+                let event_token = message
+                    .event_endpoint
+                    .as_ref()
+                    .map(|endpoint| endpoint.url_for(message.id, target.index));
                 let event_token = event_token.as_deref().unwrap_or_default();
                 let token = target.address.token.expose();
                 let private = [token, title, content, payload, call.access_token.expose(), event_token];

@@ -134,7 +134,7 @@ impl WebPush {
         }
         let now = self.clock.now();
         // One JSON text for all targets, unless each carries an event token of its own.
-        let has_event_token = call.message.return_address.is_some();
+        let has_event_token = call.message.event_endpoint.is_some();
         let own = has_event_token.then(|| encode::message(call.message, &self.style, target.index));
         let json = own.as_deref().unwrap_or(&call.json);
         let body = encrypt(json, call.padded_len, keys, &*self.random);

@@ -17,7 +17,7 @@ use super::{Gateway, Inner, Watchers, notify_watchers};
 use crate::app::App;
 use crate::channel::PushChannel;
 use crate::clock::{Clock, SystemClock};
-use crate::echo::Mailroom;
+use crate::device_event::EventTokenSigner;
 use crate::fault::Kind;
 use crate::guarded::{GuardedObserver, GuardedPresence};
 use crate::ids::{AppId, ChannelName, NodeId, TemplateName};
@@ -237,8 +237,8 @@ impl Builder {
         context.queue.on_quarantine(Arc::new(move |row| report_quarantined(&observers, &notifiers, row)));
         context.queue.renew(context.node, context.clock.now() + NODE_TTL).await?;
         context.heartbeat_at.store(context.clock.now().as_millis(), Ordering::Release);
-        let mailroom = match &self.device_events_url {
-            Some(url) => Some(Mailroom::new(
+        let token_signer = match &self.device_events_url {
+            Some(url) => Some(EventTokenSigner::new(
                 url,
                 &context.queue.installation_secret(&new_installation_secret()).await?,
             )),
@@ -254,7 +254,7 @@ impl Builder {
             presence_sessions,
             retention: self.retention,
             max_devices_per_user: self.max_devices_per_user,
-            mailroom,
+            token_signer,
             lanes: RwLock::new(HashMap::new()),
             watchers,
             deferred_due: Notify::new(),

@@ -56,9 +56,15 @@ impl Gateway {
             addresses.iter().try_for_each(|address| check_address(app, &notification, address))?;
         }
         // Plans for an empty audience, so that the caller learns now of a mistake in the template or the text.
-        let mailroom = self.inner.mailroom.as_ref();
-        let request =
-            PlanRequest { app, notification: &notification, id, created_at: now, first_index: 0, mailroom };
+        let token_signer = self.inner.token_signer.as_ref();
+        let request = PlanRequest {
+            app,
+            notification: &notification,
+            id,
+            created_at: now,
+            first_index: 0,
+            token_signer,
+        };
         let trial_plan = select_recipients(request, now, ResolvedAudience::default())?
             .compose_plan(request, &Default::default())?;
         self.report_warnings(&notification, &trial_plan.warnings);

@@ -1,7 +1,7 @@
 //! Records the events that devices report: arrived, clicked and dismissed.
 
 use super::Gateway;
-use crate::echo::Echo;
+use crate::device_event::DeviceEvent;
 use crate::observe::Event;
 use crate::queue::RecordedEvent;
 use crate::store::StorageError;
@@ -27,23 +27,23 @@ impl Gateway {
     ///
     /// # Errors
     /// [`DeviceEventError`]. Then nothing is changed.
-    pub async fn record_event(&self, token: &str, echo: Echo) -> Result<bool, DeviceEventError> {
-        let mailroom = self.inner.mailroom.as_ref().ok_or(DeviceEventError::UnknownToken)?;
-        let speaker = mailroom.speaker(token).ok_or(DeviceEventError::UnknownToken)?;
+    pub async fn record_event(&self, token: &str, event: DeviceEvent) -> Result<bool, DeviceEventError> {
+        let token_signer = self.inner.token_signer.as_ref().ok_or(DeviceEventError::UnknownToken)?;
+        let claims = token_signer.verify(token).ok_or(DeviceEventError::UnknownToken)?;
         let context = &self.inner.context;
-        let heard = context.queue.hear(speaker, echo, context.clock.now()).await?;
-        let RecordedEvent { app, receipt, is_news } = heard.ok_or(DeviceEventError::RetentionEnded)?;
-        if is_news {
-            let labels = [("app", app.to_string()), ("receipt", echo.as_str().to_owned())];
+        let heard = context.queue.record_event(claims, event, context.clock.now()).await?;
+        let RecordedEvent { app, receipt, is_first } = heard.ok_or(DeviceEventError::RetentionEnded)?;
+        if is_first {
+            let labels = [("app", app.to_string()), ("receipt", event.as_str().to_owned())];
             metrics::counter!("pushgate_receipts_total", &labels).increment(1);
-            context.notify_observers(&Event::Echo {
-                id: speaker.notification,
+            context.notify_observers(&Event::DeviceEvent {
+                id: claims.notification,
                 app,
-                echo,
-                index: speaker.index,
+                event,
+                index: claims.index,
                 receipt,
             });
         }
-        Ok(is_news)
+        Ok(is_first)
     }
 }

@@ -27,7 +27,7 @@ pub use device_events::DeviceEventError;
 pub use submit::{Preview, SubmitError, Ticket};
 
 use crate::app::App;
-use crate::echo::Mailroom;
+use crate::device_event::EventTokenSigner;
 use crate::ids::{AppId, ChannelName, NotificationId};
 use crate::presence::{Presence, Sessions};
 use crate::queue::Queue;
@@ -59,7 +59,7 @@ struct Inner {
     retention: Duration,
     max_devices_per_user: usize,
     /// Signer and verifier of event tokens. `None` means that device events are disabled.
-    mailroom: Option<Mailroom>,
+    token_signer: Option<EventTokenSigner>,
     lanes: RwLock<HashMap<(AppId, ChannelName), Arc<Lane>>>,
     watchers: Arc<Watchers>,
     /// Notified when a deferred plan was stored.

@@ -105,7 +105,7 @@ impl Gateway {
             id,
             created_at,
             first_index,
-            mailroom: self.inner.mailroom.as_ref(),
+            token_signer: self.inner.token_signer.as_ref(),
         };
         let mut selection = select_recipients(request, now, resolved)?;
         let online = match (notification.ack_within, input.stage) {

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use crate::delivery::{Delivery, Target};
-use crate::echo::{Echo, Echoes, Speaker};
+use crate::device_event::{DeviceEvent, DeviceEvents, EventClaims};
 use crate::ids::{AppId, ChannelName, DeliveryId, IdempotencyKey, NodeId, NotificationId, UserId};
 use crate::notification::Notification;
 use crate::queue::{
@@ -49,19 +49,19 @@ struct StoredNotification {
     skipped: Vec<Skip>,
     acknowledged: BTreeSet<UserId>,
     receipts: BTreeMap<u32, Receipt>,
-    echoes: BTreeMap<u32, Echoes>,
+    events: BTreeMap<u32, DeviceEvents>,
     open: BTreeSet<DeliveryId>,
 }
 
 impl StoredNotification {
-    fn echoes_of(&self, index: u32) -> Echoes {
-        self.echoes.get(&index).copied().unwrap_or_default()
+    fn events_of(&self, index: u32) -> DeviceEvents {
+        self.events.get(&index).copied().unwrap_or_default()
     }
 
     /// Returns the number of recipients with this event. `None` means zero.
-    fn count_events(&self, echo: Echo) -> Option<(Echo, u64)> {
-        let number = self.echoes.values().filter(|echoes| echoes.at(echo).is_some()).count() as u64;
-        (number > 0).then_some((echo, number))
+    fn count_events(&self, event: DeviceEvent) -> Option<(DeviceEvent, u64)> {
+        let number = self.events.values().filter(|events| events.at(event).is_some()).count() as u64;
+        (number > 0).then_some((event, number))
     }
 
     fn add_skipped(&mut self, skipped: Vec<Skip>) {
@@ -192,7 +192,7 @@ impl Queue for MemoryQueue {
             skipped: Vec::new(),
             acknowledged: BTreeSet::new(),
             receipts: BTreeMap::new(),
-            echoes: BTreeMap::new(),
+            events: BTreeMap::new(),
             open: BTreeSet::new(),
         };
         let stored = state.notifications.entry(admission.id).insert_entry(stored).into_mut();
@@ -380,19 +380,19 @@ impl Queue for MemoryQueue {
         Ok(stored.map(|stored| stored.acknowledged.insert(user.clone())).is_some())
     }
 
-    async fn hear(
+    async fn record_event(
         &self,
-        speaker: Speaker,
-        echo: Echo,
+        claims: EventClaims,
+        event: DeviceEvent,
         at: Timestamp,
     ) -> Result<Option<RecordedEvent>, StorageError> {
         let mut state = self.0.lock();
-        let Some(stored) = state.notifications.get_mut(&speaker.notification) else { return Ok(None) };
-        let echoes = stored.echoes.entry(speaker.index).or_default();
-        let is_news = echoes.hear(echo, at);
-        let receipt = stored.receipts.get(&speaker.index).cloned();
-        let receipt = receipt.map(|receipt| Receipt { echoes: *echoes, ..receipt });
-        Ok(Some(RecordedEvent { app: stored.app.clone(), receipt, is_news }))
+        let Some(stored) = state.notifications.get_mut(&claims.notification) else { return Ok(None) };
+        let events = stored.events.entry(claims.index).or_default();
+        let is_first = events.record(event, at);
+        let receipt = stored.receipts.get(&claims.index).cloned();
+        let receipt = receipt.map(|receipt| Receipt { events: *events, ..receipt });
+        Ok(Some(RecordedEvent { app: stored.app.clone(), receipt, is_first }))
     }
 
     async fn installation_secret(&self, fresh: &Secret) -> Result<Secret, StorageError> {
@@ -427,7 +427,7 @@ impl Queue for MemoryQueue {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let page = stored.receipts.range((from, Bound::Unbounded)).take(most);
         Ok(page
-            .map(|(index, receipt)| Receipt { echoes: stored.echoes_of(*index), ..receipt.clone() })
+            .map(|(index, receipt)| Receipt { events: stored.events_of(*index), ..receipt.clone() })
             .collect())
     }
 
@@ -466,7 +466,7 @@ impl Queue for MemoryQueue {
             tag: stored.tag.clone(),
             progress: stored.ask.is_some().then_some(progress),
             counts,
-            echoes: Echo::ALL.into_iter().filter_map(|echo| stored.count_events(echo)).collect(),
+            events: DeviceEvent::ALL.into_iter().filter_map(|event| stored.count_events(event)).collect(),
             skips: stored.skips,
             skipped: stored.skipped.clone(),
             receipts: receipts
@@ -476,7 +476,7 @@ impl Queue for MemoryQueue {
                     after.is_none_or(|after| *index > after && stored.receipts.contains_key(index))
                 })
                 .take(limit)
-                .map(|(index, receipt)| Receipt { echoes: stored.echoes_of(index), ..receipt })
+                .map(|(index, receipt)| Receipt { events: stored.events_of(index), ..receipt })
                 .collect(),
             next,
         }))

@@ -101,7 +101,10 @@ impl<'a> Composer<'a> {
             created_at: self.request.created_at,
             ttl: self.ttl(),
             overrides: variant.channel.and_then(|channel| self.overrides(channel)),
-            return_address: self.request.mailroom.map(|mailroom| mailroom.return_address(self.request.id)),
+            event_endpoint: self
+                .request
+                .token_signer
+                .map(|token_signer| token_signer.event_endpoint(self.request.id)),
         })
     }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::app::App;
 use crate::delivery::{Delivery, Target};
 use crate::device::{Address, Device, TokenKind};
-use crate::echo::Mailroom;
+use crate::device_event::EventTokenSigner;
 use crate::fit::{Fit, fit};
 use crate::gateway::SubmitError;
 use crate::ids::{ChannelName, DeliveryId, DeviceId, NotificationId, UserId};
@@ -105,7 +105,7 @@ pub struct PlanRequest<'a> {
     /// Index of the first recipient.
     pub first_index: u32,
     /// Signer of event tokens. `None` means that device events are disabled.
-    pub(crate) mailroom: Option<&'a Mailroom>,
+    pub(crate) token_signer: Option<&'a EventTokenSigner>,
 }
 
 /// Selects an address for each device, or the reason why it is skipped.

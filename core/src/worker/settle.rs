@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Lane;
 use super::alarms::Cause;
 use crate::delivery::{Delivery, Target};
-use crate::echo::Echoes;
+use crate::device_event::DeviceEvents;
 use crate::fault::{Fault, Kind, Level, Retry};
 use crate::ids::DeliveryId;
 use crate::observe::Event;
@@ -135,7 +135,7 @@ impl Lane {
             attempts: delivery.attempt,
             at: results.now,
             next_at,
-            echoes: Echoes::default(),
+            events: DeviceEvents::default(),
         });
     }
 

@@ -8,7 +8,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use pushgate::Echo;
+use pushgate::DeviceEvent;
 use pushgate::gateway::DeviceEventError;
 use serde::Deserialize;
 use serde_json::json;
@@ -81,7 +81,7 @@ async fn config(State(hub): Shared) -> Response {
 #[derive(Deserialize)]
 struct Receipt {
     token: String,
-    event: Echo,
+    event: DeviceEvent,
 }
 
 /// Accepts a device event from a service worker. The worker sends JSON as plain text, as the SDK does for gateways of

@@ -6,8 +6,9 @@ use std::time::Duration;
 use pushgate::gateway::DeviceEventError;
 use pushgate::observe::Event;
 use pushgate::{
-    Address, App, AppId, Audience, Call, CallId, ChannelName, Device, DeviceId, Echo, Gateway, Notification,
-    NotificationId, Platform, Profile, Purpose, Selector, SystemClock, TokenKind, Traits, UserId, When,
+    Address, App, AppId, Audience, Call, CallId, ChannelName, Device, DeviceEvent, DeviceId, Gateway,
+    Notification, NotificationId, Platform, Profile, Purpose, Selector, SystemClock, TokenKind, Traits,
+    UserId, When,
 };
 use pushgate_fcm::Fcm;
 use pushgate_sqlite::SqliteStore;
@@ -154,8 +155,8 @@ impl Push {
     }
 
     /// Records a device event, authenticated by the event token in the push.
-    pub(crate) async fn receipt(&self, token: &str, echo: Echo) -> Result<(), DeviceEventError> {
-        self.gateway.record_event(token, echo).await.map(drop)
+    pub(crate) async fn receipt(&self, token: &str, event: DeviceEvent) -> Result<(), DeviceEventError> {
+        self.gateway.record_event(token, event).await.map(drop)
     }
 
     pub(crate) async fn close(&self) {
@@ -184,8 +185,8 @@ fn call_profile() -> Profile {
 
 /// Prints an event. A real server would show it to its operator or the sender.
 fn heard(event: &Event) {
-    if let Event::Echo { id, echo, .. } = event {
-        tracing::info!(notification = %id, told = echo.as_str(), "a browser tells what became of a push");
+    if let Event::DeviceEvent { id, event, .. } = event {
+        tracing::info!(notification = %id, told = event.as_str(), "a browser tells what became of a push");
     }
 }
 

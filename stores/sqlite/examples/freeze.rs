@@ -78,7 +78,7 @@ fn receipt(index: u32, state: State, fault: Option<Fault>, next_at: Option<Times
         attempts: 1,
         at: NOW,
         next_at,
-        echoes: Echoes::default(),
+        events: DeviceEvents::default(),
     }
 }
 fn finish(n: u8, receipts: Vec<Receipt>, again: Vec<Entry>) -> Completion {
@@ -160,7 +160,7 @@ async fn main() {
         .unwrap();
     store.acknowledge(&app(), id(5), &bob).await.unwrap();
     store.installation_secret(&"key-of-this-installation".into()).await.unwrap();
-    let speaker = echo::Speaker { notification: id(1), index: 0 };
-    store.hear(speaker, Echo::Clicked, NOW + Duration::from_secs(5)).await.unwrap();
+    let claims = device_event::EventClaims { notification: id(1), index: 0 };
+    store.record_event(claims, DeviceEvent::Clicked, NOW + Duration::from_secs(5)).await.unwrap();
     drop(store);
 }

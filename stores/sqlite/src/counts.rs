@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use pushgate::{Echo, Echoes, Receipt, State};
+use pushgate::{DeviceEvent, DeviceEvents, Receipt, State};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::text;
@@ -106,11 +106,11 @@ pub(crate) fn add_recipients(c: &Connection, notification: &[u8; 16], number: us
 pub(crate) fn add_echoes(
     c: &Connection,
     notification: &[u8; 16],
-    before: Echoes,
-    after: Echoes,
+    before: DeviceEvents,
+    after: DeviceEvents,
 ) -> rusqlite::Result<()> {
-    let is_new = |echo| i64::from(before.at(echo).is_none() && after.at(echo).is_some());
-    let [arrived, clicked, dismissed] = Echo::ALL.map(is_new);
+    let is_new = |event| i64::from(before.at(event).is_none() && after.at(event).is_some());
+    let [arrived, clicked, dismissed] = DeviceEvent::ALL.map(is_new);
     c.prepare_cached(
         "UPDATE notifications SET arrived = arrived + ?2, clicked = clicked + ?3, dismissed = dismissed + ?4
          WHERE id = ?1",

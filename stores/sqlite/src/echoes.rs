@@ -1,22 +1,22 @@
 //! Device events of notifications, and the key that authenticates them.
 
-use pushgate::echo::Speaker;
+use pushgate::device_event::EventClaims;
 use pushgate::queue::RecordedEvent;
-use pushgate::{AppId, Echo, Echoes, NotificationId, Receipt, Secret, Timestamp};
+use pushgate::{AppId, DeviceEvent, DeviceEvents, NotificationId, Receipt, Secret, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::counts;
 use crate::devices::name;
 use crate::quarantine::{Findings, Source, decode};
 
-pub(crate) fn hear(
+pub(crate) fn record_event(
     c: &Connection,
-    speaker: Speaker,
-    echo: Echo,
+    claims: EventClaims,
+    event: DeviceEvent,
     at: Timestamp,
     findings: &mut Findings,
 ) -> rusqlite::Result<Option<RecordedEvent>> {
-    let (id, index) = (speaker.notification.0.as_bytes(), speaker.index);
+    let (id, index) = (claims.notification.0.as_bytes(), claims.index);
     let app = c
         .prepare_cached("SELECT app FROM notifications WHERE id = ?1")?
         .query_row([id], |row| name(row, 0, AppId::new))
@@ -30,9 +30,10 @@ pub(crate) fn hear(
         .optional()?;
     let before = known.unwrap_or_default();
     let mut echoes = before;
-    let is_news = echoes.hear(echo, at);
-    if is_news {
-        let [arrived, clicked, dismissed] = Echo::ALL.map(|echo| echoes.at(echo).map(Timestamp::as_millis));
+    let is_first = echoes.record(event, at);
+    if is_first {
+        let [arrived, clicked, dismissed] =
+            DeviceEvent::ALL.map(|event| echoes.at(event).map(Timestamp::as_millis));
         c.prepare_cached(
             "INSERT OR REPLACE INTO echoes (notification, idx, arrived_at, clicked_at, dismissed_at)
              VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -47,13 +48,17 @@ pub(crate) fn hear(
     let receipt =
         receipt.and_then(|receipt| findings.check(receipt, || Source::Receipt { notification: *id, index }));
     findings.set_aside(c)?;
-    Ok(Some(RecordedEvent { app, receipt: receipt.map(|receipt| Receipt { echoes, ..receipt }), is_news }))
+    Ok(Some(RecordedEvent {
+        app,
+        receipt: receipt.map(|receipt| Receipt { events: echoes, ..receipt }),
+        is_first,
+    }))
 }
 
 /// Reads an event from three columns, starting at column `first`.
-fn read(row: &Row<'_>, first: usize) -> rusqlite::Result<Echoes> {
+fn read(row: &Row<'_>, first: usize) -> rusqlite::Result<DeviceEvents> {
     let at = |column| row.get::<_, Option<i64>>(column).map(|at| at.map(Timestamp::from_millis));
-    Ok(Echoes { arrived_at: at(first)?, clicked_at: at(first + 1)?, dismissed_at: at(first + 2)? })
+    Ok(DeviceEvents { arrived_at: at(first)?, clicked_at: at(first + 1)?, dismissed_at: at(first + 2)? })
 }
 
 /// Adds the device events to these receipts, which must be in the order of their recipient numbers.
@@ -69,7 +74,7 @@ pub(crate) fn add(c: &Connection, id: NotificationId, receipts: &mut [Receipt]) 
     let told: Vec<_> = told.collect::<rusqlite::Result<_>>()?;
     for (index, echoes) in told {
         if let Ok(place) = receipts.binary_search_by_key(&index, |receipt| receipt.index) {
-            receipts[place].echoes = echoes;
+            receipts[place].events = echoes;
         }
     }
     Ok(())

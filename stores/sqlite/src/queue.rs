@@ -3,15 +3,15 @@
 use std::collections::HashSet;
 
 use async_trait::async_trait;
-use pushgate::echo::Speaker;
+use pushgate::device_event::EventClaims;
 use pushgate::queue::{
     Admission, Admitted, BatchCompletion, BatchLease, Completion, Entry, Finished, KeyClaim, Lease,
     LeaseRequest, LeasedBatches, LeasedDeliveries, QuarantineListener, Quarantined, Queue, RecordedEvent,
     WithdrawFilter, Withdrawal,
 };
 use pushgate::{
-    AppId, ChannelName, Delivery, Echo, IdempotencyKey, NodeId, NotificationId, Receipt, RequestDigest,
-    Secret, Status, StorageError, Timestamp, UserId,
+    AppId, ChannelName, Delivery, DeviceEvent, IdempotencyKey, NodeId, NotificationId, Receipt,
+    RequestDigest, Secret, Status, StorageError, Timestamp, UserId,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -99,14 +99,14 @@ impl Queue for SqliteStore {
         self.write("acknowledging", move |c| parts::acknowledge(c, &app, id, &user)).await
     }
 
-    async fn hear(
+    async fn record_event(
         &self,
-        speaker: Speaker,
-        echo: Echo,
+        claims: EventClaims,
+        event: DeviceEvent,
         at: Timestamp,
     ) -> Result<Option<RecordedEvent>, StorageError> {
         let doing = "keeping what a device told";
-        self.write_rows(doing, move |c, findings| echoes::hear(c, speaker, echo, at, findings)).await
+        self.write_rows(doing, move |c, findings| echoes::record_event(c, claims, event, at, findings)).await
     }
 
     async fn installation_secret(&self, fresh: &Secret) -> Result<Secret, StorageError> {

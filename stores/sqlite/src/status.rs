@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use pushgate::receipt::Progress;
-use pushgate::{AppId, Echo, NotificationId, Receipt, Skip, Status, Timestamp};
+use pushgate::{AppId, DeviceEvent, NotificationId, Receipt, Skip, Status, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::quarantine::{Findings, Source, decode};
@@ -52,7 +52,7 @@ fn summary(id: NotificationId, row: &Row<'_>, findings: &mut Findings) -> rusqli
     let [sent, failed, expired] = numbers(7)?;
     let progress = Progress { done: row.get::<_, i64>(5)?.cast_unsigned(), open: 0 };
     let skipped = decode::<Vec<Skip>>(row.get_ref(1)?);
-    let told = Echo::ALL.into_iter().zip(numbers(11)?).filter(|(_, number)| *number > 0);
+    let told = DeviceEvent::ALL.into_iter().zip(numbers(11)?).filter(|(_, number)| *number > 0);
     Ok(Status {
         id,
         created_at: Timestamp::from_millis(row.get(0)?),
@@ -60,7 +60,7 @@ fn summary(id: NotificationId, row: &Row<'_>, findings: &mut Findings) -> rusqli
         tag: row.get(3)?,
         progress: row.get::<_, bool>(4)?.then_some(progress),
         counts: counts::by_state(row.get(6)?, [sent, failed, expired, row.get(10)?]),
-        echoes: told.map(|(echo, number)| (echo, number.cast_unsigned())).collect(),
+        events: told.map(|(event, number)| (event, number.cast_unsigned())).collect(),
         skips: row.get::<_, i64>(2)?.cast_unsigned(),
         skipped: findings
             .check(skipped, || Source::Skipped { notification: *id.0.as_bytes() })

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use pushgate::ReturnAddress;
+use pushgate::EventEndpoint;
 use pushgate_kit::sample::message as sample;
 
 use super::*;
@@ -79,7 +79,7 @@ fn an_override_that_empties_the_message_leaves_a_request_with_a_target() {
 #[test]
 fn each_target_gets_a_receipt_token_of_its_own_in_as_many_bytes() {
     let url = "https://push.example/v1/receipts".to_owned();
-    let m = Message { return_address: Some(ReturnAddress::new(url, "key".into())), ..sample() };
+    let m = Message { event_endpoint: Some(EventEndpoint::new(url, "key".into())), ..sample() };
     let texts = [0, 1, u32::MAX].map(|target| message(&m, &Style::default(), NOW, target));
     let receipt = |text: &String| {
         let zego = serde_json::from_str::<Value>(text).unwrap()["data"]["zego"].as_str().unwrap().to_owned();

@@ -1,6 +1,6 @@
 //! Tests of whole deliveries. Single answers and requests are tested in `decode` and `golden`.
 
-use pushgate::{Response, ReturnAddress, TransportError};
+use pushgate::{EventEndpoint, Response, TransportError};
 use pushgate_kit::clock::ManualClock;
 use pushgate_kit::sample::{self, message as sample};
 use pushgate_kit::transport::{ScriptedTransport, answer};
@@ -99,7 +99,7 @@ async fn the_largest_message_that_fits_is_sent_and_one_byte_more_is_not() {
 async fn each_target_gets_its_own_event_token_which_counts_towards_the_size() {
     let stage = stage([answer(201, ""), answer(201, "")]);
     let url = "https://push.example/v1/receipts".to_owned();
-    let message = Message { return_address: Some(ReturnAddress::new(url, "key".into())), ..sample() };
+    let message = Message { event_endpoint: Some(EventEndpoint::new(url, "key".into())), ..sample() };
     let rendered = stage.channel.render(&message).counted;
     let to_two = delivery_of(message, &[GOOGLE, MOZILLA]);
     assert_eq!(codes(&stage.channel.send(&to_two).await), ["accepted", "accepted"]);

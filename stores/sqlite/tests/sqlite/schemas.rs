@@ -172,8 +172,8 @@ async fn what_devices_reported_and_the_key_of_the_installation_are_read_since_sc
         let opened = Opened::copy_of(schema);
         let at: Timestamp = NOW + Duration::from_secs(5);
         let status = opened.status(1).await;
-        assert_eq!(status.receipts[0].echoes.clicked_at, Some(at), "schema {schema}");
-        assert_eq!(status.echoes.values().copied().collect::<Vec<_>>(), [1, 1], "a click implies an arrival");
+        assert_eq!(status.receipts[0].events.clicked_at, Some(at), "schema {schema}");
+        assert_eq!(status.events.values().copied().collect::<Vec<_>>(), [1, 1], "a click implies an arrival");
         let key = opened.store.installation_secret(&"another".into()).await.unwrap();
         assert_eq!(key.expose(), "key-of-this-installation");
         let device = opened.store.device(&app(), &DeviceId::new("d1").unwrap()).await.unwrap();

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pushgate::echo::Speaker;
+use pushgate::device_event::EventClaims;
 use pushgate::queue::{
     Admission, Admitted, Completion, Entry, Finished, Idempotency, KeyClaim, LeaseRequest,
 };
 use pushgate::{
-    AppId, Delivery, DeliveryId, Echo, Echoes, IdempotencyKey, Message, NodeId, NotificationId, Queue,
-    Receipt, RequestDigest, State, Target, Timestamp,
+    AppId, Delivery, DeliveryId, DeviceEvent, DeviceEvents, IdempotencyKey, Message, NodeId, NotificationId,
+    Queue, Receipt, RequestDigest, State, Target, Timestamp,
 };
 
 use super::{T0, address, app, channel};
@@ -74,7 +74,7 @@ pub(super) fn finish(delivery: &Delivery, epoch: u64, again: Vec<Entry>) -> Comp
         attempts: 1,
         at: T0,
         next_at: None,
-        echoes: Echoes::default(),
+        events: DeviceEvents::default(),
     };
     Completion {
         delivery: delivery.id,
@@ -204,30 +204,35 @@ async fn what_a_device_tells_is_kept_once_and_outlives_every_attempt(queue: &dyn
     let (id, first) = (asked.id, asked.entries[0].delivery.clone());
     queue.admit(asked.clone()).await.expect("admit");
     let at = |seconds| T0 + Duration::from_secs(seconds);
-    let speaker = |index| Speaker { notification: id, index };
-    let hear =
-        async |index, echo, at| queue.hear(speaker(index), echo, at).await.expect("hear").expect("kept");
-    let early = hear(0, Echo::Arrived, at(1)).await;
+    let claims = |index| EventClaims { notification: id, index };
+    let hear = async |index, event, at| {
+        queue.record_event(claims(index), event, at).await.expect("hear").expect("kept")
+    };
+    let early = hear(0, DeviceEvent::Arrived, at(1)).await;
     assert_eq!(
-        (early.is_news, &early.app, early.receipt),
+        (early.is_first, &early.app, early.receipt),
         (true, &app, None),
         "before its attempt has ended"
     );
     queue.finish(finish(&first, 1, Vec::new())).await.expect("finish");
-    assert!(!hear(0, Echo::Arrived, at(2)).await.is_news);
-    let clicked = hear(0, Echo::Clicked, at(3)).await;
-    let echoes = Echoes { arrived_at: Some(at(1)), clicked_at: Some(at(3)), dismissed_at: None };
-    assert_eq!((clicked.is_news, clicked.receipt.map(|receipt| receipt.echoes)), (true, Some(echoes)));
-    assert!(hear(1, Echo::Arrived, at(4)).await.is_news, "another device speaks for itself");
+    assert!(!hear(0, DeviceEvent::Arrived, at(2)).await.is_first);
+    let clicked = hear(0, DeviceEvent::Clicked, at(3)).await;
+    let echoes = DeviceEvents { arrived_at: Some(at(1)), clicked_at: Some(at(3)), dismissed_at: None };
+    assert_eq!((clicked.is_first, clicked.receipt.map(|receipt| receipt.events)), (true, Some(echoes)));
+    assert!(hear(1, DeviceEvent::Arrived, at(4)).await.is_first, "another device speaks for itself");
     let status = queue.status(&app, id).await.expect("read").expect("kept");
-    assert_eq!(status.echoes, BTreeMap::from([(Echo::Arrived, 2), (Echo::Clicked, 1)]));
-    let other = Echoes { arrived_at: Some(at(4)), ..Echoes::default() };
-    let told: Vec<_> = status.receipts.iter().map(|receipt| receipt.echoes).collect();
+    assert_eq!(status.events, BTreeMap::from([(DeviceEvent::Arrived, 2), (DeviceEvent::Clicked, 1)]));
+    let other = DeviceEvents { arrived_at: Some(at(4)), ..DeviceEvents::default() };
+    let told: Vec<_> = status.receipts.iter().map(|receipt| receipt.events).collect();
     assert_eq!(told, [echoes, other], "of one that was sent and of one that was not yet");
-    assert_eq!(queue.receipts(id, None, 9).await.expect("read")[0].echoes, echoes);
+    assert_eq!(queue.receipts(id, None, 9).await.expect("read")[0].events, echoes);
     queue.finish(finish(&asked.entries[1].delivery, 1, Vec::new())).await.expect("finish");
     queue.sweep(at(9)).await.expect("sweep");
-    assert_eq!(queue.hear(speaker(0), Echo::Clicked, at(9)).await.expect("hear"), None, "too late");
+    assert_eq!(
+        queue.record_event(claims(0), DeviceEvent::Clicked, at(9)).await.expect("hear"),
+        None,
+        "too late"
+    );
 }
 
 async fn an_installation_has_one_key_for_ever(queue: &dyn Queue) {

@@ -33,7 +33,7 @@ pub(crate) use warning::Warning;
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeviceEventBody {
     pub(crate) token: String,
-    pub(crate) event: pushgate::Echo,
+    pub(crate) event: pushgate::DeviceEvent,
 }
 
 /// Returns 422 for a field that has the right type and a wrong value.

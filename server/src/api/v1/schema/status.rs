@@ -57,7 +57,7 @@ pub(crate) fn status(status: &Status) -> Value {
     let counts: BTreeMap<&str, u64> =
         status.counts.iter().map(|(state, number)| (state.as_str(), *number)).collect();
     let events: BTreeMap<&str, u64> =
-        status.echoes.iter().map(|(event, number)| (event.as_str(), *number)).collect();
+        status.events.iter().map(|(event, number)| (event.as_str(), *number)).collect();
     let mut response = json!({"id": status.id, "created_at": status.created_at, "counts": counts, "told": events,
         "skips": status.skips, "skipped": status.skipped,
         "devices": status.receipts.iter().map(recipient_status).collect::<Vec<_>>()});
@@ -82,8 +82,8 @@ fn recipient_status(receipt: &Receipt) -> Value {
     let mut response = json!({"device": receipt.device, "user": receipt.user, "channel": receipt.channel,
         "state": receipt.state, "vendor_id": receipt.vendor_id, "fault": fault, "attempts": receipt.attempts,
         "at": receipt.at, "next_at": receipt.next_at});
-    if !receipt.echoes.is_empty() {
-        response["told"] = json!(receipt.echoes);
+    if !receipt.events.is_empty() {
+        response["told"] = json!(receipt.events);
     }
     response
 }

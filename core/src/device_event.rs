@@ -18,7 +18,7 @@ use crate::timestamp::Timestamp;
 /// Kind of a device event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Echo {
+pub enum DeviceEvent {
     /// The push arrived on the device.
     Arrived,
     /// The user clicked the notification.
@@ -27,7 +27,7 @@ pub enum Echo {
     Dismissed,
 }
 
-impl Echo {
+impl DeviceEvent {
     /// Every kind, in the order in which events happen.
     pub const ALL: [Self; 3] = [Self::Arrived, Self::Clicked, Self::Dismissed];
 
@@ -44,7 +44,7 @@ impl Echo {
 
 /// Device events of one recipient, each with the time of its first report.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Echoes {
+pub struct DeviceEvents {
     /// Time of arrival. The other events imply an arrival.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arrived_at: Option<Timestamp>,
@@ -56,26 +56,26 @@ pub struct Echoes {
     pub dismissed_at: Option<Timestamp>,
 }
 
-impl Echoes {
+impl DeviceEvents {
     /// Returns the time of an event. `None` means that the event was not reported.
     #[must_use]
-    pub const fn at(&self, echo: Echo) -> Option<Timestamp> {
-        match echo {
-            Echo::Arrived => self.arrived_at,
-            Echo::Clicked => self.clicked_at,
-            Echo::Dismissed => self.dismissed_at,
+    pub const fn at(&self, event: DeviceEvent) -> Option<Timestamp> {
+        match event {
+            DeviceEvent::Arrived => self.arrived_at,
+            DeviceEvent::Clicked => self.clicked_at,
+            DeviceEvent::Dismissed => self.dismissed_at,
         }
     }
 
     /// Records an event. Its first time counts. Returns `true` if the event was recorded for the first time.
-    pub fn hear(&mut self, echo: Echo, at: Timestamp) -> bool {
-        let is_first = self.at(echo).is_none();
+    pub fn record(&mut self, event: DeviceEvent, at: Timestamp) -> bool {
+        let is_first = self.at(event).is_none();
         // The report of the arrival may be lost, and every other event implies it.
         self.arrived_at.get_or_insert(at);
-        match echo {
-            Echo::Arrived => {}
-            Echo::Clicked => _ = self.clicked_at.get_or_insert(at),
-            Echo::Dismissed => _ = self.dismissed_at.get_or_insert(at),
+        match event {
+            DeviceEvent::Arrived => {}
+            DeviceEvent::Clicked => _ = self.clicked_at.get_or_insert(at),
+            DeviceEvent::Dismissed => _ = self.dismissed_at.get_or_insert(at),
         }
         is_first
     }
@@ -89,14 +89,14 @@ impl Echoes {
 
 /// Endpoint for the device events of one notification, and the key that signs its event tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReturnAddress {
+pub struct EventEndpoint {
     /// HTTPS URL, or a path on the site of the web page.
     pub url: String,
     /// Key of this notification alone, never the gateway's: a reader of the queue cannot forge events of other notifications.
     key: Secret,
 }
 
-impl ReturnAddress {
+impl EventEndpoint {
     /// Creates an endpoint with the key of one notification. For tests of channels. A gateway derives the key itself.
     #[must_use]
     pub const fn new(url: String, key: Secret) -> Self {
@@ -106,7 +106,7 @@ impl ReturnAddress {
     /// Returns the URL with the event token of one target after a `#`, because HTTP requests do not carry fragments. The
     /// length is the same for every target.
     #[must_use]
-    pub fn of(&self, id: NotificationId, index: u32) -> String {
+    pub fn url_for(&self, id: NotificationId, index: u32) -> String {
         let signature = signature(self.key.expose().as_bytes(), index);
         let mut token = [0; TOKEN_BYTES];
         token[..ID_BYTES].copy_from_slice(id.0.as_bytes());
@@ -118,7 +118,7 @@ impl ReturnAddress {
 
 /// Recipient that an event token identifies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Speaker {
+pub struct EventClaims {
     /// Notification of the recipient.
     pub notification: NotificationId,
     /// Index of the target within the notification.
@@ -132,28 +132,28 @@ const SIGNATURE_BYTES: usize = 16;
 const TOKEN_BYTES: usize = ID_BYTES + INDEX_BYTES + SIGNATURE_BYTES;
 
 /// Creates the event endpoint of each notification, and verifies event tokens.
-pub(crate) struct Mailroom {
+pub(crate) struct EventTokenSigner {
     url: String,
     key: hmac::Key,
 }
 
-impl fmt::Debug for Mailroom {
+impl fmt::Debug for EventTokenSigner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mailroom").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("EventTokenSigner").field("url", &self.url).finish_non_exhaustive()
     }
 }
 
-impl Mailroom {
+impl EventTokenSigner {
     pub(crate) fn new(url: &str, key: &Secret) -> Self {
         Self { url: url.to_owned(), key: hmac::Key::new(hmac::HMAC_SHA256, key.expose().as_bytes()) }
     }
 
-    pub(crate) fn return_address(&self, id: NotificationId) -> ReturnAddress {
-        ReturnAddress { url: self.url.clone(), key: self.key_of(id) }
+    pub(crate) fn event_endpoint(&self, id: NotificationId) -> EventEndpoint {
+        EventEndpoint { url: self.url.clone(), key: self.key_of(id) }
     }
 
     /// Verifies an event token. `None` means that no gateway with this key has signed it.
-    pub(crate) fn speaker(&self, token: &str) -> Option<Speaker> {
+    pub(crate) fn verify(&self, token: &str) -> Option<EventClaims> {
         let token: [u8; TOKEN_BYTES] = URL_SAFE_NO_PAD.decode(token).ok()?.try_into().ok()?;
         let (id, rest) = token.split_first_chunk::<ID_BYTES>()?;
         let (index, given) = rest.split_first_chunk::<INDEX_BYTES>()?;
@@ -161,7 +161,7 @@ impl Mailroom {
         let index = u32::from_be_bytes(*index);
         let signature = signature(self.key_of(notification).expose().as_bytes(), index);
         verify_slices_are_equal(&signature.as_ref()[..SIGNATURE_BYTES], given).ok()?;
-        Some(Speaker { notification, index })
+        Some(EventClaims { notification, index })
     }
 
     fn key_of(&self, id: NotificationId) -> Secret {
@@ -181,8 +181,8 @@ fn signature(key: &[u8], index: u32) -> hmac::Tag {
 mod tests {
     use super::*;
 
-    fn mailroom(key: &str) -> Mailroom {
-        Mailroom::new("https://push.example/v1/receipts", &key.into())
+    fn token_signer(key: &str) -> EventTokenSigner {
+        EventTokenSigner::new("https://push.example/v1/receipts", &key.into())
     }
 
     fn token(address: &str) -> &str {
@@ -191,14 +191,14 @@ mod tests {
 
     #[test]
     fn a_token_names_its_target_and_nobody_makes_one_without_the_key() {
-        let (ours, id) = (mailroom("key"), NotificationId::new());
-        let address = ours.return_address(id).of(id, 7);
+        let (ours, id) = (token_signer("key"), NotificationId::new());
+        let address = ours.event_endpoint(id).url_for(id, 7);
         assert!(address.starts_with("https://push.example/v1/receipts#"), "{address}");
-        assert_eq!(ours.speaker(token(&address)), Some(Speaker { notification: id, index: 7 }));
-        assert_eq!(mailroom("another key").speaker(token(&address)), None);
+        assert_eq!(ours.verify(token(&address)), Some(EventClaims { notification: id, index: 7 }));
+        assert_eq!(token_signer("another key").verify(token(&address)), None);
         for index in [0, u32::MAX] {
             assert_eq!(
-                ours.return_address(id).of(id, index).len(),
+                ours.event_endpoint(id).url_for(id, index).len(),
                 address.len(),
                 "as long for every target"
             );
@@ -207,39 +207,39 @@ mod tests {
 
     #[test]
     fn no_letter_of_a_token_can_be_changed() {
-        let (ours, id) = (mailroom("key"), NotificationId::new());
-        let address = ours.return_address(id).of(id, 7);
+        let (ours, id) = (token_signer("key"), NotificationId::new());
+        let address = ours.event_endpoint(id).url_for(id, 7);
         for at in 0..token(&address).len() {
             let mut forged = token(&address).as_bytes().to_vec();
             forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
-            assert_eq!(ours.speaker(std::str::from_utf8(&forged).unwrap()), None, "letter {at}");
+            assert_eq!(ours.verify(std::str::from_utf8(&forged).unwrap()), None, "letter {at}");
         }
         for none in ["", "=", "AAAA", &"A".repeat(48), &"A".repeat(10_000), "ü"] {
-            assert_eq!(ours.speaker(none), None, "{none:.9}");
+            assert_eq!(ours.verify(none), None, "{none:.9}");
         }
     }
 
     #[test]
     fn the_key_of_one_notification_makes_no_token_of_another() {
-        let (ours, id, other) = (mailroom("key"), NotificationId::new(), NotificationId::new());
-        let forged = ours.return_address(id).of(other, 7);
-        assert_eq!(ours.speaker(token(&forged)), None);
+        let (ours, id, other) = (token_signer("key"), NotificationId::new(), NotificationId::new());
+        let forged = ours.event_endpoint(id).url_for(other, 7);
+        assert_eq!(ours.verify(token(&forged)), None);
     }
 
     #[test]
     fn the_first_time_counts_and_a_click_implies_an_arrival() {
         let at = Timestamp::from_millis;
-        let mut echoes = Echoes::default();
-        assert!(echoes.hear(Echo::Clicked, at(2)));
-        assert!(!echoes.hear(Echo::Clicked, at(3)));
-        assert!(!echoes.hear(Echo::Arrived, at(4)), "it was implied");
-        assert!(echoes.hear(Echo::Dismissed, at(5)));
-        assert_eq!(Echo::ALL.map(|echo| echoes.at(echo)), [Some(at(2)), Some(at(2)), Some(at(5))]);
+        let mut events = DeviceEvents::default();
+        assert!(events.record(DeviceEvent::Clicked, at(2)));
+        assert!(!events.record(DeviceEvent::Clicked, at(3)));
+        assert!(!events.record(DeviceEvent::Arrived, at(4)), "it was implied");
+        assert!(events.record(DeviceEvent::Dismissed, at(5)));
+        assert_eq!(DeviceEvent::ALL.map(|event| events.at(event)), [Some(at(2)), Some(at(2)), Some(at(5))]);
     }
 
     #[test]
     fn a_return_address_does_not_print_its_key() {
-        let address = mailroom("key").return_address(NotificationId::new());
+        let address = token_signer("key").event_endpoint(NotificationId::new());
         assert!(!format!("{address:?}").contains(address.key.expose()));
     }
 }
