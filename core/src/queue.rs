@@ -40,7 +40,7 @@ pub struct Admission {
     /// Deliveries to send.
     pub entries: Vec<Entry>,
     /// Deferred plan. `None` if the whole audience has been planned.
-    pub later: Option<DeferredPlan>,
+    pub deferred_plan: Option<DeferredPlan>,
     /// Deliveries that this notification withdraws, in the same transaction.
     pub withdrawal: Option<Withdrawal>,
 }
@@ -51,7 +51,7 @@ pub struct Withdrawal {
     /// App of the deliveries.
     pub app: AppId,
     /// Selects the deliveries.
-    pub which: WithdrawFilter,
+    pub filter: WithdrawFilter,
     /// Time of the withdrawal in their statuses.
     pub at: Timestamp,
 }
@@ -60,9 +60,9 @@ pub struct Withdrawal {
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeferredPlan {
     /// Submitted notification. Its audience is in the batches.
-    pub ask: Notification,
+    pub request: Notification,
     /// Batches of the audience, each with its own place.
-    pub parts: Vec<AudienceBatch>,
+    pub batches: Vec<AudienceBatch>,
 }
 
 /// Batch of an audience that is planned later, in one step.
@@ -107,9 +107,9 @@ pub struct BatchLease {
     /// Creation time of the notification.
     pub created_at: Timestamp,
     /// Submitted notification.
-    pub ask: Notification,
+    pub request: Notification,
     /// Leased batch.
-    pub part: AudienceBatch,
+    pub batch: AudienceBatch,
     /// Users who have acknowledged the notification.
     pub acknowledged: Vec<UserId>,
     /// Fencing token, as in [`Lease::epoch`].
@@ -396,8 +396,12 @@ pub trait Queue: Send + Sync + 'static {
     /// recipients as revoked. Returns the number of withdrawn recipients and batches.
     ///
     /// [`WithdrawFilter::Id`] also withdraws the notification's batches, and sets its [`Status::revoked_at`] the first time.
-    async fn withdraw(&self, app: &AppId, which: &WithdrawFilter, at: Timestamp)
-    -> Result<u64, StorageError>;
+    async fn withdraw(
+        &self,
+        app: &AppId,
+        filter: &WithdrawFilter,
+        at: Timestamp,
+    ) -> Result<u64, StorageError>;
 
     /// Records that a user has acknowledged a notification, if a batch of it is still to be planned. Returns `true` if one is.
     async fn acknowledge(&self, app: &AppId, id: NotificationId, user: &UserId)

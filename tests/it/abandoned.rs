@@ -94,10 +94,10 @@ impl Queue for Troubled {
     async fn withdraw(
         &self,
         app: &AppId,
-        which: &WithdrawFilter,
+        filter: &WithdrawFilter,
         at: Timestamp,
     ) -> Result<u64, StorageError> {
-        self.inside.withdraw(app, which, at).await
+        self.inside.withdraw(app, filter, at).await
     }
     async fn acknowledge(
         &self,

@@ -101,7 +101,7 @@ async fn a_sweep_goes_on_until_nothing_is_overdue() {
             skipped: Vec::new(),
             tag: None,
             entries: Vec::new(),
-            later: None,
+            deferred_plan: None,
             withdrawal: None,
         })
     };

@@ -81,8 +81,8 @@ impl Gateway {
             replayed: false,
             warnings: trial_plan.warnings,
         };
-        let later = Some(DeferredPlan { ask: notification.without_audience(), parts: batches });
-        let admission = Admission { later, ..self.admission(&notification, id, now) };
+        let deferred_plan = Some(DeferredPlan { request: notification.without_audience(), batches });
+        let admission = Admission { deferred_plan, ..self.admission(&notification, id, now) };
         let admitted = self.admit(app, admission, Vec::new()).await?;
         self.ticket(&notification, admitted, ticket).await
     }
@@ -95,7 +95,7 @@ impl Gateway {
         now: Timestamp,
     ) -> Option<DeferredPlan> {
         let batch = unacknowledged_batch(notification, online, FIRST_UNACKNOWLEDGED_PLACE, now)?;
-        Some(DeferredPlan { ask: notification.without_audience(), parts: vec![batch] })
+        Some(DeferredPlan { request: notification.without_audience(), batches: vec![batch] })
     }
 
     /// Plans the batches that are due until the gateway shuts down.
@@ -153,7 +153,7 @@ impl Gateway {
         let context = &self.inner.context;
         let (now, expires_at) = (context.clock.now(), expires_at(lease));
         if now >= expires_at {
-            tracing::error!(app = %lease.ask.app, notification = %lease.notification, "a deferred batch was not planned within its time to live; its recipients are skipped");
+            tracing::error!(app = %lease.request.app, notification = %lease.notification, "a deferred batch was not planned within its time to live; its recipients are skipped");
             return self.give_up(lease, SkipReason::NotComposed).await;
         }
         context.queue.postpone_batch(lease, (now + REPLAN_DELAY).min(expires_at)).await.map(|_| ())
@@ -162,8 +162,8 @@ impl Gateway {
     /// Plans a batch, and stores its deliveries and the end of its lease in one transaction.
     async fn plan_batch(&self, lease: &BatchLease) -> Result<(), StorageError> {
         let context = &self.inner.context;
-        let (id, batch) = (lease.notification, &lease.part);
-        let mut notification = Notification { to: batch.audience.clone(), ..lease.ask.clone() };
+        let (id, batch) = (lease.notification, &lease.batch);
+        let mut notification = Notification { to: batch.audience.clone(), ..lease.request.clone() };
         if batch.stage == Stage::Unacknowledged {
             notification.when = When::Always;
         }
@@ -234,14 +234,14 @@ impl Gateway {
     /// Finishes a batch without deliveries. Its recipients are skipped for this reason.
     async fn give_up(&self, lease: &BatchLease, reason: SkipReason) -> Result<(), StorageError> {
         let skip = |user: Option<UserId>, device: Option<DeviceId>| Skip { user, device, reason };
-        let skipped = match &lease.part.audience {
+        let skipped = match &lease.batch.audience {
             Audience::Users(users) => users.iter().map(|user| skip(Some(user.clone()), None)).collect(),
             Audience::Devices(ids) => ids.iter().map(|id| skip(None, Some(id.clone()))).collect(),
             Audience::Addresses(_) | Audience::All => vec![skip(None, None)],
         };
         let finish = BatchCompletion {
             notification: lease.notification,
-            place: lease.part.place,
+            place: lease.batch.place,
             epoch: lease.epoch,
             entries: Vec::new(),
             skipped,
@@ -267,17 +267,17 @@ impl Gateway {
             Purpose::Removal => notification.collapse_key.clone().unwrap_or_default(),
             Purpose::Message | Purpose::Group | Purpose::Call(_) => return None,
         };
-        let which = WithdrawFilter::Tag { tag, users: users.to_vec(), before: id };
-        Some(Withdrawal { app: notification.app.clone(), which, at: self.now() })
+        let filter = WithdrawFilter::Tag { tag, users: users.to_vec(), before: id };
+        Some(Withdrawal { app: notification.app.clone(), filter, at: self.now() })
     }
 
     /// Withdraws deliveries from the queue, and then from memory. If the queue fails, those in memory are not withdrawn either.
     /// Returns the number of addresses and batches withdrawn.
-    async fn withdraw(&self, app: &AppId, which: WithdrawFilter) -> Result<u64, StorageError> {
+    async fn withdraw(&self, app: &AppId, filter: WithdrawFilter) -> Result<u64, StorageError> {
         let context = &self.inner.context;
         let at = context.clock.now();
-        let withdrawn = context.queue.withdraw(app, &which, at).await?;
-        context.revalidator.withdraw(Withdrawal { app: app.clone(), which, at });
+        let withdrawn = context.queue.withdraw(app, &filter, at).await?;
+        context.revalidator.withdraw(Withdrawal { app: app.clone(), filter, at });
         Ok(withdrawn)
     }
 
@@ -331,7 +331,7 @@ impl Gateway {
 
 /// Returns the end of a batch's time to live, by the caller's request alone. Profiles are not considered.
 fn expires_at(lease: &BatchLease) -> Timestamp {
-    let request = &lease.ask;
+    let request = &lease.request;
     let ttl = match &request.purpose {
         Purpose::Call(call) => request.ttl.unwrap_or(call.timeout()).min(call.timeout()),
         _ => request.ttl.unwrap_or(Notification::DEFAULT_TTL).min(Notification::MAX_TTL),

@@ -160,9 +160,10 @@ impl Gateway {
             at: context.clock.now(),
         });
         let awaiting_ack = online.len();
-        let later = self.unacknowledged_plan(&notification, online, now);
+        let deferred_plan = self.unacknowledged_plan(&notification, online, now);
         let skipped = plan.skipped.clone();
-        let admission = Admission { skipped, later, withdrawal, ..self.admission(&notification, id, now) };
+        let admission =
+            Admission { skipped, deferred_plan, withdrawal, ..self.admission(&notification, id, now) };
         let admitted = self.admit(&app, admission, plan.deliveries).await;
         if !matches!(admitted, Ok(Admitted::New)) {
             self.lower_counters(&notification, &badge_users).await;
@@ -190,7 +191,7 @@ impl Gateway {
             skipped: Vec::new(),
             tag: notification.tag(),
             entries: Vec::new(),
-            later: None,
+            deferred_plan: None,
             withdrawal: None,
         }
     }
@@ -233,14 +234,15 @@ impl Gateway {
             .filter(|entry| entry.held_by.is_none())
             .map(|entry| entry.delivery.channel.clone())
             .collect();
-        let (later, withdrawal) = (admission.later.is_some(), admission.withdrawal.clone());
+        let (has_deferred_plan, withdrawal) =
+            (admission.deferred_plan.is_some(), admission.withdrawal.clone());
         let admitted = context.queue.admit(admission).await?;
         if admitted != Admitted::New {
             return Ok(admitted);
         }
         withdrawal.into_iter().for_each(|withdrawal| context.revalidator.withdraw(withdrawal));
         context.notify_observers(&Event::Stored { id, at: context.clock.now() });
-        if later {
+        if has_deferred_plan {
             self.inner.deferred_due.notify_one();
         }
         for (permit, delivery) in reserved {

@@ -245,7 +245,7 @@ mod tests {
             skipped: Vec::new(),
             tag: None,
             entries: vec![entry],
-            later: None,
+            deferred_plan: None,
             withdrawal: None,
         };
         queue.admit(admission).await.unwrap();
@@ -267,9 +267,9 @@ mod tests {
             Arc::new(FixedClock),
         );
         let (withdrawn, other) = (enqueue_held(&queue, &app).await, enqueue_held(&queue, &app).await);
-        let which = WithdrawFilter::Id(withdrawn.message.id);
-        queue.withdraw(&app, &which, T0).await.unwrap();
-        revalidator.withdraw(Withdrawal { app: app.clone(), which, at: T0 });
+        let filter = WithdrawFilter::Id(withdrawn.message.id);
+        queue.withdraw(&app, &filter, T0).await.unwrap();
+        revalidator.withdraw(Withdrawal { app: app.clone(), filter, at: T0 });
         assert_eq!(
             (count_discarded(&revalidator, &withdrawn).await, count_discarded(&revalidator, &other).await),
             (2, 0)
@@ -277,7 +277,7 @@ mod tests {
         let much_later = T0 + Duration::from_secs(24 * 3600);
         revalidator.withdraw(Withdrawal {
             app,
-            which: WithdrawFilter::Id(NotificationId::new()),
+            filter: WithdrawFilter::Id(NotificationId::new()),
             at: much_later,
         });
         assert_eq!(

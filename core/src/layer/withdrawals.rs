@@ -52,9 +52,9 @@ enum Entry {
 impl Withdrawals {
     /// Remembers a withdrawal, and forgets those beyond [`MAX_AGE`] and [`MAX_ENTRIES`].
     pub(super) fn insert(&mut self, withdrawal: Withdrawal) {
-        let Withdrawal { app, which, at } = withdrawal;
+        let Withdrawal { app, filter, at } = withdrawal;
         let app_withdrawals = self.apps.entry(app.clone()).or_default();
-        match which {
+        match filter {
             WithdrawFilter::Id(id) => {
                 app_withdrawals.ids.insert(id, at);
                 self.order.push_back((at, app, Entry::Id(id)));
@@ -156,12 +156,12 @@ mod tests {
     }
 
     fn by_tag(app_name: &str, tag: &str, at: Timestamp) -> Withdrawal {
-        let which = WithdrawFilter::Tag {
+        let filter = WithdrawFilter::Tag {
             tag: tag.to_owned(),
             users: vec![user("ann")],
             before: NotificationId::new(),
         };
-        Withdrawal { app: app(app_name), which, at }
+        Withdrawal { app: app(app_name), filter, at }
     }
 
     #[test]
@@ -178,10 +178,10 @@ mod tests {
         };
         assert!(!withdrawals.contains(&other("demo", "another"), &target("ann")));
         assert!(!withdrawals.contains(&other("another", "call"), &target("ann")));
-        let which = WithdrawFilter::Id(earlier.id);
-        withdrawals.insert(Withdrawal { app: app("another"), which: which.clone(), at: T0 });
+        let filter = WithdrawFilter::Id(earlier.id);
+        withdrawals.insert(Withdrawal { app: app("another"), filter: filter.clone(), at: T0 });
         assert!(!withdrawals.contains(&other("demo", "x"), &target("bob")), "of another app");
-        withdrawals.insert(Withdrawal { app: app("demo"), which, at: T0 });
+        withdrawals.insert(Withdrawal { app: app("demo"), filter, at: T0 });
         assert!(withdrawals.contains(&other("demo", "x"), &target("bob")));
     }
 

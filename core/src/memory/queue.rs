@@ -104,13 +104,13 @@ impl QueueState {
 
     /// Applies a withdrawal. Returns the number of withdrawn recipients and batches.
     fn withdraw(&mut self, withdrawal: &Withdrawal) -> u64 {
-        let Withdrawal { app, which, at } = withdrawal;
+        let Withdrawal { app, filter, at } = withdrawal;
         let ids: Vec<_> = self.waiting.keys().copied().collect();
         let mut count = 0;
         for id in ids {
-            count += self.withdraw_targets(id, app, which, *at);
+            count += self.withdraw_targets(id, app, filter, *at);
         }
-        if let WithdrawFilter::Id(id) = which
+        if let WithdrawFilter::Id(id) = filter
             && let Some(stored) = self.notifications.get_mut(id).filter(|stored| stored.app == *app)
         {
             stored.revoked_at.get_or_insert(*at);
@@ -126,7 +126,7 @@ impl QueueState {
         &mut self,
         id: DeliveryId,
         app: &AppId,
-        which: &WithdrawFilter,
+        filter: &WithdrawFilter,
         at: Timestamp,
     ) -> u64 {
         let Some(waiting) = self.waiting.get_mut(&id) else { return 0 };
@@ -135,7 +135,7 @@ impl QueueState {
             return 0;
         }
         let withdrawn: Vec<Target> =
-            waiting.delivery.targets.extract_if(.., |t| which.takes(&message, t)).collect();
+            waiting.delivery.targets.extract_if(.., |t| filter.takes(&message, t)).collect();
         // A leased delivery stays without targets until its attempt or its lease ends.
         let is_obsolete = waiting.delivery.targets.is_empty() && waiting.owner.is_none();
         let receipts: Vec<_> =
@@ -186,7 +186,7 @@ impl Queue for MemoryQueue {
             keep_until: admission.keep_until,
             revoked_at: None,
             tag: admission.tag,
-            ask: admission.later.as_ref().map(|later| later.ask.clone()),
+            ask: admission.deferred_plan.as_ref().map(|plan| plan.request.clone()),
             parts_done: 0,
             skips: 0,
             skipped: Vec::new(),
@@ -197,7 +197,10 @@ impl Queue for MemoryQueue {
         };
         let stored = state.notifications.entry(admission.id).insert_entry(stored).into_mut();
         stored.add_skipped(admission.skipped);
-        state.insert_batches(admission.id, admission.later.map(|later| later.parts).unwrap_or_default());
+        state.insert_batches(
+            admission.id,
+            admission.deferred_plan.map(|plan| plan.batches).unwrap_or_default(),
+        );
         for entry in admission.entries {
             state.enqueue(entry);
         }
@@ -316,8 +319,8 @@ impl Queue for MemoryQueue {
             taken.leases.push(BatchLease {
                 notification: *id,
                 created_at: stored.created_at,
-                ask,
-                part: waiting.part.clone(),
+                request: ask,
+                batch: waiting.part.clone(),
                 acknowledged: stored.acknowledged.iter().cloned().collect(),
                 epoch: waiting.epoch,
             });
@@ -348,7 +351,7 @@ impl Queue for MemoryQueue {
 
     async fn postpone_batch(&self, lease: &BatchLease, due: Timestamp) -> Result<Finished, StorageError> {
         let mut state = self.0.lock();
-        let part = state.parts.get_mut(&(lease.notification, lease.part.place));
+        let part = state.parts.get_mut(&(lease.notification, lease.batch.place));
         let Some(waiting) = part.filter(|waiting| waiting.epoch == lease.epoch) else {
             return Ok(Finished::Fenced);
         };
@@ -360,10 +363,10 @@ impl Queue for MemoryQueue {
     async fn withdraw(
         &self,
         app: &AppId,
-        which: &WithdrawFilter,
+        filter: &WithdrawFilter,
         at: Timestamp,
     ) -> Result<u64, StorageError> {
-        let withdrawal = Withdrawal { app: app.clone(), which: which.clone(), at };
+        let withdrawal = Withdrawal { app: app.clone(), filter: filter.clone(), at };
         Ok(self.0.lock().withdraw(&withdrawal))
     }
 

@@ -62,7 +62,7 @@ fn admission(n: u8, key: Option<&str>, entries: Vec<Entry>) -> Admission {
         skipped: vec![skip],
         entries,
         tag: Some(format!("tag-{n}")),
-        later: None,
+        deferred_plan: None,
         withdrawal: None,
     }
 }
@@ -146,14 +146,17 @@ async fn main() {
         after: None,
         stage: Stage::Fresh,
     };
-    let ask = Notification {
+    let request = Notification {
         send_at: Some(NOW),
         ttl: Some(Duration::from_secs(3600)),
         ..Notification::new(app(), Audience::All).title("Ann").content("hello")
     };
     store
         .admit(Admission {
-            later: Some(DeferredPlan { ask, parts: vec![part(0, &["bob"]), part(1, &["ann"])] }),
+            deferred_plan: Some(DeferredPlan {
+                request,
+                batches: vec![part(0, &["bob"]), part(1, &["ann"])],
+            }),
             ..admission(5, None, vec![])
         })
         .await

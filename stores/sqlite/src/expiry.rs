@@ -33,7 +33,7 @@ pub(crate) fn postpone_batch(
     lease: &BatchLease,
     due: Timestamp,
 ) -> rusqlite::Result<Finished> {
-    let part = pushgate::queue::AudienceBatch { due, ..lease.part.clone() };
+    let part = pushgate::queue::AudienceBatch { due, ..lease.batch.clone() };
     let postponed = c
         .prepare_cached(
             "UPDATE parts SET owner = NULL, due = ?4, body = ?5 WHERE notification = ?1 AND place = ?2 AND epoch = ?3",

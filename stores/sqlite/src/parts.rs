@@ -37,17 +37,17 @@ pub(crate) fn take(
         .query_map(params![node, at, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
             let (notification, place) = (row.get(0)?, row.get(5)?);
             let source = || Source::Part { notification, place };
-            let ask = decode::<Notification>(row.get_ref(4)?);
-            let ask = ask.map_err(|reason| format!("what was asked for: {reason}"));
-            let Some(ask) = findings.check(ask, source) else { return Ok(None) };
-            let Some(part) = findings.check(decode::<AudienceBatch>(row.get_ref(2)?), source) else {
+            let request = decode::<Notification>(row.get_ref(4)?);
+            let request = request.map_err(|reason| format!("what was asked for: {reason}"));
+            let Some(request) = findings.check(request, source) else { return Ok(None) };
+            let Some(batch) = findings.check(decode::<AudienceBatch>(row.get_ref(2)?), source) else {
                 return Ok(None);
             };
             Ok(Some(BatchLease {
                 notification: NotificationId(uuid::Uuid::from_bytes(notification)),
                 created_at: Timestamp::from_millis(row.get(3)?),
-                ask,
-                part,
+                request,
+                batch,
                 acknowledged: Vec::new(),
                 epoch: (row.get::<_, i64>(1)? + 1).cast_unsigned(),
             }))
@@ -58,7 +58,7 @@ pub(crate) fn take(
     for lease in &mut leases {
         let id = lease.notification.0.as_bytes();
         c.prepare_cached("UPDATE parts SET owner = ?3, epoch = ?4 WHERE notification = ?1 AND place = ?2")?
-            .execute(params![id, lease.part.place, node, lease.epoch.cast_signed()])?;
+            .execute(params![id, lease.batch.place, node, lease.epoch.cast_signed()])?;
         lease.acknowledged = c
             .prepare_cached("SELECT user FROM acknowledged WHERE notification = ?1 ORDER BY user")?
             // An invalid name belongs to no user.

@@ -81,10 +81,10 @@ impl Queue for SqliteStore {
     async fn withdraw(
         &self,
         app: &AppId,
-        which: &WithdrawFilter,
+        filter: &WithdrawFilter,
         at: Timestamp,
     ) -> Result<u64, StorageError> {
-        let withdrawal = Withdrawal { app: app.clone(), which: which.clone(), at };
+        let withdrawal = Withdrawal { app: app.clone(), filter: filter.clone(), at };
         let doing = "taking back";
         self.write_rows(doing, move |c, findings| withdraw::withdraw(c, &withdrawal, findings)).await
     }
@@ -223,12 +223,12 @@ fn admit(
         text(&admission.skipped.iter().take(Status::MOST).collect::<Vec<_>>())?,
         i64::try_from(admission.skipped.len()).unwrap_or(i64::MAX),
         admission.tag,
-        admission.later.as_ref().map(|later| text(&later.ask)).transpose()?,
+        admission.deferred_plan.as_ref().map(|plan| text(&plan.request)).transpose()?,
         i64::try_from(recipients(&admission.entries)).unwrap_or(i64::MAX),
     ])?;
     admission.entries.iter().zip(bodies).try_for_each(|(entry, body)| enqueue(c, entry, body))?;
-    let parts = admission.later.iter().flat_map(|later| &later.parts);
-    parts.into_iter().try_for_each(|part| parts::wait(c, admission.id, part))?;
+    let batches = admission.deferred_plan.iter().flat_map(|plan| &plan.batches);
+    batches.into_iter().try_for_each(|batch| parts::wait(c, admission.id, batch))?;
     Ok(Admitted::New)
 }
 

@@ -14,14 +14,14 @@ pub(crate) fn withdraw(
     withdrawal: &Withdrawal,
     findings: &mut Findings,
 ) -> rusqlite::Result<u64> {
-    let Withdrawal { app, which, at } = withdrawal;
+    let Withdrawal { app, filter, at } = withdrawal;
     let mut count = 0;
-    let deliveries = found(c, app, which, findings)?;
+    let deliveries = found(c, app, filter, findings)?;
     findings.set_aside(c)?;
     for (row, held, delivery) in deliveries {
-        count += take_back(c, (row, held), delivery, which, *at)?;
+        count += take_back(c, (row, held), delivery, filter, *at)?;
     }
-    if let WithdrawFilter::Id(id) = which {
+    if let WithdrawFilter::Id(id) = filter {
         c.prepare_cached(
             "UPDATE notifications SET revoked_at = ?3 WHERE id = ?1 AND app = ?2 AND revoked_at IS NULL",
         )?
@@ -40,7 +40,7 @@ pub(crate) fn withdraw(
 fn found(
     c: &Connection,
     app: &AppId,
-    which: &WithdrawFilter,
+    filter: &WithdrawFilter,
     findings: &mut Findings,
 ) -> rusqlite::Result<Vec<(i64, bool, Delivery)>> {
     let read = |row: &rusqlite::Row<'_>| {
@@ -48,7 +48,7 @@ fn found(
         let held = row.get(1)?;
         Ok(findings.check(delivery, || Source::Delivery { row: id }).map(|delivery| (id, held, delivery)))
     };
-    match which {
+    match filter {
         WithdrawFilter::Id(id) => c
             .prepare_cached(
                 "SELECT rowid, owner IS NOT NULL, body FROM deliveries WHERE notification = ?1 AND app = ?2",
@@ -70,12 +70,12 @@ fn take_back(
     c: &Connection,
     (row, held): (i64, bool),
     mut delivery: Delivery,
-    which: &WithdrawFilter,
+    filter: &WithdrawFilter,
     at: Timestamp,
 ) -> rusqlite::Result<u64> {
     let message = std::sync::Arc::clone(&delivery.message);
     let taken: Vec<Target> =
-        delivery.targets.extract_if(.., |target| which.takes(&message, target)).collect();
+        delivery.targets.extract_if(.., |target| filter.takes(&message, target)).collect();
     if taken.is_empty() {
         return Ok(0);
     }

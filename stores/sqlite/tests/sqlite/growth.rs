@@ -28,7 +28,7 @@ fn admission(keep_until: Timestamp, recipients: usize, node: NodeId) -> Admissio
         skipped: Vec::new(),
         tag: None,
         entries: vec![Entry { delivery, due: NOW, held_by: Some(node) }],
-        later: None,
+        deferred_plan: None,
         withdrawal: None,
     }
 }

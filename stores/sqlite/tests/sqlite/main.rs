@@ -110,7 +110,7 @@ fn admission(key: &str, withdrawal: Option<Withdrawal>) -> Admission {
         skipped: Vec::new(),
         tag: None,
         entries: vec![Entry { delivery, due: sample::NOW, held_by: None }],
-        later: None,
+        deferred_plan: None,
         withdrawal,
     }
 }
@@ -123,8 +123,8 @@ async fn an_admission_that_fails_withdraws_nothing_and_leaves_its_key_free() {
     let (app, delivery) = (ring.app.clone(), ring.entries[0].delivery.clone());
     store.admit(ring).await.unwrap();
     let users = vec![pushgate::UserId::new("ann").unwrap()];
-    let which = WithdrawFilter::Tag { tag: "call".to_owned(), users, before: NotificationId::new() };
-    let withdrawal = Withdrawal { app: app.clone(), which, at: sample::NOW };
+    let filter = WithdrawFilter::Tag { tag: "call".to_owned(), users, before: NotificationId::new() };
+    let withdrawal = Withdrawal { app: app.clone(), filter, at: sample::NOW };
     let mut removal = admission("removal", Some(withdrawal));
     // The last thing that is written is refused: the same delivery of the same notification again.
     let twice = Entry { delivery: removal.entries[0].delivery.clone(), due: sample::NOW, held_by: None };

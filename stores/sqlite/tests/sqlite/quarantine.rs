@@ -86,7 +86,7 @@ async fn admit(store: &SqliteStore, recipients: usize, held_by: Option<NodeId>) 
     delivery
 }
 
-fn admission(id: NotificationId, entries: Vec<Entry>, later: Option<DeferredPlan>) -> Admission {
+fn admission(id: NotificationId, entries: Vec<Entry>, deferred_plan: Option<DeferredPlan>) -> Admission {
     Admission {
         id,
         app: app(),
@@ -96,7 +96,7 @@ fn admission(id: NotificationId, entries: Vec<Entry>, later: Option<DeferredPlan
         skipped: Vec::new(),
         tag: None,
         entries,
-        later,
+        deferred_plan,
         withdrawal: None,
     }
 }
@@ -178,8 +178,8 @@ async fn what_cannot_be_decoded_is_no_obstacle_to_withdrawing_the_rest() {
     let damaged = Damaged::open();
     let (bad, good) = (admit(&damaged.store, 1, None).await, admit(&damaged.store, 1, None).await);
     damaged.damage(BROKEN, bad.message.id);
-    let which = WithdrawFilter::Id(bad.message.id);
-    assert_eq!(damaged.store.withdraw(&app(), &which, NOW).await.unwrap(), 0);
+    let filter = WithdrawFilter::Id(bad.message.id);
+    assert_eq!(damaged.store.withdraw(&app(), &filter, NOW).await.unwrap(), 0);
     damaged.one(RowKind::Delivery).await;
     assert!(damaged.status(bad.message.id).await.is_settled());
     assert_eq!(damaged.take().await, [good]);
@@ -205,9 +205,13 @@ async fn postpone(store: &SqliteStore) -> NotificationId {
         after: None,
         stage: Stage::Fresh,
     };
-    let ask = Notification { send_at: Some(NOW), ..Notification::new(app(), Audience::All).title("secret") };
+    let request =
+        Notification { send_at: Some(NOW), ..Notification::new(app(), Audience::All).title("secret") };
     let id = NotificationId::new();
-    store.admit(admission(id, Vec::new(), Some(DeferredPlan { ask, parts: vec![part] }))).await.unwrap();
+    store
+        .admit(admission(id, Vec::new(), Some(DeferredPlan { request, batches: vec![part] })))
+        .await
+        .unwrap();
     id
 }
 

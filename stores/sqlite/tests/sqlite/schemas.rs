@@ -159,7 +159,7 @@ async fn what_users_want_and_what_is_planned_later_is_read_since_schema_2() {
         let now = NOW + Duration::from_secs(60);
         let parts = opened.store.lease_batches(NodeId::new(), now, 10).await.unwrap().leases;
         let read: Vec<_> =
-            parts.iter().map(|one| (one.notification, one.part.place, one.ask.send_at)).collect();
+            parts.iter().map(|one| (one.notification, one.batch.place, one.request.send_at)).collect();
         assert_eq!(read, [(id(5), 0, Some(NOW)), (id(5), 1, Some(NOW))]);
         assert_eq!(parts[0].acknowledged, [user("bob")]);
         assert_eq!(opened.store.quarantined(None, 10).await.unwrap(), [], "schema {schema}");

@@ -60,10 +60,10 @@ async fn what_a_living_node_holds_is_left_to_it(queue: &dyn Queue) {
 async fn a_postponed_part_is_due_again_at_that_time(queue: &dyn Queue) {
     let (app, node) = (app("postponed"), NodeId::new());
     let audience = Audience::Users(vec![user("bob")]);
-    let ask = Notification::new(app.clone(), Audience::Users(Vec::new()));
+    let request = Notification::new(app.clone(), Audience::Users(Vec::new()));
     let part = AudienceBatch { place: 0, due: T0, audience, after: None, stage: Stage::Fresh };
-    let later = Some(DeferredPlan { ask, parts: vec![part] });
-    let asked = Admission { later, ..admission(&app, None, &[]) };
+    let deferred_plan = Some(DeferredPlan { request, batches: vec![part] });
+    let asked = Admission { deferred_plan, ..admission(&app, None, &[]) };
     let id = asked.id;
     queue.admit(asked).await.expect("admit");
     let take = async |now| {
@@ -76,7 +76,7 @@ async fn a_postponed_part_is_due_again_at_that_time(queue: &dyn Queue) {
     assert_eq!(take(later - Duration::from_millis(1)).await, None);
     let second = take(later).await.expect("due again");
     assert!(second.epoch > first.epoch);
-    assert_eq!((second.part.due, &second.part.audience), (later, &first.part.audience));
+    assert_eq!((second.batch.due, &second.batch.audience), (later, &first.batch.audience));
     assert_eq!(queue.postpone_batch(&first, later).await.expect("postpone"), Finished::Fenced);
     let status = queue.status(&app, id).await.expect("read").expect("kept");
     assert_eq!(

@@ -21,16 +21,16 @@ fn part(place: u32, due: Timestamp) -> AudienceBatch {
     AudienceBatch { place, due, audience, after: None, stage: Stage::Fresh }
 }
 
-fn postponed(app: &AppId, parts: Vec<AudienceBatch>) -> Admission {
-    let ask = Notification::new(app.clone(), Audience::All).title("t");
-    Admission { later: Some(DeferredPlan { ask, parts }), ..admission(app, None, &[]) }
+fn postponed(app: &AppId, batches: Vec<AudienceBatch>) -> Admission {
+    let request = Notification::new(app.clone(), Audience::All).title("t");
+    Admission { deferred_plan: Some(DeferredPlan { request, batches }), ..admission(app, None, &[]) }
 }
 
 fn done(lease: &BatchLease, entries: Vec<Entry>, next: Vec<AudienceBatch>) -> BatchCompletion {
     let skip = Skip { user: None, device: None, reason: SkipReason::NoDevice };
     BatchCompletion {
         notification: lease.notification,
-        place: lease.part.place,
+        place: lease.batch.place,
         epoch: lease.epoch,
         entries,
         skipped: vec![skip],
@@ -65,11 +65,11 @@ pub(super) async fn promises(queue: &dyn Queue) {
 async fn a_part_is_taken_when_it_is_due_and_once(queue: &dyn Queue) {
     let (app, node, later) = (app("part-due"), NodeId::new(), T0 + Duration::from_secs(9));
     let asked = postponed(&app, vec![part(0, later), part(1, T0)]);
-    let (id, ask) = (asked.id, asked.later.clone().expect("parts").ask);
+    let (id, request) = (asked.id, asked.deferred_plan.clone().expect("deferred plan").request);
     queue.admit(asked).await.expect("admit");
     let taken = take(queue, node, T0, id).await;
-    assert_eq!((taken.len(), &taken[0].part), (1, &part(1, T0)));
-    assert_eq!((&taken[0].ask, taken[0].created_at), (&ask, T0));
+    assert_eq!((taken.len(), &taken[0].batch), (1, &part(1, T0)));
+    assert_eq!((&taken[0].request, taken[0].created_at), (&request, T0));
     assert_eq!(take(queue, node, T0, id).await, [], "it is ours already");
     let next = queue.lease_batches(node, T0, 0).await.expect("take").next_due;
     assert!(next.is_some_and(|next| next <= later));
@@ -92,7 +92,7 @@ async fn a_part_leaves_together_with_what_was_planned_of_it(queue: &dyn Queue) {
     assert_eq!((status.skips, status.skipped.len()), (1, 1));
     assert_eq!(status.counts.get(&State::Queued), Some(&1));
     assert!(!status.is_settled());
-    assert_eq!(take(queue, node, T0, id).await[0].part, part(1, T0));
+    assert_eq!(take(queue, node, T0, id).await[0].batch, part(1, T0));
     queue.sweep(T0 + Duration::from_secs(99)).await.expect("sweep");
     assert!(queue.status(&app, id).await.expect("read").is_some(), "a part is open");
 }
@@ -223,7 +223,7 @@ async fn what_is_taken_back_while_it_is_held_does_not_come_again(queue: &dyn Que
 
 /// Returns the withdrawal for these users and the collapse key of [`ring`].
 fn withdrawal(app: &AppId, users: &[&str]) -> Option<Withdrawal> {
-    Some(Withdrawal { app: app.clone(), which: tag(users), at: T0 })
+    Some(Withdrawal { app: app.clone(), filter: tag(users), at: T0 })
 }
 
 /// Returns the state of the first recipient of a notification.

@@ -52,7 +52,7 @@ pub(super) fn admission(app: &AppId, key: Option<&str>, due: &[(Timestamp, Optio
         keep_until: T0,
         skipped: Vec::new(),
         tag: None,
-        later: None,
+        deferred_plan: None,
         withdrawal: None,
         entries: due.iter().enumerate().map(entry).collect(),
     }
