@@ -4,6 +4,7 @@
 mod arrows;
 mod channels;
 mod docs;
+mod language;
 mod lines;
 mod names;
 mod sizes;
