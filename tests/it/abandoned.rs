@@ -24,7 +24,7 @@ use pushgate_kit::clock::ManualClock;
 use pushgate_server::serve;
 use tokio::sync::{Notify, mpsc};
 
-use crate::house::{Client, PATIENCE};
+use crate::setup::{Client, MAX_WAIT};
 
 /// A queue that can be made to wait in `admit`, to fail in `finish`, and to refuse heartbeats as a full disk does.
 #[derive(Default)]
@@ -207,7 +207,7 @@ async fn a_caller_who_hangs_up_while_it_is_stored_has_it_sent_all_the_same() {
     let (gateway, mut told) = gateway(&queue, dummy()).await;
     // Once the lane has emptied the queue, what is submitted goes to it from memory.
     gateway.submit(hello()).await.unwrap();
-    tokio::time::timeout(PATIENCE, told.recv()).await.unwrap().unwrap();
+    tokio::time::timeout(MAX_WAIT, told.recv()).await.unwrap().unwrap();
     queue.slow.store(true, Ordering::Release);
     let submit = gateway.submit(hello());
     tokio::select! {
@@ -215,7 +215,7 @@ async fn a_caller_who_hangs_up_while_it_is_stored_has_it_sent_all_the_same() {
         () = queue.admitting.notified() => {}
     }
     queue.go_on.notify_one();
-    let receipt = tokio::time::timeout(PATIENCE, told.recv()).await.unwrap().unwrap();
+    let receipt = tokio::time::timeout(MAX_WAIT, told.recv()).await.unwrap().unwrap();
     assert_eq!(receipt.state, State::Sent);
 }
 
@@ -224,9 +224,9 @@ async fn a_channel_that_panics_has_given_a_fault_and_nothing_is_stuck() {
     let queue = Arc::new(Troubled::default());
     let (gateway, mut told) = gateway(&queue, Panics(dummy(), AtomicU32::new(0))).await;
     gateway.submit(hello()).await.unwrap();
-    let first = tokio::time::timeout(PATIENCE, told.recv()).await.unwrap().unwrap();
+    let first = tokio::time::timeout(MAX_WAIT, told.recv()).await.unwrap().unwrap();
     assert_eq!((first.state, first.fault.unwrap().kind), (State::Queued, Kind::Bug));
-    let second = tokio::time::timeout(PATIENCE, told.recv()).await.unwrap().unwrap();
+    let second = tokio::time::timeout(MAX_WAIT, told.recv()).await.unwrap().unwrap();
     assert_eq!((second.state, second.attempts), (State::Sent, 2));
 }
 
@@ -235,7 +235,7 @@ async fn an_outcome_that_could_not_be_stored_is_stored_when_storage_is_well_agai
     let queue = Arc::new(Troubled { failures: AtomicU32::new(2), ..Troubled::default() });
     let (gateway, mut told) = gateway(&queue, dummy()).await;
     let ticket = gateway.submit(hello()).await.unwrap();
-    let receipt = tokio::time::timeout(PATIENCE, told.recv()).await.unwrap().unwrap();
+    let receipt = tokio::time::timeout(MAX_WAIT, told.recv()).await.unwrap().unwrap();
     assert_eq!(receipt.state, State::Sent);
     let status = gateway
         .wait_until_settled(&AppId::new("demo").unwrap(), ticket.id, Duration::ZERO)
@@ -257,7 +257,7 @@ async fn readiness_is_remembered_says_no_on_a_full_disk_and_yes_again_after_it()
     let running = serve::open(&config, gateway.clone(), None).await.unwrap();
     let client = Client::new(&format!("http://{}", running.address), "");
     let becomes = async |status: u16| {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = tokio::time::Instant::now() + MAX_WAIT;
         loop {
             let (given, answer) = client.raw(Method::GET, "/readyz", "").await;
             if given == status {
@@ -294,7 +294,7 @@ async fn a_part_whose_planning_panics_waits_and_is_planned_after_those_of_other_
     };
     let demo = AppId::new("demo").unwrap();
     let mut passed = 0;
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + MAX_WAIT;
     while !is_sent(&other.0, other.1.id).await || !is_sent(&demo, panicking.id).await {
         assert!(tokio::time::Instant::now() < deadline, "a part was not planned");
         assert!(passed > 30 || !is_sent(&demo, panicking.id).await, "the part waits after a panic");

@@ -20,25 +20,25 @@ use pushgate_server::assemble;
 use pushgate_transport::{HttpTransport, Roots};
 use serde_json::{Value, json};
 
-use crate::house::{House, PATIENCE};
 use crate::secrecy::keep_secret;
+use crate::setup::{MAX_WAIT, Setup};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// The id of a new broadcast channel that keeps nothing.
-async fn broadcast_channel(house: &House) -> String {
-    let apns = house.emulator.apns();
-    let (roots, own) = (Roots::Pem(house.emulator.ca_pem().to_owned()), apns.certificate_pem());
+async fn broadcast_channel(setup: &Setup) -> String {
+    let apns = setup.emulator.apns();
+    let (roots, own) = (Roots::Pem(setup.emulator.ca_pem().to_owned()), apns.certificate_pem());
     let transport = HttpTransport::builder().roots(roots).identity(own, Secret::from(own)).build().unwrap();
     let uri = format!("{}/1/apps/{}/channels", apns.url(), apns.topic()).parse().unwrap();
     let wish = json!({"message-storage-policy": 0, "push-type": "LiveActivity"}).to_string();
-    let made = transport.send(Request::post(uri, wish, PATIENCE)).await.unwrap();
+    let made = transport.send(Request::post(uri, wish, MAX_WAIT)).await.unwrap();
     made.headers["apns-channel-id"].to_str().unwrap().to_owned()
 }
 
 /// A token of an iPhone for this kind of push.
-fn token(house: &House, kind: PushType) -> String {
-    let apns = house.emulator.apns();
+fn token(setup: &Setup, kind: PushType) -> String {
+    let apns = setup.emulator.apns();
     if apns.inbox("phone").is_none() {
         apns.add_device("phone", Environment::Production);
     }
@@ -47,13 +47,13 @@ fn token(house: &House, kind: PushType) -> String {
     token
 }
 
-fn inbox(house: &House) -> Vec<ShownNotification> {
-    house.emulator.apns().inbox("phone").unwrap()
+fn inbox(setup: &Setup) -> Vec<ShownNotification> {
+    setup.emulator.apns().inbox("phone").unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_push_type_is_taken_at_the_token_it_is_for() {
-    let house = House::open().await;
+    let setup = Setup::open().await;
     let activity = json!({"content-state": {"minutes": 2}});
     let rows = [
         (PushType::Alert, "alert", Value::Null),
@@ -69,33 +69,33 @@ async fn every_push_type_is_taken_at_the_token_it_is_for() {
         (PushType::Controls, "controls", Value::Null),
     ];
     for (kind, name, aps) in rows {
-        let token = token(&house, kind);
+        let token = token(&setup, kind);
         let mut options = json!({"headers": {"apns-push-type": name}});
         if aps.is_object() {
             options["aps"] = aps;
         }
         let asked = json!({"to": {"addresses": [{"channel": "apns", "token": token}]},
             "title": "Ann", "content": "calls you", "overrides": {"apns": options}});
-        let (_, answer) = house.client.submit(&asked, "?wait=20s").await;
+        let (_, answer) = setup.client.submit(&asked, "?wait=20s").await;
         assert_eq!(answer["status"]["counts"], json!({"sent": 1}), "{name}: {answer}");
     }
-    let rings: Vec<_> = inbox(&house).into_iter().filter(|shown| shown.rings).collect();
+    let rings: Vec<_> = inbox(&setup).into_iter().filter(|shown| shown.rings).collect();
     assert_eq!((rings.len(), rings[0].title.as_str()), (1, "Ann"), "the call's screen names the caller");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_of_five_kilobytes_is_taken_and_a_message_of_that_size_is_refused_at_the_door() {
-    let house = House::open().await;
-    let voip = token(&house, PushType::Voip);
+    let setup = Setup::open().await;
+    let voip = token(&setup, PushType::Voip);
     let asked = |token: &str, overrides: Value| {
         json!({"to": {"addresses": [{"channel": "apns", "token": token}]}, "title": "Ann",
             "payload": "x".repeat(4500), "overrides": {"apns": overrides}})
     };
     let call = asked(&voip, json!({"headers": {"apns-push-type": "voip"}}));
-    let (_, answer) = house.client.submit(&call, "?wait=20s").await;
+    let (_, answer) = setup.client.submit(&call, "?wait=20s").await;
     assert_eq!(answer["status"]["counts"], json!({"sent": 1}), "{answer}");
-    let token = token(&house, PushType::Alert);
-    let (status, answer) = house.client.submit(&asked(&token, json!({})), "").await;
+    let token = token(&setup, PushType::Alert);
+    let (status, answer) = setup.client.submit(&asked(&token, json!({})), "").await;
     assert_eq!((status, &answer["code"]), (422, &json!("too_large")), "{answer}");
 }
 
@@ -136,12 +136,12 @@ async fn two_apps_with_one_key_share_their_connections_and_two_keys_do_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_update_to_a_broadcast_channel_reaches_each_follower_once_and_nobody_else() {
-    let house = House::open().await;
-    let apns = house.emulator.apns();
+    let setup = Setup::open().await;
+    let apns = setup.emulator.apns();
     for phone in ["ann", "bob", "eve"] {
         apns.add_device(phone, Environment::Production);
     }
-    let id = broadcast_channel(&house).await;
+    let id = broadcast_channel(&setup).await;
     assert!(apns.follow("ann", &id) && apns.follow("bob", &id));
     let asked = |channel: &str| {
         json!({"to": {"addresses": [{"channel": "apns", "token": format!("broadcast:{channel}")}]},
@@ -149,13 +149,13 @@ async fn an_update_to_a_broadcast_channel_reaches_each_follower_once_and_nobody_
             "overrides": {"apns": {"headers": {"apns-push-type": "liveactivity"},
                 "aps": {"content-state": {"home": 1, "away": 0}}}}})
     };
-    let (_, answer) = house.client.submit(&asked(&id), "?wait=20s").await;
+    let (_, answer) = setup.client.submit(&asked(&id), "?wait=20s").await;
     assert_eq!(answer["status"]["counts"], json!({"sent": 1}), "{answer}");
     for (phone, seen) in [("ann", 1), ("bob", 1), ("eve", 0)] {
         assert_eq!(apns.inbox(phone).unwrap().len(), seen, "{phone}");
     }
     assert_eq!(apns.inbox("ann").unwrap()[0].data["content-state"]["home"], 1);
-    let (_, answer) = house.client.submit(&asked("bm9ib2R5"), "?wait=20s").await;
+    let (_, answer) = setup.client.submit(&asked("bm9ib2R5"), "?wait=20s").await;
     assert_eq!(answer["status"]["counts"], json!({"failed": 1}), "{answer}");
 }
 
@@ -235,7 +235,7 @@ impl Bench {
 
     /// The receipt once the given attempt is settled.
     async fn after_attempt(&self, id: NotificationId, attempt: u32) -> Receipt {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = tokio::time::Instant::now() + MAX_WAIT;
         loop {
             let status = self.gateway.status(&demo(), id).await.unwrap().unwrap();
             let receipt = status.receipts[0].clone();

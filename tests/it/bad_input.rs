@@ -3,20 +3,20 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::house::{Client, House};
+use crate::setup::{Client, Setup};
 
 const PATH: &str = "/v1/apps/demo/notifications";
 
 /// Asks, and expects to be refused with this status and code.
 async fn refused(body: impl Into<Vec<u8>>, status: u16, code: &str) {
-    let house = House::open().await;
-    let page = house.page_of("bob").await;
-    let answer = house.client.raw(Method::POST, PATH, body).await;
+    let setup = Setup::open().await;
+    let page = setup.page_of("bob").await;
+    let answer = setup.client.raw(Method::POST, PATH, body).await;
     expect(&answer, status, code);
     // The next, good one is the only one that ever arrives.
     let good = json!({"to": {"users": ["bob"]}, "title": "good"});
-    house.client.submit(&good, "?wait=20s").await;
-    let inbox = house.emulator.fcm().inbox(&page).unwrap();
+    setup.client.submit(&good, "?wait=20s").await;
+    let inbox = setup.emulator.fcm().inbox(&page).unwrap();
     assert_eq!(inbox.iter().map(|shown| shown.title.as_str()).collect::<Vec<_>>(), ["good"]);
 }
 
@@ -79,26 +79,26 @@ const REFUSED: [(&str, &str); 22] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_names_the_path_of_the_field_and_quotes_no_parser() {
-    let house = House::open().await;
+    let setup = Setup::open().await;
     for (body, field) in REFUSED {
-        let (status, answer) = house.client.raw(Method::POST, PATH, body).await;
+        let (status, answer) = setup.client.raw(Method::POST, PATH, body).await;
         assert_eq!((status, &answer["field"]), (422, &field.into()), "{body}: {answer}");
         let detail = answer["detail"].as_str().unwrap();
         let of_parser = ["untagged", "variant", "struct ", "line ", "expected", "invalid type"];
         assert!(detail.starts_with(field) && !of_parser.iter().any(|word| detail.contains(word)), "{detail}");
     }
     let near = asked(json!({"overrides": {"fmc": {}}}));
-    let (_, answer) = house.client.raw(Method::POST, PATH, near).await;
+    let (_, answer) = setup.client.raw(Method::POST, PATH, near).await;
     assert!(answer["detail"].as_str().unwrap().ends_with("did you mean `fcm`?"), "{answer}");
     let deep = format!("{}1{}", r#"{"a":"#.repeat(40), "}".repeat(40));
     let deep = format!(r#"{{"to": {{"users": ["bob"]}}, "title": "x", "overrides": {{"fcm": {deep}}}}}"#);
-    let (status, answer) = house.client.raw(Method::POST, PATH, deep).await;
+    let (status, answer) = setup.client.raw(Method::POST, PATH, deep).await;
     assert_eq!((status, &answer["code"]), (422, &"invalid_body".into()), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_array_is_no_object_in_any_body() {
-    let house = House::open().await;
+    let setup = Setup::open().await;
     for (method, path, body) in [
         (Method::PUT, "users/bob/badge", "[3,null,false]"),
         (Method::PUT, "users/bob/rules", "[[],[]]"),
@@ -108,7 +108,7 @@ async fn an_array_is_no_object_in_any_body() {
         (Method::POST, "devices:unbind", r#"["fcm","t"]"#),
         (Method::POST, "devices:rotate", r#"[{},{}]"#),
     ] {
-        let answer = house.client.raw(method, &format!("/v1/apps/demo/{path}"), body).await;
+        let answer = setup.client.raw(method, &format!("/v1/apps/demo/{path}"), body).await;
         expect(&answer, 422, "invalid_body");
         assert_eq!(answer.1["detail"], "the body must be an object, not an array", "{path}");
     }
@@ -116,7 +116,7 @@ async fn an_array_is_no_object_in_any_body() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_query_parameter_is_refused() {
-    let house = House::open().await;
+    let setup = Setup::open().await;
     for (method, path, field) in [
         (Method::POST, "notifications?wiat=5s", "wiat"),
         (Method::POST, "notifications?wait=5s&wait=6s", "wait"),
@@ -124,7 +124,7 @@ async fn an_unknown_query_parameter_is_refused() {
         (Method::GET, "devices/d?user=bob", "user"),
         (Method::PUT, "users/bob/rules?x", "x"),
     ] {
-        let answer = house.client.raw(method, &format!("/v1/apps/demo/{path}"), asked(json!({}))).await;
+        let answer = setup.client.raw(method, &format!("/v1/apps/demo/{path}"), asked(json!({}))).await;
         expect(&answer, 422, "invalid_field");
         assert_eq!(answer.1["field"], field, "{path}: {}", answer.1);
     }
@@ -132,7 +132,7 @@ async fn an_unknown_query_parameter_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_with_a_locale_or_a_time_zone_that_is_none_is_refused() {
-    let house = House::open().await;
+    let setup = Setup::open().await;
     for (field, wrong, right) in
         [("locale", "english (US)", "zh-Hans-CN"), ("time_zone", "Asia/Beijing", "Asia/Shanghai")]
     {
@@ -141,20 +141,20 @@ async fn a_device_with_a_locale_or_a_time_zone_that_is_none_is_refused() {
                 .to_string()
         };
         let path = "/v1/apps/demo/devices/d";
-        let answer = house.client.raw(Method::PUT, path, device(wrong)).await;
+        let answer = setup.client.raw(Method::PUT, path, device(wrong)).await;
         expect(&answer, 422, "invalid_field");
         assert_eq!(answer.1["field"], field);
-        let (status, answer) = house.client.raw(Method::PUT, path, device(right)).await;
+        let (status, answer) = setup.client.raw(Method::PUT, path, device(right)).await;
         assert!(status < 300, "{answer}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_that_some_channels_leave_out_is_warned_of() {
-    let house = House::open().await;
-    house.page_of("bob").await;
+    let setup = Setup::open().await;
+    setup.page_of("bob").await;
     let warnings = async |link: &str, path: &str| {
-        let (status, answer) = house.client.raw(Method::POST, path, asked(json!({"link": link}))).await;
+        let (status, answer) = setup.client.raw(Method::POST, path, asked(json!({"link": link}))).await;
         assert!(status < 300, "{answer}");
         answer["warnings"].clone()
     };
@@ -167,7 +167,7 @@ async fn a_link_that_some_channels_leave_out_is_warned_of() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_method_is_told_the_right_ones() {
-    let house = House::open().await;
+    let setup = Setup::open().await;
     let id = "/v1/apps/demo/notifications/0192d0e4-0000-7000-8000-000000000000";
     for (method, path, allowed) in [
         (Method::POST, id.to_owned(), "GET,HEAD,DELETE"),
@@ -176,7 +176,7 @@ async fn a_wrong_method_is_told_the_right_ones() {
         (Method::DELETE, format!("{id}:ack"), "POST"),
         (Method::PUT, "/v1/apps/demo/notifications".to_owned(), "POST"),
     ] {
-        let (status, allow) = house.client.allow(method.clone(), &path).await;
+        let (status, allow) = setup.client.allow(method.clone(), &path).await;
         assert_eq!((status, allow.as_str()), (405, allowed), "{method} {path}");
     }
 }
@@ -221,20 +221,20 @@ async fn a_payload_of_ten_megabytes_is_refused_at_the_door() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_head_over_the_limit_is_refused() {
-    let house = House::open().await;
+    let setup = Setup::open().await;
     let path = format!("{PATH}?wait={}", "1".repeat(17 * 1024));
-    expect(&house.client.raw(Method::POST, &path, asked(json!({}))).await, 431, "head_too_large");
+    expect(&setup.client.raw(Method::POST, &path, asked(json!({}))).await, 431, "head_too_large");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_path_and_verb_of_the_openapi_document_is_answered() {
-    let house = House::open().await;
-    let (_, document) = house.client.raw(Method::GET, "/openapi.json", "").await;
+    let setup = Setup::open().await;
+    let (_, document) = setup.client.raw(Method::GET, "/openapi.json", "").await;
     for (path, verbs) in document["paths"].as_object().unwrap() {
         let path = path.replace(['{', '}'], "");
         for verb in verbs.as_object().unwrap().keys() {
             let verb: Method = verb.to_uppercase().parse().unwrap();
-            let (status, answer) = house.client.raw(verb.clone(), &path, "").await;
+            let (status, answer) = setup.client.raw(verb.clone(), &path, "").await;
             let routed = status != 405 && answer["code"] != "not_found";
             assert!(routed, "{verb} {path}: {status} {answer}");
         }
@@ -243,44 +243,44 @@ async fn every_path_and_verb_of_the_openapi_document_is_answered() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_wrong_or_foreign_key_is_refused() {
-    let house = House::open().await;
+    let setup = Setup::open().await;
     let body = asked(json!({}));
     let with =
-        async |key: &str| Client::new(&house.client.base, key).raw(Method::POST, PATH, body.clone()).await;
+        async |key: &str| Client::new(&setup.client.base, key).raw(Method::POST, PATH, body.clone()).await;
     expect(&with("").await, 401, "missing_key");
     expect(&with("pgk_wrong").await, 401, "unknown_key");
-    expect(&with(&house.key_of_another_app()).await, 403, "key_of_another_app");
+    expect(&with(&setup.key_of_another_app()).await, 403, "key_of_another_app");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_app_the_key_is_not_for_is_not_told_from_an_unknown_one() {
-    let house = House::open().await;
-    let answer = house.client.raw(Method::POST, "/v1/apps/nosuch/notifications", asked(json!({}))).await;
+    let setup = Setup::open().await;
+    let answer = setup.client.raw(Method::POST, "/v1/apps/nosuch/notifications", asked(json!({}))).await;
     expect(&answer, 403, "key_of_another_app");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_preview_shows_what_would_be_sent_and_sends_nothing() {
-    let house = House::open().await;
-    let page = house.page_of("bob").await;
+    let setup = Setup::open().await;
+    let page = setup.page_of("bob").await;
     let long = asked(json!({"content": "long ".repeat(2000)}));
-    let (status, answer) = house.client.raw(Method::POST, &format!("{PATH}:preview"), long).await;
+    let (status, answer) = setup.client.raw(Method::POST, &format!("{PATH}:preview"), long).await;
     assert_eq!(status, 200, "{answer}");
     let channel = &answer["channels"][0];
     assert_eq!(channel["truncated"], true);
     assert!(channel["bytes"].as_u64() <= channel["max_bytes"].as_u64());
     assert_eq!(channel["body"]["message"]["notification"]["title"], "bad");
-    assert!(house.emulator.fcm().inbox(&page).unwrap().is_empty());
+    assert!(setup.emulator.fcm().inbox(&page).unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_its_channel_could_never_send_to_is_refused_when_named_and_when_registered() {
     let address = json!({"channel": "fcm", "subscription": {"endpoint": "https://push.example/1"}});
     refused(json!({"to": {"addresses": [address]}, "title": "bad"}).to_string(), 422, "bad_address").await;
-    let house = House::open().await;
+    let setup = Setup::open().await;
     let device = json!({"id": "tab", "user": "bob", "platform": "web", "addresses": [address]});
-    let answer = house.client.raw(Method::POST, "/v1/apps/demo/devices", device.to_string()).await;
+    let answer = setup.client.raw(Method::POST, "/v1/apps/demo/devices", device.to_string()).await;
     expect(&answer, 422, "bad_address");
-    let (status, _) = house.client.raw(Method::GET, "/v1/apps/demo/devices/tab", "").await;
+    let (status, _) = setup.client.raw(Method::GET, "/v1/apps/demo/devices/tab", "").await;
     assert_eq!(status, 404);
 }

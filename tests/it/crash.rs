@@ -10,7 +10,7 @@ use pushgate_emulator::{Effect, Emulator, EventKind, Fault, Options, Platform};
 use pushgate_sqlite::SqliteStore;
 use serde_json::json;
 
-use crate::house::{Client, PATIENCE, configure};
+use crate::setup::{Client, MAX_WAIT, configure};
 
 /// A server in a process of its own, killed when dropped.
 struct Server(Child);
@@ -71,7 +71,7 @@ async fn killed_between_202_and_the_vendors_answer_it_is_delivered_under_the_sam
     assert_eq!(status, 202, "{answer}");
     emulator
         .fcm()
-        .wait_for(|what| matches!(what, EventKind::Arrived { replaced: false, .. }), PATIENCE)
+        .wait_for(|what| matches!(what, EventKind::Arrived { replaced: false, .. }), MAX_WAIT)
         .await
         .unwrap();
     let first = emulator.fcm().inbox("bob-web").unwrap();
@@ -80,7 +80,7 @@ async fn killed_between_202_and_the_vendors_answer_it_is_delivered_under_the_sam
     let (server, address) = Server::start(folder.path());
     let again = emulator
         .fcm()
-        .wait_for(|what| matches!(what, EventKind::Arrived { replaced: true, .. }), PATIENCE)
+        .wait_for(|what| matches!(what, EventKind::Arrived { replaced: true, .. }), MAX_WAIT)
         .await;
     assert!(again.is_some(), "it is delivered again after the restart");
     let inbox = emulator.fcm().inbox("bob-web").unwrap();
@@ -138,7 +138,7 @@ async fn a_group_of_100_000_survives_a_kill_in_the_middle_in_bounded_memory_and_
         shown(&emulator, name).await;
     }
     let path = format!("/v1/apps/demo/notifications/{}?devices=0", answer["id"].as_str().unwrap());
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = std::time::Instant::now() + MAX_WAIT;
     loop {
         let status = client.ask(http::Method::GET, &path, &serde_json::Value::Null, 200).await;
         if status["progress"]["open"] == 0 && status["counts"] == json!({"sent": MEMBERS}) {
@@ -186,6 +186,6 @@ async fn register_all(folder: &Path, emulator: &Emulator, names: &[String]) {
 async fn shown(emulator: &Emulator, name: &str) {
     let arrived = |what: &EventKind| matches!(what, EventKind::Arrived { device, .. } if device == name);
     if emulator.fcm().inbox(name).unwrap().is_empty() {
-        assert!(emulator.fcm().wait_for(arrived, PATIENCE).await.is_some(), "{name}");
+        assert!(emulator.fcm().wait_for(arrived, MAX_WAIT).await.is_some(), "{name}");
     }
 }

@@ -4,24 +4,24 @@ use http::Method;
 use pushgate_emulator::{Environment, Event, EventKind, WebPushService};
 use serde_json::{Value, json};
 
-use crate::house::House;
 use crate::secrecy::keep_secret;
+use crate::setup::Setup;
 
-async fn register(house: &House, id: &str, platform: &str, address: &Value) {
+async fn register(setup: &Setup, id: &str, platform: &str, address: &Value) {
     let body = json!({"user": "bob", "platform": platform, "addresses": [address]});
-    house.client.ask(Method::PUT, &format!("/v1/apps/demo/devices/{id}"), &body, 201).await;
+    setup.client.ask(Method::PUT, &format!("/v1/apps/demo/devices/{id}"), &body, 201).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn zpns_16_a_push_is_forwarded_to_fcm_and_to_a_web_push_service() {
-    let house = House::open().await;
-    let emulator = &house.emulator;
-    house.page_of("bob").await;
+    let setup = Setup::open().await;
+    let emulator = &setup.emulator;
+    setup.page_of("bob").await;
     let firefox = emulator.webpush().subscribe(WebPushService::Mozilla, emulator.vapid_public_key()).unwrap();
     keep_secret(&firefox.endpoint);
-    register(&house, "firefox", "web", &json!({"channel": "webpush", "subscription": firefox})).await;
+    register(&setup, "firefox", "web", &json!({"channel": "webpush", "subscription": firefox})).await;
     let asked = json!({"to": {"users": ["bob"]}, "title": "Ann", "content": "hello"});
-    let (_, answer) = house.client.submit(&asked, "?wait=20s").await;
+    let (_, answer) = setup.client.submit(&asked, "?wait=20s").await;
     assert_eq!(answer["status"]["counts"], json!({"sent": 2}), "{answer}");
     let answered = |event: Event| match event.kind {
         EventKind::Send { status, .. } | EventKind::WebPush { status, .. } => Some(status),
@@ -34,20 +34,20 @@ async fn zpns_16_a_push_is_forwarded_to_fcm_and_to_a_web_push_service() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_configuration_that_the_emulator_writes_reaches_a_page_a_firefox_and_an_iphone() {
-    let house = House::open().await;
-    let emulator = &house.emulator;
-    let page = house.page_of("bob").await;
+    let setup = Setup::open().await;
+    let emulator = &setup.emulator;
+    let page = setup.page_of("bob").await;
     let firefox = emulator.webpush().subscribe(WebPushService::Mozilla, emulator.vapid_public_key()).unwrap();
     let phone = emulator.apns().add_device("phone", Environment::Production).token;
     for secret in [&firefox.endpoint, &phone] {
         keep_secret(secret);
     }
-    register(&house, "firefox", "web", &json!({"channel": "webpush", "subscription": firefox})).await;
-    register(&house, "phone", "ios", &json!({"channel": "apns", "token": phone})).await;
+    register(&setup, "firefox", "web", &json!({"channel": "webpush", "subscription": firefox})).await;
+    register(&setup, "phone", "ios", &json!({"channel": "apns", "token": phone})).await;
 
     let (title, content, payload) = ("Ann", "六点见 🧗", r#"{"conversation":"ann"}"#);
     let asked = json!({"to": {"users": ["bob"]}, "title": title, "content": content, "payload": payload});
-    let (_, answer) = house.client.submit(&asked, "?wait=20s").await;
+    let (_, answer) = setup.client.submit(&asked, "?wait=20s").await;
     assert_eq!(answer["status"]["counts"], json!({"sent": 3}), "{answer}");
 
     for shown in [emulator.fcm().inbox(&page).unwrap(), emulator.apns().inbox("phone").unwrap()] {

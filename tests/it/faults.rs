@@ -19,7 +19,7 @@ use pushgate_kit::clock::ManualClock;
 use pushgate_transport::{HttpTransport, Roots};
 use serde_json::json;
 
-use crate::house::{House, PATIENCE};
+use crate::setup::{MAX_WAIT, Setup};
 
 pub(crate) struct Bench {
     pub(crate) emulator: Emulator,
@@ -97,7 +97,7 @@ impl Bench {
     /// The receipt once the gateway has settled the given attempt.
     pub(crate) async fn after_attempt(&self, id: pushgate::NotificationId, attempt: u32) -> Receipt {
         let app = pushgate::AppId::new("demo").unwrap();
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = tokio::time::Instant::now() + MAX_WAIT;
         loop {
             let status = self.gateway.status(&app, id).await.unwrap().unwrap();
             let receipt = status.receipts[0].clone();
@@ -150,7 +150,7 @@ impl Bench {
         assert_eq!(self.sends(), before, "sent before its time");
         self.clock.set(due);
         let sent =
-            self.emulator.fcm().wait_for(|what| matches!(what, EventKind::Arrived { .. }), PATIENCE).await;
+            self.emulator.fcm().wait_for(|what| matches!(what, EventKind::Arrived { .. }), MAX_WAIT).await;
         assert!(sent.is_some(), "not sent when its time came");
     }
 }
@@ -269,11 +269,11 @@ async fn nothing_is_tried_after_its_ttl() {
 }
 
 /// Sends so many notifications at once, and sees that each is sent and arrives exactly once.
-async fn all_arrive_once(house: &House, notifications: usize) {
+async fn all_arrive_once(setup: &Setup, notifications: usize) {
     let asked = |n: usize| json!({"to": {"users": ["bob"]}, "title": format!("{n}")});
     let submits: Vec<_> = (0..notifications)
         .map(|n| {
-            let (client, asked) = (house.client.clone(), asked(n));
+            let (client, asked) = (setup.client.clone(), asked(n));
             tokio::spawn(async move { client.submit(&asked, "?wait=25s").await })
         })
         .collect();
@@ -281,10 +281,10 @@ async fn all_arrive_once(house: &House, notifications: usize) {
         let (_, answer) = submit.await.unwrap();
         assert_eq!(answer["status"]["counts"], json!({"sent": 1}), "{answer}");
     }
-    let arrived = house.emulator.fcm().events(0);
+    let arrived = setup.emulator.fcm().events(0);
     let arrived = arrived.iter().filter(|event| matches!(event.kind, EventKind::Arrived { .. })).count();
     let mut titles: Vec<_> =
-        house.emulator.fcm().inbox("bob-web").unwrap().into_iter().map(|shown| shown.title).collect();
+        setup.emulator.fcm().inbox("bob-web").unwrap().into_iter().map(|shown| shown.title).collect();
     titles.sort();
     titles.dedup();
     assert_eq!((arrived, titles.len()), (notifications, notifications), "each one, and none twice");
@@ -293,37 +293,37 @@ async fn all_arrive_once(house: &House, notifications: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn goaway_loses_nothing_and_duplicates_nothing() {
     for last in [LastStream::This, LastStream::Before, LastStream::Highest] {
-        let house = House::open().await;
-        house.page_of("bob").await;
+        let setup = Setup::open().await;
+        setup.page_of("bob").await;
         let goaway = Goaway { last, then: AfterGoaway::Drain, ..Goaway::default() };
-        house.emulator.fcm().add_fault(Fault::next(10, Effect::Goaway(goaway)).share(0.05));
-        all_arrive_once(&house, 300).await;
+        setup.emulator.fcm().add_fault(Fault::next(10, Effect::Goaway(goaway)).share(0.05));
+        all_arrive_once(&setup, 300).await;
         let told = |what: &EventKind| matches!(what, EventKind::Goaway { .. });
-        let events = house.emulator.fcm().events(0);
+        let events = setup.emulator.fcm().events(0);
         assert!(events.iter().any(|event| told(&event.kind)), "a connection was told to go away: {last:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_limit_that_shrinks_to_one_slows_but_loses_nothing() {
-    let house = House::open().await;
-    house.page_of("bob").await;
-    house.emulator.fcm().add_fault(Fault::next(1, Effect::StreamLimit(1)).skip(50));
-    all_arrive_once(&house, 300).await;
+    let setup = Setup::open().await;
+    setup.page_of("bob").await;
+    setup.emulator.fcm().add_fault(Fault::next(1, Effect::StreamLimit(1)).skip(50));
+    all_arrive_once(&setup, 300).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bearer_that_expires_early_costs_one_token_fetch() {
-    let house = House::open().await;
-    house.page_of("bob").await;
-    all_arrive_once(&house, 1).await;
-    house.emulator.fcm().age_bearers(HOUR);
+    let setup = Setup::open().await;
+    setup.page_of("bob").await;
+    all_arrive_once(&setup, 1).await;
+    setup.emulator.fcm().age_bearers(HOUR);
     let asked = json!({"to": {"users": ["bob"]}, "title": "Ann"});
-    let submits = (0..200).map(|_| house.client.submit(&asked, "?wait=25s"));
+    let submits = (0..200).map(|_| setup.client.submit(&asked, "?wait=25s"));
     for (_, answer) in futures_util::future::join_all(submits).await {
         assert_eq!(answer["status"]["counts"], json!({"sent": 1}), "{answer}");
     }
-    let fetched = house.emulator.fcm().events(0);
+    let fetched = setup.emulator.fcm().events(0);
     let fetched = fetched.iter().filter(|event| matches!(event.kind, EventKind::Token { .. })).count();
     assert_eq!(fetched, 2, "one at the start, one after the bearer's age");
 }
@@ -336,7 +336,7 @@ async fn of_a_vendor_that_fails_now_and_then_everything_arrives_in_the_end() {
     for _ in 0..60 {
         asked.push(bench.submit(HOUR).await);
     }
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + MAX_WAIT;
     while let Some(waiting) = bench.waiting(&asked).await {
         assert!(tokio::time::Instant::now() < deadline, "{} have not arrived", waiting.len());
         // Time goes by only when everybody waits for it: an attempt under way must not find itself hours later.

@@ -6,22 +6,22 @@ use http::Method;
 use pushgate_emulator::{AfterGoaway, Effect, Environment, EventKind, Fault, Goaway, LastStream};
 use serde_json::{Value, json};
 
-use crate::house::House;
 use crate::secrecy::keep_secret;
+use crate::setup::Setup;
 
 /// An iPhone of a user, registered with the gateway.
-async fn phone_of(house: &House, user: &str) -> String {
+async fn phone_of(setup: &Setup, user: &str) -> String {
     let id = format!("{user}-iphone");
-    let phone = house.emulator.apns().add_device(&id, Environment::Production);
+    let phone = setup.emulator.apns().add_device(&id, Environment::Production);
     keep_secret(&phone.token);
     let body =
         json!({"user": user, "platform": "ios", "addresses": [{"channel": "apns", "token": phone.token}]});
-    house.client.ask(Method::PUT, &format!("/v1/apps/demo/devices/{id}"), &body, 201).await;
+    setup.client.ask(Method::PUT, &format!("/v1/apps/demo/devices/{id}"), &body, 201).await;
     id
 }
 
-fn told(house: &House, wanted: impl Fn(&EventKind) -> bool) -> usize {
-    house.emulator.apns().events(0).iter().filter(|event| wanted(&event.kind)).count()
+fn told(setup: &Setup, wanted: impl Fn(&EventKind) -> bool) -> usize {
+    setup.emulator.apns().events(0).iter().filter(|event| wanted(&event.kind)).count()
 }
 
 fn hello() -> Value {
@@ -29,9 +29,9 @@ fn hello() -> Value {
 }
 
 /// Sends so many notifications at once, and sees that each is sent and arrives exactly once.
-async fn all_arrive_once(house: &House, notifications: usize) {
+async fn all_arrive_once(setup: &Setup, notifications: usize) {
     let submits = (0..notifications).map(|n| {
-        let (client, mut asked) = (house.client.clone(), hello());
+        let (client, mut asked) = (setup.client.clone(), hello());
         asked["title"] = format!("{n}").into();
         tokio::spawn(async move { client.submit(&asked, "?wait=25s").await })
     });
@@ -39,8 +39,8 @@ async fn all_arrive_once(house: &House, notifications: usize) {
         let (_, answer) = submit.await.unwrap();
         assert_eq!(answer["status"]["counts"], json!({"sent": 1}), "{answer}");
     }
-    let arrived = told(house, |what| matches!(what, EventKind::Arrived { .. }));
-    let inbox = house.emulator.apns().inbox("bob-iphone").unwrap();
+    let arrived = told(setup, |what| matches!(what, EventKind::Arrived { .. }));
+    let inbox = setup.emulator.apns().inbox("bob-iphone").unwrap();
     let mut titles: Vec<_> = inbox.into_iter().map(|shown| shown.title).collect();
     titles.sort();
     titles.dedup();
@@ -49,11 +49,11 @@ async fn all_arrive_once(house: &House, notifications: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_burst_on_new_connections_waits_for_the_first_success_of_each() {
-    let house = House::open().await;
-    phone_of(&house, "bob").await;
-    all_arrive_once(&house, 300).await;
+    let setup = Setup::open().await;
+    phone_of(&setup, "bob").await;
+    all_arrive_once(&setup, 300).await;
     assert_eq!(
-        told(&house, |what| matches!(what, EventKind::Refused { .. })),
+        told(&setup, |what| matches!(what, EventKind::Refused { .. })),
         0,
         "no stream was one too many"
     );
@@ -62,32 +62,32 @@ async fn a_burst_on_new_connections_waits_for_the_first_success_of_each() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_goaway_with_a_reason_loses_nothing_and_duplicates_nothing() {
     for last in [LastStream::This, LastStream::Before] {
-        let house = House::open().await;
-        phone_of(&house, "bob").await;
+        let setup = Setup::open().await;
+        phone_of(&setup, "bob").await;
         let debug = r#"{"reason":"Shutdown"}"#.to_owned();
         let goaway = Goaway { last, code: 0, debug, then: AfterGoaway::Drain };
-        house.emulator.apns().add_fault(Fault::next(5, Effect::Goaway(goaway)).share(0.05));
-        all_arrive_once(&house, 200).await;
-        assert!(told(&house, |what| matches!(what, EventKind::Goaway { .. })) > 0, "{last:?}");
+        setup.emulator.apns().add_fault(Fault::next(5, Effect::Goaway(goaway)).share(0.05));
+        all_arrive_once(&setup, 200).await;
+        assert!(told(&setup, |what| matches!(what, EventKind::Goaway { .. })) > 0, "{last:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_limit_that_shrinks_to_one_slows_apns_but_loses_nothing() {
-    let house = House::open().await;
-    phone_of(&house, "bob").await;
-    house.emulator.apns().add_fault(Fault::next(1, Effect::StreamLimit(1)).skip(50));
-    all_arrive_once(&house, 200).await;
+    let setup = Setup::open().await;
+    phone_of(&setup, "bob").await;
+    setup.emulator.apns().add_fault(Fault::next(1, Effect::StreamLimit(1)).skip(50));
+    all_arrive_once(&setup, 200).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fresh_provider_token_that_is_called_expired_is_not_minted_again_at_once_and_the_push_waits() {
-    let house = House::open().await;
-    phone_of(&house, "bob").await;
-    house.emulator.apns().add_fault(Fault::next(1, Effect::ExpiredBearer));
-    let (_, answer) = house.client.submit(&hello(), "").await;
+    let setup = Setup::open().await;
+    phone_of(&setup, "bob").await;
+    setup.emulator.apns().add_fault(Fault::next(1, Effect::ExpiredBearer));
+    let (_, answer) = setup.client.submit(&hello(), "").await;
     let receipt = loop {
-        let status = house.client.status(&answer["id"]).await;
+        let status = setup.client.status(&answer["id"]).await;
         if status["devices"][0]["attempts"] == 1 {
             break status["devices"][0].clone();
         }
@@ -95,33 +95,33 @@ async fn a_fresh_provider_token_that_is_called_expired_is_not_minted_again_at_on
     };
     assert_eq!((&receipt["state"], &receipt["fault"]["code"]), (&json!("queued"), &json!("credentials")));
     let too_many = |what: &EventKind| matches!(what, EventKind::Send { status: 429, .. });
-    assert_eq!(told(&house, too_many), 0, "no second token was minted in its twenty minutes");
+    assert_eq!(told(&setup, too_many), 0, "no second token was minted in its twenty minutes");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_iphone_without_the_app_is_forgotten_unless_it_registered_after_apple_noticed() {
-    let house = House::open().await;
-    let phone = phone_of(&house, "bob").await;
+    let setup = Setup::open().await;
+    let phone = phone_of(&setup, "bob").await;
     let path = format!("/v1/apps/demo/devices/{phone}");
     let addresses = async || {
-        let (_, device) = house.client.raw(Method::GET, &path, "").await;
+        let (_, device) = setup.client.raw(Method::GET, &path, "").await;
         device["addresses"].as_array().map(Vec::len)
     };
     // The prune guard believes no death in a window without a success.
-    let (_, answer) = house.client.submit(&hello(), "?wait=20s").await;
+    let (_, answer) = setup.client.submit(&hello(), "?wait=20s").await;
     assert_eq!(answer["status"]["counts"], json!({"sent": 1}), "{answer}");
-    house.emulator.apns().unregister_since(&phone, SystemTime::now() - Duration::from_secs(3600));
-    let (_, answer) = house.client.submit(&hello(), "?wait=20s").await;
+    setup.emulator.apns().unregister_since(&phone, SystemTime::now() - Duration::from_secs(3600));
+    let (_, answer) = setup.client.submit(&hello(), "?wait=20s").await;
     assert_eq!(answer["status"]["devices"][0]["fault"]["code"], "token_gone", "{answer}");
     assert_eq!(addresses().await, Some(1), "what Apple knows is older than the registration");
-    house.emulator.apns().unregister_since(&phone, SystemTime::now());
-    house.client.submit(&hello(), "?wait=20s").await;
+    setup.emulator.apns().unregister_since(&phone, SystemTime::now());
+    setup.client.submit(&hello(), "?wait=20s").await;
     assert_eq!(addresses().await, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_does_instead_of_a_key() {
-    let house = House::of(|emulator, _| {
+    let setup = Setup::of(|emulator, _| {
         let apns = emulator.apns();
         keep_secret(apns.certificate_pem());
         format!(
@@ -132,8 +132,8 @@ async fn a_certificate_does_instead_of_a_key() {
         )
     })
     .await;
-    let phone = phone_of(&house, "bob").await;
-    let (_, answer) = house.client.submit(&hello(), "?wait=20s").await;
+    let phone = phone_of(&setup, "bob").await;
+    let (_, answer) = setup.client.submit(&hello(), "?wait=20s").await;
     assert_eq!(answer["status"]["counts"], json!({"sent": 1}), "{answer}");
-    assert_eq!(house.emulator.apns().inbox(&phone).unwrap().len(), 1);
+    assert_eq!(setup.emulator.apns().inbox(&phone).unwrap().len(), 1);
 }

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use crate::house::PATIENCE;
+use crate::setup::MAX_WAIT;
 use crate::sockets::{Socket, endless, gateway, get, head, serve};
 
 const HALF_A_HEAD: &str = "GET /healthz HTTP/1.1\r\nhost: local";
@@ -92,7 +92,7 @@ async fn http_2_is_spoken_with_prior_knowledge() {
         assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "ok\n");
     }
     // An idle connection does not hold a shutdown.
-    tokio::time::timeout(PATIENCE, running.stop()).await.unwrap();
+    tokio::time::timeout(MAX_WAIT, running.stop()).await.unwrap();
     serving.await.unwrap().unwrap();
 }
 

@@ -1,4 +1,4 @@
-//! Whole-gateway tests: real doors, real storage, the channel and the pool, against the emulator.
+//! Whole-gateway tests: the real API, storage, channel and connection pool, against the emulator.
 
 #![expect(clippy::unwrap_used, reason = "the failure of a test is its message")]
 
@@ -11,11 +11,9 @@ mod check;
 mod ci;
 mod crash;
 mod demo;
-mod desk;
 mod everywhere;
 mod expiry;
 mod faults;
-mod house;
 mod iphone;
 mod later;
 mod listener;
@@ -32,8 +30,10 @@ mod registry;
 mod retries;
 mod rotation;
 mod secrecy;
+mod setup;
 mod shown;
 mod shutdown;
+mod simulation;
 mod sockets;
 mod storage;
 mod tidy;

@@ -6,7 +6,7 @@ use std::path::Path;
 use http::Method;
 use serde_json::Value;
 
-use crate::house::House;
+use crate::setup::Setup;
 
 fn document() -> Value {
     serde_json::from_str(include_str!("../../server/src/api/openapi.json")).unwrap()
@@ -69,10 +69,10 @@ fn every_code_that_is_sent_is_in_the_document() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_header_allow_names_the_methods_of_the_document() {
-    let house = House::open().await;
+    let setup = Setup::open().await;
     let document = document();
     for (path, methods) in document["paths"].as_object().unwrap() {
-        let (status, allow) = house.client.allow(Method::PATCH, &path.replace(['{', '}'], "")).await;
+        let (status, allow) = setup.client.allow(Method::PATCH, &path.replace(['{', '}'], "")).await;
         let allowed: BTreeSet<_> =
             allow.split(',').filter(|method| !matches!(*method, "HEAD" | "OPTIONS")).collect();
         let documented: Vec<_> =

@@ -14,8 +14,8 @@ use pushgate::{
 };
 use tokio::sync::mpsc;
 
-use crate::desk::{demo, device};
-use crate::house::PATIENCE;
+use crate::setup::MAX_WAIT;
+use crate::simulation::{demo, device};
 
 /// Renders and probes by a panic, and sends.
 struct PanickingChannel(ChannelInfo);
@@ -90,7 +90,7 @@ fn to_bob(app: &AppId) -> Notification {
 }
 
 async fn next(told: &mut mpsc::UnboundedReceiver<(AppId, Receipt)>) -> (AppId, Receipt) {
-    tokio::time::timeout(PATIENCE, told.recv()).await.unwrap().unwrap()
+    tokio::time::timeout(MAX_WAIT, told.recv()).await.unwrap().unwrap()
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::house::PATIENCE;
+use crate::setup::MAX_WAIT;
 
 /// Program that is started as a child process.
 const PUSHGATE: &str = env!("CARGO_BIN_EXE_pushgate");
@@ -108,7 +108,7 @@ impl Bench {
     /// Waits until the events of the children meet the condition.
     async fn wait_for_events(&self, condition: impl FnMut(&ChildEvents) -> bool) {
         let mut events = self.telemetry.events.subscribe();
-        timeout(PATIENCE, events.wait_for(condition)).await.expect("in time").unwrap();
+        timeout(MAX_WAIT, events.wait_for(condition)).await.expect("in time").unwrap();
     }
 
     fn open_with(

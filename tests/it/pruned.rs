@@ -21,7 +21,7 @@ use pushgate_kit::clock::ManualClock;
 use pushgate_sqlite::SqliteStore;
 use serde_json::{Value, json};
 
-use crate::house::{Client, House, PATIENCE};
+use crate::setup::{Client, MAX_WAIT, Setup};
 
 /// A window of the prune guard.
 const WINDOW: Duration = Duration::from_secs(600);
@@ -69,7 +69,7 @@ fn app() -> AppId {
 impl Bench {
     async fn open(folder: &Path, clock: &Arc<ManualClock>) -> Self {
         let name = ChannelName::new("deaths").unwrap();
-        let info = ChannelInfo { kind: "deaths", name, timeout: PATIENCE, capability: Capability::BASIC };
+        let info = ChannelInfo { kind: "deaths", name, timeout: MAX_WAIT, capability: Capability::BASIC };
         let alarms: Arc<Mutex<Vec<_>>> = Arc::default();
         let heard = Arc::clone(&alarms);
         let shared: Arc<dyn Clock> = clock.clone();
@@ -105,7 +105,7 @@ impl Bench {
     async fn push(&self, id: &str) {
         let asked = Notification::to_user("demo", id).unwrap().title("Ann").ttl(WINDOW * 100);
         let ticket = self.gateway.submit(asked).await.unwrap();
-        let status = self.gateway.wait_until_settled(&app(), ticket.id, PATIENCE).await.unwrap().unwrap();
+        let status = self.gateway.wait_until_settled(&app(), ticket.id, MAX_WAIT).await.unwrap().unwrap();
         assert!(status.is_settled(), "{status:?}");
     }
 
@@ -134,14 +134,14 @@ async fn without_a_success_nothing_is_pruned_and_what_is_held_back_survives_a_re
     clock.advance(WINDOW);
     bench.push("dead-0").await;
     assert_eq!(bench.counts().await, (0, 30));
-    bench.gateway.shutdown(PATIENCE).await;
+    bench.gateway.shutdown(MAX_WAIT).await;
     drop(bench);
     let bench = Bench::open(folder.path(), &clock).await;
     bench.push("alive").await;
     assert_eq!(bench.counts().await, (20, 10), "the first success allows twenty in its window");
     bench.push("alive").await;
     assert_eq!(bench.counts().await, (20, 10));
-    bench.gateway.shutdown(PATIENCE).await;
+    bench.gateway.shutdown(MAX_WAIT).await;
     drop(bench);
     let bench = Bench::open(folder.path(), &clock).await;
     bench.push("alive").await;
@@ -175,7 +175,7 @@ async fn a_pruned_address_is_forgotten_after_its_time() {
     }
     assert_eq!(bench.counts().await, (1, 0));
     clock.advance(Duration::from_secs(30 * 24 * 3600 - 1));
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + MAX_WAIT;
     while bench.counts().await.0 > 0 {
         assert!(tokio::time::Instant::now() < deadline, "it is kept for ever");
         clock.advance(Duration::from_secs(5));
@@ -183,35 +183,35 @@ async fn a_pruned_address_is_forgotten_after_its_time() {
     }
 }
 
-/// A house with a page that was pruned, and a client with a key of an operator.
-async fn house_with_a_pruned_page() -> (House, Client) {
+/// A setup with a page that was pruned, and a client with a key of an operator.
+async fn house_with_a_pruned_page() -> (Setup, Client) {
     let (key, digest) = pushgate_server::keys::new_key();
-    let house = House::with(&format!(
+    let setup = Setup::with(&format!(
         "[[keys]]\nid = \"operator\"\nhash = \"sha256:{digest}\"\napps = [\"demo\"]\nscopes = [\"admin\"]\n"
     ))
     .await;
-    let operator = Client::new(&house.client.base, &key);
-    house.page_of("ann").await;
-    house.page_of("bob").await;
-    house.emulator.fcm().unregister("bob-web");
+    let operator = Client::new(&setup.client.base, &key);
+    setup.page_of("ann").await;
+    setup.page_of("bob").await;
+    setup.emulator.fcm().unregister("bob-web");
     for (user, counts) in [("ann", json!({"sent": 1})), ("bob", json!({"failed": 1}))] {
         let asked = json!({"to": {"users": [user]}, "title": "Ann"});
-        let (_, answer) = house.client.submit(&asked, "?wait=20s").await;
+        let (_, answer) = setup.client.submit(&asked, "?wait=20s").await;
         assert_eq!(answer["status"]["counts"], counts, "{answer}");
     }
-    (house, operator)
+    (setup, operator)
 }
 
-async fn addresses_of_bob(house: &House) -> usize {
-    let device = house.client.ask(Method::GET, "/v1/apps/demo/devices/bob-web", &Value::Null, 200).await;
+async fn addresses_of_bob(setup: &Setup) -> usize {
+    let device = setup.client.ask(Method::GET, "/v1/apps/demo/devices/bob-web", &Value::Null, 200).await;
     device["addresses"].as_array().unwrap().len()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_lists_pruned_addresses_and_restores_them() {
-    let (house, operator) = house_with_a_pruned_page().await;
+    let (setup, operator) = house_with_a_pruned_page().await;
     let list = "/v1/apps/demo/devices:pruned";
-    let refused = house.client.ask(Method::GET, list, &Value::Null, 403).await;
+    let refused = setup.client.ask(Method::GET, list, &Value::Null, 403).await;
     assert_eq!(refused["code"], "missing_scope");
     let page = operator.ask(Method::GET, &format!("{list}?channel=fcm"), &Value::Null, 200).await;
     let row = &page["pruned"][0];
@@ -229,19 +229,19 @@ async fn an_operator_lists_pruned_addresses_and_restores_them() {
     for everything in [json!({}), json!({"channel": "fcm"}), json!({"since": "2023-11-14T22:13:20Z"})] {
         operator.ask(Method::POST, restore, &everything, 422).await;
     }
-    house.client.ask(Method::POST, restore, &json!({"devices": ["bob-web"]}), 403).await;
-    assert_eq!(addresses_of_bob(&house).await, 0);
+    setup.client.ask(Method::POST, restore, &json!({"devices": ["bob-web"]}), 403).await;
+    assert_eq!(addresses_of_bob(&setup).await, 0);
     let window = json!({"channel": "fcm", "since": row["at"]});
     let answer = operator.ask(Method::POST, restore, &window, 200).await;
     assert_eq!((&answer["restored"], &answer["skipped"]), (&json!(1), &json!(0)), "{answer}");
-    assert_eq!(addresses_of_bob(&house).await, 1);
+    assert_eq!(addresses_of_bob(&setup).await, 1);
     let again = operator.ask(Method::POST, restore, &window, 200).await;
     assert_eq!(again["results"], json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_line_lists_and_restores_pruned_addresses() {
-    let (house, operator) = house_with_a_pruned_page().await;
+    let (setup, operator) = house_with_a_pruned_page().await;
     let run = |args: &[&str]| -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pushgate"));
         let at = [("PUSHGATE_URL", &operator.base), ("PUSHGATE_KEY", &operator.key)];
@@ -262,5 +262,5 @@ async fn the_command_line_lists_and_restores_pruned_addresses() {
     assert!(!run(&["restore", "--channel", "fcm"]).status.success(), "nor without a time");
     let restored = said(&["restore", "--device", "bob-web"]);
     assert!(restored.contains("bob-web") && restored.contains("1 restored, 0 left unchanged"), "{restored}");
-    assert_eq!(addresses_of_bob(&house).await, 1);
+    assert_eq!(addresses_of_bob(&setup).await, 1);
 }

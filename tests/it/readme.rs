@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::house::House;
+use crate::setup::Setup;
 
 const READMES: [(&str, &str); 2] = [
     ("README.md", include_str!("../../README.md")),
@@ -11,15 +11,15 @@ const READMES: [(&str, &str); 2] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_http_request_of_the_readmes_is_sent_to_the_user_it_names() {
-    let house = House::open().await;
-    house.page_of("bob").await;
+    let setup = Setup::open().await;
+    setup.page_of("bob").await;
     for (file, text) in READMES {
         let (_, curl) =
             text.split_once("curl 'http://127.0.0.1:8080").unwrap_or_else(|| panic!("no curl in {file}"));
         let (path, rest) = curl.split_once('\'').unwrap();
         let (_, body) = rest.split_once("-d '").unwrap();
         let (body, _) = body.split_once('\'').unwrap();
-        let (status, answer) = house.client.raw(http::Method::POST, path, body).await;
+        let (status, answer) = setup.client.raw(http::Method::POST, path, body).await;
         assert_eq!((status, &answer["accepted"]), (202, &json!(1)), "{file}: {answer}");
         assert!(answer["status"]["counts"].is_object(), "{file}: `wait` is not heeded: {answer}");
         let payload = serde_json::from_str::<Value>(body).unwrap()["payload"].clone();

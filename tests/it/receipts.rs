@@ -15,19 +15,19 @@ use pushgate_transport::HttpTransport;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::house::{Client, House, PATIENCE};
 use crate::secrecy::keep_secret;
+use crate::setup::{Client, MAX_WAIT, Setup};
 
 const SERVER: &str = "\n[server]\nlisten = \"127.0.0.1:0\"\npublic_url = \"https://push.example.com/\"\n";
 
-/// A house whose devices are asked to tell.
-async fn asking() -> House {
-    House::with(SERVER).await
+/// A setup whose devices are asked to tell.
+async fn asking() -> Setup {
+    Setup::with(SERVER).await
 }
 
 /// Returns the event endpoint and token, as the SDK reads them from the newest push.
-fn receipt(house: &House, device: &str) -> (String, String) {
-    let shown = house.emulator.fcm().inbox(device).unwrap().remove(0);
+fn receipt(setup: &Setup, device: &str) -> (String, String) {
+    let shown = setup.emulator.fcm().inbox(device).unwrap().remove(0);
     let zego: Value = serde_json::from_str(shown.data["zego"].as_str().unwrap()).unwrap();
     let (url, token) = zego["receipt"].as_str().unwrap().split_once('#').unwrap();
     keep_secret(token);
@@ -39,24 +39,24 @@ fn told(token: &str, event: &str) -> String {
 }
 
 /// Somebody without a key.
-fn stranger(house: &House) -> Client {
-    Client::new(&house.client.base, "")
+fn stranger(setup: &Setup) -> Client {
+    Client::new(&setup.client.base, "")
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_device_tells_is_seen_in_the_status_once_and_with_its_time() {
-    let house = asking().await;
-    let (page, _) = (house.page_of("bob").await, house.page_of("ann").await);
+    let setup = asking().await;
+    let (page, _) = (setup.page_of("bob").await, setup.page_of("ann").await);
     let asked = json!({"to": {"users": ["ann", "bob"]}, "title": "hello"});
-    let (_, answer) = house.client.submit(&asked, "?wait=20s").await;
-    let (url, token) = receipt(&house, &page);
+    let (_, answer) = setup.client.submit(&asked, "?wait=20s").await;
+    let (url, token) = receipt(&setup, &page);
     assert_eq!(url, "https://push.example.com/v1/receipts");
-    let device = stranger(&house);
+    let device = stranger(&setup);
     for event in ["arrived", "clicked", "arrived"] {
         let (status, answer) = device.raw(Method::POST, "/v1/receipts", told(&token, event)).await;
         assert_eq!(status, 204, "{answer}");
     }
-    let status = house.client.status(&answer["id"]).await;
+    let status = setup.client.status(&answer["id"]).await;
     assert_eq!(
         (&status["told"], &status["counts"]),
         (&json!({"arrived": 1, "clicked": 1}), &json!({"sent": 2}))
@@ -71,13 +71,13 @@ async fn what_a_device_tells_is_seen_in_the_status_once_and_with_its_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_is_none_is_refused_by_its_code_and_so_is_a_body_that_is_none() {
-    let house = asking().await;
-    let page = house.page_of("bob").await;
-    house.client.submit(&json!({"to": {"users": ["bob"]}, "title": "hello"}), "?wait=20s").await;
-    let (_, token) = receipt(&house, &page);
+    let setup = asking().await;
+    let page = setup.page_of("bob").await;
+    setup.client.submit(&json!({"to": {"users": ["bob"]}, "title": "hello"}), "?wait=20s").await;
+    let (_, token) = receipt(&setup, &page);
     let other_end = if token.ends_with('A') { "B" } else { "A" };
     let forged = format!("{}{other_end}", &token[..token.len() - 1]);
-    let device = stranger(&house);
+    let device = stranger(&setup);
     for (body, status, code) in [
         (told(&forged, "arrived"), 404, "unknown_receipt"),
         (told("", "arrived"), 404, "unknown_receipt"),
@@ -93,12 +93,12 @@ async fn a_token_that_is_none_is_refused_by_its_code_and_so_is_a_body_that_is_no
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_tells_and_does_nothing_else() {
-    let house = asking().await;
-    let page = house.page_of("bob").await;
+    let setup = asking().await;
+    let page = setup.page_of("bob").await;
     let (_, sent) =
-        house.client.submit(&json!({"to": {"users": ["bob"]}, "title": "hello"}), "?wait=20s").await;
-    let (_, token) = receipt(&house, &page);
-    let thief = Client::new(&house.client.base, &token);
+        setup.client.submit(&json!({"to": {"users": ["bob"]}, "title": "hello"}), "?wait=20s").await;
+    let (_, token) = receipt(&setup, &page);
+    let thief = Client::new(&setup.client.base, &token);
     let path = format!("/v1/apps/demo/notifications/{}", sent["id"].as_str().unwrap());
     for method in [Method::GET, Method::DELETE] {
         assert_eq!(thief.raw(method, &path, "").await.0, 401);
@@ -107,11 +107,11 @@ async fn a_token_tells_and_does_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_of_another_site_may_tell_with_and_without_a_preflight() {
-    let house = asking().await;
+    let setup = asking().await;
     let transport = HttpTransport::builder().build().unwrap();
-    let uri: http::Uri = format!("{}/v1/receipts", house.client.base).parse().unwrap();
+    let uri: http::Uri = format!("{}/v1/receipts", setup.client.base).parse().unwrap();
     for (method, status) in [(Method::OPTIONS, 204), (Method::POST, 400)] {
-        let mut request = Request::post(uri.clone(), "", PATIENCE);
+        let mut request = Request::post(uri.clone(), "", MAX_WAIT);
         request.method = method;
         request.headers.insert("origin", HeaderValue::from_static("https://app.example"));
         let response = transport.send(request).await.unwrap();
@@ -124,13 +124,13 @@ async fn a_worker_of_another_site_may_tell_with_and_without_a_preflight() {
 async fn a_push_has_no_token_where_nobody_asks_and_fits_where_somebody_does() {
     let long = json!({"to": {"users": ["bob"]}, "title": "hello", "content": "long ".repeat(2000)});
     let preview = "/v1/apps/demo/notifications:preview";
-    for (house, asks) in [(House::open().await, false), (asking().await, true)] {
-        let page = house.page_of("bob").await;
-        let channel = house.client.ask(Method::POST, preview, &long, 200).await["channels"][0].clone();
+    for (setup, asks) in [(Setup::open().await, false), (asking().await, true)] {
+        let page = setup.page_of("bob").await;
+        let channel = setup.client.ask(Method::POST, preview, &long, 200).await["channels"][0].clone();
         assert!(channel["bytes"].as_u64() <= channel["max_bytes"].as_u64(), "{asks}");
-        let (_, answer) = house.client.submit(&long, "?wait=20s").await;
+        let (_, answer) = setup.client.submit(&long, "?wait=20s").await;
         assert_eq!(answer["status"]["counts"], json!({"sent": 1}), "the vendor takes it: {answer}");
-        let shown = house.emulator.fcm().inbox(&page).unwrap().remove(0);
+        let shown = setup.emulator.fcm().inbox(&page).unwrap().remove(0);
         assert_eq!(shown.data["zego"].as_str().unwrap().contains("receipt"), asks);
     }
 }
@@ -172,7 +172,7 @@ async fn an_embedder_hears_what_a_device_tells_once_and_nothing_after_it_is_forg
     let app = AppId::new("demo").unwrap();
     let asked = Notification::new(app.clone(), Audience::Addresses(vec![address])).title("hello");
     let ticket = gateway.submit(asked).await.unwrap();
-    gateway.wait_until_settled(&app, ticket.id, PATIENCE).await.unwrap();
+    gateway.wait_until_settled(&app, ticket.id, MAX_WAIT).await.unwrap();
     let delivery = kept.recv().await.unwrap();
     let note: Value = serde_json::from_str(&delivery.message.note_for(0)).unwrap();
     let token = note["receipt"].as_str().unwrap().strip_prefix("/receipts#").unwrap();

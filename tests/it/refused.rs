@@ -8,7 +8,7 @@ use pushgate::{AppId, NotificationId, State};
 use pushgate_emulator::{Effect, Fault};
 
 use crate::faults::{Bench, HOUR};
-use crate::house::PATIENCE;
+use crate::setup::MAX_WAIT;
 
 /// The pauses between probes: doubled from a minute, at most five.
 const PAUSES: [u64; 5] = [60, 120, 240, 300, 300];
@@ -28,7 +28,7 @@ impl Bench {
 
     /// Waits until so many requests have come and the gateway has settled them all.
     async fn wait_for_sends(&self, ids: &[NotificationId], sends: usize) {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = tokio::time::Instant::now() + MAX_WAIT;
         while self.sends() < sends || self.settled(ids).await.0 < self.sends() {
             assert!(tokio::time::Instant::now() < deadline, "{} of {sends} requests came", self.sends());
             tokio::task::yield_now().await;
@@ -75,7 +75,7 @@ async fn refused_credentials_cost_one_request_a_pause_and_one_alarm_however_much
     // An operator mends them: the next probe opens the lane for all.
     bench.emulator.fcm().clear_faults();
     bench.clock.advance(Duration::from_secs(300));
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + MAX_WAIT;
     while bench.settled(&ids).await.1 < ids.len() {
         assert!(tokio::time::Instant::now() < deadline, "{:?}", bench.settled(&ids).await);
         // Those that were tried before wait for times of their own.

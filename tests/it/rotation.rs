@@ -7,8 +7,8 @@ use pushgate_emulator::{Platform, WebPushService as Browser};
 use pushgate_server::push_id::{PushId, Service};
 use serde_json::{Value, json};
 
-use crate::house::{Client, House, user_token};
 use crate::secrecy::keep_secret;
+use crate::setup::{Client, Setup, user_token};
 
 const ROTATE: &str = "/v1/apps/demo/devices:rotate";
 
@@ -20,99 +20,99 @@ fn envelope(token: &str) -> Value {
 }
 
 /// A gateway for which an old token is proof enough, whatever its kind.
-async fn trusting() -> House {
-    House::with("\n[server]\nlisten = \"127.0.0.1:0\"\nrotation_without_user_token = \"all\"\n").await
+async fn trusting() -> Setup {
+    Setup::with("\n[server]\nlisten = \"127.0.0.1:0\"\nrotation_without_user_token = \"all\"\n").await
 }
 
 /// A virtual page that nobody has registered; its token.
-fn token(house: &House, id: &str) -> String {
-    house.emulator.fcm().add_device(id, Platform::Web).unwrap().token
+fn token(setup: &Setup, id: &str) -> String {
+    setup.emulator.fcm().add_device(id, Platform::Web).unwrap().token
 }
 
 /// One that is registered.
-async fn page(house: &House, id: &str, user: &str) -> String {
-    let token = token(house, id);
-    house.client.register(id, user, &token).await;
+async fn page(setup: &Setup, id: &str, user: &str) -> String {
+    let token = token(setup, id);
+    setup.client.register(id, user, &token).await;
     token
 }
 
 /// Asks as a worker does: without a key.
-async fn rotate(house: &House, old: &Value, new: &Value) -> (u16, Value) {
+async fn rotate(setup: &Setup, old: &Value, new: &Value) -> (u16, Value) {
     let body = json!({"old": old, "new": new}).to_string();
-    Client::new(&house.client.base, "").raw(Method::POST, ROTATE, body).await
+    Client::new(&setup.client.base, "").raw(Method::POST, ROTATE, body).await
 }
 
 /// Returns the number of addresses that a push to a user reaches.
-async fn push(house: &House, user: &str) -> Value {
+async fn push(setup: &Setup, user: &str) -> Value {
     let asked = json!({"to": {"users": [user]}, "title": format!("for {user}")});
-    house.client.submit(&asked, "?wait=20s").await.1["accepted"].clone()
+    setup.client.submit(&asked, "?wait=20s").await.1["accepted"].clone()
 }
 
-fn shown(house: &House, id: &str) -> Vec<String> {
-    house.emulator.fcm().inbox(id).unwrap().into_iter().map(|shown| shown.title).collect()
+fn shown(setup: &Setup, id: &str) -> Vec<String> {
+    setup.emulator.fcm().inbox(id).unwrap().into_iter().map(|shown| shown.title).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_knows_the_old_token_puts_a_new_one_in_its_place_without_a_key() {
-    let house = trusting().await;
-    let old = page(&house, "old", "bob").await;
-    let new = token(&house, "new");
-    let (status, answer) = rotate(&house, &envelope(&old), &envelope(&new)).await;
+    let setup = trusting().await;
+    let old = page(&setup, "old", "bob").await;
+    let new = token(&setup, "new");
+    let (status, answer) = rotate(&setup, &envelope(&old), &envelope(&new)).await;
     assert_eq!(status, 204, "{answer}");
-    assert_eq!(push(&house, "bob").await, 1);
-    assert_eq!((shown(&house, "old"), shown(&house, "new")), (vec![], vec!["for bob".to_owned()]));
-    let device = house.client.ask(Method::GET, "/v1/apps/demo/devices/old", &Value::Null, 200).await;
+    assert_eq!(push(&setup, "bob").await, 1);
+    assert_eq!((shown(&setup, "old"), shown(&setup, "new")), (vec![], vec!["for bob".to_owned()]));
+    let device = setup.client.ask(Method::GET, "/v1/apps/demo/devices/old", &Value::Null, 200).await;
     assert_eq!(device["user"], "bob", "it is the same device");
     // Told twice, and written as an address is.
     let address = |token: &str| json!({"channel": "fcm", "token": token});
-    assert_eq!(rotate(&house, &address(&old), &address(&new)).await.0, 204);
-    assert_eq!(push(&house, "bob").await, 1);
+    assert_eq!(rotate(&setup, &address(&old), &address(&new)).await.0, 204);
+    assert_eq!(push(&setup, "bob").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guessed_token_changes_nothing_and_the_answer_does_not_tell() {
-    let house = trusting().await;
-    page(&house, "bobs", "bob").await;
-    let thiefs = token(&house, "thiefs");
-    assert_eq!(rotate(&house, &envelope("a-guess"), &envelope(&thiefs)).await, (204, Value::Null));
+    let setup = trusting().await;
+    page(&setup, "bobs", "bob").await;
+    let thiefs = token(&setup, "thiefs");
+    assert_eq!(rotate(&setup, &envelope("a-guess"), &envelope(&thiefs)).await, (204, Value::Null));
     let body = json!({"old": envelope("a-guess"), "new": envelope(&thiefs)}).to_string();
-    let stranger = Client::new(&house.client.base, "");
+    let stranger = Client::new(&setup.client.base, "");
     let nowhere = stranger.raw(Method::POST, "/v1/apps/nosuch/devices:rotate", body).await;
     assert_eq!(nowhere, (204, Value::Null));
-    push(&house, "bob").await;
-    assert_eq!((shown(&house, "bobs").len(), shown(&house, "thiefs").len()), (1, 0));
+    push(&setup, "bob").await;
+    assert_eq!((shown(&setup, "bobs").len(), shown(&setup, "thiefs").len()), (1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_address_goes_to_another_user() {
-    let house = trusting().await;
-    let (anns, bobs) = (page(&house, "anns", "ann").await, page(&house, "bobs", "bob").await);
+    let setup = trusting().await;
+    let (anns, bobs) = (page(&setup, "anns", "ann").await, page(&setup, "bobs", "bob").await);
     // Ann's own token proves who she is, and Bob's is not hers for that.
-    rotate(&house, &envelope(&anns), &envelope(&bobs)).await;
-    assert_eq!((push(&house, "ann").await, push(&house, "bob").await), (json!(0), json!(1)));
-    assert_eq!(shown(&house, "bobs"), ["for bob"]);
+    rotate(&setup, &envelope(&anns), &envelope(&bobs)).await;
+    assert_eq!((push(&setup, "ann").await, push(&setup, "bob").await), (json!(0), json!(1)));
+    assert_eq!(shown(&setup, "bobs"), ["for bob"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_endpoint_is_looked_at_as_at_a_registration() {
-    let house = House::open().await;
-    let browsers = house.emulator.webpush();
+    let setup = Setup::open().await;
+    let browsers = setup.emulator.webpush();
     let subscribe = || {
-        let key = house.emulator.vapid_public_key();
+        let key = setup.emulator.vapid_public_key();
         serde_json::to_value(browsers.subscribe(Browser::Mozilla, key).unwrap()).unwrap()
     };
     let (old, new) = (subscribe(), subscribe());
     let address = |subscription: &Value| json!({"channel": "webpush", "subscription": subscription});
     let body = json!({"user": "bob", "platform": "web", "addresses": [address(&old)]});
-    house.client.ask(Method::PUT, "/v1/apps/demo/devices/tab", &body, 201).await;
+    setup.client.ask(Method::PUT, "/v1/apps/demo/devices/tab", &body, 201).await;
     let addressed = async || {
         let asked = json!({"to": {"users": ["bob"]}, "title": "t"});
-        house.client.submit(&asked, "?wait=20s").await.1["status"]["counts"].clone()
+        setup.client.submit(&asked, "?wait=20s").await.1["status"]["counts"].clone()
     };
     for inside in ["http://127.0.0.1/x", "https://169.254.169.254/latest", "https://evil.example/x"] {
         let mut hostile = new.clone();
         hostile["endpoint"] = inside.into();
-        assert_eq!(rotate(&house, &address(&old), &address(&hostile)).await.0, 204);
+        assert_eq!(rotate(&setup, &address(&old), &address(&hostile)).await.0, 204);
         assert_eq!(addressed().await, json!({"sent": 1}), "the old one still stands: {inside}");
     }
     // In another order and with more in it, as browsers write it: it is the same subscription.
@@ -120,21 +120,21 @@ async fn a_new_endpoint_is_looked_at_as_at_a_registration() {
         let (endpoint, keys) = (&subscription["endpoint"], &subscription["keys"]);
         format!(r#"{{"keys":{keys},"expirationTime":null,"endpoint":{endpoint}}}"#)
     };
-    assert_eq!(rotate(&house, &envelope(&written(&old)), &envelope(&written(&new))).await.0, 204);
-    let devices = house.client.ask(Method::GET, "/v1/apps/demo/users/bob/devices", &Value::Null, 200).await;
+    assert_eq!(rotate(&setup, &envelope(&written(&old)), &envelope(&written(&new))).await.0, 204);
+    let devices = setup.client.ask(Method::GET, "/v1/apps/demo/users/bob/devices", &Value::Null, 200).await;
     assert_eq!(devices["devices"][0]["addresses"].as_array().unwrap().len(), 1);
     let unbound = json!({"push_id": envelope(&written(&new))["push_id"]}).to_string();
-    let stranger = Client::new(&house.client.base, "");
+    let stranger = Client::new(&setup.client.base, "");
     assert_eq!(addressed().await, json!({"sent": 1}));
     assert_eq!(stranger.raw(Method::POST, "/v1/apps/demo/devices:unbind", unbound).await.0, 204);
     let asked = json!({"to": {"users": ["bob"]}, "title": "t"});
-    assert_eq!(house.client.submit(&asked, "").await.1["accepted"], 0);
+    assert_eq!(setup.client.submit(&asked, "").await.1["accepted"], 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_rotation_is_refused_by_its_code() {
-    let house = trusting().await;
-    let old = page(&house, "old", "bob").await;
+    let setup = trusting().await;
+    let old = page(&setup, "old", "bob").await;
     for (new, code) in [
         (json!({"push_id": "nonsense"}), "invalid_push_id"),
         (envelope(""), "invalid_field"),
@@ -142,70 +142,70 @@ async fn what_is_no_rotation_is_refused_by_its_code() {
         (json!({"channel": "fcm", "token": "x".repeat(5000)}), "invalid_field"),
         (json!({"user": "eve"}), "invalid_body"),
     ] {
-        let (status, answer) = rotate(&house, &envelope(&old), &new).await;
+        let (status, answer) = rotate(&setup, &envelope(&old), &new).await;
         assert_eq!((status, &answer["code"]), (422, &code.into()), "{new}");
     }
-    assert_eq!(push(&house, "bob").await, 1);
+    assert_eq!(push(&setup, "bob").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_fcm_token_alone_is_no_proof_and_a_user_token_replaces_its_own_users_alone() {
-    let house = House::open().await;
-    let (anns, bobs) = (page(&house, "anns", "ann").await, page(&house, "bobs", "bob").await);
-    let thiefs = token(&house, "thiefs");
-    let (status, answer) = rotate(&house, &envelope(&bobs), &envelope(&thiefs)).await;
+    let setup = Setup::open().await;
+    let (anns, bobs) = (page(&setup, "anns", "ann").await, page(&setup, "bobs", "bob").await);
+    let thiefs = token(&setup, "thiefs");
+    let (status, answer) = rotate(&setup, &envelope(&bobs), &envelope(&thiefs)).await;
     assert_eq!((status, &answer["code"]), (401, &"user_token_required".into()));
-    let (status, guess) = rotate(&house, &envelope("a-guess"), &envelope(&thiefs)).await;
+    let (status, guess) = rotate(&setup, &envelope("a-guess"), &envelope(&thiefs)).await;
     assert_eq!((status, guess), (401, answer), "the answer does not tell which tokens there are");
 
-    let by_ann = Client::new(&house.client.base, &user_token("ann"));
+    let by_ann = Client::new(&setup.client.base, &user_token("ann"));
     let body = |old: &str, new: &str| json!({"old": envelope(old), "new": envelope(new)}).to_string();
     assert_eq!(by_ann.raw(Method::POST, ROTATE, body(&bobs, &thiefs)).await.0, 204);
-    assert_eq!(push(&house, "bob").await, 1);
-    assert_eq!((shown(&house, "bobs").len(), shown(&house, "thiefs").len()), (1, 0), "Bob's is not Ann's");
+    assert_eq!(push(&setup, "bob").await, 1);
+    assert_eq!((shown(&setup, "bobs").len(), shown(&setup, "thiefs").len()), (1, 0), "Bob's is not Ann's");
     assert_eq!(by_ann.raw(Method::POST, ROTATE, body(&anns, &thiefs)).await.0, 204);
-    assert_eq!(push(&house, "ann").await, 1);
-    assert_eq!((shown(&house, "anns").len(), shown(&house, "thiefs").len()), (0, 1));
+    assert_eq!(push(&setup, "ann").await, 1);
+    assert_eq!((shown(&setup, "anns").len(), shown(&setup, "thiefs").len()), (0, 1));
 
-    let unsigned = Client::new(&house.client.base, "a.b.c");
+    let unsigned = Client::new(&setup.client.base, "a.b.c");
     let (status, answer) = unsigned.raw(Method::POST, ROTATE, body(&anns, &thiefs)).await;
     assert_eq!((status, &answer["code"]), (401, &"invalid_user_token".into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subscription_without_its_secret_is_no_proof() {
-    let house = House::open().await;
-    let browsers = house.emulator.webpush();
-    let subscribe = || browsers.subscribe(Browser::Mozilla, house.emulator.vapid_public_key()).unwrap();
+    let setup = Setup::open().await;
+    let browsers = setup.emulator.webpush();
+    let subscribe = || browsers.subscribe(Browser::Mozilla, setup.emulator.vapid_public_key()).unwrap();
     let (old_browser, new_browser) = (subscribe(), subscribe());
     let inboxes = || (browsers.inbox(&old_browser).len(), browsers.inbox(&new_browser).len());
     let old = serde_json::to_value(&old_browser).unwrap();
     let new = serde_json::to_value(&new_browser).unwrap();
     let address = |subscription: &Value| json!({"channel": "webpush", "subscription": subscription});
     let body = json!({"user": "bob", "platform": "web", "addresses": [address(&old)]});
-    house.client.ask(Method::PUT, "/v1/apps/demo/devices/tab", &body, 201).await;
+    setup.client.ask(Method::PUT, "/v1/apps/demo/devices/tab", &body, 201).await;
     let mut endpoint_alone = old.clone();
     endpoint_alone["keys"]["auth"] = "".into();
-    assert_eq!(rotate(&house, &address(&endpoint_alone), &address(&new)).await.0, 401);
+    assert_eq!(rotate(&setup, &address(&endpoint_alone), &address(&new)).await.0, 401);
     let mut guessed = old.clone();
     guessed["keys"]["auth"] = new["keys"]["auth"].clone();
-    assert_eq!(rotate(&house, &address(&guessed), &address(&new)).await.0, 204);
-    push(&house, "bob").await;
+    assert_eq!(rotate(&setup, &address(&guessed), &address(&new)).await.0, 204);
+    push(&setup, "bob").await;
     assert_eq!(inboxes(), (1, 0), "a guessed secret changes nothing");
-    assert_eq!(rotate(&house, &address(&old), &address(&new)).await.0, 204);
-    push(&house, "bob").await;
+    assert_eq!(rotate(&setup, &address(&old), &address(&new)).await.0, 204);
+    push(&setup, "bob").await;
     assert_eq!(inboxes(), (1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rotations_from_one_address_are_limited_and_a_server_key_is_not() {
-    let house = House::with("\n[limits]\nrotations_per_minute = 2\n").await;
+    let setup = Setup::with("\n[limits]\nrotations_per_minute = 2\n").await;
     let ask = async |client: &Client| {
         let body = json!({"old": envelope("x"), "new": envelope("y")}).to_string();
         let (status, answer) = client.raw(Method::POST, ROTATE, body).await;
         (status, answer["code"].as_str().unwrap_or_default().to_owned())
     };
-    let stranger = Client::new(&house.client.base, "");
+    let stranger = Client::new(&setup.client.base, "");
     for _ in 0..2 {
         assert_eq!(ask(&stranger).await, (401, "user_token_required".to_owned()));
     }
@@ -215,7 +215,7 @@ async fn rotations_from_one_address_are_limited_and_a_server_key_is_not() {
         last = ask(&stranger).await;
     }
     assert_eq!(last, (429, "too_many_rotations".to_owned()));
-    assert_eq!(ask(&house.client).await.0, 204);
+    assert_eq!(ask(&setup.client).await.0, 204);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use pushgate::{
 use pushgate_dummy::Dummy;
 use tokio::sync::Semaphore;
 
-use crate::house::PATIENCE;
+use crate::setup::MAX_WAIT;
 use crate::sockets::{self, ENDLESS, Socket, endless, head, serve};
 
 /// A channel whose push service answers when it is told to.
@@ -59,7 +59,7 @@ async fn half_sent_requests_do_not_hold_a_shutdown_and_it_takes_no_longer_than_t
     let mut half_a_body = endless(address, &key).await;
     let waiting = tokio::spawn({
         let gateway = gateway.clone();
-        async move { gateway.wait_until_settled(&AppId::new("demo").unwrap(), ticket.id, PATIENCE * 10).await }
+        async move { gateway.wait_until_settled(&AppId::new("demo").unwrap(), ticket.id, MAX_WAIT * 10).await }
     });
     let stopping = tokio::spawn(running.stop());
     assert_eq!(half_a_head.read_all().await, "");
@@ -68,11 +68,11 @@ async fn half_sent_requests_do_not_hold_a_shutdown_and_it_takes_no_longer_than_t
     assert!(answer.contains(r#""code":"shutting_down""#), "{answer}");
     assert!(tokio::net::TcpStream::connect(address).await.is_err(), "nobody listens");
     assert!(matches!(gateway.submit(hello()).await, Err(SubmitError::ShuttingDown)));
-    let status = tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap().unwrap();
+    let status = tokio::time::timeout(MAX_WAIT, waiting).await.unwrap().unwrap().unwrap();
     assert!(!status.unwrap().is_settled(), "whoever waits for outcomes learns what is known");
     assert!(!stopping.is_finished(), "the lane still has work");
     answers.add_permits(1);
-    tokio::time::timeout(PATIENCE, stopping).await.unwrap().unwrap();
+    tokio::time::timeout(MAX_WAIT, stopping).await.unwrap().unwrap();
     let status = gateway.status(&AppId::new("demo").unwrap(), ticket.id).await.unwrap().unwrap();
     assert!(status.is_settled(), "what was under way has ended");
 }
@@ -88,7 +88,7 @@ async fn lanes_begin_to_close_while_requests_are_still_served() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(PATIENCE, closed).await.expect("lanes close at once");
+    tokio::time::timeout(MAX_WAIT, closed).await.expect("lanes close at once");
     assert!(!stopping.is_finished(), "a request is served");
     stopping.abort();
     served.read_all().await;

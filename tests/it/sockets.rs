@@ -10,7 +10,7 @@ use pushgate_server::serve::{self, Running};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::house::PATIENCE;
+use crate::setup::MAX_WAIT;
 
 /// A request whose answer never comes from [`NeverAnswers`].
 pub(crate) const ENDLESS: &str = "/v1/apps/demo/users/bob/presence";
@@ -60,7 +60,7 @@ impl Socket {
     /// Everything that comes until the server closes the connection.
     pub(crate) async fn read_all(&mut self) -> String {
         let mut bytes = Vec::new();
-        let read = tokio::time::timeout(PATIENCE, self.0.read_to_end(&mut bytes)).await;
+        let read = tokio::time::timeout(MAX_WAIT, self.0.read_to_end(&mut bytes)).await;
         // A reset ends it as well.
         drop(read.expect("the server closes the connection"));
         String::from_utf8(bytes).unwrap()
@@ -74,7 +74,7 @@ impl Socket {
                 bytes.push(self.0.read_u8().await.unwrap());
             }
         };
-        tokio::time::timeout(PATIENCE, read).await.expect(end);
+        tokio::time::timeout(MAX_WAIT, read).await.expect(end);
         String::from_utf8(bytes).unwrap()
     }
 }

@@ -11,14 +11,14 @@ use pushgate_kit::sample::NOW;
 use pushgate_sqlite::SqliteStore;
 use serde_json::{Value, json};
 
-use crate::house::{Client, House, PATIENCE};
+use crate::setup::{Client, MAX_WAIT, Setup};
 
 const QUARANTINED: &str = "/v1/queue/quarantined";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_status_is_read_in_pages() {
-    let house = House::open().await;
-    let client = Client::new(&house.client.base, &house.key_of_another_app());
+    let setup = Setup::open().await;
+    let client = Client::new(&setup.client.base, &setup.key_of_another_app());
     let addresses: Vec<Value> =
         (0..5).map(|n| json!({"channel": "dummy", "token": format!("token-{n}")})).collect();
     let body = json!({"to": {"addresses": addresses}, "title": "t"}).to_string();
@@ -45,18 +45,18 @@ async fn a_status_is_read_in_pages() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_cannot_be_decoded_is_listed_for_its_operator_and_stops_nobody() {
-    let house = House::open().await;
-    house.page_of("ann").await;
-    house.page_of("bob").await;
-    let file = rusqlite::Connection::open(house.folder().join("pushgate.db")).unwrap();
+    let setup = Setup::open().await;
+    setup.page_of("ann").await;
+    setup.page_of("bob").await;
+    let file = rusqlite::Connection::open(setup.folder().join("pushgate.db")).unwrap();
     let sql = "UPDATE devices SET traits = '{\"platform\":\"nonsense\"}' WHERE user = 'ann'";
     assert_eq!(file.execute(sql, []).unwrap(), 1);
     let body = json!({"to": {"users": ["ann", "bob"]}, "title": "t"});
-    let (_, answer) = house.client.submit(&body, "?wait=20s").await;
+    let (_, answer) = setup.client.submit(&body, "?wait=20s").await;
     assert_eq!(answer["status"]["counts"], json!({"sent": 1}), "{answer}");
     assert_eq!(answer["skipped"], json!([{"user": "ann", "reason": "no_device"}]));
 
-    let admin = Client::new(&house.client.base, &house.admin_key());
+    let admin = Client::new(&setup.client.base, &setup.admin_key());
     let listed = admin.ask(Method::GET, QUARANTINED, &Value::Null, 200).await;
     let row = &listed["rows"][0];
     assert_eq!((listed["rows"].as_array().unwrap().len(), &listed["next"]), (1, &Value::Null));
@@ -65,16 +65,16 @@ async fn a_row_that_cannot_be_decoded_is_listed_for_its_operator_and_stops_nobod
         (&"device".into(), &"demo".into(), &"ann-web".into())
     );
     assert!(!row.to_string().contains("nonsense"), "nothing of the content: {row}");
-    let missing_scope = house.client.ask(Method::GET, QUARANTINED, &Value::Null, 403).await;
+    let missing_scope = setup.client.ask(Method::GET, QUARANTINED, &Value::Null, 403).await;
     assert_eq!(missing_scope["code"], "missing_scope");
-    Client::new(&house.client.base, "").ask(Method::GET, QUARANTINED, &Value::Null, 401).await;
+    Client::new(&setup.client.base, "").ask(Method::GET, QUARANTINED, &Value::Null, 401).await;
 
     let run = |more: &[&str]| {
         let output = Command::new(env!("CARGO_BIN_EXE_pushgate"))
             .args(["queue", "quarantined"])
             .args(more)
-            .env("PUSHGATE_URL", &house.client.base)
-            .env("PUSHGATE_KEY", house.admin_key())
+            .env("PUSHGATE_URL", &setup.client.base)
+            .env("PUSHGATE_KEY", setup.admin_key())
             .output()
             .unwrap();
         assert!(output.status.success(), "{output:?}");
@@ -111,7 +111,7 @@ async fn a_sweep_goes_on_until_nothing_is_overdue() {
     let clock = Arc::new(ManualClock::at(NOW));
     let shared: Arc<dyn Clock> = clock.clone();
     let gateway = Gateway::builder().store(store.clone()).clock(shared).start().await.unwrap();
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + MAX_WAIT;
     for id in &ids {
         while gateway.status(&app, *id).await.unwrap().is_some() {
             assert!(tokio::time::Instant::now() < deadline, "{id} is overdue and still there");

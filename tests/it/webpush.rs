@@ -5,8 +5,8 @@ use pushgate_emulator::{Emulator, ReceivedPush, Subscription, WebPushService};
 use pushgate_webpush::KeyPair;
 use serde_json::{Value, json};
 
-use crate::house::House;
 use crate::secrecy::keep_secret;
+use crate::setup::Setup;
 
 const HOSTS: [&str; 5] = [
     "updates.push.services.mozilla.com",
@@ -17,8 +17,8 @@ const HOSTS: [&str; 5] = [
 ];
 
 /// A gateway with a channel to every browser's service and no other.
-struct Shop {
-    house: House,
+struct WebPushSetup {
+    setup: Setup,
     public_key: String,
 }
 
@@ -41,17 +41,17 @@ transport.connect_to = {{ {} }}
     )
 }
 
-impl Shop {
+impl WebPushSetup {
     async fn open() -> Self {
         let pair = KeyPair::generate().unwrap();
         keep_secret(pair.private.expose());
-        let house = House::of(|emulator, _| tables(emulator, &pair)).await;
-        Self { house, public_key: pair.public }
+        let setup = Setup::of(|emulator, _| tables(emulator, &pair)).await;
+        Self { setup, public_key: pair.public }
     }
 
     /// A browser of this service, subscribed with the gateway's key and registered for the user.
     async fn browser_of(&self, user: &str, service: WebPushService) -> Subscription {
-        let subscription = self.house.emulator.webpush().subscribe(service, &self.public_key).unwrap();
+        let subscription = self.setup.emulator.webpush().subscribe(service, &self.public_key).unwrap();
         let (status, answer) = self.register(user, &subscription).await;
         assert!(status < 300, "{status} {answer}");
         subscription
@@ -61,11 +61,11 @@ impl Shop {
         keep_secret(&subscription.endpoint);
         let body = json!({"user": user, "platform": "web", "addresses": [{"channel": "webpush", "subscription": subscription}]});
         let path = format!("/v1/apps/demo/devices/{}", subscription.id);
-        self.house.client.raw(Method::PUT, &path, body.to_string()).await
+        self.setup.client.raw(Method::PUT, &path, body.to_string()).await
     }
 
     fn inbox(&self, subscription: &Subscription) -> Vec<ReceivedPush> {
-        self.house.emulator.webpush().inbox(subscription)
+        self.setup.emulator.webpush().inbox(subscription)
     }
 }
 
@@ -81,16 +81,16 @@ fn codes(answer: &Value) -> Vec<&str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_notification_reaches_a_browser_of_every_push_service() {
-    let shop = Shop::open().await;
+    let web_push = WebPushSetup::open().await;
     let mut browsers = Vec::new();
     for service in WebPushService::ALL {
-        browsers.push(shop.browser_of("bob", service).await);
+        browsers.push(web_push.browser_of("bob", service).await);
     }
     let asked = json!({"to": {"users": ["bob"]}, "title": "Ann", "content": "六点见 🧗", "payload": "{\"conversation\":\"ann\"}"});
-    let (_, answer) = shop.house.client.submit(&asked, "?wait=20s").await;
+    let (_, answer) = web_push.setup.client.submit(&asked, "?wait=20s").await;
     assert_eq!(answer["status"]["counts"], json!({"sent": 5}), "{answer}");
     for browser in browsers {
-        let inbox = shop.inbox(&browser);
+        let inbox = web_push.inbox(&browser);
         assert_eq!(inbox.len(), 1, "{}", browser.id);
         let text = read(&inbox[0]);
         assert_eq!(text["notification"]["title"], "Ann");
@@ -102,58 +102,58 @@ async fn one_notification_reaches_a_browser_of_every_push_service() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn now_or_never_with_a_collapse_key_is_taken_by_every_push_service() {
-    let shop = Shop::open().await;
+    let web_push = WebPushSetup::open().await;
     for service in WebPushService::ALL {
-        shop.browser_of("bob", service).await;
+        web_push.browser_of("bob", service).await;
     }
     let asked = json!({"to": {"users": ["bob"]}, "title": "Ann", "content": "is calling you", "ttl": 0, "collapse_key": "call:7"});
-    let (_, answer) = shop.house.client.submit(&asked, "?wait=20s").await;
+    let (_, answer) = web_push.setup.client.submit(&asked, "?wait=20s").await;
     assert_eq!(answer["status"]["counts"], json!({"sent": 5}), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_that_has_unsubscribed_is_forgotten_at_every_push_service() {
-    let shop = Shop::open().await;
+    let web_push = WebPushSetup::open().await;
     // The prune guard believes no death in a window without a success.
-    shop.browser_of("ann", WebPushService::Mozilla).await;
+    web_push.browser_of("ann", WebPushService::Mozilla).await;
     let to_ann = json!({"to": {"users": ["ann"]}, "title": "Bob"});
-    let (_, reached) = shop.house.client.submit(&to_ann, "?wait=20s").await;
+    let (_, reached) = web_push.setup.client.submit(&to_ann, "?wait=20s").await;
     assert_eq!(reached["status"]["counts"], json!({"sent": 1}), "{reached}");
     for service in WebPushService::ALL {
-        let browser = shop.browser_of("bob", service).await;
-        assert!(shop.house.emulator.webpush().expire(&browser));
+        let browser = web_push.browser_of("bob", service).await;
+        assert!(web_push.setup.emulator.webpush().expire(&browser));
     }
     let asked = json!({"to": {"users": ["bob"]}, "title": "Ann"});
-    let (_, answer) = shop.house.client.submit(&asked, "?wait=20s").await;
+    let (_, answer) = web_push.setup.client.submit(&asked, "?wait=20s").await;
     assert_eq!(answer["status"]["counts"], json!({"failed": 5}), "{answer}");
     assert_eq!(codes(&answer), ["token_gone"; 5], "{answer}");
-    let (_, again) = shop.house.client.submit(&asked, "?wait=20s").await;
+    let (_, again) = web_push.setup.client.submit(&asked, "?wait=20s").await;
     assert_eq!(again["status"]["counts"], json!({}), "{again}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subscription_made_for_another_key_fails_alone_and_is_kept() {
-    let shop = Shop::open().await;
-    let ours = shop.browser_of("bob", WebPushService::Mozilla).await;
+    let web_push = WebPushSetup::open().await;
+    let ours = web_push.browser_of("bob", WebPushService::Mozilla).await;
     let other = KeyPair::generate().unwrap();
     for service in [WebPushService::Mozilla, WebPushService::Google, WebPushService::Apple] {
-        let theirs = shop.house.emulator.webpush().subscribe(service, &other.public).unwrap();
-        assert!(shop.register("bob", &theirs).await.0 < 300);
+        let theirs = web_push.setup.emulator.webpush().subscribe(service, &other.public).unwrap();
+        assert!(web_push.register("bob", &theirs).await.0 < 300);
     }
     let asked = json!({"to": {"users": ["bob"]}, "title": "Ann"});
-    let (_, answer) = shop.house.client.submit(&asked, "?wait=20s").await;
+    let (_, answer) = web_push.setup.client.submit(&asked, "?wait=20s").await;
     assert_eq!(answer["status"]["counts"], json!({"sent": 1, "failed": 3}), "{answer}");
     assert_eq!(codes(&answer), ["wrong_app"; 3], "{answer}");
-    assert_eq!(shop.inbox(&ours).len(), 1);
-    let (_, again) = shop.house.client.submit(&asked, "?wait=20s").await;
+    assert_eq!(web_push.inbox(&ours).len(), 1);
+    let (_, again) = web_push.setup.client.submit(&asked, "?wait=20s").await;
     assert_eq!(again["status"]["counts"], json!({"sent": 1, "failed": 3}), "{again}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_that_leads_inside_is_refused_where_it_is_registered_and_nothing_is_stored() {
-    let shop = Shop::open().await;
+    let web_push = WebPushSetup::open().await;
     let subscription =
-        shop.house.emulator.webpush().subscribe(WebPushService::Mozilla, &shop.public_key).unwrap();
+        web_push.setup.emulator.webpush().subscribe(WebPushService::Mozilla, &web_push.public_key).unwrap();
     for origin in [
         "https://169.254.169.254",
         "https://localhost",
@@ -165,11 +165,11 @@ async fn an_endpoint_that_leads_inside_is_refused_where_it_is_registered_and_not
         "https://intranet",
         "https://another.example.net",
     ] {
-        let (status, answer) = shop.register("bob", &subscription.with_origin(origin)).await;
+        let (status, answer) = web_push.register("bob", &subscription.with_origin(origin)).await;
         assert_eq!((status, &answer["code"]), (422, &"bad_address".into()), "{origin} {answer}");
     }
     let (_, answer) =
-        shop.house.client.submit(&json!({"to": {"users": ["bob"]}, "title": "Ann"}), "?wait=20s").await;
+        web_push.setup.client.submit(&json!({"to": {"users": ["bob"]}, "title": "Ann"}), "?wait=20s").await;
     assert_eq!(answer["status"]["counts"], json!({}), "{answer}");
-    assert!(shop.inbox(&subscription).is_empty());
+    assert!(web_push.inbox(&subscription).is_empty());
 }

@@ -20,7 +20,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
 
 use super::{Bench, compile, delivery, rogue};
-use crate::house::PATIENCE;
+use crate::setup::MAX_WAIT;
 
 /// Opens a channel whose child dies in `send`. Returns the detail of the fault.
 async fn death(mode: &str) -> String {
@@ -233,7 +233,7 @@ async fn an_attempt_with_such_a_pause_is_stored_and_its_lease_released() {
             }
         }
     };
-    let receipt = timeout(PATIENCE, tried).await.expect("the attempt is settled");
+    let receipt = timeout(MAX_WAIT, tried).await.expect("the attempt is settled");
     assert_eq!(receipt.fault.unwrap().kind, Kind::Throttled);
     gateway.shutdown(Duration::from_secs(5)).await;
 }

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::Bench;
-use crate::house::PATIENCE;
+use crate::setup::MAX_WAIT;
 
 const SENDS: usize = 10_000;
 const KILLS: usize = 100;
@@ -98,7 +98,7 @@ async fn measure_other_lane(
             let started_at = Instant::now();
             let ticket = gateway.submit(notification("dummy", &format!("token-{count}"))).await.unwrap();
             let status =
-                gateway.wait_until_settled(&AppId::new("demo").unwrap(), ticket.id, PATIENCE).await.unwrap();
+                gateway.wait_until_settled(&AppId::new("demo").unwrap(), ticket.id, MAX_WAIT).await.unwrap();
             assert_eq!(status.unwrap().receipts[0].state, State::Sent);
             slowest = slowest.max(started_at.elapsed());
             count += 1;
@@ -134,7 +134,7 @@ async fn a_hundred_kills_during_ten_thousand_sends_lose_nothing_and_no_other_lan
     let (killed, kills) = mpsc::unbounded_channel();
     let killing = tokio::spawn(kill_often(sent.clone(), plugin, killed));
     let measuring = tokio::spawn(measure_other_lane(gateway.clone(), kills));
-    let submitted = timeout(6 * PATIENCE, submit_until(&gateway, sent.clone(), &killing)).await;
+    let submitted = timeout(6 * MAX_WAIT, submit_until(&gateway, sent.clone(), &killing)).await;
     let submitted = submitted
         .unwrap_or_else(|_| panic!("{} were sent, {:?}", sent.borrow().len(), bench.telemetry.events));
     assert_eq!(submitted, *sent.borrow(), "exactly the submitted notifications were sent");

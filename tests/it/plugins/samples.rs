@@ -15,8 +15,8 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::{PUSHGATE, compile};
-use crate::house::{Client, PATIENCE};
 use crate::secrecy::keep_secret;
+use crate::setup::{Client, MAX_WAIT};
 
 /// HTTP endpoint that records paths and bodies. Its response suits both samples.
 #[derive(Clone, Default)]
@@ -97,7 +97,7 @@ impl Server {
 
     async fn log_says(&self, text: &str) {
         let mut log = self.log.clone();
-        let result = timeout(PATIENCE, log.wait_for(|log| log.contains(text))).await;
+        let result = timeout(MAX_WAIT, log.wait_for(|log| log.contains(text))).await;
         assert!(matches!(result, Ok(Ok(_))), "no {text:?} in {}", self.log());
     }
 
@@ -107,7 +107,7 @@ impl Server {
         // The log is complete when the reading thread has ended.
         let mut log = self.log.clone();
         let end = async { while log.changed().await.is_ok() {} };
-        timeout(PATIENCE, end).await.unwrap();
+        timeout(MAX_WAIT, end).await.unwrap();
         self.log()
     }
 
@@ -228,7 +228,7 @@ channels = ["hook"]
     );
     let file = directory.path().join("pushgate.toml");
     std::fs::write(&file, std::fs::read_to_string(&file).unwrap() + &more).unwrap();
-    let key = crate::house::configure(directory.path());
+    let key = crate::setup::configure(directory.path());
     let server = Server::start(directory.path(), &key);
 
     // Both devices have addresses on both channels, so only the route decides.
@@ -249,7 +249,7 @@ channels = ["hook"]
         json!({"to": {"users": ["bob"]}, "title": "Ann", "content": "hello", "when": "always"});
     let (_, answer) = server.client.submit(&notification, "?wait=20s").await;
     assert_eq!(answer["status"]["counts"], json!({"sent": 2}), "{answer} {}", server.log());
-    let arrived = emulator.fcm().wait_for(|what| matches!(what, EventKind::Arrived { .. }), PATIENCE);
+    let arrived = emulator.fcm().wait_for(|what| matches!(what, EventKind::Arrived { .. }), MAX_WAIT);
     assert!(arrived.await.is_some());
     let shown = emulator.fcm().inbox("page").unwrap();
     assert_eq!((shown.len(), shown[0].title.as_str(), shown[0].body.as_str()), (1, "Ann", "hello"));

@@ -16,9 +16,9 @@ use pushgate::{
 };
 use pushgate_kit::clock::ManualClock;
 
-use crate::house::PATIENCE;
+use crate::setup::MAX_WAIT;
 
-pub(crate) struct Desk {
+pub(crate) struct Simulation {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) gateway: Gateway,
     channel: Arc<Scripted>,
@@ -107,7 +107,7 @@ pub(crate) fn device(id: &str, name: &str, platform: Platform) -> Device {
     }
 }
 
-impl Desk {
+impl Simulation {
     /// With answers in turn, and round again; none: everything is accepted.
     pub(crate) async fn answering(answers: Vec<Answer>) -> Self {
         let clock = Arc::new(ManualClock::at(pushgate_kit::sample::NOW));
@@ -155,7 +155,7 @@ impl Desk {
 
     /// The status once `enough` says so.
     pub(crate) async fn status(&self, id: NotificationId, enough: impl Fn(&Status) -> bool) -> Status {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = tokio::time::Instant::now() + MAX_WAIT;
         loop {
             let status = self.gateway.status(&demo(), id).await.unwrap().unwrap();
             if enough(&status) {
@@ -168,7 +168,7 @@ impl Desk {
 
     /// Moves on from sleeper to sleeper until `until` says so: whoever waits for an hour gets it.
     pub(crate) async fn pass(&self, until: impl Fn() -> bool) {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = tokio::time::Instant::now() + MAX_WAIT;
         while !until() {
             assert!(tokio::time::Instant::now() < deadline, "not so in time");
             let next = self.clock.sleeper().await;

@@ -19,9 +19,9 @@ use serde_json::{Value, json};
 use crate::secrecy::{keep_secret, keep_texts_secret};
 
 /// Long enough for anything that is going to happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(30);
 
-pub(crate) struct House {
+pub(crate) struct Setup {
     pub(crate) emulator: Emulator,
     pub(crate) client: Client,
     _running: Running,
@@ -107,7 +107,7 @@ async fn open(folder: &Path) -> (Running, Client) {
     (running, client)
 }
 
-impl House {
+impl Setup {
     pub(crate) async fn open() -> Self {
         Self::with("").await
     }
@@ -160,7 +160,7 @@ impl Client {
 
     pub(crate) async fn raw(&self, method: Method, path: &str, body: impl Into<Vec<u8>>) -> (u16, Value) {
         let uri = format!("{}{path}", self.base).parse().unwrap();
-        let mut request = Request::post(uri, body.into(), PATIENCE);
+        let mut request = Request::post(uri, body.into(), MAX_WAIT);
         request.method = method;
         if !self.key.is_empty() {
             let bearer = HeaderValue::try_from(format!("Bearer {}", self.key)).unwrap();
@@ -173,7 +173,7 @@ impl Client {
     /// Sends an empty request, and returns the status and the header `Allow`.
     pub(crate) async fn allow(&self, method: Method, path: &str) -> (u16, String) {
         let mut request =
-            Request::post(format!("{}{path}", self.base).parse().unwrap(), Vec::new(), PATIENCE);
+            Request::post(format!("{}{path}", self.base).parse().unwrap(), Vec::new(), MAX_WAIT);
         request.method = method;
         let response = self.transport.send(request).await.unwrap();
         let allow = response.headers.get(http::header::ALLOW).map(|allow| allow.to_str().unwrap().to_owned());
