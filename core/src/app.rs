@@ -107,7 +107,7 @@ impl App {
         installed
             .channel
             .admits(address)
-            .map_err(|fault| SubmitError::BadAddress { channel: channel.clone(), why: fault.detail })
+            .map_err(|fault| SubmitError::BadAddress { channel: channel.clone(), reason: fault.detail })
     }
 
     /// Returns the channels, by name.

@@ -110,7 +110,7 @@ impl From<SubmitError> for Problem {
             SubmitError::EmptyAudience => (422, "empty_audience"),
             SubmitError::AudienceTooLarge { .. } => (422, "audience_too_large"),
             SubmitError::NothingToShow => (422, "nothing_to_show"),
-            SubmitError::NothingToRemove => (422, "nothing_to_remove"),
+            SubmitError::MissingCollapseKey => (422, "nothing_to_remove"),
             SubmitError::TooFarAhead => (422, "too_far_ahead"),
             SubmitError::TooLongAgo => (422, "too_long_ago"),
             SubmitError::TooLarge { .. } => (422, "too_large"),

@@ -31,8 +31,8 @@ impl Gateway {
         let token_signer = self.inner.token_signer.as_ref().ok_or(DeviceEventError::UnknownToken)?;
         let claims = token_signer.verify(token).ok_or(DeviceEventError::UnknownToken)?;
         let context = &self.inner.context;
-        let heard = context.queue.record_event(claims, event, context.clock.now()).await?;
-        let RecordedEvent { app, receipt, is_first } = heard.ok_or(DeviceEventError::RetentionEnded)?;
+        let recorded = context.queue.record_event(claims, event, context.clock.now()).await?;
+        let RecordedEvent { app, receipt, is_first } = recorded.ok_or(DeviceEventError::RetentionEnded)?;
         if is_first {
             let labels = [("app", app.to_string()), ("receipt", event.as_str().to_owned())];
             metrics::counter!("pushgate_receipts_total", &labels).increment(1);

@@ -90,8 +90,8 @@ impl Gateway {
         let served = self.app(app).ok_or_else(|| SubmitError::UnknownApp(app.clone()))?;
         served.admits(new)?;
         if (&old.channel, old.kind) != (&new.channel, new.kind) {
-            let why = "the new address must have the same channel and kind as the old one".to_owned();
-            return Err(SubmitError::BadAddress { channel: new.channel.clone(), why });
+            let reason = "the new address must have the same channel and kind as the old one".to_owned();
+            return Err(SubmitError::BadAddress { channel: new.channel.clone(), reason });
         }
         let (context, at) = (&self.inner.context, self.now());
         let replacement = Replacement { old: old.clone(), new: new.token.clone(), at, user: user.cloned() };

@@ -39,7 +39,7 @@ use crate::worker::{Lane, WorkerContext};
 /// Minimum interval between two status reads of one waiting caller, for a notification that is planned in batches.
 const STATUS_READ_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Callers that wait for a notification to be settled, by notification. Each `Notify` is shared by all of one notification.
+/// Callers that wait for notifications to be settled. All callers of one notification share a `Notify`.
 type Watchers = Mutex<HashMap<NotificationId, Arc<Notify>>>;
 
 /// Running gateway. Cheap to clone.

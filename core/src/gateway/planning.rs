@@ -76,7 +76,7 @@ impl Gateway {
             _ => {}
         }
         if notification.purpose == Purpose::Removal && notification.collapse_key.is_none() {
-            return Err(SubmitError::NothingToRemove);
+            return Err(SubmitError::MissingCollapseKey);
         }
         if notification.send_at.is_some_and(|at| at > now + Notification::MAX_TTL) {
             return Err(SubmitError::TooFarAhead);

@@ -64,12 +64,12 @@ pub enum SubmitError {
     #[error("the app has no channel `{0}`; check the address and the app's channels")]
     UnknownChannel(ChannelName),
     /// The channel can never send to the address.
-    #[error("invalid address for channel `{channel}`: {why}")]
+    #[error("invalid address for channel `{channel}`: {reason}")]
     BadAddress {
         /// Channel of the address.
         channel: ChannelName,
         /// Reason, with the expected form of an address.
-        why: String,
+        reason: String,
     },
     /// The audience names nobody.
     #[error("the audience is empty; name at least one user, device or address")]
@@ -101,7 +101,7 @@ pub enum SubmitError {
     },
     /// A removal has no collapse key, which selects what it removes.
     #[error("a removal needs a collapse key; give the one of the notification to remove")]
-    NothingToRemove,
+    MissingCollapseKey,
     /// `send_at` is further in the future than [`Notification::MAX_TTL`].
     #[error("send_at is more than four weeks ahead; submit the notification later")]
     TooFarAhead,

@@ -166,8 +166,8 @@ pub(crate) fn check_address(
 ) -> Result<(), SubmitError> {
     app.admits(address)?;
     if address.kind == TokenKind::Voip && !matches!(notification.purpose, Purpose::Call(_)) {
-        let why = "the address is for calls only, and the notification is no call".to_owned();
-        return Err(SubmitError::BadAddress { channel: address.channel.clone(), why });
+        let reason = "the address is for calls only, and the notification is no call".to_owned();
+        return Err(SubmitError::BadAddress { channel: address.channel.clone(), reason });
     }
     Ok(())
 }
