@@ -82,7 +82,7 @@ fn shortened(text: &str, end: usize) -> Secret {
 /// Returns a digest of a collapse key of any length and script: 32 characters of base64url, which every push service
 /// accepts. RFC 8030 §5.4 permits at most 32 in a Topic, and some push services decode it, so shorter ones may fail.
 #[must_use]
-pub fn digest_of(key: &str) -> String {
+pub fn collapse_key_digest(key: &str) -> String {
     URL_SAFE_NO_PAD.encode(&digest(&SHA256, key.as_bytes()).as_ref()[..24])
 }
 

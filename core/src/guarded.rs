@@ -64,8 +64,8 @@ fn record_panic(component: Component) {
 pub(crate) struct GuardedObserver(pub(crate) Arc<dyn Observer>);
 
 impl Observer for GuardedObserver {
-    fn saw(&self, event: &Event) {
-        guard(Component::Observer, || self.0.saw(event));
+    fn on_event(&self, event: &Event) {
+        guard(Component::Observer, || self.0.on_event(event));
     }
 }
 

@@ -227,6 +227,8 @@ pub use rules::Rules;
 pub use schedule::RetryPolicy;
 pub use secret::Secret;
 pub use selector::{Route, Selector};
-pub use store::{Count, Login, Named, Registered, Registration, Replacement, StorageError, Store, Takeover};
+pub use store::{
+    Count, IdentifiedBy, Login, Registered, Registration, Replacement, StorageError, Store, Takeover,
+};
 pub use timestamp::Timestamp;
 pub use transport::{Request, Response, Transport, TransportError};

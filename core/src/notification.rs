@@ -29,9 +29,9 @@ pub enum Audience {
 
 impl Audience {
     /// Maximum number of users, devices or addresses that are planned in one step. A larger audience is planned in batches.
-    pub const MAX: usize = 1000;
+    pub const BATCH_SIZE: usize = 1000;
     /// Maximum number of users, devices or addresses of one notification.
-    pub const MOST: usize = 100_000;
+    pub const MAX_RECIPIENTS: usize = 100_000;
 
     /// Returns the number of users, devices or addresses. [`Audience::All`] returns `usize::MAX`.
     #[must_use]
@@ -50,14 +50,18 @@ impl Audience {
         self.len() == 0
     }
 
-    /// Splits the audience into batches of at most [`Audience::MAX`]. [`Audience::All`] stays whole.
+    /// Splits the audience into batches of at most [`Audience::BATCH_SIZE`]. [`Audience::All`] stays whole.
     #[must_use]
-    pub fn pieces(&self) -> Vec<Self> {
+    pub fn batches(&self) -> Vec<Self> {
         match self {
-            Self::Users(users) => users.chunks(Self::MAX).map(|batch| Self::Users(batch.to_vec())).collect(),
-            Self::Devices(ids) => ids.chunks(Self::MAX).map(|batch| Self::Devices(batch.to_vec())).collect(),
+            Self::Users(users) => {
+                users.chunks(Self::BATCH_SIZE).map(|batch| Self::Users(batch.to_vec())).collect()
+            }
+            Self::Devices(ids) => {
+                ids.chunks(Self::BATCH_SIZE).map(|batch| Self::Devices(batch.to_vec())).collect()
+            }
             Self::Addresses(addresses) => {
-                addresses.chunks(Self::MAX).map(|batch| Self::Addresses(batch.to_vec())).collect()
+                addresses.chunks(Self::BATCH_SIZE).map(|batch| Self::Addresses(batch.to_vec())).collect()
             }
             Self::All => vec![Self::All],
         }
@@ -151,13 +155,13 @@ impl Call {
 pub enum Badge {
     /// Shows this number and leaves the user's counter unchanged.
     Set(u32),
-    /// Adds this to the user's counter, at most [`Badge::MOST_RAISE`], and shows the result.
+    /// Adds this to the user's counter, at most [`Badge::MAX_INCREMENT`], and shows the result.
     Increment(u32),
 }
 
 impl Badge {
     /// Maximum increment. A larger one counts as this.
-    pub const MOST_RAISE: u32 = 99;
+    pub const MAX_INCREMENT: u32 = 99;
 }
 
 /// Template with its variables.

@@ -102,11 +102,11 @@ pub enum AlarmState {
 /// Observer of the gateway's events.
 pub trait Observer: Send + Sync + 'static {
     /// Receives every event. The events of one notification come in the order in which they happen.
-    fn saw(&self, event: &Event);
+    fn on_event(&self, event: &Event);
 }
 
 impl<F: Fn(&Event) + Send + Sync + 'static> Observer for F {
-    fn saw(&self, event: &Event) {
+    fn on_event(&self, event: &Event) {
         self(event);
     }
 }

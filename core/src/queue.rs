@@ -73,7 +73,7 @@ pub struct AudienceBatch {
     pub place: u32,
     /// Earliest time of planning.
     pub due: Timestamp,
-    /// Audience: at most [`Audience::MAX`] entries, or all of the app's devices after `after`.
+    /// Audience: at most [`Audience::BATCH_SIZE`] entries, or all of the app's devices after `after`.
     pub audience: Audience,
     /// Last device id of the previous batch, for an audience of all devices. `None` means the first batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -84,7 +84,7 @@ pub struct AudienceBatch {
 }
 
 impl AudienceBatch {
-    /// Maximum number of recipients of a batch: [`Audience::MAX`] users with 50 devices each, and a reserve.
+    /// Maximum number of recipients of a batch: [`Audience::BATCH_SIZE`] users with 50 devices each, and a reserve.
     pub const MAX_RECIPIENTS: u32 = 65_536;
 }
 
@@ -336,7 +336,7 @@ pub enum WithdrawFilter {
 impl WithdrawFilter {
     /// Returns `true` if this message to this target is selected.
     #[must_use]
-    pub fn takes(&self, message: &Message, target: &Target) -> bool {
+    pub fn matches(&self, message: &Message, target: &Target) -> bool {
         match self {
             Self::Id(id) => message.id == *id,
             Self::Tag { tag, users, before } => {
@@ -377,12 +377,12 @@ pub trait Queue: Send + Sync + 'static {
     /// Ends a lease: removes the delivery and writes its statuses and retries, in one transaction.
     async fn finish(&self, finish: Completion) -> Result<Finished, StorageError>;
 
-    /// Leases at most `most` batches of any app that are due and that no living node holds.
+    /// Leases at most `limit` batches of any app that are due and that no living node holds.
     async fn lease_batches(
         &self,
         node: NodeId,
         now: Timestamp,
-        most: usize,
+        limit: usize,
     ) -> Result<LeasedBatches, StorageError>;
 
     /// Ends the lease of a batch: removes the batch, stores its deliveries and new batches, and applies its withdrawal, in
@@ -427,13 +427,13 @@ pub trait Queue: Send + Sync + 'static {
     /// Releases all leases of the node. Other nodes may lease them at once.
     async fn release(&self, node: NodeId) -> Result<(), StorageError>;
 
-    /// Returns at most `most` statuses of a notification's recipients with an index greater than `after`, ordered by index.
+    /// Returns at most `limit` statuses of a notification's recipients with an index greater than `after`, ordered by index.
     /// Recipients without an attempt are not included.
     async fn receipts(
         &self,
         id: NotificationId,
         after: Option<u32>,
-        most: usize,
+        limit: usize,
     ) -> Result<Vec<Receipt>, StorageError>;
 
     /// Returns the status of a notification, with at most `limit` of its recipients, whose indexes are greater than `after`.
@@ -447,9 +447,9 @@ pub trait Queue: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Option<Status>, StorageError>;
 
-    /// Returns the status of a notification, with the first [`Status::MOST`] of its recipients.
+    /// Returns the status of a notification, with the first [`Status::MAX_PAGE`] of its recipients.
     async fn status(&self, app: &AppId, id: NotificationId) -> Result<Option<Status>, StorageError> {
-        self.status_page(app, id, None, Status::MOST).await
+        self.status_page(app, id, None, Status::MAX_PAGE).await
     }
 
     /// Lists at most `limit` quarantined rows with an id greater than `after`, oldest first. The default lists none.

@@ -188,7 +188,7 @@ pub struct Status {
     pub events: BTreeMap<DeviceEvent, u64>,
     /// Number of skipped users and devices.
     pub skips: u64,
-    /// Skipped users and devices with the reasons: the first [`Status::MOST`] of them.
+    /// Skipped users and devices with the reasons: the first [`Status::MAX_PAGE`] of them.
     pub skipped: Vec<Skip>,
     /// Page of recipients, ordered by index. Recipients without an attempt are on the first page only, up to its limit.
     pub receipts: Vec<Receipt>,
@@ -198,7 +198,7 @@ pub struct Status {
 
 impl Status {
     /// Maximum size of a page of recipients, and maximum length of the list of skipped users and devices.
-    pub const MOST: usize = 1000;
+    pub const MAX_PAGE: usize = 1000;
 
     /// Returns `true` if every batch is planned and every recipient is in a final state.
     #[must_use]

@@ -136,7 +136,7 @@ pub struct Times {
 /// Changes [`Kind::AuthExpired`] of one address to [`Kind::Credentials`] after the first attempt. A bearer token that is
 /// refused twice in a row has not merely expired. For a whole lane, the gate layer does this.
 #[must_use]
-pub fn judged(fault: Fault, attempt: u32) -> Fault {
+pub fn escalate_auth_expired(fault: Fault, attempt: u32) -> Fault {
     if fault.kind == Kind::AuthExpired && fault.scope == Scope::Address && attempt > 1 {
         return Fault { kind: Kind::Credentials, ..fault };
     }
@@ -259,7 +259,7 @@ mod tests {
     fn an_expired_bearer_is_tried_again_at_once_and_once() {
         let fault = Fault::new(Kind::AuthExpired, "");
         assert_eq!(delay(&fault, 1, 0.9), Duration::ZERO);
-        assert_eq!(judged(fault.clone(), 1).kind, Kind::AuthExpired);
-        assert_eq!(judged(fault, 2).kind, Kind::Credentials);
+        assert_eq!(escalate_auth_expired(fault.clone(), 1).kind, Kind::AuthExpired);
+        assert_eq!(escalate_auth_expired(fault, 2).kind, Kind::Credentials);
     }
 }

@@ -36,7 +36,7 @@ impl Selector {
 
     /// Returns `true` if the device satisfies every condition.
     #[must_use]
-    pub fn takes(&self, device: &Traits) -> bool {
+    pub fn matches(&self, device: &Traits) -> bool {
         let among = |wanted: &[String], given: Option<&String>| {
             wanted.is_empty() || given.is_some_and(|g| wanted.iter().any(|w| w.eq_ignore_ascii_case(g)))
         };
@@ -92,7 +92,7 @@ fn among<'a>(routes: &'a [Route], device: &'a Device, counts: impl Fn(&Address) 
         let place = first(&|_| true);
         return place.map_or(Choice::NoAddress, |at| Choice::Address(at, &device.addresses[at].channel));
     }
-    let Some(route) = routes.iter().find(|route| route.selector.takes(&device.traits)) else {
+    let Some(route) = routes.iter().find(|route| route.selector.matches(&device.traits)) else {
         return Choice::NoRoute;
     };
     for channel in &route.channels {
@@ -169,13 +169,13 @@ mod tests {
     #[test]
     fn a_condition_on_what_the_device_does_not_say_does_not_hold() {
         let selector = Selector { min_app_build: Some(100), ..Selector::default() };
-        assert!(!selector.takes(&Traits::of(Platform::Web)));
-        assert!(selector.takes(&Traits { app_build: Some(100), ..Traits::of(Platform::Web) }));
+        assert!(!selector.matches(&Traits::of(Platform::Web)));
+        assert!(selector.matches(&Traits { app_build: Some(100), ..Traits::of(Platform::Web) }));
         let calls = Selector { capabilities: vec!["calls".to_owned()], ..Selector::default() };
-        assert!(!calls.takes(&Traits::of(Platform::Web)));
+        assert!(!calls.matches(&Traits::of(Platform::Web)));
         let able = Traits { capabilities: vec!["calls".to_owned()], ..Traits::of(Platform::Web) };
-        assert!(calls.takes(&able));
+        assert!(calls.matches(&able));
         let selector = Selector { max_app_build: Some(99), ..Selector::default() };
-        assert!(!selector.takes(&Traits { app_build: Some(100), ..Traits::of(Platform::Web) }));
+        assert!(!selector.matches(&Traits { app_build: Some(100), ..Traits::of(Platform::Web) }));
     }
 }

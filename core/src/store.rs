@@ -35,11 +35,11 @@ pub struct Registration {
     /// Device with its full set of addresses.
     pub device: Device,
     /// Identification of the device: by its id or by its addresses.
-    pub named: Named,
+    pub identified_by: IdentifiedBy,
     /// Old address that one of the new ones replaces, because the push service issued a new token.
     pub replaces: Option<Address>,
     /// Maximum number of devices of its user. Beyond it, those registered longest ago are deleted.
-    pub most: usize,
+    pub max_devices: usize,
     /// Permission to take the device over from another user.
     pub takeover: Takeover,
 }
@@ -70,17 +70,17 @@ pub struct Replacement {
 
 /// Identification of the device in a registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Named {
+pub enum IdentifiedBy {
     /// Identified by its id.
-    ById,
+    Id,
     /// Identified by its addresses. A stored device that holds one of them, or the replaced one, is the same device and keeps
     /// its id. The id in the registration is for a new device.
-    ByAddress,
+    Address,
 }
 
 impl Registration {
     /// Default maximum number of devices of one user.
-    pub const MOST: usize = 10;
+    pub const DEFAULT_MAX_DEVICES: usize = 10;
 
     /// Returns `true` if this registration may replace what is stored under its device's id.
     #[must_use]
@@ -95,7 +95,13 @@ impl Registration {
 
 impl From<Device> for Registration {
     fn from(device: Device) -> Self {
-        Self { device, named: Named::ById, replaces: None, most: Self::MOST, takeover: Takeover::Always }
+        Self {
+            device,
+            identified_by: IdentifiedBy::Id,
+            replaces: None,
+            max_devices: Self::DEFAULT_MAX_DEVICES,
+            takeover: Takeover::Always,
+        }
     }
 }
 
@@ -121,8 +127,8 @@ pub struct Login {
     pub user: UserId,
     /// Time of the login.
     pub at: Timestamp,
-    /// Maximum number of devices of the user, as in [`Registration::most`].
-    pub most: usize,
+    /// Maximum number of devices of the user, as in [`Registration::max_devices`].
+    pub max_devices: usize,
     /// Permission to take the device over from another user.
     pub takeover: Takeover,
 }
@@ -202,13 +208,13 @@ pub trait Store: DeadAddresses {
     /// Returns the devices of these users, in a stable order.
     async fn devices_of(&self, app: &AppId, users: &[UserId]) -> Result<Vec<Device>, StorageError>;
 
-    /// Returns at most `most` of the app's devices with an id greater than `after`, ordered by id. For iterating over all
+    /// Returns at most `limit` of the app's devices with an id greater than `after`, ordered by id. For iterating over all
     /// devices without holding them in memory.
     async fn page(
         &self,
         app: &AppId,
         after: Option<&DeviceId>,
-        most: usize,
+        limit: usize,
     ) -> Result<Vec<Device>, StorageError>;
 
     /// Deletes the device and its addresses, dead ones too. With an owner, only while it is bound to them. Returns `false` if

@@ -28,11 +28,11 @@ pub struct Certificate<'a> {
 impl<'a> Certificate<'a> {
     /// Parses a certificate in DER. `None` means that the bytes are no certificate.
     #[must_use]
-    pub fn read(der: &'a [u8]) -> Option<Self> {
-        let mut body = Der(Der(Der(der).inside(SEQUENCE)?).inside(SEQUENCE)?);
-        body.pass_over(VERSION);
+    pub fn from_der(der: &'a [u8]) -> Option<Self> {
+        let mut body = Der(Der(Der(der).content_of(SEQUENCE)?).content_of(SEQUENCE)?);
+        body.skip_if(VERSION);
         let (_serial, _algorithm, _issuer) = (body.next()?, body.next()?, body.next()?);
-        let mut validity = Der(body.inside(SEQUENCE)?);
+        let mut validity = Der(body.content_of(SEQUENCE)?);
         let _begins = validity.next()?;
         let ends_at = moment(validity.next()?)?;
         Some(Self { ends_at, extensions: extensions(body)? })
@@ -66,12 +66,12 @@ impl<'a> Iterator for Der<'a> {
 
 impl<'a> Der<'a> {
     /// Returns the content of the next element. `None` means that it has another tag.
-    pub fn inside(&mut self, tag: u8) -> Option<&'a [u8]> {
+    pub fn content_of(&mut self, tag: u8) -> Option<&'a [u8]> {
         self.next().filter(|(actual, _)| *actual == tag).map(|(_, content)| content)
     }
 
     /// Skips the next element if it has this tag.
-    pub fn pass_over(&mut self, tag: u8) {
+    pub fn skip_if(&mut self, tag: u8) {
         if self.0.first() == Some(&tag) {
             self.next();
         }
@@ -99,12 +99,12 @@ fn extensions<'a>(rest: Der<'a>) -> Option<Vec<(&'a [u8], &'a [u8])>> {
         if tag != EXTENSIONS {
             continue;
         }
-        let mut list = Der(Der(content).inside(SEQUENCE)?);
+        let mut list = Der(Der(content).content_of(SEQUENCE)?);
         while let Some((SEQUENCE, extension)) = list.next() {
             let mut extension = Der(extension);
-            let id = extension.inside(OID)?;
-            extension.pass_over(CRITICAL);
-            pairs.push((id, extension.inside(OCTETS)?));
+            let id = extension.content_of(OID)?;
+            extension.skip_if(CRITICAL);
+            pairs.push((id, extension.content_of(OCTETS)?));
         }
     }
     Some(pairs)
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn bytes_that_are_no_certificate_are_refused() {
         for bytes in [&b""[..], b"\x30", b"\x30\x80", b"\x30\x84\xff\xff\xff\xff", b"\x30\x02\x30\x00"] {
-            assert_eq!(Certificate::read(bytes), None, "{bytes:x?}");
+            assert_eq!(Certificate::from_der(bytes), None, "{bytes:x?}");
         }
     }
 

@@ -83,7 +83,7 @@ impl PushConfig {
         notification.profile = non_empty(self.resources_id);
         notification.thread = non_empty(self.thread_id);
         if self.enable_badge {
-            let by = self.badge_increment.clamp(0, i64::from(Badge::MOST_RAISE));
+            let by = self.badge_increment.clamp(0, i64::from(Badge::MAX_INCREMENT));
             notification.badge = Some(Badge::Increment(u32::try_from(by).unwrap_or_default()));
         }
         if let Some(voip) = self.voip_config {

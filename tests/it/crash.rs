@@ -107,7 +107,7 @@ async fn killed_between_202_and_the_vendors_answer_it_is_delivered_under_the_sam
 }
 
 /// As many as one notification names.
-const MEMBERS: usize = Audience::MOST;
+const MEMBERS: usize = Audience::MAX_RECIPIENTS;
 /// Memory limit of a gateway in any build. It leaves no room for a few hundred bytes per member.
 const MOST_MEMORY_KB: u64 = 128 * 1024;
 
@@ -125,7 +125,7 @@ async fn a_group_of_100_000_survives_a_kill_in_the_middle_in_bounded_memory_and_
     let (server, address) = Server::start(folder.path());
     let asked = json!({"to": {"users": names}, "title": "to the group"});
     let (status, answer) = Client::new(&address, &key).submit(&asked, "").await;
-    assert_eq!((status, &answer["parts"]), (202, &(MEMBERS / Audience::MAX).into()), "{answer}");
+    assert_eq!((status, &answer["parts"]), (202, &(MEMBERS / Audience::BATCH_SIZE).into()), "{answer}");
     shown(&emulator, &names[MEMBERS / 20]).await;
     let before = server.peak_kb();
     server.kill();

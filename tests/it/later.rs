@@ -125,7 +125,7 @@ async fn a_large_group_and_everybody_are_reached_once_each_piece_by_piece() {
         assert_eq!((ticket.accepted, ticket.deferred_batches), (0, parts));
         let status = simulation.status(ticket.id, settled).await;
         assert_eq!(status.counts.get(&State::Sent), Some(&2500));
-        assert_eq!((status.receipts.len(), status.progress.unwrap().done), (Status::MOST, 3));
+        assert_eq!((status.receipts.len(), status.progress.unwrap().done), (Status::MAX_PAGE, 3));
         let receipts = simulation.gateway.queue().receipts(ticket.id, None, usize::MAX).await.unwrap();
         let reached: std::collections::BTreeSet<_> =
             receipts.into_iter().map(|one| one.device.unwrap()).collect();

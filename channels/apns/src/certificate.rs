@@ -26,11 +26,11 @@ impl Certificate {
     /// Parses the first certificate of a PEM text. Returns `None` if there is none or it is invalid.
     pub(crate) fn from_pem(text: &str) -> Option<Self> {
         let der = CertificateDer::from_pem_slice(text.as_bytes()).ok()?;
-        let parsed = x509::Certificate::read(&der)?;
+        let parsed = x509::Certificate::from_der(&der)?;
         let list = parsed.extensions.iter().find(|(id, _)| *id == TOPICS);
         // A list of names follows each topic.
         let topics = match list {
-            Some((_, list)) => Der(Der(list).inside(SEQUENCE)?)
+            Some((_, list)) => Der(Der(list).content_of(SEQUENCE)?)
                 .filter(|(tag, _)| *tag == UTF8)
                 .map(|(_, topic)| String::from_utf8_lossy(topic).into_owned())
                 .collect(),

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use pushgate::fit::digest_of;
+use pushgate::fit::collapse_key_digest;
 use pushgate::overrides::merge;
 use pushgate::{Act, AppId, Fault, Kind, Message, NotificationId, Priority, Secret, Timestamp, TokenKind};
 use serde::{Deserialize, Serialize, Serializer};
@@ -237,7 +237,7 @@ fn collapse_id(message: &Message, chosen: &Headers, kind: PushType) -> Option<St
         return Some(id);
     }
     // Apple allows 64 bytes. The digest replaces a longer id.
-    Some(digest_of(&id))
+    Some(collapse_key_digest(&id))
 }
 
 /// Returns the payload: `aps` for the system, and the other fields for the app. `id` is that of the message.

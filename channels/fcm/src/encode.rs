@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use pushgate::fit::digest_of;
+use pushgate::fit::collapse_key_digest;
 use pushgate::overrides::merge;
 use pushgate::{Address, Message, Notification, Priority, Secret, Timestamp, TokenKind};
 use serde::{Serialize, Serializer};
@@ -125,7 +125,7 @@ impl Encoder<'_> {
                 Priority::Low => "low",
             };
             headers.put("Urgency", urgency);
-            headers.put_some("Topic", self.key.map(digest_of));
+            headers.put_some("Topic", self.key.map(collapse_key_digest));
         });
         if !self.message.silent {
             block.object("notification", |shown| {
@@ -199,7 +199,7 @@ fn collapse_id(tag: &str) -> Cow<'_, str> {
     if tag.len() <= 64 && tag.bytes().all(|b| b.is_ascii_graphic()) {
         return Cow::Borrowed(tag);
     }
-    Cow::Owned(digest_of(tag))
+    Cow::Owned(collapse_key_digest(tag))
 }
 
 /// Merges the caller's native options. They cannot change the target.

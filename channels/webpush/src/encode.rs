@@ -5,7 +5,7 @@
 
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
-use pushgate::fit::digest_of;
+use pushgate::fit::collapse_key_digest;
 use pushgate::overrides::merge;
 use pushgate::{Message, Notification, Priority, Secret};
 use serde::Serialize;
@@ -110,7 +110,10 @@ pub(crate) fn common_headers(message: &Message) -> HeaderMap {
     // No topic without a collapse key: Google keeps at most four collapse keys per device, so one topic per message would
     // drop other messages. The tag and the id identify duplicates instead.
     if let Some(key) = collapse_key(message) {
-        headers.insert("topic", HeaderValue::try_from(digest_of(key)).expect("base64url is a header value"));
+        headers.insert(
+            "topic",
+            HeaderValue::try_from(collapse_key_digest(key)).expect("base64url is a header value"),
+        );
     }
     headers
 }

@@ -76,7 +76,7 @@ impl Default for Builder {
             observers: Vec::new(),
             retention: Duration::from_secs(7 * 24 * 3600),
             pruned_retention: Duration::from_secs(30 * 24 * 3600),
-            max_devices_per_user: Registration::MOST,
+            max_devices_per_user: Registration::DEFAULT_MAX_DEVICES,
             device_events_url: None,
         }
     }
@@ -304,7 +304,7 @@ fn report_quarantined(observers: &[Arc<dyn Observer>], watchers: &Watchers, row:
     ];
     metrics::counter!("pushgate_alarms_total", &labels).increment(1);
     for observer in observers {
-        observer.saw(&Event::Quarantined { row: row.clone() });
+        observer.on_event(&Event::Quarantined { row: row.clone() });
     }
     if let Some(id) = row.notification {
         notify_watchers(watchers, id);

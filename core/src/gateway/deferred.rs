@@ -71,7 +71,7 @@ impl Gateway {
         let due = notification.send_at.unwrap_or(now);
         let batch =
             |(place, audience)| AudienceBatch { place, due, audience, after: None, stage: Stage::Fresh };
-        let batches: Vec<_> = (0..).zip(notification.to.pieces()).map(batch).collect();
+        let batches: Vec<_> = (0..).zip(notification.to.batches()).map(batch).collect();
         let ticket = Ticket {
             id,
             accepted: 0,
@@ -293,7 +293,7 @@ impl Gateway {
         let tag = status.tag.unwrap_or_else(|| id.to_string());
         let (mut removals, mut after) = (Vec::new(), None);
         loop {
-            let receipts = self.inner.context.queue.receipts(id, after, Audience::MAX).await?;
+            let receipts = self.inner.context.queue.receipts(id, after, Audience::BATCH_SIZE).await?;
             let Some(last) = receipts.last() else { break };
             after = Some(last.index);
             let shown = receipts.iter().filter(|receipt| receipt.state == State::Sent);

@@ -21,7 +21,7 @@ impl Gateway {
         device: impl Into<Registration>,
     ) -> Result<Option<Registered>, StorageError> {
         let mut registration = device.into();
-        registration.most = self.inner.max_devices_per_user;
+        registration.max_devices = self.inner.max_devices_per_user;
         self.inner.context.store.register(registration).await
     }
 
@@ -43,7 +43,7 @@ impl Gateway {
             device: device.clone(),
             user: user.clone(),
             at: self.now(),
-            most: self.inner.max_devices_per_user,
+            max_devices: self.inner.max_devices_per_user,
             takeover,
         };
         self.inner.context.store.bind(login).await

@@ -70,7 +70,7 @@ impl Gateway {
             self.app(&notification.app).ok_or_else(|| SubmitError::UnknownApp(notification.app.clone()))?;
         match notification.to.len() {
             0 => return Err(SubmitError::EmptyAudience),
-            given if given > Audience::MOST && notification.to != Audience::All => {
+            given if given > Audience::MAX_RECIPIENTS && notification.to != Audience::All => {
                 return Err(SubmitError::AudienceTooLarge { given });
             }
             _ => {}
@@ -134,7 +134,7 @@ impl Gateway {
     ) -> Result<HashMap<UserId, u32>, StorageError> {
         match notification.badge {
             Some(Badge::Increment(by)) if !users.is_empty() => {
-                let increment = Count::Raise(by.min(Badge::MOST_RAISE));
+                let increment = Count::Raise(by.min(Badge::MAX_INCREMENT));
                 self.inner.context.store.count(&notification.app, users, increment).await
             }
             _ => Ok(HashMap::new()),
@@ -147,7 +147,7 @@ impl Gateway {
         if users.is_empty() {
             return;
         }
-        let decrement = Count::Lower(by.min(Badge::MOST_RAISE));
+        let decrement = Count::Lower(by.min(Badge::MAX_INCREMENT));
         if let Err(error) = self.inner.context.store.count(&notification.app, users, decrement).await {
             tracing::error!(app = %notification.app, %error, "badge counters cannot be lowered; they stay raised until the app sets them");
         }
@@ -190,8 +190,8 @@ impl Gateway {
             }
             Audience::Addresses(addresses) => resolved.addresses = without_duplicates(addresses),
             Audience::All => {
-                resolved.devices = store.page(&notification.app, input.after, Audience::MAX).await?;
-                if resolved.devices.len() == Audience::MAX {
+                resolved.devices = store.page(&notification.app, input.after, Audience::BATCH_SIZE).await?;
+                if resolved.devices.len() == Audience::BATCH_SIZE {
                     last = resolved.devices.last().map(|device| device.id.clone());
                 }
                 resolved.devices.retain(|device| device.user.is_some());

@@ -77,8 +77,8 @@ pub enum SubmitError {
     /// The audience names too many users, devices or addresses.
     #[error(
         "the audience has {given} entries; submit at most {} at once, and preview at most {}",
-        Audience::MOST,
-        Audience::MAX
+        Audience::MAX_RECIPIENTS,
+        Audience::BATCH_SIZE
     )]
     AudienceTooLarge {
         /// Number of entries in the audience.
@@ -130,7 +130,7 @@ pub enum SubmitError {
 impl Gateway {
     /// Accepts a notification. It is on stable storage when this returns.
     ///
-    /// A notification with a `send_at` in the future is planned at that time. One for more than [`Audience::MAX`] recipients is
+    /// A notification with a `send_at` in the future is planned at that time. One for more than [`Audience::BATCH_SIZE`] recipients is
     /// planned in batches.
     ///
     /// # Errors
@@ -145,7 +145,7 @@ impl Gateway {
         }
         let (id, now) = (NotificationId::new(), context.clock.now());
         let app = self.validate(&notification, now)?;
-        if notification.to.len() > Audience::MAX || notification.send_at.is_some_and(|at| at > now) {
+        if notification.to.len() > Audience::BATCH_SIZE || notification.send_at.is_some_and(|at| at > now) {
             return self.submit_deferred(&app, notification, id, now).await;
         }
         let input = PlanningInput::new(&notification, id, now);
@@ -270,7 +270,7 @@ impl Gateway {
     ) -> Result<(Vec<Preview>, Vec<Skip>), SubmitError> {
         let now = self.now();
         let app = self.validate(notification, now)?;
-        if notification.to.len() > Audience::MAX && notification.to != Audience::All {
+        if notification.to.len() > Audience::BATCH_SIZE && notification.to != Audience::All {
             return Err(SubmitError::AudienceTooLarge { given: notification.to.len() });
         }
         let output = self.plan(&app, PlanningInput::new(notification, NotificationId::new(), now)).await?;

@@ -66,7 +66,7 @@ impl StoredNotification {
 
     fn add_skipped(&mut self, skipped: Vec<Skip>) {
         self.skips += skipped.len() as u64;
-        let capacity = Status::MOST.saturating_sub(self.skipped.len());
+        let capacity = Status::MAX_PAGE.saturating_sub(self.skipped.len());
         self.skipped.extend(skipped.into_iter().take(capacity));
     }
 }
@@ -135,7 +135,7 @@ impl QueueState {
             return 0;
         }
         let withdrawn: Vec<Target> =
-            waiting.delivery.targets.extract_if(.., |t| filter.takes(&message, t)).collect();
+            waiting.delivery.targets.extract_if(.., |t| filter.matches(&message, t)).collect();
         // A leased delivery stays without targets until its attempt or its lease ends.
         let is_obsolete = waiting.delivery.targets.is_empty() && waiting.owner.is_none();
         let receipts: Vec<_> =
@@ -297,7 +297,7 @@ impl Queue for MemoryQueue {
         &self,
         node: NodeId,
         now: Timestamp,
-        most: usize,
+        limit: usize,
     ) -> Result<LeasedBatches, StorageError> {
         let mut state = self.0.lock();
         let state = &mut *state;
@@ -308,7 +308,7 @@ impl Queue for MemoryQueue {
         free.sort_by_key(|(key, waiting)| (waiting.part.due, **key));
         let mut taken = LeasedBatches::default();
         for ((id, _), waiting) in free {
-            if waiting.part.due > now || taken.leases.len() == most {
+            if waiting.part.due > now || taken.leases.len() == limit {
                 taken.next_due = Some(waiting.part.due);
                 break;
             }
@@ -423,12 +423,12 @@ impl Queue for MemoryQueue {
         &self,
         id: NotificationId,
         after: Option<u32>,
-        most: usize,
+        limit: usize,
     ) -> Result<Vec<Receipt>, StorageError> {
         let state = self.0.lock();
         let Some(stored) = state.notifications.get(&id) else { return Ok(Vec::new()) };
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let page = stored.receipts.range((from, Bound::Unbounded)).take(most);
+        let page = stored.receipts.range((from, Bound::Unbounded)).take(limit);
         Ok(page
             .map(|(index, receipt)| Receipt { events: stored.events_of(*index), ..receipt.clone() })
             .collect())
@@ -445,7 +445,7 @@ impl Queue for MemoryQueue {
         let Some(stored) = state.notifications.get(&id).filter(|stored| stored.app == *app) else {
             return Ok(None);
         };
-        let limit = limit.min(Status::MOST);
+        let limit = limit.min(Status::MAX_PAGE);
         let behind = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
         let mut tried = stored.receipts.range(behind).skip(limit.saturating_sub(1)).map(|(index, _)| *index);
         let next = tried.next().filter(|_| limit > 0);

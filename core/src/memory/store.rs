@@ -10,7 +10,7 @@ use super::dead::DeadRows;
 use crate::device::{Address, Device};
 use crate::ids::{AppId, ChannelName, DeviceId, UserId};
 use crate::rules::Rules;
-use crate::store::{Count, Login, Named, Registered, Registration, Replacement, StorageError, Store};
+use crate::store::{Count, IdentifiedBy, Login, Registered, Registration, Replacement, StorageError, Store};
 
 /// Store in memory.
 #[derive(Default)]
@@ -68,19 +68,19 @@ impl StoreState {
         Some(id)
     }
 
-    /// Deletes the user's oldest devices beyond `most`, but never `newest`. Returns the deleted ones.
+    /// Deletes the user's oldest devices beyond `max_devices`, but never `newest`. Returns the deleted ones.
     fn delete_oldest_devices(
         &mut self,
         app: &AppId,
         user: &UserId,
         newest: &DeviceId,
-        most: usize,
+        max_devices: usize,
     ) -> Vec<DeviceId> {
         let Some(devices) = self.users.get(&(app.clone(), user.clone())) else { return Vec::new() };
         let age = |id: &DeviceId| self.devices.get(&(app.clone(), id.clone())).map(|d| d.registered_at);
         let mut others: Vec<_> = devices.iter().filter(|id| *id != newest).cloned().collect();
         others.sort_by_key(|id| (age(id), id.clone()));
-        others.truncate((others.len() + 1).saturating_sub(most.max(1)));
+        others.truncate((others.len() + 1).saturating_sub(max_devices.max(1)));
         for id in &others {
             self.forget(app, id);
         }
@@ -110,7 +110,7 @@ impl Store for MemoryStore {
         let mut state = self.0.lock();
         let device = &mut registration.device;
         let app = device.app.clone();
-        if registration.named == Named::ByAddress {
+        if registration.identified_by == IdentifiedBy::Address {
             let known = device.addresses.iter().chain(&registration.replaces);
             let holder = |address: &Address| state.holders.get(&(app.clone(), address.clone())).cloned();
             if let Some(id) = known.into_iter().find_map(holder) {
@@ -121,7 +121,7 @@ impl Store for MemoryStore {
         if known.is_some_and(|known| !registration.may_take_over(known)) {
             return Ok(None);
         }
-        let Registration { mut device, replaces, most, .. } = registration;
+        let Registration { mut device, replaces, max_devices, .. } = registration;
         let created = state.remove_device(&app, &device.id).is_none();
         let mut seen = std::collections::HashSet::new();
         device.addresses.retain(|address| seen.insert(address.clone()));
@@ -131,7 +131,7 @@ impl Store for MemoryStore {
         let (id, user) = (device.id.clone(), device.user.clone());
         state.insert_device(device);
         let dropped =
-            user.map(|user| state.delete_oldest_devices(&app, &user, &id, most)).unwrap_or_default();
+            user.map(|user| state.delete_oldest_devices(&app, &user, &id, max_devices)).unwrap_or_default();
         Ok(Some(Registered { id, created, dropped }))
     }
 
@@ -141,12 +141,12 @@ impl Store for MemoryStore {
         if known.is_none_or(|known| !login.may_take_over(known.user.as_ref())) {
             return Ok(None);
         }
-        let Login { app, device: id, user, at, most, .. } = login;
+        let Login { app, device: id, user, at, max_devices, .. } = login;
         let Some(mut device) = state.remove_device(&app, &id) else { return Ok(None) };
         device.user = Some(user.clone());
         device.registered_at = device.registered_at.max(at);
         state.insert_device(device);
-        let dropped = state.delete_oldest_devices(&app, &user, &id, most);
+        let dropped = state.delete_oldest_devices(&app, &user, &id, max_devices);
         Ok(Some(Registered { id, created: false, dropped }))
     }
 
@@ -192,7 +192,7 @@ impl Store for MemoryStore {
         &self,
         app: &AppId,
         after: Option<&DeviceId>,
-        most: usize,
+        limit: usize,
     ) -> Result<Vec<Device>, StorageError> {
         let state = self.0.lock();
         let from = after.map(|id| (app.clone(), id.clone()));
@@ -202,7 +202,7 @@ impl Store for MemoryStore {
         };
         let ours =
             all.skip_while(|((row_app, _), _)| row_app < app).take_while(|((row_app, _), _)| row_app == app);
-        Ok(ours.take(most).map(|(_, device)| device.clone()).collect())
+        Ok(ours.take(limit).map(|(_, device)| device.clone()).collect())
     }
 
     async fn forget(&self, app: &AppId, id: &DeviceId, owner: Option<&UserId>) -> Result<bool, StorageError> {

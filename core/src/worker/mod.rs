@@ -55,7 +55,7 @@ impl WorkerContext {
     /// Passes the event to every observer.
     pub(crate) fn notify_observers(&self, event: &Event) {
         for observer in &self.observers {
-            observer.saw(event);
+            observer.on_event(event);
         }
     }
 }

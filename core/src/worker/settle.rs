@@ -15,7 +15,7 @@ use crate::observe::Event;
 use crate::queue::{Completion, Entry, Finished, Lease};
 use crate::receipt::{Receipt, State};
 use crate::report::{Outcome, Report};
-use crate::schedule::{NextStep, Times, judged};
+use crate::schedule::{NextStep, Times, escalate_auth_expired};
 use crate::store::Replacement;
 use crate::timestamp::Timestamp;
 
@@ -113,7 +113,7 @@ impl Lane {
                 (State::Sent, vendor_id, None, None)
             }
             Outcome::Failed(fault) => {
-                let mut fault = judged(fault, delivery.attempt);
+                let mut fault = escalate_auth_expired(fault, delivery.attempt);
                 if let Some(note) = self.apply_fault(target, &fault, results).await {
                     fault.detail = format!("{}; {note}", fault.detail);
                 }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use pushgate::{
-    Address, AppId, ChannelName, Count, DeadAddress, Device, DeviceId, Login, Named, PruneGuardState,
+    Address, AppId, ChannelName, Count, DeadAddress, Device, DeviceId, IdentifiedBy, Login, PruneGuardState,
     Registered, Registration, Replacement, Rules, StorageError, Store, UserId,
 };
 
@@ -44,12 +44,18 @@ impl Rows {
         Some(holder.id.clone())
     }
 
-    fn make_room(&mut self, app: &AppId, user: &UserId, newest: &DeviceId, most: usize) -> Vec<DeviceId> {
+    fn make_room(
+        &mut self,
+        app: &AppId,
+        user: &UserId,
+        newest: &DeviceId,
+        max_devices: usize,
+    ) -> Vec<DeviceId> {
         let others = self.devices.iter().filter(|d| d.app == *app && d.user.as_ref() == Some(user));
         let mut others: Vec<_> =
             others.filter(|d| d.id != *newest).map(|d| (d.registered_at, d.id.clone())).collect();
         others.sort();
-        others.truncate((others.len() + 1).saturating_sub(most.max(1)));
+        others.truncate((others.len() + 1).saturating_sub(max_devices.max(1)));
         let dropped: Vec<_> = others.into_iter().map(|(_, id)| id).collect();
         self.devices.retain(|device| device.app != *app || !dropped.contains(&device.id));
         self.dead.retain(|(of, dead)| of != app || !dropped.contains(&dead.device));
@@ -62,7 +68,7 @@ impl Store for Tables {
     async fn register(&self, mut registration: Registration) -> Result<Option<Registered>, StorageError> {
         let (mut rows, app) = (self.0.lock(), registration.device.app.clone());
         let mut held = registration.device.addresses.iter().chain(&registration.replaces);
-        if registration.named == Named::ByAddress
+        if registration.identified_by == IdentifiedBy::Address
             && let Some(id) = held.find_map(|address| Some(rows.holder(&app, address)?.id.clone()))
         {
             registration.device.id = id;
@@ -71,7 +77,7 @@ impl Store for Tables {
         if known.is_some_and(|known| !registration.may_take_over(known)) {
             return Ok(None);
         }
-        let Registration { mut device, replaces, most, .. } = registration;
+        let Registration { mut device, replaces, max_devices, .. } = registration;
         let before = rows.devices.len();
         rows.devices.retain(|known| known.app != app || known.id != device.id);
         let created = rows.devices.len() == before;
@@ -87,7 +93,7 @@ impl Store for Tables {
         });
         let (id, user) = (device.id.clone(), device.user.clone());
         rows.devices.push(device);
-        let dropped = user.map(|user| rows.make_room(&app, &user, &id, most)).unwrap_or_default();
+        let dropped = user.map(|user| rows.make_room(&app, &user, &id, max_devices)).unwrap_or_default();
         Ok(Some(Registered { id, created, dropped }))
     }
 
@@ -97,10 +103,10 @@ impl Store for Tables {
         let Some(device) = known.filter(|known| login.may_take_over(known.user.as_ref())) else {
             return Ok(None);
         };
-        let Login { app, device: id, user, at, most, .. } = login;
+        let Login { app, device: id, user, at, max_devices, .. } = login;
         device.user = Some(user.clone());
         device.registered_at = device.registered_at.max(at);
-        let dropped = rows.make_room(&app, &user, &id, most);
+        let dropped = rows.make_room(&app, &user, &id, max_devices);
         Ok(Some(Registered { id, created: false, dropped }))
     }
 
@@ -141,13 +147,13 @@ impl Store for Tables {
         &self,
         app: &AppId,
         after: Option<&DeviceId>,
-        most: usize,
+        limit: usize,
     ) -> Result<Vec<Device>, StorageError> {
         let rows = self.0.lock();
         let behind = |device: &&Device| device.app == *app && after.is_none_or(|after| device.id > *after);
         let mut page: Vec<_> = rows.devices.iter().filter(behind).cloned().collect();
         page.sort_by(|a, b| a.id.cmp(&b.id));
-        page.truncate(most);
+        page.truncate(limit);
         Ok(page)
     }
 

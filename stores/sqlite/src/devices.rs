@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use pushgate::{
-    Address, AppId, ChannelName, Count, Device, DeviceId, Login, Named, Registered, Registration,
+    Address, AppId, ChannelName, Count, Device, DeviceId, IdentifiedBy, Login, Registered, Registration,
     Replacement, Rules, StorageError, Store, Takeover, UserId,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -89,12 +89,12 @@ impl Store for SqliteStore {
         &self,
         app: &AppId,
         after: Option<&DeviceId>,
-        most: usize,
+        limit: usize,
     ) -> Result<Vec<Device>, StorageError> {
         let (app, after) = (app.clone(), after.cloned());
         self.read_rows("reading a page of devices", move |c, findings| {
             let after = after.as_ref().map_or("", DeviceId::as_str);
-            find(c, &DeviceQuery { sql: found::AFTER_ID, app: &app, key: after, limit: most }, findings)
+            find(c, &DeviceQuery { sql: found::AFTER_ID, app: &app, key: after, limit }, findings)
         })
         .await
     }
@@ -148,9 +148,9 @@ fn register(
     registration: &Registration,
     findings: &mut Findings,
 ) -> rusqlite::Result<Option<Registered>> {
-    let Registration { device, named, replaces, most, takeover } = registration;
+    let Registration { device, identified_by, replaces, max_devices, takeover } = registration;
     let mut device = device.clone();
-    if *named == Named::ByAddress {
+    if *identified_by == IdentifiedBy::Address {
         for address in device.addresses.iter().chain(replaces) {
             if let Some((id, _)) = holder(c, &device.app, address)? {
                 device.id = DeviceId::new(&id).map_err(unreadable)?;
@@ -191,7 +191,7 @@ fn register(
         insert.execute(params![app, channel, kind, address.token.expose(), id, place])?;
     }
     let dropped = match user {
-        Some(user) => make_room(c, app, user, id, *most)?,
+        Some(user) => make_room(c, app, user, id, *max_devices)?,
         None => Vec::new(),
     };
     Ok(Some(Registered { id: device.id, created: !known, dropped }))
@@ -212,7 +212,7 @@ fn bind(c: &Connection, login: &Login) -> rusqlite::Result<Option<Registered>> {
         "UPDATE devices SET user = ?3, registered_at = max(registered_at, ?4) WHERE app = ?1 AND id = ?2",
     )?
     .execute(params![app, id, user, login.at.as_millis()])?;
-    let dropped = make_room(c, app, user, id, login.most)?;
+    let dropped = make_room(c, app, user, id, login.max_devices)?;
     Ok(Some(Registered { id: login.device.clone(), created: false, dropped }))
 }
 
@@ -222,15 +222,15 @@ const OTHERS: &str =
     "SELECT id FROM devices INDEXED BY devices_by_user WHERE app = ?1 AND user = ?2 AND id <> ?3
     ORDER BY registered_at DESC, id DESC LIMIT -1 OFFSET ?4";
 
-/// Forgets the user's oldest devices beyond `most`, but never `newest`.
+/// Forgets the user's oldest devices beyond `max_devices`, but never `newest`.
 fn make_room(
     c: &Connection,
     app: &str,
     user: &str,
     newest: &str,
-    most: usize,
+    max_devices: usize,
 ) -> rusqlite::Result<Vec<DeviceId>> {
-    let others = i64::try_from(most.max(1) - 1).unwrap_or(i64::MAX);
+    let others = i64::try_from(max_devices.max(1) - 1).unwrap_or(i64::MAX);
     let mut dropped: Vec<DeviceId> = c
         .prepare_cached(OTHERS)?
         .query_map(params![app, user, newest, others], |row| name(row, 0, DeviceId::new))?

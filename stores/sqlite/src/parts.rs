@@ -110,7 +110,7 @@ fn skipped(c: &Connection, id: &[u8; 16]) -> rusqlite::Result<Result<Vec<Skip>, 
 /// Counts a batch as planned, and adds its skipped recipients.
 pub(crate) fn count_planned(c: &Connection, id: &[u8; 16], more: &[Skip]) -> rusqlite::Result<()> {
     let mut list = skipped(c, id)?.unwrap_or_default();
-    let room = Status::MOST.saturating_sub(list.len());
+    let room = Status::MAX_PAGE.saturating_sub(list.len());
     list.extend(more.iter().take(room).cloned());
     c.prepare_cached(
         "UPDATE notifications SET parts_done = parts_done + 1, skips = skips + ?2, skipped = ?3 WHERE id = ?1",

@@ -149,7 +149,7 @@ impl Queue for SqliteStore {
         limit: usize,
     ) -> Result<Option<Status>, StorageError> {
         let app = app.clone();
-        let page = status::Page { after, limit: limit.min(Status::MOST) };
+        let page = status::Page { after, limit: limit.min(Status::MAX_PAGE) };
         self.read_rows("reading a notification", move |c, findings| {
             status::status(c, &app, id, page, findings)
         })
@@ -220,7 +220,7 @@ fn admit(
         idempotency.map(|idempotency| idempotency.digest.as_bytes()),
         admission.created_at.as_millis(),
         admission.keep_until.as_millis(),
-        text(&admission.skipped.iter().take(Status::MOST).collect::<Vec<_>>())?,
+        text(&admission.skipped.iter().take(Status::MAX_PAGE).collect::<Vec<_>>())?,
         i64::try_from(admission.skipped.len()).unwrap_or(i64::MAX),
         admission.tag,
         admission.deferred_plan.as_ref().map(|plan| text(&plan.request)).transpose()?,

@@ -75,7 +75,7 @@ fn take_back(
 ) -> rusqlite::Result<u64> {
     let message = std::sync::Arc::clone(&delivery.message);
     let taken: Vec<Target> =
-        delivery.targets.extract_if(.., |target| filter.takes(&message, target)).collect();
+        delivery.targets.extract_if(.., |target| filter.matches(&message, target)).collect();
     if taken.is_empty() {
         return Ok(0);
     }

@@ -21,7 +21,7 @@ fn body(m: &Message) -> Value {
 
 #[test]
 fn the_topic_is_a_digest_every_push_service_takes() {
-    assert_eq!(digest_of("conv:42"), "vQgyPC3A4_7oVyWQ1Gs0u8SgO7WE6CAU");
+    assert_eq!(collapse_key_digest("conv:42"), "vQgyPC3A4_7oVyWQ1Gs0u8SgO7WE6CAU");
 }
 
 #[test]

@@ -32,7 +32,7 @@ const ALL: [Service; 5] =
 
 #[test]
 fn the_topic_is_a_digest_that_every_push_service_accepts() {
-    assert_eq!(digest_of("conv:42"), "vQgyPC3A4_7oVyWQ1Gs0u8SgO7WE6CAU");
+    assert_eq!(collapse_key_digest("conv:42"), "vQgyPC3A4_7oVyWQ1Gs0u8SgO7WE6CAU");
     let with = Message { collapse_key: Some("conv:42".into()), ..sample() };
     assert_eq!(common_headers(&with)["topic"], "vQgyPC3A4_7oVyWQ1Gs0u8SgO7WE6CAU");
 }

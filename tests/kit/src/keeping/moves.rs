@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use pushgate::{AppId, Login, Named, Registration, Replacement, Store, Takeover};
+use pushgate::{AppId, IdentifiedBy, Login, Registration, Replacement, Store, Takeover};
 
 use super::{T0, address, device, device_id, user};
 
@@ -95,7 +95,7 @@ async fn make(store: &dyn Store, app: &AppId, at: u64, made: &Move) {
         Move::Register { device: d, user, tokens, replaces, by_id } => {
             let tokens: Vec<_> = tokens.iter().map(|token| TOKENS[*token]).collect();
             let registration = Registration {
-                named: if *by_id { Named::ById } else { Named::ByAddress },
+                identified_by: if *by_id { IdentifiedBy::Id } else { IdentifiedBy::Address },
                 // A token that is named twice is the new one.
                 replaces: replaces.map(|token| address(TOKENS[token])),
                 ..Registration::from(device(app, DEVICES[*d], USERS[*user], &tokens))
@@ -108,7 +108,7 @@ async fn make(store: &dyn Store, app: &AppId, at: u64, made: &Move) {
                 device: device_id(DEVICES[*device]),
                 user: user(USERS[*u]),
                 at: now,
-                most: Registration::MOST,
+                max_devices: Registration::DEFAULT_MAX_DEVICES,
                 takeover: Takeover::Always,
             };
             store.bind(login).await.expect("bind");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pushgate::{
-    Count, Device, DeviceId, Login, Named, Registration, Replacement, Rules, Store, Takeover, UserId,
+    Count, Device, DeviceId, IdentifiedBy, Login, Registration, Replacement, Rules, Store, Takeover, UserId,
 };
 
 use super::dead::dead_addresses;
@@ -117,7 +117,7 @@ async fn apps_do_not_see_each_other(store: &dyn Store) {
 async fn a_device_is_found_by_its_address_or_the_one_it_replaces(store: &dyn Store) {
     let app = app("found");
     let by_address = |id: &str, tokens: &[&str], replaces: Option<&str>| Registration {
-        named: Named::ByAddress,
+        identified_by: IdentifiedBy::Address,
         replaces: replaces.map(address),
         ..Registration::from(device(&app, id, "bob", tokens))
     };
@@ -131,7 +131,7 @@ async fn a_device_is_found_by_its_address_or_the_one_it_replaces(store: &dyn Sto
     let bobs = store.devices_of(&app, &[user("bob")]).await.expect("read");
     assert_eq!((bobs.len(), &bobs[0].addresses), (1, &vec![address("t2")]));
     // By its id, too, the old token is taken off whoever holds it.
-    let named = Registration { named: Named::ById, ..by_address("other", &["t3"], Some("t2")) };
+    let named = Registration { identified_by: IdentifiedBy::Id, ..by_address("other", &["t3"], Some("t2")) };
     assert!(store.register(named).await.expect("register").expect("taken").created);
     let known = store.device(&app, &device_id("one")).await.expect("read").expect("known");
     assert_eq!(known.addresses, []);
@@ -145,7 +145,7 @@ async fn a_login_moves_the_device_and_a_late_logout_does_not_undo_it(store: &dyn
         device: device.clone(),
         user: user.clone(),
         at: T0 + Duration::from_secs(1),
-        most: 10,
+        max_devices: 10,
         takeover: Takeover::Always,
     };
     assert_eq!(store.bind(login(&bob, &d)).await.expect("bind"), None, "no such device");
@@ -165,7 +165,7 @@ async fn a_login_moves_the_device_and_a_late_logout_does_not_undo_it(store: &dyn
 async fn beyond_the_limit_the_oldest_device_goes(store: &dyn Store) {
     let app = app("limit");
     let at = |id: &str, seconds: u64| Registration {
-        most: 2,
+        max_devices: 2,
         ..Registration::from(Device {
             registered_at: T0 + Duration::from_secs(seconds),
             ..device(&app, id, "bob", &[id])

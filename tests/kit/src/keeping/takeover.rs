@@ -1,6 +1,6 @@
 //! Checks for changes of a device by a user. The store must check ownership in the transaction of the change.
 
-use pushgate::{AppId, Device, Login, Named, Registration, Store, Takeover, UserId};
+use pushgate::{AppId, Device, IdentifiedBy, Login, Registration, Store, Takeover, UserId};
 
 use super::{T0, address, app, channel, device, device_id, user};
 
@@ -33,7 +33,8 @@ async fn a_user_takes_over_a_device_only_with_one_of_its_addresses(store: &dyn S
     let replacing = Registration { replaces: Some(address("t2")), ..by_user(&app, "d", "bob", &["t3"]) };
     assert!(register(replacing).await.is_some(), "he has its old address");
     assert!(register(by_user(&app, "d", "ann", &["t3"])).await.is_some(), "she has its address");
-    let by_address = Registration { named: Named::ByAddress, ..by_user(&app, "x", "bob", &["t3"]) };
+    let by_address =
+        Registration { identified_by: IdentifiedBy::Address, ..by_user(&app, "x", "bob", &["t3"]) };
     let found = register(by_address).await.expect("whoever holds its address is the device");
     assert_eq!(found.id, device_id("d"));
     assert!(register(device(&app, "d", "ann", &["t4"]).into()).await.is_some(), "a server may do it always");
@@ -42,7 +43,7 @@ async fn a_user_takes_over_a_device_only_with_one_of_its_addresses(store: &dyn S
 }
 
 fn login(app: &AppId, name: &str, takeover: Takeover) -> Login {
-    Login { app: app.clone(), device: device_id("d"), user: user(name), at: T0, most: 10, takeover }
+    Login { app: app.clone(), device: device_id("d"), user: user(name), at: T0, max_devices: 10, takeover }
 }
 
 async fn a_user_logs_in_on_their_own_device_and_on_nobodys(store: &dyn Store) {

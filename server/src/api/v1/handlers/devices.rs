@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{Extension, Path, State};
 use axum::response::IntoResponse;
 use http::{HeaderMap, StatusCode};
-use pushgate::{AppId, Device, DeviceId, Named, SubmitError, Takeover, UserId};
+use pushgate::{AppId, Device, DeviceId, IdentifiedBy, SubmitError, Takeover, UserId};
 use pushgate_config::RotationProof;
 use serde_json::{Value, json};
 
@@ -28,14 +28,14 @@ pub(super) async fn register(
 ) -> HandlerResult {
     let (app, caller) = authorize_devices(&state, &headers, &app)?;
     let mut body: DeviceBody = schema::parse(&read_body(&state, bytes).await?)?;
-    let named = match body.id.take() {
-        Some(id) => NamedDevice { app, id, named: Named::ById },
+    let device = match body.id.take() {
+        Some(id) => NamedDevice { app, id, identified_by: IdentifiedBy::Id },
         None => {
             let id = checked_name("device", DeviceId::new(&pushgate::DeliveryId::new().to_string()))?;
-            NamedDevice { app, id, named: Named::ByAddress }
+            NamedDevice { app, id, identified_by: IdentifiedBy::Address }
         }
     };
-    store(&state, &caller, named, body).await
+    store(&state, &caller, device, body).await
 }
 
 pub(super) async fn update(
@@ -47,7 +47,7 @@ pub(super) async fn update(
     let (app, caller) = authorize_devices(&state, &headers, &app)?;
     let id = checked_name("device", DeviceId::new(&id))?;
     let body: DeviceBody = schema::parse(&read_body(&state, bytes).await?)?;
-    store(&state, &caller, NamedDevice { app, id, named: Named::ById }, body).await
+    store(&state, &caller, NamedDevice { app, id, identified_by: IdentifiedBy::Id }, body).await
 }
 
 /// Stores a device as the body describes it. A body with an empty push id takes addresses away instead.

@@ -113,11 +113,11 @@ async fn read(
 ) -> HandlerResult {
     let app = authorize_server(&state, &headers, &app, KeyScope::Send)?;
     // `devices` is an older name of `limit`.
-    let limit = match number(&query, "limit", Status::MOST)? {
-        None => number(&query, "devices", Status::MOST)?,
+    let limit = match number(&query, "limit", Status::MAX_PAGE)? {
+        None => number(&query, "devices", Status::MAX_PAGE)?,
         limit => limit,
     };
-    let (after, limit) = (number(&query, "after", u32::MAX)?, limit.unwrap_or(Status::MOST));
+    let (after, limit) = (number(&query, "after", u32::MAX)?, limit.unwrap_or(Status::MAX_PAGE));
     let status = state.gateway.status_page(&app, parse_id(&id)?, after, limit).await?;
     let mut status = status.ok_or_else(unknown)?;
     status.skipped.truncate(limit);

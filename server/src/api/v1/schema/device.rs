@@ -3,8 +3,8 @@
 use pushgate::app::App;
 use pushgate::rules::QuietHours;
 use pushgate::{
-    Address, AppId, ChannelName, Device, DeviceId, Named, Platform, Registration, Timestamp, TokenKind,
-    Traits, UserId,
+    Address, AppId, ChannelName, Device, DeviceId, IdentifiedBy, Platform, Registration, Timestamp,
+    TokenKind, Traits, UserId,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -82,7 +82,7 @@ pub(crate) struct RotateBody {
 pub(crate) struct NamedDevice {
     pub(crate) app: AppId,
     pub(crate) id: DeviceId,
-    pub(crate) named: Named,
+    pub(crate) identified_by: IdentifiedBy,
 }
 
 /// Change that a [`DeviceBody`] asks for.
@@ -105,7 +105,7 @@ impl DeviceBody {
         let mut addresses = self.take_addresses()?;
         if let Some(push_id) = &push_id {
             if push_id.token.expose().is_empty() {
-                if device.named == Named::ByAddress {
+                if device.identified_by == IdentifiedBy::Address {
                     return Err(refused(
                         "id",
                         "is missing; an empty push_id unbinds the device with that id",
@@ -121,9 +121,9 @@ impl DeviceBody {
         }
         let replaces = self.replaces.take().map(|body| body.address("replaces")).transpose()?;
         let traits = self.traits()?;
-        let NamedDevice { app, id, named } = device;
+        let NamedDevice { app, id, identified_by } = device;
         let device = Device { app, id, user: self.user, traits, addresses, registered_at: now };
-        let registration = Registration { named, replaces, ..Registration::from(device) };
+        let registration = Registration { identified_by, replaces, ..Registration::from(device) };
         Ok(DeviceRequest::Register(Box::new(registration)))
     }
 
