@@ -76,7 +76,7 @@ pub struct Message {
     pub when: When,
     /// Creation time of the notification.
     pub created_at: Timestamp,
-    /// Time to live, counted from `created_at`. Zero means one attempt within [`Message::NOW_OR_NEVER`].
+    /// Time to live, counted from `created_at`. Zero means one attempt within [`Message::MAX_AGE_WITHOUT_TTL`].
     pub ttl: Duration,
     /// Native options for this channel, merged last into its request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -88,7 +88,7 @@ pub struct Message {
 
 impl Message {
     /// Maximum age at the only attempt of a message whose time to live is zero.
-    pub const NOW_OR_NEVER: Duration = Duration::from_secs(10);
+    pub const MAX_AGE_WITHOUT_TTL: Duration = Duration::from_secs(10);
 
     /// Creates an empty message with defaults: shown, high priority, for offline users only, with the default time to live.
     #[must_use]
@@ -119,7 +119,7 @@ impl Message {
     /// Returns the expiry. From that time on the message must not be sent.
     #[must_use]
     pub fn expires_at(&self) -> Timestamp {
-        self.created_at + if self.ttl.is_zero() { Self::NOW_OR_NEVER } else { self.ttl }
+        self.created_at + if self.ttl.is_zero() { Self::MAX_AGE_WITHOUT_TTL } else { self.ttl }
     }
 
     /// Returns the remaining time to live in whole seconds, rounded up. Zero if the time to live is zero or has ended.

@@ -191,14 +191,14 @@ mod tests {
 
     #[test]
     fn a_token_names_its_target_and_nobody_makes_one_without_the_key() {
-        let (ours, id) = (token_signer("key"), NotificationId::new());
-        let address = ours.event_endpoint(id).url_for(id, 7);
+        let (signer, id) = (token_signer("key"), NotificationId::new());
+        let address = signer.event_endpoint(id).url_for(id, 7);
         assert!(address.starts_with("https://push.example/v1/receipts#"), "{address}");
-        assert_eq!(ours.verify(token(&address)), Some(EventClaims { notification: id, index: 7 }));
+        assert_eq!(signer.verify(token(&address)), Some(EventClaims { notification: id, index: 7 }));
         assert_eq!(token_signer("another key").verify(token(&address)), None);
         for index in [0, u32::MAX] {
             assert_eq!(
-                ours.event_endpoint(id).url_for(id, index).len(),
+                signer.event_endpoint(id).url_for(id, index).len(),
                 address.len(),
                 "as long for every target"
             );
@@ -207,23 +207,23 @@ mod tests {
 
     #[test]
     fn no_letter_of_a_token_can_be_changed() {
-        let (ours, id) = (token_signer("key"), NotificationId::new());
-        let address = ours.event_endpoint(id).url_for(id, 7);
+        let (signer, id) = (token_signer("key"), NotificationId::new());
+        let address = signer.event_endpoint(id).url_for(id, 7);
         for at in 0..token(&address).len() {
             let mut forged = token(&address).as_bytes().to_vec();
             forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
-            assert_eq!(ours.verify(std::str::from_utf8(&forged).unwrap()), None, "letter {at}");
+            assert_eq!(signer.verify(std::str::from_utf8(&forged).unwrap()), None, "letter {at}");
         }
-        for none in ["", "=", "AAAA", &"A".repeat(48), &"A".repeat(10_000), "ü"] {
-            assert_eq!(ours.verify(none), None, "{none:.9}");
+        for invalid in ["", "=", "AAAA", &"A".repeat(48), &"A".repeat(10_000), "ü"] {
+            assert_eq!(signer.verify(invalid), None, "{invalid:.9}");
         }
     }
 
     #[test]
     fn the_key_of_one_notification_makes_no_token_of_another() {
-        let (ours, id, other) = (token_signer("key"), NotificationId::new(), NotificationId::new());
-        let forged = ours.event_endpoint(id).url_for(other, 7);
-        assert_eq!(ours.verify(token(&forged)), None);
+        let (signer, id, other) = (token_signer("key"), NotificationId::new(), NotificationId::new());
+        let forged = signer.event_endpoint(id).url_for(other, 7);
+        assert_eq!(signer.verify(token(&forged)), None);
     }
 
     #[test]

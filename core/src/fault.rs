@@ -98,7 +98,7 @@ pub enum Level {
 
 /// Meaning of a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Row {
+pub struct KindInfo {
     /// Stable code for machines, in statuses, metrics and problem documents.
     pub code: &'static str,
     /// HTTP status of an API response with this fault.
@@ -139,29 +139,29 @@ impl Kind {
     /// Returns the meaning of the kind. This table is the only place that a new kind has to be added to.
     #[must_use]
     #[rustfmt::skip]
-    pub const fn row(self) -> Row {
+    pub const fn info(self) -> KindInfo {
         use {Blame::*, Level::*, Retry::*};
         let (code, status, blame, retry, level, advice) = match self {
-            Self::BadMessage  => ("bad_message",   422, Caller,   Never,   Info,  "the vendor refused the content; read its text and change the message"),
+            Self::BadMessage  => ("bad_message",   422, Caller,   Never,   Info,  "the push service refused the content; read the detail and change the message"),
             Self::TooLarge    => ("too_large",     422, Caller,   Never,   Info,  "shorten the payload: the channel cannot carry it, and payloads are never cut"),
-            Self::TokenGone   => ("token_gone",    410, Token,    Never,   Debug, "the app was removed or the token replaced; the address is forgotten, unless the detail says that it is kept"),
+            Self::TokenGone   => ("token_gone",    410, Token,    Never,   Debug, "the app was removed or the token replaced; the address is pruned, unless the detail says that it is kept"),
             Self::TokenMuted  => ("token_muted",   409, Token,    Never,   Debug, "the user switched notifications off or was away for long; the address is kept"),
             Self::WrongApp    => ("wrong_app",     409, Operator, Never,   Warn,  "the token was made for another app, sender or environment; compare the credentials with the app's build"),
-            Self::AuthExpired => ("auth_expired",  503, Vendor,   Once,    Info,  "a new bearer is fetched and the message sent once more"),
-            Self::Credentials => ("credentials",   502, Operator, Slowly,  Error, "the vendor refuses the credentials; run `pushgate check`, mend them, and what waits is delivered"),
-            Self::Throttled   => ("throttled",     429, Vendor,   Wait,    Info,  "the vendor asked for a pause, which is kept"),
-            Self::Quota       => ("quota",         429, Operator, Never,   Warn,  "the vendor's quota for the day is used up; ask for a larger one or another category"),
-            Self::VendorDown  => ("vendor_down",   503, Vendor,   Backoff, Warn,  "the push service is in trouble; it is tried again"),
-            Self::ChannelDown => ("channel_down",  503, Operator, Backoff, Error, "the channel's plugin does not run; read the detail, run `pushgate check`, and what waits is delivered"),
-            Self::Timeout     => ("timeout",       504, Vendor,   Backoff, Info,  "no answer in time; it is tried again under the same id"),
+            Self::AuthExpired => ("auth_expired",  503, Vendor,   Once,    Info,  "a new bearer token is fetched and the message is sent once more"),
+            Self::Credentials => ("credentials",   502, Operator, Slowly,  Error, "the push service refuses the credentials; run `pushgate check` and correct them, then waiting deliveries are sent"),
+            Self::Throttled   => ("throttled",     429, Vendor,   Wait,    Info,  "the push service requested a pause, and the lane waits for it"),
+            Self::Quota       => ("quota",         429, Operator, Never,   Warn,  "the quota of the day at the push service is used up; ask for a larger one or another category"),
+            Self::VendorDown  => ("vendor_down",   503, Vendor,   Backoff, Warn,  "the push service reports a failure; the delivery is tried again"),
+            Self::ChannelDown => ("channel_down",  503, Operator, Backoff, Error, "the plugin of the channel does not run; read the detail and run `pushgate check`, then waiting deliveries are sent"),
+            Self::Timeout     => ("timeout",       504, Vendor,   Backoff, Info,  "no response in time; the delivery is tried again under the same id"),
             Self::Unreachable => ("unreachable",   503, Vendor,   Backoff, Warn,  "no connection; check network, DNS, proxy and TLS roots"),
-            Self::Expired     => ("expired",       410, Caller,   Never,   Info,  "its time to live ran out before it could be sent"),
-            Self::Revoked     => ("revoked",       410, Caller,   Never,   Debug, "it was taken back, its user came online, or its device changed hands, before it was sent"),
+            Self::Expired     => ("expired",       410, Caller,   Never,   Info,  "the time to live ended before the message could be sent"),
+            Self::Revoked     => ("revoked",       410, Caller,   Never,   Debug, "before it was sent, it was withdrawn, its user came online, or its device was bound to another user"),
             Self::Unsupported => ("unsupported",   422, Caller,   Never,   Info,  "this channel cannot do that; see the channel's capabilities"),
             Self::Bug         => ("internal",      500, Us,       Backoff, Error, "a defect of the gateway or of a plugin; please report it"),
-            Self::Quarantined => ("quarantined",   500, Us,       Never,   Error, "what was stored of it cannot be decoded and was set aside; `pushgate queue quarantined` lists it"),
+            Self::Quarantined => ("quarantined",   500, Us,       Never,   Error, "the stored row cannot be decoded and was set aside; `pushgate queue quarantined` lists it"),
         };
-        Row { code, status, blame, retry, level, advice }
+        KindInfo { code, status, blame, retry, level, advice }
     }
 }
 
@@ -242,14 +242,14 @@ impl Fault {
 
     /// Returns the meaning of the kind.
     #[must_use]
-    pub const fn row(&self) -> Row {
-        self.kind.row()
+    pub const fn info(&self) -> KindInfo {
+        self.kind.info()
     }
 }
 
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.row().code, self.detail)?;
+        write!(f, "{}: {}", self.info().code, self.detail)?;
         if let Some(code) = &self.vendor_code {
             write!(f, " ({code})")?;
         }
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_a_code_of_its_own() {
-        let codes: std::collections::BTreeSet<_> = Kind::ALL.iter().map(|k| k.row().code).collect();
+        let codes: std::collections::BTreeSet<_> = Kind::ALL.iter().map(|k| k.info().code).collect();
         assert_eq!(codes.len(), Kind::ALL.len());
     }
 

@@ -43,7 +43,7 @@ impl Outcome {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Accepted { .. } | Self::Replaced { .. } => "accepted",
-            Self::Failed(fault) => fault.row().code,
+            Self::Failed(fault) => fault.info().code,
         }
     }
 }

@@ -75,7 +75,7 @@ impl Schedule {
     #[must_use]
     pub fn next(&self, fault: &Fault, attempt: u32, times: Times, random: f64) -> NextStep {
         let first = self.policy.first_delay.max(self.floor);
-        let delay = match fault.row().retry {
+        let delay = match fault.info().retry {
             Retry::Never if fault.kind == Kind::Expired => return NextStep::Expire,
             Retry::Never => return NextStep::GiveUp,
             Retry::Once if attempt <= 1 => Duration::ZERO,
@@ -232,16 +232,16 @@ mod tests {
     fn retries_go_on_until_the_time_to_live_ends_and_use_the_rest_of_it() {
         let schedule = schedule_with(RetryPolicy::default());
         let down = Fault::new(Kind::VendorDown, "");
-        let at = |left: Duration| Times { created_at: Timestamp::from_millis(0), ..times(left) };
+        let at = |remaining: Duration| Times { created_at: Timestamp::from_millis(0), ..times(remaining) };
         let now = times(DAY).now;
         let late = Times { created_at: now - 6 * DAY, ..times(DAY) };
         assert_eq!(schedule.next(&down, 900, late, 0.0), NextStep::RetryAt(now + 400 * SECOND));
         assert_eq!(schedule.next(&down, 900, at(300 * SECOND), 0.0), NextStep::RetryAt(now + 150 * SECOND));
         assert_eq!(schedule.next(&down, 900, at(11 * SECOND), 0.0), NextStep::RetryAt(now + 10 * SECOND));
         assert_eq!(schedule.next(&down, 900, at(10 * SECOND), 0.0), NextStep::Expire);
-        let asked = down.retry_after(Some(HOUR));
-        assert_eq!(schedule.next(&asked, 1, at(HOUR + SECOND), 0.0), NextStep::RetryAt(now + HOUR));
-        assert_eq!(schedule.next(&asked, 1, at(HOUR), 0.0), NextStep::Expire);
+        let with_delay = down.retry_after(Some(HOUR));
+        assert_eq!(schedule.next(&with_delay, 1, at(HOUR + SECOND), 0.0), NextStep::RetryAt(now + HOUR));
+        assert_eq!(schedule.next(&with_delay, 1, at(HOUR), 0.0), NextStep::Expire);
     }
 
     #[test]

@@ -37,12 +37,12 @@ impl Selector {
     /// Returns `true` if the device satisfies every condition.
     #[must_use]
     pub fn matches(&self, device: &Traits) -> bool {
-        let among = |wanted: &[String], given: Option<&String>| {
+        let has_any = |wanted: &[String], given: Option<&String>| {
             wanted.is_empty() || given.is_some_and(|g| wanted.iter().any(|w| w.eq_ignore_ascii_case(g)))
         };
         (self.platforms.is_empty() || self.platforms.contains(&device.platform))
-            && among(&self.manufacturers, device.manufacturer.as_ref())
-            && among(&self.countries, device.country.as_ref())
+            && has_any(&self.manufacturers, device.manufacturer.as_ref())
+            && has_any(&self.countries, device.country.as_ref())
             && self.capabilities.iter().all(|wanted| device.capabilities.contains(wanted))
             && self.min_app_build.is_none_or(|min| device.app_build.is_some_and(|build| build >= min))
             && self.max_app_build.is_none_or(|max| device.app_build.is_some_and(|build| build <= max))
@@ -73,31 +73,37 @@ pub enum Choice<'a> {
 /// device's first address. Addresses for calls only are not considered.
 #[must_use]
 pub fn choose<'a>(routes: &'a [Route], device: &'a Device) -> Choice<'a> {
-    among(routes, device, |address| address.kind != TokenKind::Voip)
+    choose_among(routes, device, |address| address.kind != TokenKind::Voip)
 }
 
 /// Selects the address for a call on the platform's call screen. It prefers an address for calls only, on a channel of
 /// the device's route, and falls back to [`choose`].
 #[must_use]
 pub fn choose_to_ring<'a>(routes: &'a [Route], device: &'a Device) -> Choice<'a> {
-    match among(routes, device, |address| address.kind == TokenKind::Voip) {
+    match choose_among(routes, device, |address| address.kind == TokenKind::Voip) {
         Choice::NoAddress => choose(routes, device),
-        found => found,
+        choice => choice,
     }
 }
 
-fn among<'a>(routes: &'a [Route], device: &'a Device, counts: impl Fn(&Address) -> bool) -> Choice<'a> {
-    let first = |on: &dyn Fn(&Address) -> bool| device.addresses.iter().position(|a| counts(a) && on(a));
+fn choose_among<'a>(
+    routes: &'a [Route],
+    device: &'a Device,
+    is_candidate: impl Fn(&Address) -> bool,
+) -> Choice<'a> {
+    let first_index = |condition: &dyn Fn(&Address) -> bool| {
+        device.addresses.iter().position(|a| is_candidate(a) && condition(a))
+    };
     if routes.is_empty() {
-        let place = first(&|_| true);
-        return place.map_or(Choice::NoAddress, |at| Choice::Address(at, &device.addresses[at].channel));
+        let index = first_index(&|_| true);
+        return index.map_or(Choice::NoAddress, |at| Choice::Address(at, &device.addresses[at].channel));
     }
     let Some(route) = routes.iter().find(|route| route.selector.matches(&device.traits)) else {
         return Choice::NoRoute;
     };
     for channel in &route.channels {
-        if let Some(place) = first(&|address| address.channel == *channel) {
-            return Choice::Address(place, channel);
+        if let Some(index) = first_index(&|address| address.channel == *channel) {
+            return Choice::Address(index, channel);
         }
     }
     Choice::NoAddress

@@ -382,15 +382,15 @@ mod tests {
             let mut source = TemplateSource { default: variant("{{ x", "b"), ..Default::default() };
             source.locales.insert("zh-CN".into(), variant("{{ x|upper }}", text));
             let errors = Templates::default().check(&name(), &source);
-            let found: Vec<_> = errors
+            let keys_and_reasons: Vec<_> = errors
                 .iter()
                 .map(|error| match error {
                     TemplateError::Source { key, why, .. } => (key.as_str(), why.as_str()),
                     other => panic!("{other}"),
                 })
                 .collect();
-            assert_eq!(found[0].0, "title");
-            assert_eq!(found[1..], [("locales.zh-CN.content", why)]);
+            assert_eq!(keys_and_reasons[0].0, "title");
+            assert_eq!(keys_and_reasons[1..], [("locales.zh-CN.content", why)]);
         }
         let good = "{% for i in range(3) %}{{ loop.index }}{{ x|upper|tojson }}{% endfor %}{% if x is defined %}{% endif %}";
         let source = TemplateSource { default: variant(good, "b"), ..Default::default() };

@@ -52,7 +52,7 @@ impl Bench {
         let gateway = Gateway::builder()
             .observer(move |event: &Event| {
                 if let Event::Alarm { fault, state, .. } = event {
-                    heard.lock().push((fault.row().code, *state));
+                    heard.lock().push((fault.info().code, *state));
                 }
             })
             .devices(store.clone())

@@ -54,7 +54,7 @@ impl Vendor {
         let index = self.next_index.fetch_add(1, Ordering::Relaxed);
         match self.answers.get(index % self.answers.len().max(1)) {
             None | Some(Answer::Accepted) => json!({"id": format!("dummy-{index}")}),
-            Some(Answer::Fault(kind)) => json!({"error": kind.row().code, "message": "scripted"}),
+            Some(Answer::Fault(kind)) => json!({"error": kind.info().code, "message": "scripted"}),
         }
     }
 }

@@ -300,7 +300,7 @@ fn report_quarantined(observers: &[Arc<dyn Observer>], watchers: &Watchers, row:
     let labels = [
         ("app", name(row.app.as_ref().map(ToString::to_string))),
         ("channel", name(row.channel.as_ref().map(ToString::to_string))),
-        ("fault", Kind::Quarantined.row().code.to_owned()),
+        ("fault", Kind::Quarantined.info().code.to_owned()),
     ];
     metrics::counter!("pushgate_alarms_total", &labels).increment(1);
     for observer in observers {

@@ -336,7 +336,7 @@ fn expires_at(lease: &BatchLease) -> Timestamp {
         Purpose::Call(call) => request.ttl.unwrap_or(call.timeout()).min(call.timeout()),
         _ => request.ttl.unwrap_or(Notification::DEFAULT_TTL).min(Notification::MAX_TTL),
     };
-    request.send_at.unwrap_or(lease.created_at).max(lease.created_at) + ttl.max(Message::NOW_OR_NEVER)
+    request.send_at.unwrap_or(lease.created_at).max(lease.created_at) + ttl.max(Message::MAX_AGE_WITHOUT_TTL)
 }
 
 /// Returns the batch that pushes to these devices unless their users acknowledge in time. `None` means that there are no

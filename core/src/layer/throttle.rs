@@ -46,7 +46,7 @@ impl Throttle {
         if fault.scope != Scope::Lane {
             return None;
         }
-        match fault.row().retry {
+        match fault.info().retry {
             Retry::Wait => Some(fault.retry_after.unwrap_or(self.info().capability.throttle_pause)),
             Retry::Backoff => fault.retry_after,
             Retry::Slowly | Retry::Never | Retry::Once => None,

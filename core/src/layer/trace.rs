@@ -54,7 +54,7 @@ fn log_outcome(delivery: &Delivery, index: u32, outcome: &Outcome) {
             )
         };
     }
-    match outcome.fault().map_or(Level::Debug, |fault| fault.row().level) {
+    match outcome.fault().map_or(Level::Debug, |fault| fault.info().level) {
         Level::Debug => event!(debug),
         Level::Info => event!(info),
         Level::Warn => event!(warn),

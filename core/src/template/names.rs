@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn names_are_found_in_every_branch_and_in_no_text() {
         let source = "{# a|b #}{{ 'x|y' }} |z {% raw %}{{ c|d }}{% endraw %}\n{% if a is not odd %}{{ t|upper|trim('}}') }}\n{% else %}{{ f(1) + g.h(2) }}{% endif %}{% filter lower %}X{% endfilter %}";
-        let found: Vec<_> = uses(source).into_iter().map(|used| (used.kind, used.name, used.line)).collect();
+        let names: Vec<_> = uses(source).into_iter().map(|used| (used.kind, used.name, used.line)).collect();
         let expected = [
             (Kind::Test, "odd", 2),
             (Kind::Filter, "upper", 2),
@@ -135,7 +135,7 @@ mod tests {
             (Kind::Function, "f", 3),
             (Kind::Filter, "lower", 3),
         ];
-        assert_eq!(found, expected);
+        assert_eq!(names, expected);
     }
 
     #[test]

@@ -29,7 +29,7 @@ impl Cause {
     /// Returns the code used in metrics and logs.
     const fn code(self) -> &'static str {
         match self {
-            Self::Fault(kind) => kind.row().code,
+            Self::Fault(kind) => kind.info().code,
             Self::PruneGuard => "prune_guard",
         }
     }

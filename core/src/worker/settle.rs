@@ -150,7 +150,7 @@ impl Lane {
         let times =
             Times { now: results.now, created_at: message.created_at, expires_at: message.expires_at() };
         // A time to live of zero allows a single attempt. The only exception is a retry with a renewed bearer token.
-        let is_single_attempt = message.ttl.is_zero() && fault.row().retry != Retry::Once;
+        let is_single_attempt = message.ttl.is_zero() && fault.info().retry != Retry::Once;
         match self.schedule.next(fault, delivery.attempt, times, results.jitter) {
             NextStep::RetryAt(at) if !is_single_attempt => (State::Queued, Some(at)),
             NextStep::Expire if !is_single_attempt || fault.kind == Kind::Expired => (State::Expired, None),
@@ -170,7 +170,7 @@ impl Lane {
         if fault.kind == Kind::TokenGone {
             return self.prune_or_hold_back(target, fault, results.started_at).await;
         }
-        if fault.row().level == Level::Error || fault.kind == Kind::WrongApp {
+        if fault.info().level == Level::Error || fault.kind == Kind::WrongApp {
             self.open_alarm(Cause::Fault(fault.kind), fault, results.now);
         }
         None

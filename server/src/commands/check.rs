@@ -70,7 +70,7 @@ async fn probe(channel: &dyn PushChannel, place: &str) -> Result<(), String> {
             print_line(format!("ok    {place}: {}{until}", probe.identity));
             Ok(())
         }
-        Ok(Err(fault)) => Err(format!("{fault}\n      {}", fault.row().advice)),
+        Ok(Err(fault)) => Err(format!("{fault}\n      {}", fault.info().advice)),
         Err(_) => Err(format!("no answer within {PROBE_TIMEOUT:?}")),
     }
 }

@@ -110,7 +110,7 @@ fn is_told(happened: Option<Option<&TransportError>>, outcome: &Outcome) {
         Some(Some(TransportError::Unreachable { .. })) => assert_eq!(fault.kind, Kind::Unreachable),
         Some(Some(TransportError::Timeout { .. })) => assert_eq!(fault.kind, Kind::Timeout),
         Some(Some(TransportError::Refused { .. })) => {}
-        Some(Some(error)) => assert_ne!(fault.row().retry, Retry::Never, "given up after {error}: {fault}"),
+        Some(Some(error)) => assert_ne!(fault.info().retry, Retry::Never, "given up after {error}: {fault}"),
     }
 }
 

@@ -102,5 +102,5 @@ pub(crate) fn restored_page(page: &RestoredPage) -> Value {
 fn dead_address(dead: &DeadAddress) -> Value {
     json!({"id": dead.id, "device": dead.device, "user": dead.user, "channel": dead.address.channel,
         "kind": dead.address.kind, "state": dead.state, "at": dead.at, "dead_since": dead.death.since,
-        "fault": dead.death.fault.row().code, "vendor_code": dead.death.vendor_code})
+        "fault": dead.death.fault.info().code, "vendor_code": dead.death.vendor_code})
 }

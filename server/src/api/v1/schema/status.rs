@@ -76,8 +76,8 @@ pub(crate) fn status(status: &Status) -> Value {
 /// Formats the delivery status of one recipient.
 fn recipient_status(receipt: &Receipt) -> Value {
     let fault = receipt.fault.as_ref().map(|fault| {
-        let row = fault.row();
-        json!({"code": row.code, "blame": row.blame, "advice": row.advice, "detail": fault.detail, "vendor_code": fault.vendor_code})
+        let info = fault.info();
+        json!({"code": info.code, "blame": info.blame, "advice": info.advice, "detail": fault.detail, "vendor_code": fault.vendor_code})
     });
     let mut response = json!({"device": receipt.device, "user": receipt.user, "channel": receipt.channel,
         "state": receipt.state, "vendor_id": receipt.vendor_id, "fault": fault, "attempts": receipt.attempts,
