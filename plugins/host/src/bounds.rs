@@ -89,8 +89,8 @@ pub(crate) fn bounded(mut fault: Fault) -> Bounded<Fault> {
     fault.retry_after = fault.retry_after.map(|wait| wait.min(MAX_RETRY_AFTER));
     fault.detail = Fault::new(fault.kind, fault.detail).detail;
     fault.vendor_code = fault.vendor_code.map(bounded_id);
-    if fault.kind == Kind::Revoked {
-        // Only the gateway revokes messages. A plugin that reports it is wrong.
+    // Only the gateway revokes messages, sets rows aside, and knows whether a plugin runs. A plugin that reports it is wrong.
+    if matches!(fault.kind, Kind::Revoked | Kind::Quarantined | Kind::ChannelDown) {
         fault.kind = Kind::Bug;
     }
     Bounded { value: fault, is_pause_cut }
@@ -130,6 +130,13 @@ mod tests {
         let Bounded { value: fault, is_pause_cut } = bounded(endless);
         assert_eq!((fault.retry_after, is_pause_cut), (Some(MAX_RETRY_AFTER), true));
         assert_eq!(fault.vendor_code.unwrap().len(), MAX_ID);
+        for kind in [Kind::Revoked, Kind::Quarantined, Kind::ChannelDown] {
+            assert_eq!(
+                bounded(Fault::new(kind, "")).value.kind,
+                Kind::Bug,
+                "{kind:?} is the gateway's to report"
+            );
+        }
         let long = Fault { detail: "x".repeat(1 << 20), ..Fault::new(Kind::Revoked, "") };
         let Bounded { value: fault, is_pause_cut } = bounded(long);
         assert_eq!((fault.kind, fault.detail.len(), is_pause_cut), (Kind::Bug, Fault::MAX_DETAIL, false));

@@ -41,6 +41,8 @@ pub(crate) struct Started {
     pub(crate) frames: UnixStream,
     pub(crate) renders: UnixStream,
     pub(crate) description: Description,
+    /// File of the plugin, for errors.
+    path: PathBuf,
 }
 
 impl Starter {
@@ -55,7 +57,10 @@ impl Starter {
         }
         match read_frame(&mut with_deadline(&frames)) {
             Ok(ToParent::Hello { description }) => match description.find_problem() {
-                None => Ok(Started { process, frames, renders, description: *description }),
+                None => {
+                    let path = self.path.clone();
+                    Ok(Started { process, frames, renders, description: *description, path })
+                }
                 Some(why) => Err(LoadError::InvalidTable { path: self.path.clone(), why }),
             },
             // The child loads the file with the same code, so its message is complete.
@@ -135,7 +140,6 @@ impl Started {
         config: &Value,
         on_report: impl Fn(ToParent),
     ) -> Result<(), LoadError> {
-        let path = PathBuf::from(&self.description.kind);
         let open = ToChild::Open { name: name.to_owned(), config: config.clone() };
         let mut frames = with_deadline(&self.frames);
         let refusal = frame::encoded(&open, &[]).and_then(|open| frames.write_all(&open)).and_then(|()| {
@@ -150,7 +154,10 @@ impl Started {
         match refusal {
             Ok(None) => Ok(()),
             Ok(Some(why)) => Err(LoadError::Refused(why)),
-            Err(error) => Err(LoadError::Child { path, why: self.process.kill(&error.to_string()) }),
+            Err(error) => {
+                let why = self.process.kill(&error.to_string());
+                Err(LoadError::Child { path: self.path.clone(), why })
+            }
         }
     }
 }
