@@ -4,6 +4,7 @@
 mod dead;
 mod queue;
 mod store;
+mod stored_notification;
 
 pub use queue::MemoryQueue;
 pub use store::MemoryStore;

@@ -7,16 +7,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
+use super::stored_notification::StoredNotification;
 use crate::delivery::{Delivery, Target};
-use crate::device_event::{DeviceEvent, DeviceEvents, EventClaims};
+use crate::device_event::{DeviceEvent, EventClaims};
 use crate::ids::{AppId, ChannelName, DeliveryId, IdempotencyKey, NodeId, NotificationId, UserId};
-use crate::notification::Notification;
 use crate::queue::{
     Admission, Admitted, AudienceBatch, BatchCompletion, BatchLease, Completion, Entry, Finished,
     Idempotency, KeyClaim, Lease, LeaseRequest, LeasedBatches, LeasedDeliveries, Queue, RecordedEvent,
     WithdrawFilter, Withdrawal,
 };
-use crate::receipt::{Progress, Receipt, Skip, State, Status};
+use crate::receipt::{Progress, Receipt, State, Status};
 use crate::secret::Secret;
 use crate::store::StorageError;
 use crate::timestamp::Timestamp;
@@ -31,48 +31,13 @@ struct QueueState {
     keys: HashMap<(AppId, IdempotencyKey), KeyClaim>,
     waiting: HashMap<DeliveryId, Waiting>,
     lanes: BTreeMap<(AppId, ChannelName), BTreeSet<(Timestamp, DeliveryId)>>,
-    parts: BTreeMap<(NotificationId, u32), WaitingPart>,
+    batches: BTreeMap<(NotificationId, u32), WaitingBatch>,
     heartbeats: HashMap<NodeId, Timestamp>,
     key: Option<Secret>,
 }
 
-struct StoredNotification {
-    app: AppId,
-    key: Option<IdempotencyKey>,
-    created_at: Timestamp,
-    keep_until: Timestamp,
-    revoked_at: Option<Timestamp>,
-    tag: Option<String>,
-    ask: Option<Notification>,
-    parts_done: u64,
-    skips: u64,
-    skipped: Vec<Skip>,
-    acknowledged: BTreeSet<UserId>,
-    receipts: BTreeMap<u32, Receipt>,
-    events: BTreeMap<u32, DeviceEvents>,
-    open: BTreeSet<DeliveryId>,
-}
-
-impl StoredNotification {
-    fn events_of(&self, index: u32) -> DeviceEvents {
-        self.events.get(&index).copied().unwrap_or_default()
-    }
-
-    /// Returns the number of recipients with this event. `None` means zero.
-    fn count_events(&self, event: DeviceEvent) -> Option<(DeviceEvent, u64)> {
-        let number = self.events.values().filter(|events| events.at(event).is_some()).count() as u64;
-        (number > 0).then_some((event, number))
-    }
-
-    fn add_skipped(&mut self, skipped: Vec<Skip>) {
-        self.skips += skipped.len() as u64;
-        let capacity = Status::MAX_PAGE.saturating_sub(self.skipped.len());
-        self.skipped.extend(skipped.into_iter().take(capacity));
-    }
-}
-
-struct WaitingPart {
-    part: AudienceBatch,
+struct WaitingBatch {
+    batch: AudienceBatch,
     owner: Option<NodeId>,
     epoch: u64,
 }
@@ -96,9 +61,9 @@ impl QueueState {
         self.waiting.insert(delivery.id, Waiting { delivery, due, owner: held_by, epoch });
     }
 
-    fn insert_batches(&mut self, id: NotificationId, parts: Vec<AudienceBatch>) {
-        for part in parts {
-            self.parts.insert((id, part.place), WaitingPart { part, owner: None, epoch: 0 });
+    fn insert_batches(&mut self, id: NotificationId, batches: Vec<AudienceBatch>) {
+        for batch in batches {
+            self.batches.insert((id, batch.place), WaitingBatch { batch, owner: None, epoch: 0 });
         }
     }
 
@@ -114,9 +79,9 @@ impl QueueState {
             && let Some(stored) = self.notifications.get_mut(id).filter(|stored| stored.app == *app)
         {
             stored.revoked_at.get_or_insert(*at);
-            let before = self.parts.len();
-            self.parts.retain(|(notification, _), _| notification != id);
-            count += (before - self.parts.len()) as u64;
+            let before = self.batches.len();
+            self.batches.retain(|(notification, _), _| notification != id);
+            count += (before - self.batches.len()) as u64;
         }
         count
     }
@@ -186,8 +151,8 @@ impl Queue for MemoryQueue {
             keep_until: admission.keep_until,
             revoked_at: None,
             tag: admission.tag,
-            ask: admission.deferred_plan.as_ref().map(|plan| plan.request.clone()),
-            parts_done: 0,
+            request: admission.deferred_plan.as_ref().map(|plan| plan.request.clone()),
+            planned_batches: 0,
             skips: 0,
             skipped: Vec::new(),
             acknowledged: BTreeSet::new(),
@@ -304,23 +269,23 @@ impl Queue for MemoryQueue {
         let is_alive =
             |owner: NodeId| owner == node || state.heartbeats.get(&owner).is_some_and(|t| *t >= now);
         let mut free: Vec<_> =
-            state.parts.iter_mut().filter(|(_, waiting)| !waiting.owner.is_some_and(is_alive)).collect();
-        free.sort_by_key(|(key, waiting)| (waiting.part.due, **key));
+            state.batches.iter_mut().filter(|(_, waiting)| !waiting.owner.is_some_and(is_alive)).collect();
+        free.sort_by_key(|(key, waiting)| (waiting.batch.due, **key));
         let mut taken = LeasedBatches::default();
         for ((id, _), waiting) in free {
-            if waiting.part.due > now || taken.leases.len() == limit {
-                taken.next_due = Some(waiting.part.due);
+            if waiting.batch.due > now || taken.leases.len() == limit {
+                taken.next_due = Some(waiting.batch.due);
                 break;
             }
             let Some(stored) = state.notifications.get(id) else { continue };
-            let Some(ask) = stored.ask.clone() else { continue };
+            let Some(request) = stored.request.clone() else { continue };
             waiting.owner = Some(node);
             waiting.epoch += 1;
             taken.leases.push(BatchLease {
                 notification: *id,
                 created_at: stored.created_at,
-                request: ask,
-                batch: waiting.part.clone(),
+                request,
+                batch: waiting.batch.clone(),
                 acknowledged: stored.acknowledged.iter().cloned().collect(),
                 epoch: waiting.epoch,
             });
@@ -331,15 +296,15 @@ impl Queue for MemoryQueue {
     async fn finish_batch(&self, finish: BatchCompletion) -> Result<Finished, StorageError> {
         let mut state = self.0.lock();
         let key = (finish.notification, finish.place);
-        if state.parts.get(&key).is_none_or(|waiting| waiting.epoch != finish.epoch) {
+        if state.batches.get(&key).is_none_or(|waiting| waiting.epoch != finish.epoch) {
             return Ok(Finished::Fenced);
         }
-        state.parts.remove(&key);
+        state.batches.remove(&key);
         if let Some(withdrawal) = &finish.withdrawal {
             state.withdraw(withdrawal);
         }
         if let Some(stored) = state.notifications.get_mut(&finish.notification) {
-            stored.parts_done += 1;
+            stored.planned_batches += 1;
             stored.add_skipped(finish.skipped);
         }
         for entry in finish.entries {
@@ -351,12 +316,12 @@ impl Queue for MemoryQueue {
 
     async fn postpone_batch(&self, lease: &BatchLease, due: Timestamp) -> Result<Finished, StorageError> {
         let mut state = self.0.lock();
-        let part = state.parts.get_mut(&(lease.notification, lease.batch.place));
-        let Some(waiting) = part.filter(|waiting| waiting.epoch == lease.epoch) else {
+        let batch = state.batches.get_mut(&(lease.notification, lease.batch.place));
+        let Some(waiting) = batch.filter(|waiting| waiting.epoch == lease.epoch) else {
             return Ok(Finished::Fenced);
         };
         waiting.owner = None;
-        waiting.part.due = due;
+        waiting.batch.due = due;
         Ok(Finished::Done)
     }
 
@@ -378,7 +343,7 @@ impl Queue for MemoryQueue {
     ) -> Result<bool, StorageError> {
         let mut state = self.0.lock();
         let state = &mut *state;
-        let waits = state.parts.keys().any(|(notification, _)| *notification == id);
+        let waits = state.batches.keys().any(|(notification, _)| *notification == id);
         let stored = state.notifications.get_mut(&id).filter(|stored| stored.app == *app && waits);
         Ok(stored.map(|stored| stored.acknowledged.insert(user.clone())).is_some())
     }
@@ -413,7 +378,7 @@ impl Queue for MemoryQueue {
         for waiting in state.waiting.values_mut().filter(|waiting| waiting.owner == Some(node)) {
             waiting.owner = None;
         }
-        for waiting in state.parts.values_mut().filter(|waiting| waiting.owner == Some(node)) {
+        for waiting in state.batches.values_mut().filter(|waiting| waiting.owner == Some(node)) {
             waiting.owner = None;
         }
         Ok(())
@@ -460,14 +425,14 @@ impl Queue for MemoryQueue {
         for receipt in receipts.values() {
             *counts.entry(receipt.state).or_default() += 1;
         }
-        let open = state.parts.keys().filter(|(notification, _)| *notification == id).count() as u64;
-        let progress = Progress { done: stored.parts_done, open };
+        let open = state.batches.keys().filter(|(notification, _)| *notification == id).count() as u64;
+        let progress = Progress { done: stored.planned_batches, open };
         Ok(Some(Status {
             id,
             created_at: stored.created_at,
             revoked_at: stored.revoked_at,
             tag: stored.tag.clone(),
-            progress: stored.ask.is_some().then_some(progress),
+            progress: stored.request.is_some().then_some(progress),
             counts,
             events: DeviceEvent::ALL.into_iter().filter_map(|event| stored.count_events(event)).collect(),
             skips: stored.skips,
@@ -489,9 +454,9 @@ impl Queue for MemoryQueue {
         let mut state = self.0.lock();
         let state = &mut *state;
         let before = state.notifications.len();
-        let parts = &state.parts;
+        let batches = &state.batches;
         state.notifications.retain(|id, stored| {
-            let planned = parts.range((*id, 0)..=(*id, u32::MAX)).next().is_none();
+            let planned = batches.range((*id, 0)..=(*id, u32::MAX)).next().is_none();
             let stays = stored.keep_until >= now || !stored.open.is_empty() || !planned;
             if !stays && let Some(key) = stored.key.take() {
                 state.keys.remove(&(stored.app.clone(), key));

@@ -138,8 +138,8 @@ async fn main() {
     let bob = UserId::new("bob").unwrap();
     store.set_rules(&app(), &bob, &rules).await.unwrap();
     store.count(&app(), std::slice::from_ref(&bob), Count::Set(3)).await.unwrap();
-    // 5: planned later, in two parts; somebody has acknowledged it.
-    let part = |place, users: &[&str]| AudienceBatch {
+    // 5: planned later, in two batches; somebody has acknowledged it.
+    let batch = |place, users: &[&str]| AudienceBatch {
         place,
         due: NOW + Duration::from_secs(u64::from(place) * 60),
         audience: Audience::Users(users.iter().map(|user| UserId::new(user).unwrap()).collect()),
@@ -151,12 +151,10 @@ async fn main() {
         ttl: Some(Duration::from_secs(3600)),
         ..Notification::new(app(), Audience::All).title("Ann").content("hello")
     };
+    let batches = vec![batch(0, &["bob"]), batch(1, &["ann"])];
     store
         .admit(Admission {
-            deferred_plan: Some(DeferredPlan {
-                request,
-                batches: vec![part(0, &["bob"]), part(1, &["ann"])],
-            }),
+            deferred_plan: Some(DeferredPlan { request, batches }),
             ..admission(5, None, vec![])
         })
         .await
