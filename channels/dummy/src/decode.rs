@@ -7,7 +7,7 @@ use pushgate::{Fault, Kind, Outcome, Response, Timestamp};
 use serde_json::Value;
 
 /// Table of the vendor's error codes. `TokenGone` requires proof from the vendor, because the address is pruned.
-const ERRORS: [(&str, Kind); 17] = [
+const ERRORS: [(&str, Kind); 18] = [
     ("bad_message", Kind::BadMessage),
     ("too_large", Kind::TooLarge),
     ("token_gone", Kind::TokenGone),
@@ -18,6 +18,7 @@ const ERRORS: [(&str, Kind); 17] = [
     ("throttled", Kind::Throttled),
     ("quota", Kind::Quota),
     ("vendor_down", Kind::VendorDown),
+    ("channel_down", Kind::ChannelDown),
     ("timeout", Kind::Timeout),
     ("unreachable", Kind::Unreachable),
     ("expired", Kind::Expired),
