@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_of_the_ttl_is_rounded_up_and_never_negative() {
+    fn the_remaining_ttl_is_rounded_up_and_never_negative() {
         let message = message(Duration::from_secs(60));
         let at = |millis: i64| Timestamp::from_millis(1_000_000 + millis);
         assert_eq!(message.seconds_left(at(0)), 60);

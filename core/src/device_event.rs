@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_names_its_target_and_nobody_makes_one_without_the_key() {
+    fn an_event_token_identifies_its_recipient_and_needs_the_key() {
         let (signer, id) = (token_signer("key"), NotificationId::new());
         let address = signer.event_endpoint(id).url_for(id, 7);
         assert!(address.starts_with("https://push.example/v1/receipts#"), "{address}");
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn no_letter_of_a_token_can_be_changed() {
+    fn a_changed_event_token_is_rejected() {
         let (signer, id) = (token_signer("key"), NotificationId::new());
         let address = signer.event_endpoint(id).url_for(id, 7);
         for at in 0..token(&address).len() {
@@ -220,14 +220,14 @@ mod tests {
     }
 
     #[test]
-    fn the_key_of_one_notification_makes_no_token_of_another() {
+    fn the_key_of_one_notification_signs_no_token_of_another() {
         let (signer, id, other) = (token_signer("key"), NotificationId::new(), NotificationId::new());
         let forged = signer.event_endpoint(id).url_for(other, 7);
         assert_eq!(signer.verify(token(&forged)), None);
     }
 
     #[test]
-    fn the_first_time_counts_and_a_click_implies_an_arrival() {
+    fn the_first_time_of_an_event_counts_and_a_click_implies_an_arrival() {
         let at = Timestamp::from_millis;
         let mut events = DeviceEvents::default();
         assert!(events.record(DeviceEvent::Clicked, at(2)));
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_return_address_does_not_print_its_key() {
+    fn debug_of_an_event_endpoint_shows_no_key() {
         let address = token_signer("key").event_endpoint(NotificationId::new());
         assert!(!format!("{address:?}").contains(address.key.expose()));
     }

@@ -6,13 +6,16 @@ use std::fmt;
 use aws_lc_rs::digest::{Context, SHA256};
 use serde_json::Value;
 
-/// SHA-256 of a request's canonical form. Not a signature. `Debug` does not show it, because short texts could be guessed from it.
+/// SHA-256 of a request's canonical form. Not a signature. `Debug` does not show it, because short texts could be guessed
+/// from it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct RequestDigest([u8; 32]);
 
 impl RequestDigest {
-    /// Computes the digest of a JSON document in canonical form: UTF-8, no white space, the members of each object ordered by the
-    /// bytes of their names, strings and numbers as `serde_json` writes them. The order of members in the request does not matter.
+    /// Computes the digest of a JSON document in canonical form. The order of members in the request does not matter.
+    ///
+    /// The canonical form is UTF-8 without white space. The members of each object are ordered by the bytes of their names.
+    /// Strings and numbers are written as `serde_json` writes them.
     #[must_use]
     pub fn from_json(document: &Value) -> Self {
         let mut context = Context::new(&SHA256);
@@ -41,7 +44,7 @@ impl fmt::Debug for RequestDigest {
     }
 }
 
-/// Adds a value in canonical form.
+/// Adds a value in canonical form to the digest.
 fn add(context: &mut Context, value: &Value) {
     match value {
         Value::Object(members) => {
@@ -100,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_does_not_print() {
+    fn debug_shows_no_digest() {
         assert_eq!(format!("{:?}", RequestDigest::from_json(&json!({"title": "t"}))), "RequestDigest(…)");
     }
 }

@@ -159,7 +159,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_fits_after_cutting_is_as_long_as_can_be(title in ".{0,20}", content in ".{0,60}", limit in 0usize..120) {
+        fn a_cut_message_fits_the_channel(title in ".{0,20}", content in ".{0,60}", limit in 0usize..120) {
             let channel = narrow(limit);
             let mut m = message(&title, &content, "");
             match fit(&channel, &mut m) {

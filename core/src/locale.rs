@@ -1,10 +1,10 @@
 //! Lookup of the text for a device's language. BCP 47 tags are compared as RFC 4647 §3.4 does. Where that finds nothing
 //! or the wrong script, likely subtags decide: an iPhone reports `zh-Hans-CN` where a template has `zh-CN`.
 //!
-//! The two tables are the part of CLDR's likely subtags (`supplemental/likelySubtags`, CLDR 45) that concerns languages of more
-//! than one script, and the regions of widespread languages. UTS #35 §4.3 describes how they are used.
+//! The two tables come from CLDR's likely subtags (`supplemental/likelySubtags`, CLDR 45). They hold the languages of more
+//! than one script, and the regions of widespread languages. UTS #35 §4.3 describes their use.
 
-/// Script of a language, and the scripts that it is written with in other regions.
+/// Language, its usual script, and other scripts with the regions that use them.
 type Scripts = (&'static str, &'static str, &'static [(&'static str, &'static [&'static str])]);
 
 /// Languages of more than one script. For a language that is missing here, scripts are not compared.
@@ -32,7 +32,7 @@ const SCRIPTS: &[Scripts] = &[
 const ZH_HANT: &[&str] =
     &["au", "bn", "gb", "gf", "hk", "id", "mo", "pa", "pf", "ph", "sr", "th", "tw", "us", "vn"];
 
-/// The likeliest region of a language, or of a language in one of its scripts.
+/// Most likely region of a language, or of a language in one of its scripts.
 const REGIONS: &[(&str, &str)] = &[
     ("ar", "eg"),
     ("az", "az"),
@@ -79,7 +79,7 @@ const REGIONS: &[(&str, &str)] = &[
     ("zh-hant", "tw"),
 ];
 
-/// Names of languages that devices still use, and those that have taken their place.
+/// Outdated language codes that devices still send, with their replacements.
 const ALIASES: &[(&str, &str)] = &[("cmn", "zh"), ("in", "id"), ("iw", "he"), ("no", "nb"), ("tl", "fil")];
 
 /// Language tag with its language, script and region.

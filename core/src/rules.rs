@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn an_hour_reads_back_what_it_prints_and_refuses_what_is_none() {
+    fn a_time_of_day_is_restored_from_its_text_and_an_invalid_text_is_refused() {
         assert_eq!(serde_json::to_string(&Hour::new(7, 5)).unwrap(), "\"07:05\"");
         for wrong in ["24:00", "7:05", "07:60", "0705", "", "+7:00", "07:05:00"] {
             assert_eq!(Hour::parse(wrong), None, "{wrong}");

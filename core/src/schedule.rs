@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_to_wait_that_is_over_or_short_does_not_make_a_storm() {
+    fn a_requested_delay_that_is_past_or_short_causes_no_burst_of_retries() {
         for requested in [Duration::ZERO, SECOND] {
             let fault = Fault::new(Kind::VendorDown, "").retry_after(Some(requested));
             assert!(delay(&fault, 1, 0.0) >= 10 * SECOND);
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn no_request_to_wait_overflows_or_holds_for_more_than_a_day() {
+    fn no_requested_delay_overflows_or_lasts_longer_than_a_day() {
         for requested in [Duration::MAX, Duration::from_secs(u64::MAX), Duration::from_millis(u64::MAX)] {
             // Set as a plugin's child may: without the constructor that bounds it.
             let fault = Fault { retry_after: Some(requested), ..Fault::new(Kind::Throttled, "") };
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_throttle_without_a_request_waits_the_pause_of_the_channel() {
+    fn a_throttle_without_a_requested_delay_waits_for_the_pause_of_the_channel() {
         assert!(delay(&Fault::new(Kind::Throttled, ""), 1, 0.0) >= 60 * SECOND);
     }
 
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_that_will_not_change_is_given_up() {
+    fn a_permanent_fault_is_not_retried() {
         let policy = RetryPolicy::default();
         for kind in [Kind::BadMessage, Kind::TokenGone, Kind::TooLarge, Kind::WrongApp, Kind::Unsupported] {
             assert_eq!(next(policy, &Fault::new(kind, ""), 1, 0.5), NextStep::GiveUp);
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_bearer_is_tried_again_at_once_and_once() {
+    fn an_expired_bearer_token_is_retried_once_and_immediately() {
         let fault = Fault::new(Kind::AuthExpired, "");
         assert_eq!(delay(&fault, 1, 0.9), Duration::ZERO);
         assert_eq!(escalate_auth_expired(fault.clone(), 1).kind, Kind::AuthExpired);

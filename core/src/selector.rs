@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_route_that_takes_the_device_decides() {
+    fn the_first_route_that_matches_the_device_decides() {
         let routes = [
             route(Selector::platform(Platform::Ios), &["apple"]),
             route(
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_for_calls_alone_is_for_calls_alone() {
+    fn an_address_for_calls_only_is_used_for_calls_only() {
         let mut iphone = device(Traits::of(Platform::Ios), &["apple", "apple"]);
         iphone.addresses[0].kind = TokenKind::Voip;
         let routes = [route(Selector::any(), &["apple"])];
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_on_what_the_device_does_not_say_does_not_hold() {
+    fn a_condition_on_a_missing_trait_does_not_hold() {
         let selector = Selector { min_app_build: Some(100), ..Selector::default() };
         assert!(!selector.matches(&Traits::of(Platform::Web)));
         assert!(selector.matches(&Traits { app_build: Some(100), ..Traits::of(Platform::Web) }));

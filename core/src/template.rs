@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_iphone_calls_simplified_chinese_gets_the_text_for_china() {
+    fn a_device_with_zh_hans_cn_gets_the_text_of_zh_cn() {
         let mut source = TemplateSource { default: variant("hi", "text"), ..Default::default() };
         source.locales.insert("zh-CN".into(), variant("你好", "内容"));
         source.locales.insert("zh-TW".into(), variant("你好", "內容"));

@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_timestamp_reads_back_what_it_prints() {
+    fn a_timestamp_is_restored_from_its_text() {
         let at = Timestamp::from_millis(1_700_000_000_123);
         let text = serde_json::to_string(&at).unwrap();
         assert_eq!(text, "\"2023-11-14T22:13:20.123Z\"");

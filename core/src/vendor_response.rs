@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_quoted_is_one_short_line_without_private_words_and_marks_that_hide_them() {
+    fn a_quote_is_one_short_line_without_private_texts() {
         let text = "bad: the-to\u{0}ken-\u{200b}itself\r\n«a title» \u{1b}[31m\u{202e}";
         assert_eq!(safe_quote(text, &["the-token-itself", "a title"]), "bad: … «…» [31m");
         // A private text is found although it holds such marks itself, or was escaped by the push service.
