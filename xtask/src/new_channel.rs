@@ -156,7 +156,7 @@ fn server_manifest(root: &Path, name: &Name) -> Result<(PathBuf, String), Error>
 
 /// Returns the server's list of kinds with the new one.
 fn server_kinds(root: &Path, name: &Name) -> Result<(PathBuf, String), Error> {
-    let line = format!("    (\"{}\", made!(pushgate_{}::{})),", name.kind, name.ident, name.channel);
+    let line = format!("    (\"{}\", constructor!(pushgate_{}::{})),", name.kind, name.ident, name.channel);
     with_line(&root.join("server/src/assemble.rs"), "    (\"dummy\", ", &line)
 }
 
