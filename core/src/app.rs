@@ -56,8 +56,8 @@ impl App {
         self
     }
 
-    /// Sets the retry policy of an installed channel. Does nothing if the app has no such channel. Default:
-    /// [`RetryPolicy::default`].
+    /// Sets the retry policy of an installed channel, by default [`RetryPolicy::default`]. Does nothing if the app has no such
+    /// channel.
     #[must_use]
     pub fn retry(mut self, channel: &ChannelName, policy: RetryPolicy) -> Self {
         if let Some(installed) = self.channels.get_mut(channel) {

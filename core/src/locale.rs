@@ -7,7 +7,7 @@
 /// Language, its usual script, and other scripts with the regions that use them.
 type Scripts = (&'static str, &'static str, &'static [(&'static str, &'static [&'static str])]);
 
-/// Languages of more than one script. For a language that is missing here, scripts are not compared.
+/// Languages of more than one script. Scripts are not compared for other languages.
 const SCRIPTS: &[Scripts] = &[
     ("az", "latn", &[("arab", &["iq", "ir"]), ("cyrl", &["ru"])]),
     ("bs", "latn", &[]),

@@ -14,18 +14,18 @@ use crate::timestamp::Timestamp;
 
 /// Failure of the storage, with the operation and the cause.
 #[derive(Debug, thiserror::Error)]
-#[error("storage failed while {doing}: {source}")]
+#[error("storage failed while {operation}: {source}")]
 pub struct StorageError {
     /// Operation that failed (`registering a device`).
-    pub doing: &'static str,
+    pub operation: &'static str,
     /// Cause of the failure.
     pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
 impl StorageError {
     /// Creates an error from the operation that failed and its cause.
-    pub fn new(doing: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { doing, source: source.into() }
+    pub fn new(operation: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { operation, source: source.into() }
     }
 }
 
