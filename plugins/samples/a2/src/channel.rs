@@ -11,7 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
 use crate::config::{Config, SCHEMA};
-use crate::decode::{fault, proves_credentials, outcome};
+use crate::decode::{fault, outcome, proves_credentials};
 use crate::encode::{Encoded, body};
 
 /// Timeout of `a2`. Less than the capability's timeout, so that the plugin reports `a2`'s own error.

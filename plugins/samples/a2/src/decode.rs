@@ -91,13 +91,17 @@ fn fault_by_reason(body: &ErrorBody, code: u16) -> Fault {
         | R::PayloadEmpty
         | R::BadPath
         | R::MethodNotAllowed => with_kind(Kind::BadMessage),
-        R::IdleTimeout | R::InternalServerError | R::ServiceUnavailable | R::Shutdown => with_kind(Kind::VendorDown),
+        R::IdleTimeout | R::InternalServerError | R::ServiceUnavailable | R::Shutdown => {
+            with_kind(Kind::VendorDown)
+        }
     }
 }
 
 /// Returns the fault of a status without a reason. `a2` drops reasons that it does not know.
 fn fault_by_status(code: u16) -> Fault {
-    let with_kind = |kind| Fault::new(kind, format!("apns responded with status {code} and a reason that a2 does not know"));
+    let with_kind = |kind| {
+        Fault::new(kind, format!("apns responded with status {code} and a reason that a2 does not know"))
+    };
     match code {
         403 => with_kind(Kind::Credentials).of_lane(),
         408 => with_kind(Kind::Timeout),

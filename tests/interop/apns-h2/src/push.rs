@@ -3,8 +3,8 @@
 use std::env::var;
 
 use apns_h2::{
-    Client, CollapseId, DefaultNotificationBuilder, Error, NotificationBuilder, NotificationOptions, PushType,
-    Response,
+    Client, CollapseId, DefaultNotificationBuilder, Error, NotificationBuilder, NotificationOptions,
+    PushType, Response,
 };
 
 pub(crate) fn set(name: &str) -> String {

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::env::var;
 use std::time::Duration;
 
-use fcm_v1::{Client, Error};
 use fcm_v1::auth::Authenticator;
 use fcm_v1::message::{Message, Notification};
+use fcm_v1::{Client, Error};
 
 fn message(token: &str) -> Message {
     Message {
